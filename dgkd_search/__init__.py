@@ -1,0 +1,1 @@
+"""Search for the best chain of assistants in densely guided knowledge distillation."""

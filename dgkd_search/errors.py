@@ -1,0 +1,38 @@
+"""Errors that a user can act on; everything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DgkdError(Exception):
+    """A failure with a one-line explanation; the command line prints it without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(DgkdError):
+    """Bad input: each message names the value, the rule and the way out, on one line.
+
+    Args:
+        messages: one message, or several that were found together.
+    """
+
+    exit_code = 2
+
+    def __init__(self, messages: str | Sequence[str]) -> None:
+        self.messages = (messages,) if isinstance(messages, str) else tuple(messages)
+        super().__init__("\n".join(self.messages))
+
+    def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:
+        return type(self), (self.messages,)  # crosses process borders with its parts intact
+
+
+class StageFailed(DgkdError):
+    """A stage could not be trained (non-finite loss, device out of memory); its trial fails."""
+
+
+class Stopped(DgkdError):
+    """The user interrupted the search; what is finished is kept."""
+
+    exit_code = 130

@@ -1,0 +1,98 @@
+"""The only module that writes to a store or a run folder.
+
+A file or folder becomes visible whole or not at all: it is written under a temporary name beside
+its target, flushed to the disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+_TEMPORARY = ".tmp-"
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def to_json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data``, atomically and durably; its folder must exist."""
+    temporary = _temporary(path)
+    try:
+        _write_and_sync(temporary, data)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
+    """Make the folder ``path`` with ``files``, atomically and durably.
+
+    Returns:
+        False if ``path`` was there already; it is then left as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    try:
+        temporary.mkdir()
+        for name, data in files.items():
+            _write_and_sync(temporary / name, data)
+        sync_folder(temporary)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+            return False
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    sync_folder(path.parent)
+    return True
+
+
+def set_aside(path: Path, to: Path) -> Path | None:
+    """Move a damaged file or folder into the folder ``to``; None if it is gone already."""
+    to.mkdir(parents=True, exist_ok=True)
+    target = to / f"{path.name}-{uuid.uuid4().hex[:8]}"
+    try:
+        os.rename(path, target)
+    except FileNotFoundError:
+        return None
+    return target
+
+
+def is_temporary(path: Path) -> bool:
+    return path.name.startswith(_TEMPORARY)
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{path.name}")
+
+
+def _write_and_sync(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
