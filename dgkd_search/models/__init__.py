@@ -1,0 +1,29 @@
+"""The networks that chains are made of.
+
+A new family is one module that ends in a ``Family``, and one line of registration here.
+"""
+
+from dgkd_search.models import plain, resnet
+from dgkd_search.models.registry import (
+    Family,
+    Member,
+    build,
+    family_names,
+    get_family,
+    parameter_count,
+    register,
+)
+
+__all__ = [
+    "Family",
+    "Member",
+    "build",
+    "family_names",
+    "get_family",
+    "parameter_count",
+    "register",
+]
+
+register(resnet.FAMILY)
+register(plain.FAMILY)
+register(plain.FAMILY_C10)

@@ -1,0 +1,80 @@
+"""Layers that the families share, and how every weight of a network is drawn."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Linear):
+    """The last linear layer: logits [N, classes] in float32 at least, even under autocast.
+
+    Softened softmaxes compare logits across networks, which half precision would round.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map features [N, in_features] to logits [N, out_features]."""
+        logits = super().forward(input)
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def conv3x3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:
+    """Convolution 3×3 with padding 1: [N, inputs, H, W] to [N, outputs, ⌈H/stride⌉, ⌈W/stride⌉]."""
+    return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=bias)
+
+
+def initialise(model: nn.Module, generator: torch.Generator) -> None:
+    """Set every parameter and buffer of ``model`` in place, drawing from ``generator`` alone.
+
+    Convolutions: Kaiming-normal, fan-out, gain of ReLU (He et al., arXiv 1502.01852), bias 0.
+    Batch normalisation: weight 1, bias 0, running mean 0 and variance 1. Linear layers: uniform
+    within ±1/√fan_in for weight and bias, as torch draws them.
+
+    Args:
+        model: module on the generator's device; its old values don't matter.
+        generator: source of all randomness; it advances.
+
+    Raises:
+        TypeError: a module holds parameters or buffers for which no rule is given here.
+    """
+    for name, module in model.named_modules():
+        _check_known(name, module)
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(
+                module.weight, mode="fan_out", nonlinearity="relu", generator=generator
+            )
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()  # constants only, nothing is drawn
+        elif isinstance(module, nn.Linear):
+            # a = √5 makes the bound of Kaiming-uniform 1/√fan_in
+            nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5), generator=generator)
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.in_features)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+
+
+_KNOWN_TENSORS: dict[type[nn.Module], frozenset[str]] = {
+    nn.Conv2d: frozenset({"weight", "bias"}),
+    nn.Linear: frozenset({"weight", "bias"}),
+    nn.BatchNorm2d: frozenset(
+        {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+    ),
+}
+
+
+def _check_known(name: str, module: nn.Module) -> None:
+    # a tensor that no rule sets would keep whatever was in memory, without any sign of it
+    own = {key for key, _ in module.named_parameters(recurse=False)}
+    own |= {key for key, _ in module.named_buffers(recurse=False)}
+    for kind, known in _KNOWN_TENSORS.items():
+        if isinstance(module, kind):
+            own -= known
+    if own:
+        raise TypeError(
+            f"module {name or 'model'!r} ({type(module).__name__}): no rule initialises "
+            f"{', '.join(sorted(own))}; add one to dgkd_search/models/layers.py"
+        )

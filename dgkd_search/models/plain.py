@@ -1,0 +1,103 @@
+"""Plain convolutional networks of the assistant literature, named by their convolutions.
+
+The specifications are those of TAKD (Mirzadeh et al., arXiv 1902.03393) and DGKD (Son et al., arXiv
+2009.08825) for CIFAR-100 (``plain``) and CIFAR-10 (``plain-c10``). The body follows the family; the
+number of outputs is always that of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from dgkd_search.chain import Architecture
+from dgkd_search.models.layers import Classifier, conv3x3
+from dgkd_search.models.registry import Family, Member
+
+# a number: 3×3 convolution of that width; M: max-pool 2; F and a number: hidden linear layer.
+# The classifier that ends every network is left out, as its width is the data's.
+_FOUR = "32 32 M 64 64 M"
+_SIX = f"{_FOUR} 128 128"
+_SPECS = {
+    2: "32 M 32 M",
+    3: "32 32 M 64 M",
+    4: _FOUR,
+    5: f"{_FOUR} 128",
+    6: _SIX,
+    7: f"{_SIX} M 256 M F64",
+    8: f"{_SIX} M 256 256 M F64",
+    9: f"{_SIX} M 256 256 256 M F512",
+    10: f"{_SIX} M 256 256 256 256 M F512",
+}
+
+_FOUR_C10 = "16 16 M 32 32 M"
+_SIX_C10 = f"{_FOUR_C10} 64 64 M"
+_SPECS_C10 = {
+    2: "16 M 16 M",
+    4: _FOUR_C10,
+    6: _SIX_C10,
+    8: f"{_SIX_C10} 128 128 M F64",
+    10: "32 32 M 64 64 M 128 128 M 256 256 256 256 M F128",
+}
+
+
+class PlainCNN(nn.Module):
+    """Convolutions (bias, batch normalisation, ReLU) and max-pools, then linear layers.
+
+    A max-pool that would shrink the image below 1×1 is left out, so that deep members also take
+    small images.
+
+    Args:
+        spec: layers but the classifier, as in ``_SPECS``.
+        channels: image channels.
+        image_size: height and width of the images in pixels.
+        classes: number of outputs.
+    """
+
+    def __init__(self, spec: str, channels: int, image_size: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        self.hidden = nn.Sequential()
+        width, size = channels, image_size
+        inputs: int | None = None  # of the next linear layer; None until the first one
+        for layer in spec.split():
+            if layer == "M":
+                if size >= 2:
+                    self.features.append(nn.MaxPool2d(2))
+                    size //= 2
+            elif layer.startswith("F"):
+                outputs = int(layer[1:])
+                inputs = width * size * size if inputs is None else inputs
+                self.hidden.extend((nn.Linear(inputs, outputs), nn.ReLU()))
+                inputs = outputs
+            else:
+                conv = conv3x3(width, int(layer), bias=True)
+                width = conv.out_channels
+                self.features.extend((conv, nn.BatchNorm2d(width), nn.ReLU()))
+        self.classifier = Classifier(width * size * size if inputs is None else inputs, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, channels, image_size, image_size] to logits [N, classes]."""
+        features: Tensor = self.features(images)
+        logits: Tensor = self.classifier(self.hidden(features.flatten(1)))
+        return logits
+
+
+def _family(name: str, suffix: str, specs: Mapping[int, str]) -> Family:
+    members = {Member(f"plain{depth}{suffix}", depth): spec for depth, spec in specs.items()}
+    by_name = {member.name: spec for member, spec in members.items()}
+
+    def build(architecture: Architecture) -> nn.Module:
+        return PlainCNN(
+            by_name[architecture.name],
+            architecture.channels,
+            architecture.image_size,
+            architecture.classes,
+        )
+
+    return Family(name, tuple(members), build)
+
+
+FAMILY = _family("plain", "", _SPECS)
+FAMILY_C10 = _family("plain-c10", "-c10", _SPECS_C10)

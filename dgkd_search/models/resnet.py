@@ -1,0 +1,97 @@
+"""CIFAR residual networks of depth 6n+2 (He et al., arXiv 1512.03385, section 4.2).
+
+As in the field's distillation benchmarks, and unlike that section, a shortcut that changes stride
+or width is a projection (1×1 convolution and batch normalisation).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dgkd_search.chain import Architecture
+from dgkd_search.models.layers import Classifier, conv3x3
+from dgkd_search.models.registry import Family, Member
+
+
+class _Widths(NamedTuple):
+    stem: int
+    stages: tuple[int, int, int]
+
+
+_PLAIN = _Widths(16, (16, 32, 64))
+_X4 = _Widths(32, (64, 128, 256))
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions beside a shortcut: [N, inputs, H, W] to [N, outputs, ⌈H/s⌉, ⌈W/s⌉]."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Apply the block; shapes as in the class."""
+        residual = functional.relu(self.norm1(self.conv1(images)))
+        residual = self.norm2(self.conv2(residual))
+        return functional.relu(residual + self.shortcut(images))
+
+
+class ResNet(nn.Module):
+    """Stem, three stages of basic blocks with strides 1, 2, 2, average pool, classifier.
+
+    Args:
+        depth: layers with weights along the longest path, 6n+2 with n at least 1.
+        stem: width of the first convolution.
+        stages: widths of the three stages.
+        channels: image channels.
+        classes: number of outputs.
+    """
+
+    def __init__(
+        self, depth: int, stem: int, stages: tuple[int, int, int], channels: int, classes: int
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(conv3x3(channels, stem), nn.BatchNorm2d(stem), nn.ReLU())
+        blocks = (depth - 2) // 6
+        inputs = stem
+        self.stages = nn.Sequential()
+        for width, stride in zip(stages, (1, 2, 2), strict=True):
+            rest = (BasicBlock(width, width, stride=1) for _ in range(blocks - 1))
+            self.stages.append(nn.Sequential(BasicBlock(inputs, width, stride), *rest))
+            inputs = width
+        self.classifier = Classifier(inputs, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, channels, H, W] to logits [N, classes]."""
+        features: Tensor = self.stages(self.stem(images))
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
+
+
+_MEMBERS: dict[Member, _Widths] = {
+    **{Member(f"resnet{d}", d): _PLAIN for d in (8, 14, 20, 26, 32, 44, 56, 110)},
+    **{Member(f"resnet{d}x4", d, in_pool=False): _X4 for d in (8, 32)},
+}
+
+
+def _build(architecture: Architecture) -> nn.Module:
+    member = FAMILY.member(architecture.name)
+    widths = _MEMBERS[member]
+    return ResNet(
+        member.depth, widths.stem, widths.stages, architecture.channels, architecture.classes
+    )
+
+
+FAMILY = Family("resnet", tuple(_MEMBERS), _build)
