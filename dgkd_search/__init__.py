@@ -1,1 +1,43 @@
-"""Search for the best chain of assistants in densely guided knowledge distillation."""
+"""Search for the best chain of assistants in densely guided knowledge distillation.
+
+``search``, ``plan``, ``run_trial``, ``train_stage``, ``load_best`` and ``load_student`` are the
+whole of the library for most uses; they are imported when they are first asked for, so that
+``import dgkd_search`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dgkd_search.api import plan, run_trial, search
+    from dgkd_search.observer import Observer
+    from dgkd_search.results.best import load_best, load_student
+    from dgkd_search.stage import train_stage
+
+_HOME = {
+    "Observer": "dgkd_search.observer",
+    "load_best": "dgkd_search.results.best",
+    "load_student": "dgkd_search.results.best",
+    "plan": "dgkd_search.api",
+    "run_trial": "dgkd_search.api",
+    "search": "dgkd_search.api",
+    "train_stage": "dgkd_search.stage",
+}
+
+__all__ = [
+    "Observer",
+    "load_best",
+    "load_student",
+    "plan",
+    "run_trial",
+    "search",
+    "train_stage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

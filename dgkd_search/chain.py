@@ -52,7 +52,8 @@ class Chain:
             raise InputError("chain: no model given; name at least a student")
         if len(set(self.models)) != len(self.models):
             raise InputError(
-                f"chain {' > '.join(self.models)}: a model stands twice; sizes must strictly decrease"
+                f"chain {' > '.join(self.models)}: a model stands twice; "
+                "sizes must strictly decrease"
             )
         if self.guidance not in GUIDANCES:
             raise InputError(

@@ -31,7 +31,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = _temporary(path)
     try:
         _write_and_sync(temporary, data)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -53,7 +53,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
             _write_and_sync(temporary / name, data)
         sync_folder(temporary)
         try:
-            os.rename(temporary, path)
+            temporary.rename(path)
         except OSError:
             if not path.is_dir():
                 raise
@@ -69,7 +69,7 @@ def set_aside(path: Path, to: Path) -> Path | None:
     to.mkdir(parents=True, exist_ok=True)
     target = to / f"{path.name}-{uuid.uuid4().hex[:8]}"
     try:
-        os.rename(path, target)
+        path.rename(target)
     except FileNotFoundError:
         return None
     return target

@@ -74,7 +74,9 @@ class Recipe:
         if self.augment not in AUGMENTS:
             problems.append(f"augment {self.augment!r}: choose from {', '.join(AUGMENTS)}")
         if self.views < 0:
-            problems.append(f"views {self.views}: must be at least 0 (0 = min(epochs, {MAX_VIEWS}))")
+            problems.append(
+                f"views {self.views}: must be at least 0 (0 = min(epochs, {MAX_VIEWS}))"
+            )
         _check(problems)
         views = 1 if self.augment == "none" else self.views or min(self.epochs, MAX_VIEWS)
         object.__setattr__(self, "views", min(views, self.epochs))

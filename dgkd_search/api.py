@@ -1,0 +1,81 @@
+"""The library in a few functions; options are those of the command line, with underscores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from dgkd_search.chain import Chain
+from dgkd_search.data import PreparedData, prepare
+from dgkd_search.errors import InputError
+from dgkd_search.identity import StageSpec
+from dgkd_search.models import get_family
+from dgkd_search.observer import Observer
+from dgkd_search.options import Options
+from dgkd_search.plan import Planner
+from dgkd_search.resolve import resolve
+from dgkd_search.results.summary import Summary
+from dgkd_search.search import search as search_options
+from dgkd_search.search import store_path
+from dgkd_search.space import Configuration
+from dgkd_search.store import Store
+from dgkd_search.trial import Trial, TrialResult
+
+
+def search(observer: Observer | None = None, **options: Any) -> Summary:
+    """Search for the best chain, as ``dgkd-search`` does.
+
+    Args:
+        observer: is told of every event; see ``Observer``.
+        options: ``dataset="cifar100", budget=64, assistants=["resnet20"], ...``
+
+    Raises:
+        InputError: unknown options or values, all at once.
+    """
+    return search_options(Options.parse(options, "{}"), observer)
+
+
+def plan(
+    models: Sequence[str], *, guidance: str = "dense", drop_prob: float = 0.0, **options: Any
+) -> tuple[tuple[StageSpec, ...], PreparedData]:
+    """The stages of one chain, and the data that they train on.
+
+    Args:
+        models: from the teacher to the student; one model alone is trained on labels.
+        guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
+        drop_prob: of the student's sources, in [0, 1).
+        options: data, family and recipe, as for ``search``.
+
+    Returns:
+        Stages in training order, for ``run_trial`` or, one by one, for ``train_stage``.
+
+    Raises:
+        InputError: unknown names or values; sizes that don't strictly decrease.
+    """
+    resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
+    config = resolved.config
+    chain = Chain(tuple(models), guidance)
+    family = get_family(config.family)
+    for larger, smaller in pairwise(chain.models):
+        if family.member(larger).depth <= family.member(smaller).depth:
+            raise InputError(f"chain {chain}: {larger} is not larger than {smaller}; reorder them")
+    data = prepare(config.data, Store(store_path(resolved.options)).data)
+    distillation = replace(config.distillation, drop_prob=drop_prob)
+    configuration = Configuration(chain, distillation, config.student_recipe.lr)
+    return Planner(config, data.info).stages(configuration), data
+
+
+def run_trial(
+    stages: Sequence[StageSpec], data: PreparedData, store: Path | str | None = None
+) -> TrialResult:
+    """Train a chain in this process, without Ray; what the store has is not trained again.
+
+    Args:
+        stages, data: from ``plan``.
+        store: the store's folder; the user's cache folder by default.
+    """
+    options = Options(store=str(store) if store is not None else None)
+    return Trial(stages, data, Store(store_path(options))).run()

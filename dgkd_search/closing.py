@@ -1,0 +1,146 @@
+"""The end of a search: the best student picked, the test set read once, the results written."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from dgkd_search.config import StudyConfig
+from dgkd_search.data import PreparedData, load_test
+from dgkd_search.device import Normalise, accuracy
+from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.identity import StageSpec
+from dgkd_search.plan import Planner
+from dgkd_search.results.best import Accuracies, write_best
+from dgkd_search.results.plot import plot_accuracy
+from dgkd_search.results.run import RunFolder
+from dgkd_search.results.summary import Summary
+from dgkd_search.results.table import trials_table
+from dgkd_search.store import Store
+from dgkd_search.study import REFERENCE, ChainStudy
+from dgkd_search.trial import load_model
+
+
+def finish(
+    run: RunFolder,
+    config: StudyConfig,
+    study: ChainStudy,
+    planner: Planner,
+    data: PreparedData,
+    store: Store,
+    began: float,
+    ended: str | None,
+) -> Summary:
+    """Pick the best student, read the test set for it alone, and write the results."""
+    best = study.best()
+    if best is None or best.value is None:
+        raise DgkdError(
+            f"no trial completed{f': {ended}' if ended else ''}; the trials lie in {run.path}"
+        )
+    stages = planner.stages(study.configuration(best))
+    entry = store.get(stages[-1].key)
+    if entry is None:
+        raise DgkdError(f"the best student vanished from the store {store.root}; search again")
+    test, problem = _test_accuracy(config, data, stages[-1], entry.tensors)
+    accuracies = Accuracies(
+        validation=best.value,
+        test=test,
+        alone=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
+        kd=_value(study.first("kd")),
+        full=_value(study.first("full")),
+        teacher=teacher_accuracy(study),
+    )
+    write_best(
+        run,
+        trial=best.number,
+        configuration=study.configuration(best),
+        stages=stages,
+        info=data.info,
+        accuracies=accuracies,
+        weights=entry.tensors,
+        test_reads=0 if test is None else 1,
+    )
+    draw(run, config, study)
+    return _summary(
+        run, config, study, data, accuracies, best, time.monotonic() - began, ended, problem
+    )
+
+
+def draw(run: RunFolder, config: StudyConfig, study: ChainStudy) -> list[Path]:
+    """Draw the figures of a run into its folder."""
+    return plot_accuracy(
+        trials_table(study),
+        run.path,
+        title=f"{config.space.student} on {config.data.dataset}, chains of {config.family}",
+        reference=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
+        teacher=teacher_accuracy(study),
+    )
+
+
+def teacher_accuracy(study: ChainStudy) -> float | None:
+    """The teacher's validation accuracy in percent, from any trial that used it."""
+    name = study.config.space.teacher
+    for trial in study.trials:
+        for stage in trial.user_attrs.get("stages", ()):
+            if stage["name"] == name:
+                return float(stage["val_accuracy"])
+    return None
+
+
+def _test_accuracy(
+    config: StudyConfig, data: PreparedData, spec: StageSpec, weights: bytes
+) -> tuple[float | None, str | None]:
+    """The student's accuracy on the test set in percent, or why it can't be told."""
+    try:
+        part = load_test(config.data)
+    except InputError as error:
+        return None, str(error)
+    device = torch.device(config.numerics.device_type if torch.cuda.is_available() else "cpu")
+    model = load_model(spec, weights).to(device)
+    normalise = Normalise(data.info.mean, data.info.std).to(device)
+    images = torch.from_numpy(part.images).to(device)
+    labels = torch.from_numpy(part.labels).to(device)
+    return accuracy(model, normalise, images, labels), None
+
+
+def _value(trial: FrozenTrial | None) -> float | None:
+    return trial.value if trial and trial.state == TrialState.COMPLETE else None
+
+
+def _summary(
+    run: RunFolder,
+    config: StudyConfig,
+    study: ChainStudy,
+    data: PreparedData,
+    accuracies: Accuracies,
+    best: FrozenTrial,
+    seconds: float,
+    ended: str | None,
+    problem: str | None,
+) -> Summary:
+    facts: list[dict[str, Any]] = [t.user_attrs for t in study.trials]
+    facts.append(study.attributes.get(REFERENCE, {}))
+    stages = [stage for fact in facts for stage in fact.get("stages", ())]
+    states = [t.state for t in study.trials]
+    return Summary(
+        run=run.path,
+        trial=best.number,
+        configuration=study.configuration(best),
+        accuracies=accuracies,
+        completed=states.count(TrialState.COMPLETE),
+        pruned=states.count(TrialState.PRUNED),
+        failed=states.count(TrialState.FAIL),
+        budget=config.budget,
+        trained=sum(stage["trained"] > 0 for stage in stages),
+        reused=sum(stage["trained"] == 0 for stage in stages),
+        seconds=seconds,
+        computing=sum(fact.get("computing", 0.0) for fact in facts),
+        waiting=sum(fact.get("waiting", 0.0) for fact in facts),
+        validation_count=data.info.validation_count,
+        test_problem=problem,
+        ended=ended,
+    )

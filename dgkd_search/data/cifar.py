@@ -1,0 +1,125 @@
+"""CIFAR-10 and CIFAR-100, read and checked by torchvision."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from dgkd_search.data.images import resize
+from dgkd_search.data.source import Images, Labels, Part, PartName
+from dgkd_search.errors import InputError
+from dgkd_search.identity import digest
+
+_NATIVE_SIZE = 32
+
+
+class Cifar:
+    """32 × 32 RGB images; downloaded where they are missing.
+
+    Args:
+        dataset: ``cifar10`` or ``cifar100``.
+        root: folder of the archive or of what it unpacks to; None is a folder of the user's cache.
+        image_size: height and width in pixels, or None for 32.
+
+    Every method that reads raises InputError if a file has a wrong checksum, or is missing and
+    cannot be downloaded.
+    """
+
+    channels = 3
+    validation_fraction = 0.1
+    has_test = True
+
+    def __init__(self, dataset: str, root: Path | None = None, image_size: int | None = None):
+        self.dataset = dataset
+        self.root = root or user_cache_path("dgkd-search") / "datasets"
+        self.image_size = image_size or _NATIVE_SIZE
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self._train.classes)
+
+    def identity(self) -> str:
+        # torchvision refuses files without these checksums, so they stand for the files.
+        kind = self._kind
+        return digest([self.dataset, kind.train_list, kind.meta["md5"]])
+
+    def labels(self) -> tuple[Labels, None]:
+        return np.asarray(self._train.targets, np.int64), None
+
+    def read(self, part: PartName, indices: Sequence[int] | Labels) -> Images:
+        if part != "train":
+            raise ValueError(f"{self.dataset} has no validation part of its own")
+        return self._images(self._train.data[np.asarray(indices, np.int64)])
+
+    def test(self) -> Part:
+        data = self._load(train=False)
+        return Part(self._images(data.data), np.asarray(data.targets, np.int64))
+
+    def _images(self, pixels: Images) -> Images:
+        """From torchvision's [N, H, W, C] to [N, C, H, W] at the wanted size."""
+        return resize(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), self.image_size)
+
+    @cached_property
+    def _kind(self) -> Any:
+        from torchvision.datasets import CIFAR10, CIFAR100  # slow to import
+
+        return CIFAR10 if self.dataset == "cifar10" else CIFAR100
+
+    @cached_property
+    def _train(self) -> Any:
+        return self._load(train=True)
+
+    def _load(self, train: bool) -> Any:
+        if not self._is_complete():
+            self._download()
+        with warnings.catch_warnings():
+            # The published pickles spell a flag of a dtype as a number: numpy 2.4.0 to 2.4.4 mind.
+            warnings.filterwarnings("ignore", message=r".*align should be passed")
+            return self._kind(str(self.root), train=train, download=False)
+
+    def _is_complete(self) -> bool:
+        """Whether every file is there; their checksums are torchvision's to verify, and ours."""
+        from torchvision.datasets.utils import check_integrity
+
+        kind = self._kind
+        tables = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+        files = [(self.root / kind.base_folder / name, md5) for name, md5 in tables]
+        complete = all(path.is_file() for path, _ in files)
+        if not complete:
+            files.append((self.root / kind.filename, kind.tgz_md5))
+        problems = [
+            f"{path}: its md5 is not {md5}, so it is damaged or another file; "
+            "delete it, and it is unpacked or downloaded again"
+            for path, md5 in files
+            if path.is_file() and not check_integrity(path, md5)
+        ]
+        if problems:
+            raise InputError(problems)
+        return complete
+
+    def _download(self) -> None:
+        kind = self._kind
+        archive = self.root / kind.filename
+        had_archive = archive.is_file()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            # Standard output is for results; a progress bar belongs on the other stream.
+            with contextlib.redirect_stdout(sys.stderr):
+                kind(str(self.root), download=True)
+        except (OSError, RuntimeError, HTTPException) as error:
+            if not had_archive:
+                archive.unlink(missing_ok=True)  # half a download would be taken for damage
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(
+                f"{self.dataset}: not in {self.root}, and no download was possible ({reason}); "
+                f"fetch {kind.url} (md5 {kind.tgz_md5}) and put {kind.filename} into that folder"
+            ) from error

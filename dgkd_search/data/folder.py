@@ -1,0 +1,171 @@
+"""A folder of images: ``train/``, optionally ``val/`` and ``test/``, one sub-folder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from dgkd_search.data.images import all_grey, decode
+from dgkd_search.data.source import Images, Labels, Part, PartName
+from dgkd_search.errors import InputError
+from dgkd_search.identity import digest
+
+EXTENSIONS = frozenset(
+    (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
+)
+_HEADERS = 100  # opening every header of a large folder would take minutes on a network disk
+
+
+class ImageFolder:
+    """Images below ``train/<class>/``, at any depth; hidden files and folders are skipped.
+
+    Labels are the classes' places in alphabetical order, images come in the order of their paths.
+    They are read as grey if all of up to 100 training images, evenly spaced, are grey.
+
+    Args:
+        root: the folder that holds ``train/``.
+        image_size: height and width, in pixels, that every image is brought to.
+
+    Raises:
+        InputError: for all that is wrong with the folders and their names. Nothing below ``test/``
+            but the names of its classes is looked at before ``test`` is called.
+    """
+
+    validation_fraction = 0.1
+
+    def __init__(self, root: Path, image_size: int) -> None:
+        self.root = root
+        self.image_size = image_size
+        self.has_test = (root / "test").is_dir()
+        self.classes = _train_classes(root)
+        has_validation = (root / "val").is_dir()
+        problems = [
+            message
+            for name, is_there in (("val", has_validation), ("test", self.has_test))
+            if is_there
+            for message in _compare_classes(root / name, self.classes)
+        ]
+        self._train = self._list("train", problems)
+        self._val = self._list("val", problems) if has_validation else None
+        if problems:
+            raise InputError(problems)
+
+    @cached_property
+    def channels(self) -> int:
+        paths = self._paths("train")
+        rows = np.unique(np.linspace(0, len(paths) - 1, _HEADERS).round().astype(np.int64))
+        return 1 if all_grey([paths[row] for row in rows.tolist()]) else 3
+
+    def identity(self) -> str:
+        # Sizes and times stand for contents: reading all of it would cost what the cache saves.
+        # The root is part of it, for archives can give files of two folders the same times.
+        entries = []
+        for path in [*self._paths("train"), *(self._paths("val") if self._val else ())]:
+            try:
+                status = path.stat()
+            except OSError as error:  # such as a link to nothing
+                raise InputError(
+                    f"{path}: cannot be read ({error.strerror}); replace or remove the file"
+                ) from error
+            name = path.relative_to(self.root).as_posix()
+            entries.append((name, status.st_size, status.st_mtime_ns))
+        return digest([str(self.root.resolve()), self.channels, entries])
+
+    def labels(self) -> tuple[Labels, Labels | None]:
+        return _labels(self._train), None if self._val is None else _labels(self._val)
+
+    def read(self, part: PartName, indices: Sequence[int] | Labels) -> Images:
+        paths = self._paths(part)
+        chosen = [paths[row] for row in np.asarray(indices, np.int64).tolist()]
+        return decode(chosen, self.channels, self.image_size)
+
+    def test(self) -> Part:
+        if not self.has_test:
+            raise InputError(
+                f"{self.root}: has no test set; add test/ with one folder for each class"
+            )
+        by_class = [_images_below(self.root / "test" / name) for name in self.classes]
+        paths = [path for paths in by_class for path in paths]
+        if not paths:
+            raise InputError(f"{self.root / 'test'}: holds no image; {_expected()}")
+        return Part(decode(paths, self.channels, self.image_size), _labels(by_class))
+
+    def _list(self, part: PartName, problems: list[str]) -> list[list[Path]]:
+        """Images by class; classes without any are added to ``problems``."""
+        folders = [self.root / part / name for name in self.classes]
+        by_class = [_images_below(folder) if folder.is_dir() else [] for folder in folders]
+        problems.extend(
+            f"{folder}: holds no image; {_expected()} or remove the class"
+            for folder, paths in zip(folders, by_class, strict=True)
+            if folder.is_dir() and not paths
+        )
+        return by_class
+
+    def _paths(self, part: PartName) -> list[Path]:
+        by_class = self._train if part == "train" else self._val
+        if by_class is None:
+            raise ValueError(f"{self.root} has no val/")
+        return [path for paths in by_class for path in paths]
+
+
+def _labels(by_class: Sequence[Sequence[Path]]) -> Labels:
+    return np.repeat(np.arange(len(by_class)), [len(paths) for paths in by_class])
+
+
+def _train_classes(root: Path) -> tuple[str, ...]:
+    train = root / "train"
+    if not root.is_dir():
+        raise InputError(f"data-dir {root}: is no folder; name the one that holds train/")
+    if not train.is_dir():
+        raise InputError(f"data-dir {root}: has no train/; add it, with one folder for each class")
+    classes = _class_names(train)
+    if not classes:
+        raise InputError(f"{train}: holds no class; add one folder of images for each class")
+    if len(classes) == 1:
+        raise InputError(f"{train}: holds one class only, {classes[0]!r}; add at least another")
+    return classes
+
+
+def _compare_classes(folder: Path, classes: Sequence[str]) -> list[str]:
+    found = set(_class_names(folder))
+    missing, extra = sorted(set(classes) - found), sorted(found - set(classes))
+    differences = [
+        f"{verb} {', '.join(names[:5])}{' and more' if len(names) > 5 else ''}"
+        for verb, names in (("lacks", missing), ("adds", extra))
+        if names
+    ]
+    if not differences:
+        return []
+    return [f"{folder}: its classes must be those of train/ but it {' and '.join(differences)}"]
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir()]
+    return tuple(sorted(name for name in names if not name.startswith(".")))
+
+
+def _images_below(folder: Path) -> list[Path]:
+    """Images in path order. Links are followed: they are how subsets are commonly made."""
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_cannot_list, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.extend(
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+        )
+    return sorted(found)
+
+
+def _cannot_list(error: OSError) -> NoReturn:
+    raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); check its rights")
+
+
+def _expected() -> str:
+    return f"add files ending in {', '.join(sorted(EXTENSIONS))}"

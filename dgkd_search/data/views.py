@@ -1,0 +1,111 @@
+"""Deterministic augmentation: bank b shows image i in one view, whenever and wherever it is asked.
+
+A learner and its sources so see the same picture, and what a source says of it can be stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dgkd_search.errors import InputError
+from dgkd_search.identity import derive_seed
+from dgkd_search.recipe import AUGMENTS
+
+
+@dataclass(frozen=True)
+class Bank:
+    """One view of every image.
+
+    Attributes:
+        offsets: int64 [N, 2], top and left corner (dy, dx) of the crop in the padded image, each in
+            [0, 2 * pad].
+        flips: bool [N], whether the crop is then mirrored left to right.
+    """
+
+    offsets: Tensor
+    flips: Tensor
+
+    def to(self, device: torch.device) -> Bank:
+        return Bank(self.offsets.to(device), self.flips.to(device))
+
+
+class Views:
+    """The views of one part's images.
+
+    Args:
+        count: number N of images.
+        image_size: height and width in pixels; crops move by up to an eighth of it each way.
+        augment: one of ``recipe.AUGMENTS``.
+        seed: two ``Views`` of equal arguments are equal.
+
+    Raises:
+        InputError: if ``augment`` is unknown.
+    """
+
+    def __init__(self, count: int, image_size: int, augment: str, seed: int) -> None:
+        if augment not in AUGMENTS:
+            raise InputError(f"augment {augment!r}: choose from {', '.join(AUGMENTS)}")
+        self.count = count
+        self.image_size = image_size
+        self.augment = augment
+        self.seed = seed
+        self.pad = image_size // 8
+        self._last: tuple[int, torch.device, Bank] | None = None
+
+    def bank(self, number: int) -> Bank | None:
+        """Draw bank ``number``, at least 0, on the CPU; None where nothing is augmented.
+
+        Drawn for all images in their own order, so a view does not depend on batches.
+        """
+        if self.augment == "none":
+            return None
+        generator = torch.Generator().manual_seed(derive_seed("view", self.seed, number))
+        offsets = torch.randint(0, 2 * self.pad + 1, (self.count, 2), generator=generator)
+        flips = torch.randint(0, 2, (self.count,), generator=generator).bool()
+        if "crop" not in self.augment:
+            offsets = torch.full_like(offsets, self.pad)
+        if "flip" not in self.augment:
+            flips = torch.zeros_like(flips)
+        return Bank(offsets, flips)
+
+    def apply(self, images: Tensor, rows: Tensor, bank: int) -> Tensor:
+        """Show images as a bank does: zero padding, crop, flip.
+
+        Nothing waits for the device but the first call for a bank, which moves it there.
+
+        Args:
+            images: any type, [B, C, H, W] with H = W = ``image_size``.
+            rows: int64 [B] on the same device, which of the N images each is.
+            bank: number of the bank.
+
+        Returns:
+            Shaped and typed like ``images`` and contiguous; or ``images`` itself where nothing is
+            augmented.
+        """
+        views = self._on(images.device, bank)
+        if views is None:
+            return images
+        batch, channels, size, _ = images.shape
+        width = size + 2 * self.pad
+        steps = torch.arange(size, device=images.device)
+        offsets, flips = views.offsets[rows], views.flips[rows, None]
+        down = offsets[:, :1] + steps
+        across = offsets[:, 1:] + torch.where(flips, size - 1 - steps, steps)
+        # One gather over flat pixels; on a CPU core it took a fifth of indexing by row and column
+        # (1.2 against 6.4 ms for uint8 [128, 3, 32, 32]).
+        taken = (down[:, :, None] * width + across[:, None, :]).view(batch, 1, size * size)
+        padded = F.pad(images, (self.pad,) * 4).reshape(batch, channels, width * width)
+        return padded.gather(2, taken.expand(-1, channels, -1)).view(images.shape)
+
+    def _on(self, device: torch.device, number: int) -> Bank | None:
+        """Bank ``number`` on ``device``; the last one is kept, for an epoch asks for it often."""
+        if self._last is None or self._last[:2] != (number, device):
+            bank = self.bank(number)
+            if bank is None:
+                return None
+            self._last = (number, device, bank.to(device))
+        return self._last[2]

@@ -1,0 +1,88 @@
+"""Defaults by family and data set, with their sources."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dgkd_search.data import DEFAULT_AUGMENT
+from dgkd_search.errors import InputError
+from dgkd_search.models import Family
+from dgkd_search.options import Options
+
+T = TypeVar("T")
+
+# Largest and smallest model of the default chain. Published for ResNet: 26 to 8, and 56 to 20.
+_ENDS = {
+    "resnet": ("resnet56", "resnet8"),
+    "plain": ("plain10", "plain2"),
+    "plain-c10": ("plain10-c10", "plain2-c10"),
+}
+_DIGITS_ENDS = {"resnet": ("resnet26", "resnet8")}
+
+# The recipes of arXiv 2009.08825 (experiments) for its two families.
+_RECIPES: dict[str, dict[str, Any]] = {
+    "resnet": {
+        "epochs": 160,
+        "batch_size": 128,
+        "lr": 0.1,
+        "weight_decay": 1e-4,
+        "schedule": "step",
+    },
+    "plain": {
+        "epochs": 160,
+        "batch_size": 128,
+        "lr": 0.01,
+        "weight_decay": 1e-4,
+        "schedule": "constant",
+    },
+}
+# 1,150 images of 8x8 pixels are learnt in a few epochs.
+_DIGITS_RECIPE: dict[str, Any] = {
+    "epochs": 12,
+    "batch_size": 64,
+    "lr": 0.1,
+    "weight_decay": 5e-4,
+    "schedule": "onecycle",
+}
+_BUDGET = {"digits": 20}
+_DEFAULT_BUDGET = 32
+
+
+def fill(options: Options, family: Family) -> Options:
+    """The options with the defaults of the family and the data set."""
+    digits = options.dataset == "digits"
+    ends = (_DIGITS_ENDS if digits else {}).get(family.name) or _ENDS.get(
+        family.name, (family.members[-1].name, family.members[0].name)
+    )
+    recipe = _DIGITS_RECIPE if digits else _RECIPES[family.name.split("-")[0]]
+    defaults: dict[str, Any] = {
+        "teacher": ends[0],
+        "student": ends[1],
+        "augment": DEFAULT_AUGMENT[options.dataset],
+        "budget": _BUDGET.get(options.dataset, _DEFAULT_BUDGET),
+        **recipe,
+    }
+    if options.data_dir is not None:
+        defaults["data_dir"] = str(Path(options.data_dir).expanduser().absolute())
+        options = replace(options, data_dir=None)
+    missing = {name: v for name, v in defaults.items() if getattr(options, name) is None}
+    options = replace(options, **missing)
+    if options.student_epochs is None:
+        options = replace(options, student_epochs=options.epochs)
+    if options.assistants is None:
+        try:
+            pool = family.between(given(options.teacher), given(options.student))
+            options = replace(options, assistants=pool)
+        except InputError:
+            options = replace(options, assistants=())  # the ends are reported by _space
+    if options.max_assistants is None:
+        options = replace(options, max_assistants=len(options.assistants or ()))
+    return options
+
+
+def given(value: T | None) -> T:
+    """The value of an option that ``fill`` has filled."""
+    assert value is not None
+    return value

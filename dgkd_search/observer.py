@@ -1,0 +1,83 @@
+"""What a search tells whoever watches it; every method is a no-op to be overridden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dgkd_search.trial import Row
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial as a watcher sees it.
+
+    Attributes:
+        number: in the study, from 0; None for the reference (the student on labels alone).
+        chain: model names, teacher first.
+        guidance: of the chain.
+        drop_prob: of the student; None where it has fewer than two sources.
+    """
+
+    number: int | None
+    chain: tuple[str, ...]
+    guidance: str
+    drop_prob: float | None
+
+
+class Observer:
+    """Watches a search. Called from the driver's main thread alone."""
+
+    def started(self, budget: int, concurrency: int, time_budget: float | None) -> None:
+        """The search begins; ``budget`` is the number of trials to finish."""
+
+    def message(self, text: str) -> None:
+        """A line for the user: a stage of the work ("preparing the data"), a warning."""
+
+    def job_started(self, job: Job) -> None:
+        """A trial was given to the cluster; it may still wait for a free worker."""
+
+    def row(self, job: Job, row: Row) -> None:
+        """A running trial gave a sign of life."""
+
+    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+        """A trial ended.
+
+        Args:
+            state: ``complete``, ``pruned`` or ``failed``.
+            value: validation accuracy in percent (of a pruned trial, the last one reported).
+            reason: of a failure, in one line.
+        """
+
+    def finished(self) -> None:
+        """The search is over; nothing more is called. May be called twice."""
+
+
+class Observers(Observer):
+    """Several observers as one; each is told in turn."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def started(self, budget: int, concurrency: int, time_budget: float | None) -> None:
+        for observer in self._observers:
+            observer.started(budget, concurrency, time_budget)
+
+    def message(self, text: str) -> None:
+        for observer in self._observers:
+            observer.message(text)
+
+    def job_started(self, job: Job) -> None:
+        for observer in self._observers:
+            observer.job_started(job)
+
+    def row(self, job: Job, row: Row) -> None:
+        for observer in self._observers:
+            observer.row(job, row)
+
+    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+        for observer in self._observers:
+            observer.job_ended(job, state, value, reason)
+
+    def finished(self) -> None:
+        for observer in self._observers:
+            observer.finished()

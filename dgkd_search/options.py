@@ -1,0 +1,206 @@
+"""What a user may say: every option with its group, its help line and the rule for its value.
+
+The command line and ``--config`` files read the same table, and all problems are reported at
+once. An option left at None gets its default from the family and the data set (``resolve``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from dgkd_search.chain import GUIDANCES
+from dgkd_search.config import DATASETS, DROP_SCOPES, PRUNERS, SAMPLERS, TUNABLE
+from dgkd_search.errors import InputError
+from dgkd_search.parsers import (
+    Drops,
+    Parser,
+    drops,
+    duration,
+    flag,
+    gpus,
+    integer,
+    names,
+    number,
+    one_of,
+    several_of,
+    text,
+)
+from dgkd_search.recipe import AUGMENTS, LOSS_SCALES, SCHEDULES
+
+
+def _option(default: Any, group: str, parse: Parser, metavar: str | None, help: str) -> Any:
+    return field(
+        default=default,
+        metadata={"group": group, "parse": parse, "metavar": metavar, "help": help},
+    )
+
+
+DEFAULT_DROPS = Drops((0.0, 0.5), True)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option; None means that the family and the data set decide."""
+
+    dataset: str = _option(
+        "digits", "data", one_of(DATASETS), None, "images to learn: " + ", ".join(DATASETS)
+    )
+    data_dir: str | None = _option(
+        None, "data", text, "DIR", "folder of the images (imagefolder) or of CIFAR's archive"
+    )
+    image_size: int | None = _option(
+        None, "data", integer(8), "N", "resize images to N x N (data set's own; folders: 32)"
+    )
+    train_limit: int | None = _option(
+        None, "data", integer(2), "N", "train on a stratified subset of N images (all)"
+    )
+
+    family: str = _option(
+        "resnet", "chain", text, "NAME", "family of the models: resnet, plain, plain-c10"
+    )
+    teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
+    student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")
+    assistants: tuple[str, ...] | None = _option(
+        None,
+        "chain",
+        names,
+        "A,B,...",
+        "candidate assistants, or none (all members strictly between)",
+    )
+    max_assistants: int | None = _option(
+        None, "chain", integer(0), "N", "longest chain to try (as many as there are candidates)"
+    )
+    guidance: tuple[str, ...] = _option(
+        ("dense",),
+        "chain",
+        several_of(GUIDANCES, 1),
+        "G,...",
+        f"who teaches whom: {', '.join(GUIDANCES)}; several are searched over (dense)",
+    )
+    drop_prob: Drops = _option(
+        DEFAULT_DROPS,
+        "chain",
+        drops,
+        "P|P,P|LOW:HIGH",
+        "probability that a source is dropped from a mini-batch (0:0.5)",
+    )
+    drop_scope: str = _option(
+        "student", "chain", one_of(DROP_SCOPES), None, "whose sources are dropped: student, all"
+    )
+
+    epochs: int | None = _option(
+        None, "recipe", integer(1), "N", "epochs of teacher and assistants"
+    )
+    student_epochs: int | None = _option(
+        None, "recipe", integer(1), "N", "epochs of the final student (as many as --epochs)"
+    )
+    batch_size: int | None = _option(None, "recipe", integer(2), "N", "images a mini-batch")
+    lr: float | None = _option(None, "recipe", number(0, open_low=True), "X", "peak learning rate")
+    weight_decay: float | None = _option(None, "recipe", number(0), "X", "weight decay")
+    schedule: str | None = _option(
+        None, "recipe", one_of(SCHEDULES), None, "learning rate: " + ", ".join(SCHEDULES)
+    )
+    temperature: float = _option(
+        4.0, "recipe", number(0, open_low=True), "X", "temperature of distillation (4)"
+    )
+    kd_weight: float = _option(
+        0.9, "recipe", number(0, 1), "X", "weight of the sources beside the labels (0.9)"
+    )
+    loss_scale: str = _option(
+        "mean",
+        "recipe",
+        one_of(LOSS_SCALES),
+        None,
+        "mean over the sources, or the paper's sum (mean)",
+    )
+    augment: str | None = _option(
+        None, "recipe", one_of(AUGMENTS), None, "augmentation: " + ", ".join(AUGMENTS)
+    )
+
+    budget: int | None = _option(
+        None, "search", integer(1), "N", "trials to complete or prune (digits 20, others 32)"
+    )
+    tune: tuple[str, ...] = _option(
+        (),
+        "search",
+        several_of(TUNABLE, 0),
+        "T,...",
+        f"also search over the student's {', '.join(TUNABLE)}",
+    )
+    sampler: str = _option(
+        "tpe", "search", one_of(SAMPLERS), None, "Optuna's sampler: " + ", ".join(SAMPLERS)
+    )
+    pruner: str = _option(
+        "median", "search", one_of(PRUNERS), None, "Optuna's pruner: " + ", ".join(PRUNERS)
+    )
+    seed: int = _option(0, "search", integer(0), "N", "seed of the sampler (0)")
+    train_seed: int = _option(0, "search", integer(0), "N", "seed of the training (0)")
+    split_seed: int = _option(0, "search", integer(0), "N", "seed of the validation split (0)")
+    no_reference: bool = _option(
+        False, "search", flag, None, "don't train the student alone to compare with"
+    )
+    time_budget: float | None = _option(
+        None, "search", duration, "T", "stop after this time: 90, 30m, 2h"
+    )
+    dry_run: bool = _option(False, "search", flag, None, "check everything and say what would run")
+
+    concurrency: int | None = _option(
+        None, "resources", integer(1), "N", "trials at once (as many as cores or GPUs carry)"
+    )
+    gpus_per_trial: float | None = _option(
+        None, "resources", gpus, "X", "GPU share of a trial (1 if there is a GPU, else 0)"
+    )
+    cpus_per_trial: int = _option(1, "resources", integer(1), "N", "CPU threads of a trial (1)")
+    address: str | None = _option(
+        None, "resources", text, "ADDR", "a Ray cluster's address (this machine alone)"
+    )
+
+    out: str | None = _option(None, "output", text, "DIR", "run folder (a fresh name under runs/)")
+    store: str | None = _option(
+        None, "output", text, "DIR", "where trained stages are kept (the user's cache folder)"
+    )
+    quiet: bool = _option(False, "output", flag, None, "no progress, only the summary")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object], source: str = "--{}") -> Options:
+        """Options from raw values by name, dashes or underscores.
+
+        Args:
+            values: texts from a command line, or YAML values; None means not given.
+            source: how to name an option in a message.
+
+        Raises:
+            InputError: every unknown name and every bad value, at once.
+        """
+        problems: list[str] = []
+        parsed: dict[str, Any] = {}
+        rules = {f.name: f.metadata["parse"] for f in fields(cls)}
+        for raw_name, value in values.items():
+            name = str(raw_name).replace("-", "_")
+            label = source.format(name.replace("_", "-"))
+            if name not in rules:
+                problems.append(f"{label}: unknown option{closest(name, rules)}")
+            elif value is not None:
+                try:
+                    parsed[name] = rules[name](value)
+                except ValueError as error:
+                    problems.append(f"{label} {_show(value)}: {error}")
+        if problems:
+            raise InputError(problems)
+        return cls(**parsed)
+
+
+def closest(name: str, known: Mapping[str, object]) -> str:
+    """`` (did you mean X?)``, or nothing."""
+    found = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {found[0].replace('_', '-')}?" if found else "; see --help"
+
+
+def _show(value: object) -> str:
+    """A value on one line, short enough to read."""
+    shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    shown = " ".join(shown.split()) or "''"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,152 @@
+"""Rules for the values of options: a text or a YAML value in, a typed value or ValueError out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DROP_STEP = 0.05
+# Values under --drop-scope all: few, so that chains still share their assistants.
+COARSE_DROPS = (0.0, 0.25, 0.5, 0.75)
+
+Parser = Callable[[object], Any]
+
+
+def integer(low: int) -> Parser:
+    def parse(value: object) -> int:
+        number = _number(value)
+        if number != int(number) or number < low:
+            raise ValueError(f"must be a whole number of at least {low}")
+        return int(number)
+
+    return parse
+
+
+def number(low: float, high: float = math.inf, *, open_low: bool = False) -> Parser:
+    """A finite number in [low, high], or (low, high]."""
+
+    def parse(value: object) -> float:
+        result = _number(value)
+        if not low <= result <= high or (open_low and result == low):
+            bound = f"above {low:g}" if open_low else f"of at least {low:g}"
+            raise ValueError(
+                f"must be a number {bound}" + (f" and at most {high:g}" if high < math.inf else "")
+            )
+        return result
+
+    return parse
+
+
+def one_of(choices: Sequence[str]) -> Parser:
+    def parse(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"unknown; choose from {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def names(value: object) -> tuple[str, ...]:
+    """``a,b`` or a list; an empty one (also the word ``none``) means no name."""
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    result = tuple(str(part).strip() for part in parts if str(part).strip())
+    if len(set(result)) != len(result):
+        raise ValueError("a name stands twice; give each once")
+    return () if result == ("none",) else result
+
+
+def several_of(choices: Sequence[str], least: int) -> Parser:
+    def parse(value: object) -> tuple[str, ...]:
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        result = tuple(str(part).strip() for part in parts if str(part).strip())
+        if len(result) < least or len(set(result)) != len(result) or set(result) - set(choices):
+            raise ValueError(
+                f"give each at most once, separated by commas, of {', '.join(choices)}"
+            )
+        return result
+
+    return parse
+
+
+def text(value: object) -> str:
+    result = str(value)
+    if not result.strip() or "\0" in result:
+        raise ValueError("must not be empty")
+    return result
+
+
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def duration(value: object) -> float:
+    """Seconds, or with a unit: 90, 30m, 2h, 1d."""
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*", str(value))
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    seconds = float(found[1]) * units[found[2]] if found else 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError("must be a time above 0 such as 90, 30m, 2h or 1d")
+    return seconds
+
+
+def gpus(value: object) -> float:
+    share = _number(value)
+    if share < 0 or (share > 1 and share != int(share)):
+        raise ValueError("must be 0, a fraction up to 1, or a whole number (Ray shares no further)")
+    return share
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Drop probabilities to search over: ``values``, or a range if ``spread``."""
+
+    values: tuple[float, ...]
+    spread: bool = False
+
+    def allowed(self, scope: str) -> tuple[float, ...]:
+        """The values themselves, or a range's in steps of 0.05 (under ``all`` of 0.25)."""
+        if not self.spread:
+            return self.values
+        low, high = self.values
+        if scope == "all":
+            return tuple(p for p in COARSE_DROPS if low <= p <= high)
+        steps = round((high - low) / DROP_STEP - 0.5 + 1e-9)
+        return tuple(round(low + i * DROP_STEP, 10) for i in range(steps + 1))
+
+    def __str__(self) -> str:
+        return (":" if self.spread else ",").join(f"{v:g}" for v in self.values)
+
+
+def drops(value: object) -> Drops:
+    """``0.25``, ``0,.25,.5`` or ``LOW:HIGH``; each in [0, 1)."""
+    rule = "must be a value, a list 0,.25,.5 or a range LOW:HIGH, each in [0, 1)"
+    if isinstance(value, Drops):
+        return value
+    spread = isinstance(value, str) and ":" in value
+    parts = value if isinstance(value, list | tuple) else str(value).split(":" if spread else ",")
+    try:
+        values = tuple(_number(part) for part in parts)
+    except ValueError:
+        raise ValueError(rule) from None
+    if not values or not all(0 <= v < 1 for v in values):
+        raise ValueError(rule)
+    if spread and (len(values) != 2 or values[0] > values[1]):
+        raise ValueError(f"{rule}, LOW not above HIGH")
+    return Drops(values, True) if spread else Drops(tuple(sorted(set(values))))
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("must be a number")
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a number") from None
+    if not math.isfinite(result):
+        raise ValueError("must be a finite number")
+    return result

@@ -1,0 +1,49 @@
+"""From a study's configuration to the stages of each trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dgkd_search.chain import Chain
+from dgkd_search.config import StudyConfig
+from dgkd_search.data import DataInfo
+from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.space import Configuration
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans the stages of every configuration of one study on one data set."""
+
+    config: StudyConfig
+    info: DataInfo
+
+    def stages(self, configuration: Configuration, replicate: int = 0) -> tuple[StageSpec, ...]:
+        """The stages of a configuration in training order, the student's last.
+
+        What is tuned applies to the final student alone, so that chains share their prefixes; a
+        drop probability reaches the assistants only under ``--drop-scope all``.
+        """
+        config, base = self.config, self.config.distillation
+        drop = configuration.distillation.drop_prob if config.space.drop_scope == "all" else 0.0
+        return chain_stages(
+            configuration.chain,
+            family=config.family,
+            data=self.info.fingerprint,
+            classes=len(self.info.classes),
+            channels=self.info.channels,
+            image_size=self.info.image_size,
+            recipe=config.recipe,
+            student_recipe=replace(config.student_recipe, lr=configuration.lr),
+            distillation=configuration.distillation,
+            assistant_distillation=replace(base, drop_prob=drop),
+            numerics=config.numerics,
+            train_seed=config.train_seed,
+            replicate=replicate,
+        )
+
+    def reference(self) -> tuple[StageSpec, ...]:
+        """The student on labels alone."""
+        alone = Chain((self.config.space.student,), "none")
+        lr = self.config.student_recipe.lr
+        return self.stages(Configuration(alone, self.config.distillation, lr))

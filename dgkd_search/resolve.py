@@ -1,0 +1,217 @@
+"""From what a user said to a study in which nothing is open: rules across options."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dgkd_search.chain import Architecture
+from dgkd_search.config import DataConfig, Resources, Space, StudyConfig
+from dgkd_search.defaults import fill, given
+from dgkd_search.errors import InputError
+from dgkd_search.models import Family, get_family, parameter_count
+from dgkd_search.options import Options
+from dgkd_search.parsers import Drops
+from dgkd_search.recipe import NUMERICS, Distillation, Recipe
+
+_IMAGE = {"digits": (10, 1, 8), "cifar10": (10, 3, 32), "cifar100": (100, 3, 32)}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A validated search.
+
+    Attributes:
+        options: the same as the user's, with every default filled in.
+        warnings: what the user should know before it runs, a line each.
+    """
+
+    config: StudyConfig
+    resources: Resources
+    options: Options
+    warnings: tuple[str, ...] = ()
+
+
+def resolve(options: Options) -> Resolved:
+    """Fill in defaults and check the rules that span several options.
+
+    Raises:
+        InputError: everything that is wrong, at once.
+    """
+    problems: list[str] = []
+    try:
+        family = get_family(options.family)
+    except InputError as error:
+        raise InputError([f"--family: {message}" for message in error.messages]) from None
+    options = fill(options, family)
+    space = _space(options, family, problems)
+    _check_data(options, problems)
+    resources = _resources(options, problems)
+    if problems:
+        raise InputError(problems)
+    recipe = Recipe(
+        epochs=given(options.epochs),
+        batch_size=given(options.batch_size),
+        lr=given(options.lr),
+        weight_decay=given(options.weight_decay),
+        schedule=given(options.schedule),
+        augment=given(options.augment),
+    )
+    device = "cuda" if resources.gpus_per_trial else "cpu"
+    config = StudyConfig(
+        data=DataConfig(
+            options.dataset,
+            options.data_dir,
+            options.image_size,
+            options.train_limit,
+            options.split_seed,
+        ),
+        family=family.name,
+        space=space,
+        recipe=recipe,
+        student_recipe=replace(recipe, epochs=given(options.student_epochs), views=0),
+        distillation=Distillation(options.kd_weight, options.temperature, options.loss_scale),
+        numerics=replace(NUMERICS[device], threads=resources.cpus_per_trial),
+        budget=given(options.budget),
+        sampler=options.sampler,
+        pruner=options.pruner,
+        seed=options.seed,
+        train_seed=options.train_seed,
+        reference=not options.no_reference,
+        time_budget=options.time_budget,
+    )
+    return Resolved(config, resources, options, tuple(_warnings(config, options)))
+
+
+def to_yaml_values(options: Options) -> dict[str, Any]:
+    """The options that define a study, by their names in a ``--config`` file."""
+    skip = {"out", "quiet", "dry_run"}
+    values: dict[str, Any] = {}
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if f.name in skip or value is None:
+            continue
+        if isinstance(value, Drops):
+            value = str(value)
+        values[f.name.replace("_", "-")] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def _space(options: Options, family: Family, problems: list[str]) -> Space:
+    teacher, student = given(options.teacher), given(options.student)
+    pool = options.assistants or ()
+    depths: dict[str, int] = {}
+    for option, names in (("teacher", (teacher,)), ("student", (student,)), ("assistants", pool)):
+        for name in names:
+            try:
+                depths[name] = family.member(name).depth
+            except InputError as error:
+                problems.extend(f"--{option}: {message}" for message in error.messages)
+    if teacher in depths and student in depths:
+        if depths[teacher] <= depths[student]:
+            problems.append(
+                f"--teacher {teacher}: must be larger than the student {student}; "
+                "name a larger teacher or a smaller student"
+            )
+        else:
+            outside = [
+                name
+                for name in pool
+                if name in depths and not depths[student] < depths[name] < depths[teacher]
+            ]
+            if outside:
+                choices = ", ".join(family.between(teacher, student)) or "none"
+                problems.append(
+                    f"--assistants {','.join(outside)}: must lie strictly between {student} and "
+                    f"{teacher}; choose from {choices}"
+                )
+    bound = given(options.max_assistants)
+    if bound > len(pool):
+        problems.append(
+            f"--max-assistants {bound}: there are {len(pool)} candidates; give at most that many"
+        )
+    drop_probs = options.drop_prob.allowed(options.drop_scope)
+    if not drop_probs:
+        problems.append(
+            f"--drop-prob {options.drop_prob}: holds none of 0, .25, .5, .75, the values "
+            "under --drop-scope all; widen the range or list values"
+        )
+        drop_probs = (0.0,)
+    return Space(
+        teacher=teacher,
+        student=student,
+        pool=tuple(sorted(pool, key=lambda name: (-depths.get(name, 0), name))),
+        max_assistants=bound,
+        guidances=options.guidance,
+        drop_probs=drop_probs,
+        drop_scope=options.drop_scope,
+        tune=tuple(sorted(options.tune)),
+    )
+
+
+def _check_data(options: Options, problems: list[str]) -> None:
+    if options.dataset == "imagefolder" and options.data_dir is None:
+        problems.append(
+            "--data-dir: missing; --dataset imagefolder needs the folder that holds train/ "
+            "and test/, one sub-folder a class"
+        )
+    if options.dataset == "digits" and options.data_dir is not None:
+        problems.append(
+            f"--data-dir {options.data_dir}: the digits are embedded; leave it out, or name "
+            "another --dataset"
+        )
+    if options.dataset in ("imagefolder", "cifar10", "cifar100") and options.data_dir:
+        path = Path(options.data_dir)
+        if path.exists() and not path.is_dir():
+            problems.append(f"--data-dir {path}: is a file; name a folder")
+
+
+def _resources(options: Options, problems: list[str]) -> Resources:
+    """Devices and concurrency; on a cluster the GPUs are counted by Ray, once connected."""
+    local = options.address is None
+    devices = torch.cuda.device_count()
+    share = options.gpus_per_trial
+    if share is None:
+        share = 1.0 if devices else 0.0
+    cpus = options.cpus_per_trial
+    if local and share > devices:
+        problems.append(
+            f"--gpus-per-trial {share:g}: this machine has {devices} GPUs; give at most {devices}"
+        )
+    carried = int(devices / share) if share else (os.cpu_count() or 1) // cpus
+    concurrency = options.concurrency or max(1, carried)
+    if local and share and concurrency > max(1, carried):
+        problems.append(
+            f"--concurrency {concurrency}: {devices} GPUs carry {carried} trials of "
+            f"{share:g}; lower it or --gpus-per-trial"
+        )
+    return Resources(concurrency, cpus, share, options.address)
+
+
+def _warnings(config: StudyConfig, options: Options) -> list[str]:
+    space = config.space
+    classes, channels, size = _IMAGE.get(config.data.dataset, (10, 3, 32))
+    size = config.data.image_size or size
+    names = (space.teacher, *space.pool, space.student)
+    counts = {
+        name: parameter_count(Architecture(config.family, name, classes, channels, size))
+        for name in names
+    }
+    lines = [
+        f"{larger} is deeper than {smaller} but has fewer parameters "
+        f"({counts[larger]:,} against {counts[smaller]:,}); chains go by depth"
+        for larger, smaller in pairwise(names)
+        if counts[larger] < counts[smaller]
+    ]
+    cores = os.cpu_count() or 1
+    concurrency = options.concurrency or 1
+    if options.address is None and concurrency * options.cpus_per_trial > cores:
+        lines.append(
+            f"{concurrency} trials of {options.cpus_per_trial} threads share {cores} cores"
+        )
+    return lines

@@ -1,0 +1,1 @@
+"""What a search found: tables, figures, the best configuration, exported models."""

@@ -1,0 +1,191 @@
+"""The best configuration and its student: written by a search, read by whoever ships it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import Tensor, nn
+
+from dgkd_search.data import DataInfo
+from dgkd_search.device import Normalise
+from dgkd_search.errors import InputError
+from dgkd_search.files import sha256, write_bytes
+from dgkd_search.identity import StageSpec
+from dgkd_search.results.run import RunFolder, versions
+from dgkd_search.space import Configuration
+from dgkd_search.trial import load_model
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """In percent; None where it isn't known.
+
+    Attributes:
+        validation: of the best student, after its last epoch.
+        test: of the same weights, read once, after the search.
+        alone, kd, full: validation of the student on labels alone, under plain KD, and at the
+            end of the full chain, as this search trained them.
+        teacher: validation.
+    """
+
+    validation: float
+    test: float | None
+    alone: float | None
+    kd: float | None
+    full: float | None
+    teacher: float | None
+
+
+def write_best(
+    run: RunFolder,
+    *,
+    trial: int,
+    configuration: Configuration,
+    stages: Sequence[StageSpec],
+    info: DataInfo,
+    accuracies: Accuracies,
+    weights: bytes,
+    test_reads: int,
+) -> None:
+    """Write student.safetensors, then best.yaml, which names its checksum."""
+    chain = configuration.chain.canonical()
+    distillation = stages[-1].distillation
+    value = {
+        "format": FORMAT,
+        "trial": trial,
+        "family": stages[-1].architecture.family,
+        "teacher": chain.teacher,
+        "assistants": list(chain.assistants),
+        "student": chain.student,
+        "guidance": chain.guidance,
+        "drop_probability": configuration.drop_prob,
+        "temperature": distillation.temperature if distillation else None,
+        "kd_weight": distillation.kd_weight if distillation else None,
+        "loss_scale": distillation.loss_scale if distillation else None,
+        "validation_accuracy": accuracies.validation,
+        "test_accuracy": accuracies.test,
+        "test_reads": test_reads,
+        "comparison": {
+            "what": "validation accuracy in percent, one run each",
+            "student_alone": accuracies.alone,
+            "plain_kd": accuracies.kd,
+            "full_chain": accuracies.full,
+            "teacher": accuracies.teacher,
+        },
+        "weights": {"file": run.student.name, "sha256": sha256(weights)},
+        "data": {k: v for k, v in info.to_dict().items() if k != "path"},
+        "stages": [{"key": spec.key, **spec.to_dict()} for spec in stages],
+        "versions": versions(),
+    }
+    write_bytes(run.student, weights)
+    text = "# The best chain of a search; load its student with dgkd_search.load_student(FOLDER).\n"
+    text += yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    write_bytes(run.best, text.encode())
+
+
+def load_best(path: Path | str) -> dict[str, Any]:
+    """The contents of best.yaml.
+
+    Args:
+        path: the file, or the folder it lies in.
+
+    Raises:
+        InputError: it is missing, damaged or of another format.
+    """
+    path = Path(path)
+    file = path / "best.yaml" if path.is_dir() else path
+    try:
+        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{file}: can't be read ({error.strerror}); a finished search writes it"
+        ) from None
+    except (yaml.YAMLError, ValueError):
+        value = None
+    if not isinstance(value, dict) or "stages" not in value or "weights" not in value:
+        raise InputError(f"{file}: is damaged; make it again with a search on the same store")
+    if value.get("format") != FORMAT:
+        raise InputError(
+            f"{file}: its format is {value.get('format')}, this version reads {FORMAT}"
+        )
+    return value
+
+
+class Student(nn.Module):
+    """A trained student with its normalisation, ready for images.
+
+    Attributes:
+        classes: their names, in the order of the outputs.
+        image_size: height and width that it expects, in pixels.
+        channels: 1 for grey, 3 for colour.
+    """
+
+    def __init__(self, network: nn.Module, info: dict[str, Any]) -> None:
+        super().__init__()
+        self.normalise = Normalise(info["mean"], info["std"])
+        self.network = network
+        self.classes: tuple[str, ...] = tuple(info["classes"])
+        self.image_size: int = info["image_size"]
+        self.channels: int = info["channels"]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, float [B, classes], of images with pixels in 0..255, [B, channels, size, size].
+
+        uint8 or float; for images in [0, 1], multiply by 255.
+        """
+        logits: Tensor = self.network(self.normalise(images))
+        return logits
+
+
+def load_student(path: Path | str) -> Student:
+    """The best student of a run, on the CPU, in eval mode.
+
+    Args:
+        path: a run folder, or a folder that ``dgkd-search export`` wrote.
+
+    Raises:
+        InputError: best.yaml or the weights are missing, damaged, or don't belong together.
+    """
+    best = load_best(path)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    file = folder / "student.safetensors"
+    try:
+        weights = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: can't be read ({error.strerror})") from None
+    if sha256(weights) != best["weights"]["sha256"]:
+        raise InputError(f"{file}: isn't the file that best.yaml names (checksum); export it again")
+    spec = StageSpec.from_dict({k: v for k, v in best["stages"][-1].items() if k != "key"})
+    student = Student(load_model(spec, weights), best["data"])
+    student.eval()
+    return student
+
+
+def export(run: RunFolder, target: Path) -> list[Path]:
+    """Copy the best configuration and student of ``run`` into the folder ``target``.
+
+    Raises:
+        InputError: the run has no valid best student, or ``target`` holds another one.
+    """
+    load_student(run.path)  # what is damaged isn't passed on
+    written = []
+    for source in (run.best, run.student):
+        destination = target / source.name
+        if destination.exists() and destination.read_bytes() != source.read_bytes():
+            raise InputError(f"--to {target}: holds another {source.name}; choose a fresh folder")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for source in (run.student, run.best):
+            write_bytes(target / source.name, source.read_bytes())
+            written.append(target / source.name)
+    except OSError as error:
+        raise InputError(
+            f"--to {target}: can't be written ({error.strerror}); choose another folder"
+        ) from None
+    return written

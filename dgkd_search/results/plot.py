@@ -1,0 +1,262 @@
+"""The figure of accuracy versus assistant count."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dgkd_search.files import write_bytes
+from dgkd_search.results.table import accuracy_by_count, plottable
+
+NAME = "accuracy_vs_assistants"
+DPI = 150
+SIZE = (7.6, 5.0)  # inches
+
+# Okabe and Ito's colours, told apart by any eye; in grey the markers carry the difference.
+_BLUE, _ORANGE, _PURPLE, _YELLOW = "#0072B2", "#E69F00", "#CC79A7", "#F0E442"
+_GREEN, _VERMILION, _INK, _GREY = "#009E73", "#D55E00", "#222222", "#858585"
+_GUIDANCE = {
+    "dense": ("o", _BLUE),
+    "sequential": ("s", _ORANGE),
+    "teacher": ("^", _GREEN),
+    "none": ("P", _PURPLE),
+}
+# Within the column of a count: its trials around the middle left, its mean beside them.
+_CLOUD, _SPREAD, _MEAN = -0.10, 0.34, 0.24
+_GOLDEN = 0.6180339887  # its multiples modulo 1 stay apart, in whatever order trials come
+_LEAST_SPAN = 1.0  # percentage points; less would blow up the noise of single images
+_FLOOR = 0.035  # height of the marks for what lies below the scale, as a share of the axes
+_CHAIN_WIDTH = 58  # characters a line
+
+
+def plot_accuracy(
+    table: pd.DataFrame,
+    folder: Path,
+    *,
+    title: str,
+    reference: float | None,
+    teacher: float | None,
+) -> list[Path]:
+    """Write ``accuracy_vs_assistants.png`` and ``.svg``: a point for each trial that ended.
+
+    Args:
+        table: from ``trials_table`` or ``read_trials``.
+        folder: an existing folder.
+        reference: validation accuracy in percent of the student trained on labels alone.
+        teacher: the teacher's, likewise.
+
+    Returns:
+        The paths of the files. The same arguments give the same bytes of SVG.
+    """
+    png, svg = folder / f"{NAME}.png", folder / f"{NAME}.svg"
+    # A user's matplotlibrc must not change the figure. SVG: text stays text, ids don't vary.
+    fixed = {"svg.hashsalt": NAME, "svg.fonttype": "none"}
+    with matplotlib.style.context("default"), matplotlib.rc_context(fixed):
+        figure = _draw(table, title, reference, teacher)
+        for path, metadata in ((png, {}), (svg, {"Date": None})):
+            data = io.BytesIO()
+            figure.savefig(data, format=path.suffix[1:], dpi=DPI, metadata=metadata)
+            write_bytes(path, data.getvalue())
+    return [png, svg]
+
+
+def accuracy_limits(
+    completed: Iterable[float],
+    pruned: Iterable[float],
+    reference: float | None,
+    teacher: float | None,
+) -> tuple[float, float]:
+    """The accuracies, in percent, between which the figure shows most; the rest goes to its edge.
+
+    The completed trials rule, but for collapsed ones (five robust standard deviations below the
+    median). Pruned trials and lines widen the range as long as they don't squash it.
+    """
+    values, others = np.sort([*completed]), np.sort([*pruned])
+    lines = [value for value in (reference, teacher) if value is not None]
+    if not len(values):
+        everything = [*others, *lines] or [0.0, 100.0]
+        return _at_least(min(everything), max(everything))
+    middle = float(np.median(values))
+    deviation = max(1.4826 * float(np.median(np.abs(values - middle))), _LEAST_SPAN / 4)
+    low, high = _at_least(float(values[values >= middle - 5 * deviation][0]), float(values[-1]))
+    # The student alone is what all trials are compared with, so it may take more room.
+    for value, room in ((reference, 3.0), (teacher, 2.0)):
+        if value is not None and max(high, value) - min(low, value) <= room * (high - low):
+            low, high = min(low, value), max(high, value)
+    near = others[others >= low - 0.3 * (high - low)]
+    return float(min([low, *near])), float(max([high, *near]))
+
+
+def _at_least(low: float, high: float) -> tuple[float, float]:
+    missing = max(_LEAST_SPAN - (high - low), 0.0)
+    return low - missing / 2, high + missing / 2
+
+
+def _draw(table: pd.DataFrame, title: str, reference: float | None, teacher: float | None) -> Any:
+    completed, pruned = plottable(table, "COMPLETE"), plottable(table, "PRUNED")
+    summary = accuracy_by_count(table)
+    low, high = accuracy_limits(
+        completed["val_accuracy"], pruned["val_accuracy"], reference, teacher
+    )
+    figure = Figure(figsize=SIZE, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    counts = dict(zip(summary["assistant_count"], summary["completed"], strict=True))
+    most = int(max([0, *completed["assistant_count"], *pruned["assistant_count"]]))
+    axes.set_xlim(-0.6, most + 0.6)
+    ticks = range(most + 1)
+    axes.set_xticks(ticks, [f"{count}\nn = {counts.get(count, 0)}" for count in ticks])
+    locator = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10])
+    bottom, top = low - 0.12 * (high - low), high + 0.07 * (high - low)
+    axes.set_yticks([t for t in locator.tick_values(bottom, top) if 0 <= t <= 100])
+    axes.set_ylim(bottom, top)  # after the ticks, which would widen it
+    axes.set_xlabel("number of assistants (n = completed trials)")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.grid(axis="y", color="#E4E4E4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    _lines(axes, low, high, reference, teacher)
+    _points(axes, completed, pruned, low)
+    if len(summary):
+        _summary(axes, summary, low)
+    if len(completed):
+        note_height = _best(axes, completed)
+    else:
+        axes.text(0.5, 0.5, "no trial has completed yet", transform=axes.transAxes, ha="center")
+        note_height = 0
+    style: dict[str, Any] = {"fontsize": 11.5, "fontweight": "bold", "parse_math": False}
+    axes.set_title(title, loc="left", pad=8 + note_height, **style)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+    return figure
+
+
+def _lines(
+    axes: Any, low: float, high: float, reference: float | None, teacher: float | None
+) -> None:
+    """The student alone and the teacher, named at the right edge, where no trial is."""
+    named = (("student alone", reference, (0, (5, 2))), ("teacher", teacher, (0, (1, 1.2))))
+    known = sorted((value, name, style) for name, value, style in named if value is not None)
+    heights = [min(max(value, low), high) for value, _, _ in known]
+    sides = ["center"] * len(known)
+    if len(known) == 2 and heights[1] - heights[0] < 0.13 * (high - low):
+        sides = ["top", "bottom"]  # the labels would overlap
+    for (value, name, style), height, side in zip(known, heights, sides, strict=True):
+        arrow = " ↑" if value > high else " ↓" if value < low else ""
+        if not arrow:
+            axes.axhline(value, color=_INK, linewidth=1.3, linestyle=style, zorder=1)
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        text = f"{name}{arrow}\n{value:.2f} %"
+        axes.annotate(text, (1, height), (5, 0), va=side, fontsize=8.5, color=_INK, **place)
+
+
+def _points(axes: Any, completed: pd.DataFrame, pruned: pd.DataFrame, low: float) -> None:
+    """Every trial; those below ``low`` as one mark at the bottom, with their number."""
+    # Without assistants all guidances are one, called dense: no reason to tell colours apart.
+    taught = set(completed.loc[completed["assistant_count"] > 0, "guidance"])
+    several = len(taught) > 1 or "none" in set(completed["guidance"])
+    look: dict[str, Any] = {
+        "s": 34,
+        "edgecolors": "white",
+        "linewidths": 0.6,
+        "alpha": 0.9,
+        "zorder": 3,
+    }
+    for guidance, (marker, colour) in _GUIDANCE.items() if several else ():
+        group = completed[completed["guidance"] == guidance]
+        label = f"completed, {guidance}"
+        _scatter(axes, group, low, label=label, marker=marker, color=colour, **look)
+    if not several:
+        _scatter(axes, completed, low, label="completed", marker="o", color=_BLUE, **look)
+    look = {"marker": "x", "s": 24, "linewidths": 1.0, "color": _GREY, "zorder": 2}
+    _scatter(axes, pruned, low, label="pruned (last accuracy)", **look)
+    kinds = ((completed, _CLOUD - 0.16, _BLUE, _BLUE), (pruned, _CLOUD + 0.10, "white", _GREY))
+    for (trials, shift, face, edge), kind in zip(kinds, ("completed", "pruned"), strict=True):
+        below = trials.loc[trials["val_accuracy"] < low, "assistant_count"].tolist()
+        marks = [(count + shift, str(number)) for count, number in Counter(below).items()]
+        _below(axes, marks, f"{kind}, below the scale (number)", face, edge)
+
+
+def _scatter(axes: Any, trials: pd.DataFrame, low: float, **look: Any) -> None:
+    shown = trials[trials["val_accuracy"] >= low]
+    if len(shown):
+        axes.scatter(_places(shown), shown["val_accuracy"], **look)
+
+
+def _below(axes: Any, marks: list[tuple[float, str]], label: str, face: str, edge: str) -> None:
+    """Downward marks at the bottom edge, each with a text."""
+    if not marks:
+        return
+    places = axes.get_xaxis_transform()
+    look = {"marker": "v", "s": 30, "color": face, "edgecolors": edge, "linewidths": 1.0}
+    x = [place for place, _ in marks]
+    axes.scatter(x, [_FLOOR] * len(x), transform=places, label=label, zorder=3, **look)
+    style = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": "#444444"}
+    for place, text in marks:
+        axes.annotate(text, (place, _FLOOR), (5, 0), xycoords=places, **style)
+
+
+def _summary(axes: Any, summary: pd.DataFrame, low: float) -> None:
+    """Mean with interval, and best, for each count."""
+    x = summary["assistant_count"].to_numpy()
+    look: dict[str, Any] = {"color": _GREEN, "linewidth": 1.8, "zorder": 2.5}
+    ends = (x + _CLOUD - _SPREAD / 2 - 0.05, x + _MEAN + 0.08)
+    best = summary["best"].where(summary["best"] >= low)
+    axes.hlines(best, *ends, label="best of each count", **look)
+    mean = summary["mean"].where(summary["mean"] >= low)
+    look = {"color": _VERMILION, "fmt": "D-", "markersize": 5.5, "markerfacecolor": "white"}
+    look |= {"markeredgewidth": 1.4, "linewidth": 0.9, "elinewidth": 1.4, "capsize": 3.5}
+    label = "mean with 95% t-interval"
+    axes.errorbar(x + _MEAN, mean, yerr=summary["half_width"], label=label, zorder=4, **look)
+    lost = summary[summary["mean"] < low]
+    values = zip(lost["assistant_count"], lost["mean"], strict=True)
+    marks = [(count + _MEAN, f"{value:.1f}") for count, value in values]
+    _below(axes, marks, "mean, below the scale (%)", "white", _VERMILION)
+
+
+def _best(axes: Any, completed: pd.DataFrame) -> int:
+    """A star at the best trial (of equals, the shortest chain), its chain above the axes.
+
+    Returns:
+        The height of the text, in points.
+    """
+    ranks = ["val_accuracy", "assistant_count", "number"]
+    trial = completed.sort_values(ranks, ascending=[False, True, True]).head(1)
+    x, y = float(_places(trial)[0]), float(trial["val_accuracy"].iloc[0])
+    look = {"marker": "*", "s": 170, "color": _YELLOW, "edgecolors": _INK, "linewidths": 1.0}
+    axes.scatter([x], [y], zorder=5, **look)
+    names = ["number", "guidance", "teacher", "assistants", "student"]
+    number, guidance, teacher, assistants, student = trial[names].iloc[0]
+    models = [name for name in (teacher, *assistants.split(">"), student) if name]
+    # No-break spaces: a line ends after a model, never after ">".
+    chain = textwrap.wrap(" >\u00a0".join(models), _CHAIN_WIDTH)
+    lines = [f"best: {y:.2f} %, trial {number}, {guidance}", *chain]
+    left, right = axes.get_xlim()
+    # Above the axes the text hides nothing; it grows away from the nearer side.
+    share = (x - left) / (right - left)
+    anchor = 0.0 if share < 1 / 3 else 1.0 if share > 2 / 3 else 0.5
+    side = {0.0: "left", 0.5: "center", 1.0: "right"}[anchor]
+    look = {"textcoords": "axes fraction", "ha": side, "va": "bottom", "fontsize": 8.5}
+    arrow = {"arrowstyle": "-", "color": _INK, "linewidth": 0.8, "relpos": (anchor, 0)}
+    arrow |= {"shrinkA": 0, "shrinkB": 7}
+    text, place = "\n".join(lines), (share, 1.015)
+    axes.annotate(text, (x, y), place, parse_math=False, arrowprops=arrow, zorder=6, **look)
+    return 12 * len(lines)
+
+
+def _places(trials: pd.DataFrame) -> Any:
+    """Where trials stand on the axis: their count, a little aside, always the same way."""
+    aside = trials["number"].to_numpy(dtype=float) * _GOLDEN % 1 - 0.5
+    return trials["assistant_count"].to_numpy(dtype=float) + _CLOUD + _SPREAD * aside

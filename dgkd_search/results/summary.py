@@ -1,0 +1,100 @@
+"""What a search found, in a few lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgkd_search.results.best import Accuracies
+from dgkd_search.space import Configuration
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The closing words of a search.
+
+    Attributes:
+        completed, pruned, failed: trials; ``budget`` counts the first two.
+        trained, reused: stages of all trials.
+        seconds: wall time; ``computing`` and ``waiting`` are summed over the trials.
+        validation_count: images in the validation part.
+        test_problem: why the test set wasn't read, or None.
+        ended: why the search ended before its budget, or None.
+    """
+
+    run: Path
+    trial: int
+    configuration: Configuration
+    accuracies: Accuracies
+    completed: int
+    pruned: int
+    failed: int
+    budget: int
+    trained: int
+    reused: int
+    seconds: float
+    computing: float
+    waiting: float
+    validation_count: int
+    test_problem: str | None = None
+    ended: str | None = None
+
+    @property
+    def margin(self) -> float:
+        """Half the 95% interval of the validation accuracy, in points, from its size alone."""
+        share = self.accuracies.validation / 100
+        return 196 * math.sqrt(max(share * (1 - share), 0) / self.validation_count)
+
+    def lines(self) -> list[str]:
+        chain = self.configuration.chain.canonical()
+        acc = self.accuracies
+        details = [chain.guidance] if chain.assistants else []
+        if self.configuration.drop_prob is not None:
+            details.append(f"drop {self.configuration.drop_prob:g}")
+        details.append(f"trial {self.trial}")
+        finished = self.completed + self.pruned
+        test = (
+            f"{acc.test:.2f} %, read once"
+            if acc.test is not None
+            else f"not read: {self.test_problem}"
+        )
+        rows = [
+            ("best chain", f"{chain}  ({', '.join(details)})"),
+            (
+                "validation",
+                f"{acc.validation:.2f} % of {self.validation_count} images (±{self.margin:.1f})",
+            ),
+            ("test", test),
+            ("gain", self._gains()),
+            (
+                "trials",
+                f"{finished} of {self.budget}: {self.completed} completed, {self.pruned} pruned"
+                f"{f' ({100 * self.pruned / finished:.0f} %)' if finished else ''}, "
+                f"{self.failed} failed",
+            ),
+            ("stages", f"{self.trained} trained, {self.reused} found in the store"),
+            (
+                "time",
+                f"{self.seconds:.0f} s; trials computed {self.computing:.0f} s "
+                f"and waited {self.waiting:.0f} s",
+            ),
+            ("files", str(self.run)),
+        ]
+        if self.ended:
+            rows.insert(0, ("ended early", self.ended))
+        return [f"{name:<12}{value}" for name, value in rows]
+
+    def _gains(self) -> str:
+        """On validation, against what this same search trained; one run each."""
+        acc = self.accuracies
+        parts = [
+            f"{acc.validation - other:+.2f} over {name} ({other:.2f})"
+            for name, other in (
+                ("the student alone", acc.alone),
+                ("plain KD", acc.kd),
+                ("the full chain", acc.full),
+            )
+            if other is not None
+        ]
+        return ", ".join(parts) or "unknown: nothing to compare with was trained"

@@ -1,0 +1,236 @@
+"""The trials of a study as a table (``trials.csv``), and what it says about each count."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+from scipy.special import stdtrit
+
+from dgkd_search.errors import InputError
+from dgkd_search.files import write_bytes
+from dgkd_search.study import ChainStudy
+
+_TEXT, _INTEGER, _REAL, _TIME = "string", "Int64", "Float64", "datetime64[s]"
+
+# Nullable types, so that a column has one type whatever rows there are. Text is never missing,
+# it is empty: CSV couldn't tell the two apart.
+COLUMNS = {
+    "number": _INTEGER,
+    "state": _TEXT,
+    "teacher": _TEXT,
+    "assistants": _TEXT,
+    "student": _TEXT,
+    "assistant_count": _INTEGER,
+    "guidance": _TEXT,
+    "drop_probability": _REAL,
+    "temperature": _REAL,
+    "kd_weight": _REAL,
+    "lr": _REAL,
+    "val_accuracy": _REAL,
+    "student_epochs": _INTEGER,
+    "stages_trained": _INTEGER,
+    "stages_reused": _INTEGER,
+    "seconds": _REAL,
+    "computing_seconds": _REAL,
+    "waiting_seconds": _REAL,
+    "started": _TIME,
+    "finished": _TIME,
+    "student_key": _TEXT,
+    "reason": _TEXT,
+}
+
+_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    _TEXT: (str, "text"),
+    _INTEGER: (int, "a whole number"),
+    _REAL: (float, "a number"),
+    _TIME: (datetime.fromisoformat, "an ISO 8601 time"),
+}
+
+
+def trials_table(study: ChainStudy) -> pd.DataFrame:
+    """One row a trial, by number; the columns and types of ``COLUMNS``, whatever rows there are.
+
+    - ``state``: COMPLETE, PRUNED, FAIL or RUNNING; ``reason``: why a trial failed, in one line.
+    - ``teacher``, ``assistants`` (largest first, joined by ``>``), ``student``,
+      ``assistant_count``, ``guidance``: the canonical chain, that is the models that the student
+      depends on. Guidances that coincide are called ``dense``; a student of labels alone has no
+      teacher and guidance ``none``. Empty for a trial that died before it was drawn.
+    - ``drop_probability`` is missing where fewer than two sources teach the student,
+      ``temperature`` and ``kd_weight`` where none does.
+    - ``val_accuracy``: the student's, in percent: of the last epoch for a completed trial, of the
+      latest one known for all others. ``student_epochs``: epochs that reported, from 0.
+    - ``stages_trained``, ``stages_reused``: stages trained here, at least in part, and taken
+      whole from the store; missing until the trial has ended.
+    - ``seconds``: from ``started`` to ``finished`` (local times); ``computing_seconds`` and
+      ``waiting_seconds``: spent training, and waiting for a stage of another trial.
+    - ``student_key``: the store's key of a completed trial's student.
+    """
+    return _frame([_row(study, trial) for trial in study.trials])
+
+
+def write_trials(study: ChainStudy, path: Path) -> None:
+    """Write ``trials_table`` as CSV, UTF-8: six significant digits, ISO 8601 times in seconds."""
+    table = trials_table(study)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in table.itertuples(index=False):
+        writer.writerow(_format(value) for value in row)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_trials(path: Path) -> pd.DataFrame:
+    """The table that ``write_trials`` wrote, numbers rounded; other columns are left out.
+
+    Raises:
+        InputError: no such file, not a CSV, a column missing, or a value of the wrong type.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file, strict=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (csv.Error, ValueError) as error:  # also undecodable bytes, and a file without a line
+        raise InputError(f"{path}: not a CSV file of trials") from error
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise InputError(f"{path}: no column {', '.join(missing)}; is this a trials.csv?")
+    for number, line in enumerate(lines, start=1):
+        if len(line) != len(header):
+            found = f"{len(line)} columns instead of {len(header)}"
+            raise InputError(f"{path}: row {number} has {found}; the file is damaged")
+    return _frame([_parse(path, dict(zip(header, line, strict=True))) for line in lines])
+
+
+def plottable(table: pd.DataFrame, state: str) -> pd.DataFrame:
+    """The trials of a state that have an assistant count and an accuracy."""
+    known = table["val_accuracy"].notna() & table["assistant_count"].notna()
+    return table[(table["state"] == state) & known]
+
+
+def accuracy_by_count(table: pd.DataFrame) -> pd.DataFrame:
+    """Completed trials by number of assistants, ascending; a trial without a teacher stays out.
+
+    Args:
+        table: from ``trials_table``.
+
+    Returns:
+        Columns ``assistant_count``, ``completed`` (trials), ``mean`` and ``best`` (percent) and
+        ``half_width``: half of the 95% Student-t confidence interval of the mean, in percentage
+        points; NaN with one trial. It treats a count's trials as independent draws, while a
+        sampler prefers good ones: read it as spread, not as a test.
+    """
+    trials = plottable(table, "COMPLETE")
+    trials = trials[trials["guidance"] != "none"]
+    counts = sorted({int(count) for count in trials["assistant_count"]})
+    rows = []
+    for count in counts:
+        values = trials.loc[trials["assistant_count"] == count, "val_accuracy"].to_numpy(float)
+        n = len(values)
+        error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+        half_width = float(stdtrit(n - 1, 0.975)) * error if n > 1 else math.nan
+        rows.append((count, n, float(values.mean()), float(values.max()), half_width))
+    columns = ["assistant_count", "completed", "mean", "best", "half_width"]
+    types = {"assistant_count": int, "completed": int}
+    return pd.DataFrame(rows, columns=columns, dtype=float).astype(types)
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """A frame of ``COLUMNS`` from rows that may lack any of them."""
+
+    def column(name: str, dtype: str) -> Any:
+        empty = "" if dtype == _TEXT else None
+        return pd.Series([row.get(name, empty) for row in rows], dtype=dtype)
+
+    return pd.DataFrame({name: column(name, dtype) for name, dtype in COLUMNS.items()})
+
+
+def _row(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    complete = trial.state == TrialState.COMPLETE
+    row: dict[str, Any] = {
+        "number": trial.number,
+        "state": trial.state.name,
+        "val_accuracy": _accuracy(trial),
+        "student_epochs": len(trial.intermediate_values),
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "computing_seconds": attributes.get("computing"),
+        "waiting_seconds": attributes.get("waiting"),
+        "started": _to_second(trial.datetime_start),
+        "finished": _to_second(trial.datetime_complete),
+        "reason": _one_line(attributes.get("reason", "")),
+    }
+    stages = attributes.get("stages")
+    if stages is not None:
+        row["stages_trained"] = sum(stage["trained"] > 0 for stage in stages)
+        row["stages_reused"] = sum(stage["trained"] == 0 for stage in stages)
+        row["student_key"] = stages[-1]["key"] if complete and stages else ""
+    if set(trial.params) == set(study.space.distributions):
+        row |= _settings(study, trial)
+    return row
+
+
+def _settings(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
+    """What the trial's parameters mean for its student."""
+    configuration = study.configuration(trial)
+    chain = configuration.chain.canonical()
+    taught = bool(chain.sources(len(chain.models) - 1))
+    return {
+        "teacher": chain.teacher if taught else "",
+        "assistants": ">".join(chain.assistants),
+        "student": chain.student,
+        "assistant_count": len(chain.assistants),
+        "guidance": chain.guidance if taught else "none",
+        "drop_probability": configuration.drop_prob,
+        "temperature": configuration.distillation.temperature if taught else None,
+        "kd_weight": configuration.distillation.kd_weight if taught else None,
+        "lr": configuration.lr,
+    }
+
+
+def _accuracy(trial: FrozenTrial) -> float | None:
+    """In percent; None before the first epoch, or where training gave no number."""
+    value = trial.value
+    if trial.state != TrialState.COMPLETE:
+        steps = trial.intermediate_values
+        value = steps[max(steps)] if steps else None
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _to_second(time: datetime | None) -> datetime | None:
+    return time.replace(microsecond=0) if time else None
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks, control characters and lone surrogates, which CSV can't carry."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _format(value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _parse(path: Path, line: dict[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, dtype in COLUMNS.items():
+        parse, meaning = _PARSERS[dtype]
+        if line[name]:
+            try:
+                row[name] = parse(line[name])
+            except ValueError as error:
+                message = f"{path}: column {name}: {line[name]!r} is not {meaning}"
+                raise InputError(message) from error
+    return row

@@ -1,0 +1,107 @@
+"""A sampler that never proposes the same student twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from dgkd_search.errors import DgkdError
+from dgkd_search.identity import derive_seed
+from dgkd_search.space import SearchSpace
+
+# Fewer than Optuna's 10: the first trials are chosen with care, and budgets are small.
+STARTUP_TRIALS = 5
+_ATTEMPTS = 100
+
+
+def base_sampler(name: str, seed: int) -> BaseSampler:
+    """Optuna's sampler called ``name``; TPE samples jointly and counts running trials in."""
+    if name == "random":
+        return RandomSampler(seed=seed)
+    return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+class DistinctSampler(BaseSampler):
+    """Wraps one of Optuna's samplers so that each trial is a student not seen before.
+
+    The first trials are given; a repeated or out-of-bounds draw is drawn again, inside one
+    suggestion; after 100 draws an unseen configuration is picked uniformly. Each draw comes
+    from a sampler seeded afresh by (seed, trial number, attempt): a resumed study continues as
+    if it had never stopped.
+
+    Args:
+        space: the search space.
+        name: ``tpe`` or ``random``.
+        seed: the study's sampler seed.
+        seen: identities of the other trials' configurations, asked at each suggestion.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        name: str,
+        seed: int,
+        seen: Callable[[int], set[tuple[object, ...]]],
+    ) -> None:
+        self._space = space
+        self._name = name
+        self._seed = seed
+        self._seen = seen
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._space.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        seen = self._seen(trial.number)
+        for params in self._space.first().values():
+            if self._space.configuration(params).identity not in seen:
+                return params
+        for attempt in range(_ATTEMPTS):
+            params = self._draw(study, trial, search_space, attempt)
+            if self._is_new(params, seen):
+                return params
+        return self._pick(trial, seen)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        raise AssertionError("every parameter is sampled jointly")
+
+    def _draw(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+        attempt: int,
+    ) -> dict[str, Any]:
+        seed = derive_seed("sampler", self._seed, trial.number, attempt) % 2**32
+        sampler = base_sampler(self._name, seed)
+        params = sampler.sample_relative(study, trial, search_space)
+        return params or {
+            name: sampler.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
+
+    def _is_new(self, params: dict[str, Any], seen: set[tuple[object, ...]]) -> bool:
+        admitted = self._space.admits(params)
+        return admitted and self._space.configuration(params).identity not in seen
+
+    def _pick(self, trial: FrozenTrial, seen: set[tuple[object, ...]]) -> dict[str, Any]:
+        unseen = [params for params in self._space.every() if self._is_new(params, seen)]
+        if not unseen:
+            raise DgkdError("every configuration of the search space has been tried")
+        return random.Random(derive_seed("pick", self._seed, trial.number)).choice(unseen)

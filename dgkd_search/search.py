@@ -1,0 +1,122 @@
+"""A whole search: data, study, Ray and Tune, and the report at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+
+from dgkd_search.closing import finish
+from dgkd_search.data import PreparedData, prepare
+from dgkd_search.errors import Stopped
+from dgkd_search.identity import StageSpec
+from dgkd_search.observer import Job, Observer, Observers
+from dgkd_search.options import Options
+from dgkd_search.plan import Planner
+from dgkd_search.resolve import Resolved, resolve
+from dgkd_search.results.run import RunFolder
+from dgkd_search.results.summary import Summary
+from dgkd_search.results.table import write_trials
+from dgkd_search.store import Store
+from dgkd_search.study import ChainStudy
+from dgkd_search.tune.conductor import Conductor
+
+
+def search(options: Options, observer: Observer | None = None) -> Summary:
+    """Find the best chain.
+
+    Args:
+        options: see ``Options``; what is None gets its default.
+        observer: watches the search; none by default.
+
+    Returns:
+        What was found; everything else lies in the run folder.
+
+    Raises:
+        InputError: something is wrong with the options or the data; nothing was written.
+        DgkdError: no trial completed.
+        Stopped: the user interrupted it.
+    """
+    began = time.monotonic()
+    observer = observer or Observer()
+    resolved = resolve(options)
+    run = RunFolder.choose(resolved.options)
+    for warning in resolved.warnings:
+        observer.message(f"note: {warning}")
+    store = Store(store_path(options))
+    observer.message(f"preparing {resolved.options.dataset}")
+    data = prepare(resolved.config.data, store.data)
+    run.create(replace(resolved.options, store=str(store.root)))
+    study = ChainStudy(resolved.config, run.database)
+    planner = Planner(resolved.config, data.info)
+    try:
+        gave_up = _run(resolved, study, planner, data, store, run, observer, began)
+    finally:
+        observer.finished()
+        write_trials(study, run.trials)
+    return finish(run, resolved.config, study, planner, data, store, began, gave_up)
+
+
+class _TableWriter(Observer):
+    """Keeps trials.csv up to date as trials end."""
+
+    def __init__(self, study: ChainStudy, path: Path) -> None:
+        self._study, self._path = study, path
+
+    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+        write_trials(self._study, self._path)
+
+
+def _run(
+    resolved: Resolved,
+    study: ChainStudy,
+    planner: Planner,
+    data: PreparedData,
+    store: Store,
+    run: RunFolder,
+    observer: Observer,
+    began: float,
+) -> str | None:
+    """Schedule trials until the search is over; says why if that came before the budget."""
+    # Ray reads its settings when it is first imported, so nothing imports it before this.
+    from dgkd_search.tune.runtime import interruptible, ray_session, run_tune
+
+    config, resources = resolved.config, resolved.resources
+    deadline = began + config.time_budget if config.time_budget else None
+    conductor = Conductor(
+        study,
+        planner,
+        Observers(observer, _TableWriter(study, run.trials)),
+        resources.concurrency,
+        deadline,
+    )
+
+    def make_job(stages: Sequence[StageSpec]) -> str:
+        from dgkd_search.tune.trainable import make_job
+
+        return make_job(stages, data.path, store.root)
+
+    observer.message(f"starting Ray for {resources.concurrency} trials at once")
+    try:
+        with interruptible(), ray_session(resources) as folder:
+            observer.started(config.budget, resources.concurrency, config.time_budget)
+            run_tune(conductor, make_job, resources, folder)
+    except KeyboardInterrupt:
+        conductor.abandon("the search was interrupted")
+        raise Stopped(
+            f"interrupted; finished trials lie in {run.path}, trained stages in {store.root}: "
+            f"`dgkd-search --config {run.config}` finds them again"
+        ) from None
+    for note in conductor.notes:
+        observer.message(note)
+    return conductor.ending
+
+
+def store_path(options: Options) -> Path:
+    """Where trained stages are kept."""
+    if options.store is not None:
+        return Path(options.store)
+    return platformdirs.user_cache_path("dgkd-search") / "store"

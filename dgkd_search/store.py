@@ -1,0 +1,182 @@
+"""Finished and unfinished stages, by key, in a folder that any number of processes share.
+
+``stages/<k>/<key>/`` holds a finished stage: ``weights.safetensors`` and ``stage.json``;
+``partial/<key>/`` a stage in progress: a checkpoint and its ``checkpoint.json``. Each JSON file
+carries the checksum of its neighbour and of itself; what doesn't match is set aside in
+``damaged/`` and made again. Nothing here is a pickle, and nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from dgkd_search.errors import InputError
+from dgkd_search.files import set_aside, sha256, to_json, write_bytes, write_folder
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """A stage as the store holds it.
+
+    Attributes:
+        key: the stage's key.
+        tensors: safetensors bytes: weights, or a checkpoint's weights and optimiser state.
+        meta: plain JSON: ``spec``, ``rows`` (one per epoch) and what else the trial wrote.
+    """
+
+    key: str
+    tensors: bytes
+    meta: dict[str, Any]
+
+
+class _Damaged(Exception):
+    """A file of the store isn't what was written."""
+
+
+class Store:
+    """A content-addressed store of stages.
+
+    Args:
+        root: the store's folder; made where it is missing.
+
+    Attributes:
+        notes: one line for each damaged entry that was met and set aside.
+
+    Raises:
+        InputError: the folder can't be written, or another format's store is in it.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).expanduser().resolve()
+        self.notes: list[str] = []
+        try:
+            for name in ("stages", "partial", "locks", "data"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            self._check_format()
+        except OSError as error:
+            raise InputError(
+                f"store {self.root}: can't be written ({error.strerror}); "
+                "choose another folder with --store"
+            ) from None
+
+    @property
+    def data(self) -> Path:
+        """Where prepared data sets lie."""
+        return self.root / "data"
+
+    def get(self, key: str) -> StageEntry | None:
+        """The finished stage, verified; None where there is none or it was damaged."""
+        folder = self._stage(key)
+        try:
+            return _read(key, folder / "weights.safetensors", folder / "stage.json")
+        except FileNotFoundError:
+            if folder.exists():
+                self._set_aside(folder, "a file is missing")
+        except (_Damaged, OSError) as error:
+            self._set_aside(folder, str(error))
+        return None
+
+    def __contains__(self, key: str) -> bool:
+        """Whether a finished stage is there; it is verified only when it is read."""
+        return (self._stage(key) / "stage.json").exists()
+
+    def put(self, key: str, weights: bytes, meta: Mapping[str, Any]) -> None:
+        """Keep a finished stage and forget its checkpoint; what is there already stays."""
+        description = _description(key, weights, {**meta, "finished": time.time()})
+        write_folder(self._stage(key), {"weights.safetensors": weights, "stage.json": description})
+        shutil.rmtree(self._partial(key), ignore_errors=True)
+
+    def get_partial(self, key: str) -> StageEntry | None:
+        """The newest checkpoint of an unfinished stage, verified, or None."""
+        folder = self._partial(key)
+        try:
+            named = json.loads((folder / "checkpoint.json").read_bytes())
+            tensors = folder / f"{_name(named['tensors'])}.safetensors"
+            return _read(key, tensors, folder / "checkpoint.json")
+        except FileNotFoundError:
+            return None  # the stage has not begun, or a stop came before its first checkpoint
+        except (_Damaged, OSError, ValueError, KeyError, TypeError) as error:
+            self._set_aside(folder, str(error))
+        return None
+
+    def put_partial(self, key: str, tensors: bytes, meta: Mapping[str, Any]) -> None:
+        """Replace the checkpoint of a stage in progress; the caller holds its lock.
+
+        The tensors are written first, under their own checksum, then named: a stop between the
+        two leaves the older checkpoint valid.
+        """
+        folder = self._partial(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        current = folder / f"{sha256(tensors)}.safetensors"
+        write_bytes(current, tensors)
+        write_bytes(folder / "checkpoint.json", _description(key, tensors, meta))
+        for old in folder.iterdir():
+            if old.name not in (current.name, "checkpoint.json"):
+                old.unlink(missing_ok=True)
+
+    def lock(self, key: str) -> FileLock:
+        """The lock that whoever trains ``key`` holds; a dead holder's is released by the system."""
+        return FileLock(self.root / "locks" / f"{key}.lock", timeout=0)
+
+    def _check_format(self) -> None:
+        path = self.root / "format.json"
+        try:
+            found = json.loads(path.read_bytes())["format"]
+        except FileNotFoundError:
+            write_bytes(path, to_json({"format": FORMAT}))
+            return
+        except (ValueError, KeyError, TypeError):
+            found = "unreadable"
+        if found != FORMAT:
+            raise InputError(
+                f"store {self.root}: its format is {found}, this version reads {FORMAT}; "
+                "it was left alone, choose another folder with --store"
+            )
+
+    def _stage(self, key: str) -> Path:
+        return self.root / "stages" / key[:2] / key
+
+    def _partial(self, key: str) -> Path:
+        return self.root / "partial" / key
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        moved = set_aside(path, self.root / "damaged")
+        if moved is not None:
+            self.notes.append(f"{path.name}: damaged ({why}), set aside as {moved}, made again")
+
+
+def _description(key: str, tensors: bytes, meta: Mapping[str, Any]) -> bytes:
+    value = {"format": FORMAT, "key": key, "tensors": sha256(tensors), **meta}
+    return to_json(value | {"checksum": sha256(to_json(value))})
+
+
+def _read(key: str, tensors: Path, description: Path) -> StageEntry:
+    try:
+        meta = json.loads(description.read_bytes())
+        checksum = meta.pop("checksum")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _Damaged(f"{description.name} is not readable") from None
+    if checksum != sha256(to_json(meta)) or meta["key"] != key:
+        raise _Damaged(f"{description.name} fails its checksum")
+    data = tensors.read_bytes()
+    if sha256(data) != meta["tensors"]:
+        raise _Damaged(f"{tensors.name} fails its checksum")
+    return StageEntry(key, data, meta)
+
+
+def _name(value: object) -> str:
+    """A checksum from a file, before it becomes part of a path."""
+    text = str(value)
+    if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
+        raise _Damaged("checkpoint.json names no checksum")
+    return text

@@ -1,0 +1,1 @@
+"""Ray and Tune: where trials are scheduled. Only ``runtime`` may be the first to import ray."""

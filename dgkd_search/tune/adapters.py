@@ -1,0 +1,71 @@
+"""The conductor as Tune sees it: a searcher that proposes and a scheduler that stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from dgkd_search.identity import StageSpec
+from dgkd_search.tune.conductor import Conductor, decode
+from dgkd_search.tune.trainable import EVENT, JOB
+
+
+class ConductorSearcher(Searcher):  # type: ignore[misc]
+    """Proposes the conductor's next job. It has no metric: rows of many kinds pass by."""
+
+    def __init__(
+        self, conductor: Conductor, make_job: Callable[[tuple[StageSpec, ...]], str]
+    ) -> None:
+        super().__init__()
+        self._conductor = conductor
+        self._make_job = make_job
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._conductor.over:
+            return str(Searcher.FINISHED)
+        stages = self._conductor.next_job(trial_id)
+        return {JOB: self._make_job(stages)} if stages is not None else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        self._conductor.on_end(trial_id, "its worker died repeatedly" if error else None)
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        return True  # Tune's own limiter leaks a slot for each error that it isn't told of
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the truth, Tune's snapshots are never read."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a search is resumed from its study, not from Tune's snapshot")
+
+
+class ConductorScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Runs trials in order and stops those that the conductor says."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+
+    def on_trial_result(
+        self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
+    ) -> str:
+        known = EVENT in result and trial.trial_id in self._conductor.running
+        if known and self._conductor.on_row(trial.trial_id, decode(result[EVENT])):
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
+        self._reconcile(tune_controller.get_trials())
+        return super().choose_trial_to_run(tune_controller)
+
+    def _reconcile(self, trials: list[TuneTrial]) -> None:
+        """End jobs whose Tune trial ended without a word: some errors reach no callback."""
+        for trial in trials:
+            if trial.status == TuneTrial.ERROR and trial.trial_id in self._conductor.running:
+                self._conductor.on_end(trial.trial_id, "its worker could not be started")

@@ -1,0 +1,105 @@
+"""Views: reproducible, independent of batches, and what a plain loop over images gives."""
+
+import numpy as np
+import pytest
+import torch
+
+from dgkd_search.data.views import Bank, Views
+from dgkd_search.errors import InputError
+from dgkd_search.recipe import AUGMENTS
+
+
+def _naive(images: torch.Tensor, rows: torch.Tensor, bank: Bank, pad: int) -> torch.Tensor:
+    size = images.shape[-1]
+    shown = []
+    for image, row in zip(images.numpy(), rows.tolist(), strict=True):
+        padded = np.pad(image, ((0, 0), (pad, pad), (pad, pad)))
+        dy, dx = bank.offsets[row].tolist()
+        cut = padded[:, dy : dy + size, dx : dx + size]
+        shown.append(cut[:, :, ::-1] if bank.flips[row] else cut)
+    return torch.from_numpy(np.stack(shown))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("channels, size", [(1, 8), (3, 32), (3, 20)])
+@pytest.mark.parametrize("augment", ["crop", "flip", "crop+flip"])
+def test_apply_equals_a_loop_over_images(augment, channels, size, dtype):
+    torch.manual_seed(0)
+    views = Views(50, size, augment, seed=1)
+    rows = torch.randperm(50)[:30]
+    images = torch.randint(0, 256, (30, channels, size, size)).to(dtype)
+    bank = views.bank(2)
+    assert bank is not None
+    shown = views.apply(images, rows, 2)
+    assert shown.dtype == dtype
+    assert torch.equal(shown, _naive(images, rows, bank, size // 8))
+    assert not torch.equal(shown, images)
+
+
+def test_apply_takes_channels_last_images():
+    views = Views(9, 16, "crop+flip", seed=1)
+    images, rows = torch.rand(9, 3, 16, 16), torch.arange(9)
+    strided = images.to(memory_format=torch.channels_last)
+    assert torch.equal(views.apply(strided, rows, 0), views.apply(images, rows, 0))
+
+
+def test_a_view_does_not_depend_on_the_batch():
+    images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
+    views = Views(40, 32, "crop+flip", seed=7)
+    whole = views.apply(images, torch.arange(40), 3)
+    order = torch.randperm(40)
+    views.apply(images, order, 4)  # another bank in between changes nothing
+    for rows in order.split(7):
+        assert torch.equal(views.apply(images[rows], rows, 3), whole[rows])
+
+
+def test_banks_differ_by_number_and_seed_alone():
+    def offsets(number, seed):
+        bank = Views(100, 32, "crop+flip", seed).bank(number)
+        assert bank is not None
+        return torch.cat((bank.offsets, bank.flips[:, None]), 1)
+
+    torch.manual_seed(1)
+    first = offsets(0, 0)
+    torch.manual_seed(2)
+    assert torch.equal(first, offsets(0, 0))
+    assert not torch.equal(first, offsets(1, 0))
+    assert not torch.equal(first, offsets(0, 1))
+
+
+def test_banks_are_the_same_on_every_version():
+    # Stored outputs belong to these views: other numbers here call for a new TRAINING_VERSION.
+    bank = Views(4, 32, "crop+flip", seed=0).bank(0)
+    assert bank is not None
+    assert bank.offsets.tolist() == [[6, 3], [5, 0], [8, 7], [6, 5]]
+    assert bank.flips.tolist() == [False, True, True, False]
+
+
+def test_banks_cover_their_range_evenly():
+    bank = Views(9000, 32, "crop+flip", seed=0).bank(0)
+    assert bank is not None
+    for axis in (0, 1):
+        counts = torch.bincount(bank.offsets[:, axis], minlength=9)
+        assert len(counts) == 9 and counts.min() > 850 and counts.max() < 1150
+    assert abs(bank.flips.float().mean() - 0.5) < 0.03
+
+
+def test_parts_of_an_augmentation_are_left_out():
+    crop, flip = Views(64, 32, "crop", 0).bank(0), Views(64, 32, "flip", 0).bank(0)
+    assert crop is not None and flip is not None
+    assert not crop.flips.any() and crop.offsets.float().std() > 1
+    assert flip.flips.any() and (flip.offsets == 4).all()
+
+
+def test_no_augmentation_gives_the_images_themselves():
+    views = Views(5, 32, "none", 0)
+    images = torch.rand(5, 3, 32, 32)
+    assert views.bank(0) is None
+    assert views.apply(images, torch.arange(5), 0) is images
+
+
+def test_unknown_augmentations_are_refused():
+    with pytest.raises(InputError, match=r"augment 'rotate': choose from none, crop"):
+        Views(5, 32, "rotate", 0)
+    for augment in AUGMENTS:
+        Views(5, 32, augment, 0)
