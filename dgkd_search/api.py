@@ -10,19 +10,19 @@ from typing import Any
 
 from dgkd_search.chain import Chain
 from dgkd_search.data import PreparedData, prepare
+from dgkd_search.driver import run_search, store_path
 from dgkd_search.errors import InputError
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import get_family
 from dgkd_search.observer import Observer
 from dgkd_search.options import Options
-from dgkd_search.plan import Planner
+from dgkd_search.planner import Planner
 from dgkd_search.resolve import resolve
 from dgkd_search.results.summary import Summary
-from dgkd_search.search import search as search_options
-from dgkd_search.search import store_path
+from dgkd_search.rows import TrialResult
 from dgkd_search.space import Configuration
 from dgkd_search.store import Store
-from dgkd_search.trial import Trial, TrialResult
+from dgkd_search.trial import Trial
 
 
 def search(observer: Observer | None = None, **options: Any) -> Summary:
@@ -35,7 +35,7 @@ def search(observer: Observer | None = None, **options: Any) -> Summary:
     Raises:
         InputError: unknown options or values, all at once.
     """
-    return search_options(Options.parse(options, "{}"), observer)
+    return run_search(Options.parse(options, "{}"), observer)
 
 
 def plan(
@@ -59,9 +59,12 @@ def plan(
     config = resolved.config
     chain = Chain(tuple(models), guidance)
     family = get_family(config.family)
-    for larger, smaller in pairwise(chain.models):
-        if family.member(larger).depth <= family.member(smaller).depth:
-            raise InputError(f"chain {chain}: {larger} is not larger than {smaller}; reorder them")
+    members = [family.member(name) for name in chain.models]
+    for larger, smaller in pairwise(members):
+        if larger.depth <= smaller.depth:
+            raise InputError(
+                f"chain {chain}: {larger.name} is not larger than {smaller.name}; reorder them"
+            )
     data = prepare(config.data, Store(store_path(resolved.options)).data)
     distillation = replace(config.distillation, drop_prob=drop_prob)
     configuration = Configuration(chain, distillation, config.student_recipe.lr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -34,6 +35,34 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """As ``parse_args``, but every unknown word is reported, with the nearest option.
+
+        Raises:
+            InputError: an unknown or incomplete option.
+        """
+        known, unknown = self.parse_known_args(_attach_values(arguments))
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        problems: list[str] = []
+        for word in unknown:
+            if word.startswith("-") or not problems:
+                problems.append(f"{word}: unknown option{closest(word.split('=')[0], flags)}")
+        if problems:
+            raise InputError(problems)
+        return known
+
+
+def _attach_values(arguments: Sequence[str]) -> list[str]:
+    """``--lr -1e-3`` as ``--lr=-1e-3``: argparse would take such a value for an option."""
+    result: list[str] = []
+    for word in arguments:
+        option = bool(result) and result[-1].startswith("--") and "=" not in result[-1]
+        if option and re.match(r"-[\d.]", word):
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
+    return result
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
@@ -59,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def search_parser() -> argparse.ArgumentParser:
+def search_parser() -> _Parser:
     """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
     parser = _Parser(
         prog="dgkd-search",
@@ -88,36 +117,36 @@ def search_parser() -> argparse.ArgumentParser:
 
 
 def _search(arguments: list[str]) -> int:
-    parser = search_parser()
-    known, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        flags = {f"--{f.name.replace('_', '-')}": None for f in fields(Options)}
-        raise InputError([f"{word}: unknown option{closest(word, flags)}" for word in unknown])
-    values = vars(known)
+    values = vars(search_parser().parse(arguments))
     config = values.pop("config")
-    options = _merge(Path(config) if config else None, values)
+    options = _merge(None if config is None else Path(config), values)
     if options.dry_run:
         from dgkd_search.preview import preview
 
         print("\n".join(preview(options)))
         return 0
+    from dgkd_search.driver import run_search
     from dgkd_search.progress import make_observer
-    from dgkd_search.search import search
 
-    print("\n".join(search(options, make_observer(options.quiet)).lines()))
+    summary = run_search(options, make_observer(options.quiet))
+    print("\n".join(summary.lines()))
+    if summary.test_problem is not None:
+        raise DgkdError(f"the test set could not be read: {summary.test_problem}")
     return 0
 
 
 def _merge(config: Path | None, values: dict[str, object]) -> Options:
-    """Options from a file and from the command line, the latter winning; all problems at once."""
+    """Options from a file and from the command line; all problems at once.
+
+    The command line wins, so what a file says of an option given there isn't even looked at.
+    """
     problems: list[str] = []
     given = {name: value for name, value in values.items() if value is not None}
     from_file: dict[str, object] = {}
     if config is not None:
-        from dgkd_search.results.run import read_config
+        from dgkd_search.config_file import read_config
 
-        from_file = {k.replace("-", "_"): v for k, v in read_config(config).items()}
-        from_file = {k: v for k, v in from_file.items() if k not in given}
+        from_file = {k: v for k, v in read_config(config, problems).items() if k not in given}
     for part, source in ((from_file, f"{config}: {{}}"), (given, "--{}")):
         try:
             Options.parse(part, source)
@@ -131,7 +160,7 @@ def _merge(config: Path | None, values: dict[str, object]) -> Options:
 def _plot(arguments: list[str]) -> int:
     parser = _Parser(prog="dgkd-search plot", description="Draw the figures of a run again.")
     parser.add_argument("run", metavar="RUN", help="folder that a search has made")
-    folder = Path(parser.parse_args(arguments).run)
+    folder = Path(parser.parse(arguments).run)
     from dgkd_search.closing import draw
     from dgkd_search.results.run import RunFolder
 
@@ -148,14 +177,10 @@ def _export(arguments: list[str]) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="folder that a search has made")
     parser.add_argument("--to", metavar="DIR", required=True, help="folder to write into")
-    known = parser.parse_args(arguments)
+    known = parser.parse(arguments)
     from dgkd_search.results.best import export
     from dgkd_search.results.run import RunFolder
 
     for path in export(RunFolder(known.run), Path(known.to)):
         print(path)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,11 +10,11 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.config import StudyConfig
-from dgkd_search.data import PreparedData, load_test
+from dgkd_search.data import PreparedData, has_test, load_test
 from dgkd_search.device import Normalise, accuracy
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.identity import StageSpec
-from dgkd_search.plan import Planner
+from dgkd_search.planner import Planner
 from dgkd_search.results.best import Accuracies, write_best
 from dgkd_search.results.plot import plot_accuracy
 from dgkd_search.results.run import RunFolder
@@ -94,11 +94,13 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
 def _test_accuracy(
     config: StudyConfig, data: PreparedData, spec: StageSpec, weights: bytes
 ) -> tuple[float | None, str | None]:
-    """The student's accuracy on the test set in percent, or why it can't be told."""
+    """The student's accuracy on the test set in percent, if there is one, or what is wrong."""
+    if not has_test(config.data):
+        return None, None
     try:
         part = load_test(config.data)
     except InputError as error:
-        return None, str(error)
+        return None, "; ".join(error.messages)
     device = torch.device(config.numerics.device_type if torch.cuda.is_available() else "cpu")
     model = load_model(spec, weights).to(device)
     normalise = Normalise(data.info.mean, data.info.std).to(device)

@@ -56,7 +56,8 @@ def fill(options: Options, family: Family) -> Options:
     ends = (_DIGITS_ENDS if digits else {}).get(family.name) or _ENDS.get(
         family.name, (family.members[-1].name, family.members[0].name)
     )
-    recipe = _DIGITS_RECIPE if digits else _RECIPES[family.name.split("-")[0]]
+    kind = family.name.split("-")[0]  # plain-c10 is trained as plain is
+    recipe = _DIGITS_RECIPE if digits else _RECIPES.get(kind, _RECIPES["resnet"])
     defaults: dict[str, Any] = {
         "teacher": ends[0],
         "student": ends[1],

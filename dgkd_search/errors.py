@@ -15,13 +15,15 @@ class InputError(DgkdError):
     """Bad input: each message names the value, the rule and the way out, on one line.
 
     Args:
-        messages: one message, or several that were found together.
+        messages: one message, or several that were found together; a line break in a value
+            that is named becomes a space.
     """
 
     exit_code = 2
 
     def __init__(self, messages: str | Sequence[str]) -> None:
-        self.messages = (messages,) if isinstance(messages, str) else tuple(messages)
+        several = (messages,) if isinstance(messages, str) else messages
+        self.messages = tuple(" ".join(message.splitlines()) for message in several)
         super().__init__("\n".join(self.messages))
 
     def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:

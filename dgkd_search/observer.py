@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dgkd_search.trial import Row
+from dgkd_search.rows import Row
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ once. An option left at None gets its default from the family and the data set (
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -15,6 +15,7 @@ from dgkd_search.chain import GUIDANCES
 from dgkd_search.config import DATASETS, DROP_SCOPES, PRUNERS, SAMPLERS, TUNABLE
 from dgkd_search.errors import InputError
 from dgkd_search.parsers import (
+    DIGITS,
     Drops,
     Parser,
     drops,
@@ -25,6 +26,7 @@ from dgkd_search.parsers import (
     names,
     number,
     one_of,
+    place,
     several_of,
     text,
 )
@@ -49,10 +51,10 @@ class Options:
         "digits", "data", one_of(DATASETS), None, "images to learn: " + ", ".join(DATASETS)
     )
     data_dir: str | None = _option(
-        None, "data", text, "DIR", "folder of the images (imagefolder) or of CIFAR's archive"
+        None, "data", place, "DIR", "folder of the images (imagefolder) or of CIFAR's archive"
     )
     image_size: int | None = _option(
-        None, "data", integer(8), "N", "resize images to N x N (data set's own; folders: 32)"
+        None, "data", integer(8, 1024), "N", "resize images to N x N (data set's own; folders: 32)"
     )
     train_limit: int | None = _option(
         None, "data", integer(2), "N", "train on a stratified subset of N images (all)"
@@ -98,16 +100,24 @@ class Options:
         None, "recipe", integer(1), "N", "epochs of the final student (as many as --epochs)"
     )
     batch_size: int | None = _option(None, "recipe", integer(2), "N", "images a mini-batch")
-    lr: float | None = _option(None, "recipe", number(0, open_low=True), "X", "peak learning rate")
+    lr: float | None = _option(None, "recipe", number(1e-10, 1000), "X", "peak learning rate")
     weight_decay: float | None = _option(None, "recipe", number(0), "X", "weight decay")
     schedule: str | None = _option(
         None, "recipe", one_of(SCHEDULES), None, "learning rate: " + ", ".join(SCHEDULES)
     )
     temperature: float = _option(
-        4.0, "recipe", number(0, open_low=True), "X", "temperature of distillation (4)"
+        4.0,
+        "recipe",
+        number(0, open_low=True, digits=DIGITS),
+        "X",
+        "temperature of distillation (4)",
     )
     kd_weight: float = _option(
-        0.9, "recipe", number(0, 1), "X", "weight of the sources beside the labels (0.9)"
+        0.9,
+        "recipe",
+        number(0, 1, digits=DIGITS),
+        "X",
+        "weight of the sources beside the labels (0.9)",
     )
     loss_scale: str = _option(
         "mean",
@@ -158,9 +168,9 @@ class Options:
         None, "resources", text, "ADDR", "a Ray cluster's address (this machine alone)"
     )
 
-    out: str | None = _option(None, "output", text, "DIR", "run folder (a fresh name under runs/)")
+    out: str | None = _option(None, "output", place, "DIR", "run folder (a fresh name under runs/)")
     store: str | None = _option(
-        None, "output", text, "DIR", "where trained stages are kept (the user's cache folder)"
+        None, "output", place, "DIR", "where trained stages are kept (the user's cache folder)"
     )
     quiet: bool = _option(False, "output", flag, None, "no progress, only the summary")
 
@@ -170,7 +180,7 @@ class Options:
 
         Args:
             values: texts from a command line, or YAML values; None means not given.
-            source: how to name an option in a message.
+            source: how to name an option in a message; its last ``{}`` stands for the name.
 
         Raises:
             InputError: every unknown name and every bad value, at once.
@@ -178,9 +188,10 @@ class Options:
         problems: list[str] = []
         parsed: dict[str, Any] = {}
         rules = {f.name: f.metadata["parse"] for f in fields(cls)}
+        before, _, after = source.rpartition("{}")  # a path before it may hold braces of its own
         for raw_name, value in values.items():
             name = str(raw_name).replace("-", "_")
-            label = source.format(name.replace("_", "-"))
+            label = f"{before}{_show(name.replace('_', '-'))}{after}"
             if name not in rules:
                 problems.append(f"{label}: unknown option{closest(name, rules)}")
             elif value is not None:
@@ -193,9 +204,9 @@ class Options:
         return cls(**parsed)
 
 
-def closest(name: str, known: Mapping[str, object]) -> str:
-    """`` (did you mean X?)``, or nothing."""
-    found = difflib.get_close_matches(name, known, n=1)
+def closest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or where to look."""
+    found = difflib.get_close_matches(name[:60], list(known), n=1)
     return f"; did you mean {found[0].replace('_', '-')}?" if found else "; see --help"
 
 

@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 DROP_STEP = 0.05
 # Values under --drop-scope all: few, so that chains still share their assistants.
 COARSE_DROPS = (0.0, 0.25, 0.5, 0.75)
 
+DIGITS = 10  # of settings that a sampler may draw; the search space rounds to as many
+_LARGEST = 2**63 - 1
+_SMALLEST_SHARE = 0.0001  # Ray counts no finer
+
 Parser = Callable[[object], Any]
 
 
-def integer(low: int) -> Parser:
+def integer(low: int, high: int = _LARGEST) -> Parser:
+    """A whole number in [low, high], to the last digit."""
+
     def parse(value: object) -> int:
-        number = _number(value)
-        if number != int(number) or number < low:
+        result = _number(value)
+        if result != int(result) or result < low:
             raise ValueError(f"must be a whole number of at least {low}")
-        return int(number)
+        try:
+            exact = int(value)  # type: ignore[call-overload]
+        except ValueError:  # such as 1e3
+            exact = int(result)
+        if exact > high:
+            raise ValueError(f"must be a whole number of at most {high}")
+        return int(exact)
 
     return parse
 
 
-def number(low: float, high: float = math.inf, *, open_low: bool = False) -> Parser:
-    """A finite number in [low, high], or (low, high]."""
+def number(
+    low: float, high: float = math.inf, *, open_low: bool = False, digits: int | None = None
+) -> Parser:
+    """A finite number in [low, high], or (low, high], rounded where ``digits`` says so."""
 
     def parse(value: object) -> float:
         result = _number(value)
+        if digits is not None:
+            result = round(result, digits)
         if not low <= result <= high or (open_low and result == low):
             bound = f"above {low:g}" if open_low else f"of at least {low:g}"
             raise ValueError(
@@ -51,8 +69,7 @@ def one_of(choices: Sequence[str]) -> Parser:
 
 def names(value: object) -> tuple[str, ...]:
     """``a,b`` or a list; an empty one (also the word ``none``) means no name."""
-    parts = value if isinstance(value, list | tuple) else str(value).split(",")
-    result = tuple(str(part).strip() for part in parts if str(part).strip())
+    result = _parts(value)
     if len(set(result)) != len(result):
         raise ValueError("a name stands twice; give each once")
     return () if result == ("none",) else result
@@ -60,8 +77,7 @@ def names(value: object) -> tuple[str, ...]:
 
 def several_of(choices: Sequence[str], least: int) -> Parser:
     def parse(value: object) -> tuple[str, ...]:
-        parts = value if isinstance(value, list | tuple) else str(value).split(",")
-        result = tuple(str(part).strip() for part in parts if str(part).strip())
+        result = _parts(value)
         if len(result) < least or len(set(result)) != len(result) or set(result) - set(choices):
             raise ValueError(
                 f"give each at most once, separated by commas, of {', '.join(choices)}"
@@ -72,9 +88,21 @@ def several_of(choices: Sequence[str], least: int) -> Parser:
 
 
 def text(value: object) -> str:
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError("must be one text")
     result = str(value)
-    if not result.strip() or "\0" in result:
-        raise ValueError("must not be empty")
+    if not result.strip() or not result.isprintable():
+        raise ValueError("must be a text of printable characters, and not empty")
+    return result
+
+
+def place(value: object) -> str:
+    """A path; ``~`` is expanded by whoever opens it."""
+    result = text(value)
+    try:
+        Path(result).expanduser()
+    except RuntimeError:
+        raise ValueError("names a home folder that isn't known; write the path in full") from None
     return result
 
 
@@ -86,7 +114,7 @@ def flag(value: object) -> bool:
 
 def duration(value: object) -> float:
     """Seconds, or with a unit: 90, 30m, 2h, 1d."""
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([smhd]?)\s*", str(value))
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?)\s*([smhd]?)\s*", str(value))
     units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
     seconds = float(found[1]) * units[found[2]] if found else 0.0
     if not 0 < seconds < math.inf:
@@ -96,8 +124,11 @@ def duration(value: object) -> float:
 
 def gpus(value: object) -> float:
     share = _number(value)
-    if share < 0 or (share > 1 and share != int(share)):
-        raise ValueError("must be 0, a fraction up to 1, or a whole number (Ray shares no further)")
+    if share < 0 or 0 < share < _SMALLEST_SHARE or (share > 1 and share != int(share)):
+        raise ValueError(
+            f"must be 0, a fraction from {_SMALLEST_SHARE:g} to 1, or a whole number "
+            "(Ray shares no further)"
+        )
     return share
 
 
@@ -119,7 +150,7 @@ class Drops:
         return tuple(round(low + i * DROP_STEP, 10) for i in range(steps + 1))
 
     def __str__(self) -> str:
-        return (":" if self.spread else ",").join(f"{v:g}" for v in self.values)
+        return (":" if self.spread else ",").join(_exact(v) for v in self.values)
 
 
 def drops(value: object) -> Drops:
@@ -130,7 +161,7 @@ def drops(value: object) -> Drops:
     spread = isinstance(value, str) and ":" in value
     parts = value if isinstance(value, list | tuple) else str(value).split(":" if spread else ",")
     try:
-        values = tuple(_number(part) for part in parts)
+        values = tuple(round(_number(part), DIGITS) + 0.0 for part in parts)
     except ValueError:
         raise ValueError(rule) from None
     if not values or not all(0 <= v < 1 for v in values):
@@ -138,6 +169,18 @@ def drops(value: object) -> Drops:
     if spread and (len(values) != 2 or values[0] > values[1]):
         raise ValueError(f"{rule}, LOW not above HIGH")
     return Drops(values, True) if spread else Drops(tuple(sorted(set(values))))
+
+
+def _exact(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _parts(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be names, separated by commas")
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _number(value: object) -> float:
@@ -149,4 +192,4 @@ def _number(value: object) -> float:
         raise ValueError("must be a number") from None
     if not math.isfinite(result):
         raise ValueError("must be a finite number")
-    return result
+    return result + 0.0  # -0 is 0, or equal settings would have two keys

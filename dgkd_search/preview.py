@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import itertools
 
+from dgkd_search.data.source import open_source
+from dgkd_search.errors import InputError
 from dgkd_search.options import Options
-from dgkd_search.resolve import resolve, to_yaml_values
+from dgkd_search.resolve import Resolved, resolve, to_yaml_values
 from dgkd_search.results.run import RunFolder
 from dgkd_search.space import SearchSpace
 
 _COUNT_LIMIT = 10_000
+
+
+def check(options: Options) -> tuple[Resolved, RunFolder]:
+    """Everything that can be checked before something is written; no image is opened.
+
+    Raises:
+        InputError: what is wrong with the options or, where they are right, with the run folder
+            and the data; all at once.
+    """
+    resolved = resolve(options)
+    problems: list[str] = []
+    try:
+        run = RunFolder.choose(resolved.options)
+    except InputError as error:
+        problems.extend(error.messages)
+    try:
+        open_source(resolved.config.data)
+    except InputError as error:
+        problems.extend(error.messages)
+    if problems:
+        raise InputError(problems)
+    return resolved, run
 
 
 def preview(options: Options) -> list[str]:
@@ -18,17 +42,21 @@ def preview(options: Options) -> list[str]:
     Raises:
         InputError: as a search would.
     """
-    resolved = resolve(options)
-    run = RunFolder.choose(resolved.options)
+    resolved, run = check(options)
     config, resources = resolved.config, resolved.resources
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
     count = sum(1 for _ in itertools.islice(space.every(), _COUNT_LIMIT))
-    chains = "unlimited" if space.endless else f"{count}{'+' if count == _COUNT_LIMIT else ''}"
+    more = "+" if count == _COUNT_LIMIT else ""
+    chains, tried = f"{count}{more}", min(count, config.budget)
+    if space.endless or more:
+        tried = config.budget
+    if space.endless:
+        chains = "unlimited"
     lines = [f"note: {warning}" for warning in resolved.warnings]
     lines += [
         f"{name:<15} {_show(value)}" for name, value in to_yaml_values(resolved.options).items()
     ]
-    lines += ["", f"configurations  {chains}, of which the budget tries {config.budget}"]
+    lines += ["", f"configurations  {chains}, of which the budget tries {tried}"]
     lines += [
         f"first trial     {space.configuration(params).chain.canonical()}  ({name})"
         for name, params in space.first().items()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from dgkd_search.observer import Job, Observer
+from dgkd_search.rows import Row
 from dgkd_search.search_state import GAP, SearchState, arrows, label, outcome, plain, title
-from dgkd_search.trial import Row
 
 # rich takes 150 ms to import, which a command that shows no progress should not pay.
 if TYPE_CHECKING:

@@ -23,6 +23,12 @@ def _positive(problems: list[str], name: str, value: float) -> None:
         problems.append(f"{name} {value}: must be a finite number above 0")
 
 
+def _as_floats(owner: object, *names: str) -> None:
+    """1 and 1.0, 0.0 and -0.0 are one setting, and must give one key."""
+    for name in names:
+        object.__setattr__(owner, name, float(getattr(owner, name)) + 0.0)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one model is trained: SGD with momentum under a learning-rate schedule.
@@ -53,8 +59,7 @@ class Recipe:
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("lr", "weight_decay", "momentum"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        _as_floats(self, "lr", "weight_decay", "momentum")
         problems: list[str] = []
         if self.epochs < 1:
             problems.append(f"epochs {self.epochs}: must be at least 1")
@@ -103,8 +108,7 @@ class Distillation:
     drop_prob: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("kd_weight", "temperature", "drop_prob"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        _as_floats(self, "kd_weight", "temperature", "drop_prob")
         problems: list[str] = []
         if not 0 <= self.kd_weight <= 1:
             problems.append(f"kd-weight {self.kd_weight}: must lie in [0, 1]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +44,20 @@ def resolve(options: Options) -> Resolved:
         InputError: everything that is wrong, at once.
     """
     problems: list[str] = []
+    _check_data(options, problems)
+    resources = _resources(options, problems)
     try:
         family = get_family(options.family)
     except InputError as error:
-        raise InputError([f"--family: {message}" for message in error.messages]) from None
+        problems.extend(f"--family: {message}" for message in error.messages)
+        raise InputError(problems) from None
     options = fill(options, family)
     space = _space(options, family, problems)
-    _check_data(options, problems)
-    resources = _resources(options, problems)
     if problems:
         raise InputError(problems)
+    options = replace(
+        options, concurrency=resources.concurrency, gpus_per_trial=resources.gpus_per_trial
+    )
     recipe = Recipe(
         epochs=given(options.epochs),
         batch_size=given(options.batch_size),
@@ -130,6 +134,14 @@ def _space(options: Options, family: Family, problems: list[str]) -> Space:
                     f"--assistants {','.join(outside)}: must lie strictly between {student} and "
                     f"{teacher}; choose from {choices}"
                 )
+    ordered = tuple(sorted(pool, key=lambda name: (-depths.get(name, 0), name)))
+    for depth, same in groupby((n for n in ordered if n in depths), key=depths.__getitem__):
+        equals = tuple(same)
+        if len(equals) > 1:
+            problems.append(
+                f"--assistants {','.join(equals)}: are equally deep ({depth}), and sizes must "
+                "strictly decrease along a chain; keep one of them"
+            )
     bound = given(options.max_assistants)
     if bound > len(pool):
         problems.append(
@@ -145,7 +157,7 @@ def _space(options: Options, family: Family, problems: list[str]) -> Space:
     return Space(
         teacher=teacher,
         student=student,
-        pool=tuple(sorted(pool, key=lambda name: (-depths.get(name, 0), name))),
+        pool=ordered,
         max_assistants=bound,
         guidances=options.guidance,
         drop_probs=drop_probs,
@@ -166,7 +178,7 @@ def _check_data(options: Options, problems: list[str]) -> None:
             "another --dataset"
         )
     if options.dataset in ("imagefolder", "cifar10", "cifar100") and options.data_dir:
-        path = Path(options.data_dir)
+        path = Path(options.data_dir).expanduser()
         if path.exists() and not path.is_dir():
             problems.append(f"--data-dir {path}: is a file; name a folder")
 
@@ -183,9 +195,14 @@ def _resources(options: Options, problems: list[str]) -> Resources:
         problems.append(
             f"--gpus-per-trial {share:g}: this machine has {devices} GPUs; give at most {devices}"
         )
-    carried = int(devices / share) if share else (os.cpu_count() or 1) // cpus
+    if not share:
+        carried = (os.cpu_count() or 1) // cpus
+    elif share < 1:
+        carried = devices * int(1 / share)  # a share can't straddle two GPUs
+    else:
+        carried = devices // int(share)
     concurrency = options.concurrency or max(1, carried)
-    if local and share and concurrency > max(1, carried):
+    if local and 0 < share <= devices and concurrency > carried:
         problems.append(
             f"--concurrency {concurrency}: {devices} GPUs carry {carried} trials of "
             f"{share:g}; lower it or --gpus-per-trial"

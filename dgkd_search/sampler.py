@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.study import Study
+from optuna.study import Study, create_study
 from optuna.trial import FrozenTrial
 
 from dgkd_search.errors import DgkdError
@@ -66,11 +66,13 @@ class DistinctSampler(BaseSampler):
         for params in self._space.first().values():
             if self._space.configuration(params).identity not in seen:
                 return params
+        shadow, shadow_trial = _in_memory(study, trial)
         for attempt in range(_ATTEMPTS):
-            params = self._draw(study, trial, search_space, attempt)
+            seed = derive_seed("sampler", self._seed, trial.number, attempt) % 2**32
+            params = self._draw(shadow, shadow_trial, search_space, seed)
             if self._is_new(params, seen):
                 return params
-        return self._pick(trial, seen)
+        return self._pick(study, trial, seen)
 
     def sample_independent(
         self,
@@ -86,9 +88,8 @@ class DistinctSampler(BaseSampler):
         study: Study,
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
-        attempt: int,
+        seed: int,
     ) -> dict[str, Any]:
-        seed = derive_seed("sampler", self._seed, trial.number, attempt) % 2**32
         sampler = base_sampler(self._name, seed)
         params = sampler.sample_relative(study, trial, search_space)
         return params or {
@@ -100,8 +101,29 @@ class DistinctSampler(BaseSampler):
         admitted = self._space.admits(params)
         return admitted and self._space.configuration(params).identity not in seen
 
-    def _pick(self, trial: FrozenTrial, seen: set[tuple[object, ...]]) -> dict[str, Any]:
+    def _pick(
+        self, study: Study, trial: FrozenTrial, seen: set[tuple[object, ...]]
+    ) -> dict[str, Any]:
+        seed = derive_seed("pick", self._seed, trial.number)
+        if self._space.endless:
+            params = random.Random(seed).choice(list(self._space.every()))
+            sampler = RandomSampler(seed % 2**32)
+            lr = sampler.sample_independent(study, trial, "lr", self._space.distributions["lr"])
+            return params | {"lr": lr}
         unseen = [params for params in self._space.every() if self._is_new(params, seen)]
         if not unseen:
             raise DgkdError("every configuration of the search space has been tried")
-        return random.Random(derive_seed("pick", self._seed, trial.number)).choice(unseen)
+        return random.Random(seed).choice(unseen)
+
+
+def _in_memory(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
+    """A copy of ``study`` as its sampler may see it, and ``trial`` in it.
+
+    A sampler reads the storage, and TPE writes to it, at every draw: in memory a hundred draws
+    cost what a few do in SQLite, and nothing of the draws that were refused is left behind.
+    """
+    trials = study.get_trials(deepcopy=False)
+    shadow = create_study(direction=study.direction)
+    shadow.add_trials(trials)
+    place = next(i for i, t in enumerate(trials) if t.number == trial.number)
+    return shadow, shadow.get_trials(deepcopy=False)[place]

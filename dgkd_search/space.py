@@ -104,7 +104,7 @@ class SearchSpace:
         ``kd``: no assistant; ``full``: all candidates, or as many as the bound allows, evenly
         spread; ``middle``: the lower middle candidate alone. Two names may mean one student
         (with one candidate ``full`` is ``middle``); a name whose chain falls back to plain KD
-        is left out.
+        under every guidance allowed is left out.
         """
         pool, bound = self.space.pool, self.space.max_assistants
         result = {"kd": self._params(())}
@@ -137,8 +137,8 @@ class SearchSpace:
         return "lr" in self.distributions
 
     def _teaching(self) -> str:
-        """The first guidance listed, ``none`` only where there is no other."""
-        return next((g for g in self.space.guidances if g != "none"), "none")
+        """The first guidance listed under which assistants matter, else the one that is left."""
+        return min(self.space.guidances, key=lambda g: {"teacher": 1, "none": 2}.get(g, 0))
 
     def _params(self, assistants: tuple[str, ...]) -> dict[str, Any]:
         drop = min(self.space.drop_probs, key=lambda p: abs(p - _FIRST_DROP))

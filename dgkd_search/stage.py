@@ -278,7 +278,8 @@ def _numerics(spec: StageSpec) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(spec.numerics.threads)
     try:
-        with torch.backends.cudnn.flags(benchmark=False, deterministic=True):
+        # enabled is False by default here, which would leave cuDNN out altogether
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -39,6 +39,10 @@ class StageEntry:
     meta: dict[str, Any]
 
 
+# What foreign or damaged JSON raises on its way to the values that were expected.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
 class _Damaged(Exception):
     """A file of the store isn't what was written."""
 
@@ -60,9 +64,11 @@ class Store:
         self.root = Path(root).expanduser().resolve()
         self.notes: list[str] = []
         try:
+            known = self._check_format()
             for name in ("stages", "partial", "locks", "data"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
-            self._check_format()
+            if not known:
+                write_bytes(self._format, to_json({"format": FORMAT}))
         except OSError as error:
             raise InputError(
                 f"store {self.root}: can't be written ({error.strerror}); "
@@ -104,9 +110,13 @@ class Store:
             tensors = folder / f"{_name(named['tensors'])}.safetensors"
             return _read(key, tensors, folder / "checkpoint.json")
         except FileNotFoundError:
-            return None  # the stage has not begun, or a stop came before its first checkpoint
-        except (_Damaged, OSError, ValueError, KeyError, TypeError) as error:
+            # Otherwise the stage has not begun, or a stop came before its first checkpoint.
+            if (folder / "checkpoint.json").exists():
+                self._set_aside(folder, "a file is missing")
+        except (_Damaged, OSError) as error:
             self._set_aside(folder, str(error))
+        except _UNREADABLE:
+            self._set_aside(folder, "checkpoint.json is not readable")
         return None
 
     def put_partial(self, key: str, tensors: bytes, meta: Mapping[str, Any]) -> None:
@@ -125,23 +135,30 @@ class Store:
                 old.unlink(missing_ok=True)
 
     def lock(self, key: str) -> FileLock:
-        """The lock that whoever trains ``key`` holds; a dead holder's is released by the system."""
-        return FileLock(self.root / "locks" / f"{key}.lock", timeout=0)
+        """The lock that whoever trains ``key`` holds; a dead holder's is released by the system.
 
-    def _check_format(self) -> None:
-        path = self.root / "format.json"
+        Any thread may release it: a trial's rows may be closed by another than took them.
+        """
+        return FileLock(self.root / "locks" / f"{key}.lock", timeout=0, thread_local=False)
+
+    @property
+    def _format(self) -> Path:
+        return self.root / "format.json"
+
+    def _check_format(self) -> bool:
+        """Whether a store of this format is there; nothing is written."""
         try:
-            found = json.loads(path.read_bytes())["format"]
+            found = json.loads(self._format.read_bytes())["format"]
         except FileNotFoundError:
-            write_bytes(path, to_json({"format": FORMAT}))
-            return
-        except (ValueError, KeyError, TypeError):
+            return False
+        except _UNREADABLE:
             found = "unreadable"
         if found != FORMAT:
             raise InputError(
                 f"store {self.root}: its format is {found}, this version reads {FORMAT}; "
                 "it was left alone, choose another folder with --store"
             )
+        return True
 
     def _stage(self, key: str) -> Path:
         return self.root / "stages" / key[:2] / key
@@ -163,13 +180,14 @@ def _description(key: str, tensors: bytes, meta: Mapping[str, Any]) -> bytes:
 def _read(key: str, tensors: Path, description: Path) -> StageEntry:
     try:
         meta = json.loads(description.read_bytes())
-        checksum = meta.pop("checksum")
-    except (ValueError, KeyError, TypeError, AttributeError):
+        sound = meta.pop("checksum") == sha256(to_json(meta)) and meta["key"] == key
+        expected = meta["tensors"]
+    except _UNREADABLE:
         raise _Damaged(f"{description.name} is not readable") from None
-    if checksum != sha256(to_json(meta)) or meta["key"] != key:
+    if not sound:
         raise _Damaged(f"{description.name} fails its checksum")
     data = tensors.read_bytes()
-    if sha256(data) != meta["tensors"]:
+    if sha256(data) != expected:
         raise _Damaged(f"{tensors.name} fails its checksum")
     return StageEntry(key, data, meta)
 

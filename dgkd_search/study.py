@@ -17,7 +17,7 @@ from optuna.pruners import (
     PatientPruner,
     SuccessiveHalvingPruner,
 )
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dgkd_search.config import StudyConfig
 from dgkd_search.sampler import STARTUP_TRIALS, DistinctSampler
@@ -35,7 +35,7 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
     Resources are explicit: Hyperband otherwise learns its maximum from the first trials, and a
     resumed study would differ.
     """
-    median = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 4))
+    median = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 3))
     least = max(1, epochs // _REDUCTION**2)
     match name:
         case "median":
@@ -77,6 +77,8 @@ class ChainStudy:
             for name, params in self.space.first().items()
         }
         self._live: dict[int, optuna.Trial] = {}
+        self._checked, self._exhausted = -1, False
+        self._cache: list[FrozenTrial] | None = None
         self._study = optuna.create_study(
             study_name=STUDY_NAME,
             storage=f"sqlite:///{path}" if path else None,
@@ -85,10 +87,16 @@ class ChainStudy:
             direction="maximize",
             load_if_exists=True,
         )
+        # Hyperband makes its brackets at the first curve that it judges, and until then takes
+        # every trial for bracket 0: a reopened study would go on differently.
+        self._study.pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        """All trials, by number; read from the storage only after something was written."""
+        if self._cache is None:
+            self._cache = self._study.get_trials(deepcopy=False)
+        return self._cache
 
     @property
     def live(self) -> int:
@@ -103,10 +111,14 @@ class ChainStudy:
     @property
     def exhausted(self) -> bool:
         """Whether every configuration has been tried."""
-        if self.space.endless:
-            return False
-        seen = self._seen(-1)
-        return all(self.space.configuration(p).identity in seen for p in self.space.every())
+        count = len(self.trials)
+        if not self.space.endless and count > self._checked:
+            # Asked at every turn of the search, so looked into only when a trial has been added.
+            self._checked = count
+            seen = self._seen(-1)
+            identities = (self.space.configuration(p).identity for p in self.space.every())
+            self._exhausted = all(identity in seen for identity in identities)
+        return self._exhausted
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -120,10 +132,12 @@ class ChainStudy:
         """The next trial; None when no configuration is left."""
         if self.exhausted:
             return None
+        self._cache = None
         trial = self._study.ask(fixed_distributions=self.space.distributions)
         configuration = self.space.configuration(trial.params)
         self._live[trial.number] = trial
         trial.set_user_attr("chain", str(configuration.chain.canonical()))
+        self._cache = None
         return Proposal(trial.number, configuration)
 
     def report(self, number: int, step: int, value: float) -> bool:
@@ -136,10 +150,13 @@ class ChainStudy:
         trial = self._live[number]
         if step in self._frozen(number).intermediate_values:
             return False
+        self._cache = None
         trial.report(value, step)
-        if step >= self.config.student_recipe.epochs or self._is_first(trial):
+        if step >= self.config.student_recipe.epochs:
             return False
-        return trial.should_prune()
+        # Asked for the first trials too: successive halving compares with those it was asked for.
+        hopeless = trial.should_prune()
+        return hopeless and not self._is_first(trial)
 
     def complete(self, number: int, value: float, facts: dict[str, Any]) -> None:
         self._tell(number, facts, value=value)
@@ -152,6 +169,15 @@ class ChainStudy:
         """Record a failed trial with its reason, in one line."""
         self._tell(number, (facts or {}) | {"reason": reason}, state=TrialState.FAIL)
 
+    def fail_unfinished(self) -> None:
+        """Record every trial without an end as failed, one that was just being drawn included."""
+        self._live.clear()
+        self._cache = None
+        for trial in self.trials:
+            if trial.state == TrialState.RUNNING:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+        self._cache = None
+
     def configuration(self, trial: FrozenTrial) -> Configuration:
         return self.space.configuration(trial.params)
 
@@ -162,7 +188,8 @@ class ChainStudy:
 
         def rank(trial: FrozenTrial) -> tuple[float, int, int]:
             assert trial.value is not None
-            return -trial.value, len(self.configuration(trial).chain.models), trial.number
+            chain = self.configuration(trial).chain.canonical()
+            return -trial.value, len(chain.assistants), trial.number
 
         return min(complete, key=rank, default=None)
 
@@ -199,3 +226,4 @@ class ChainStudy:
         for name, fact in facts.items():
             trial.set_user_attr(name, fact)
         self._study.tell(trial, values=value, state=state)
+        self._cache = None

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -17,75 +15,12 @@ from dgkd_search.data import PreparedData, open_prepared
 from dgkd_search.device import DeviceData
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import build
+from dgkd_search.rows import Row, StageResult, TrialResult
 from dgkd_search.stage import EpochRow, Learner, OnlineSource
 from dgkd_search.store import StageEntry, Store
 
 _POLL = 0.1  # seconds between two looks at a lock that another trial holds
 _SIGN_OF_LIFE = 1.0  # seconds between two rows while waiting
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sign of life of a trial.
-
-    Attributes:
-        event: ``epoch`` (trained now), ``replayed`` (an epoch that the store had), ``waiting``
-            (another trial trains this stage).
-        stage: name of the model.
-        position: of the stage, from 0, among ``stages`` stages.
-        epoch: epochs of the stage done, of ``epochs``.
-        step: the student's epoch, from 1, which pruners compare; None for all other rows.
-        val_accuracy: in percent; None while waiting.
-    """
-
-    event: str
-    stage: str
-    position: int
-    stages: int
-    epoch: int
-    epochs: int
-    step: int | None = None
-    train_loss: float | None = None
-    val_accuracy: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """How a trial came by one of its models: ``trained`` epochs here, the rest from the store."""
-
-    name: str
-    key: str
-    val_accuracy: float
-    epochs: int
-    trained: int
-    seconds: float
-
-
-@dataclass
-class TrialResult:
-    """What a finished trial knows.
-
-    Attributes:
-        stages: in training order, the student last.
-        computing, waiting: seconds spent training, and waiting for another trial's stage.
-        notes: one line for each damaged file that was met in the store.
-    """
-
-    stages: list[StageResult] = field(default_factory=list)
-    computing: float = 0.0
-    waiting: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def val_accuracy(self) -> float:
-        """The student's, in percent, after its last epoch."""
-        return self.stages[-1].val_accuracy
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 class Trial:
@@ -117,23 +52,29 @@ class Trial:
         return self.result
 
     def __iter__(self) -> Generator[Row]:
-        needed = self._needed()
+        noted = len(self.store.notes)
         try:
+            needed = self._needed()
             for position, spec in enumerate(self.stages):
-                if spec.key in needed or spec.key in self.store:
+                if spec.key in needed:
                     yield from self._stage(position, spec)
+                elif (entry := self.store.get(spec.key)) is not None:
+                    yield from self._replay(position, spec, entry)
         finally:
-            self.result.notes = list(self.store.notes)
+            self.result.notes = self.store.notes[noted:]
 
     def _needed(self) -> set[str]:
-        """Keys without which there is no student: its own, and the sources of untrained ones."""
+        """Keys without which there is no student: its own, and the sources of untrained ones.
+
+        Entries are verified here: a damaged one is trained again, so its sources are needed too.
+        """
         needed: set[str] = set()
         frontier = [self.stages[-1].key]
         while frontier:
             key = frontier.pop()
             if key not in needed:
                 needed.add(key)
-                if key not in self.store:
+                if self.store.get(key) is None:
                     frontier.extend(self._specs[key].sources)
         return needed
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from dgkd_search.observer import Job, Observer
 from dgkd_search.progress import LineProgress, LiveProgress, SearchState, make_observer
-from dgkd_search.trial import Row
+from dgkd_search.rows import Row
 
 CHAIN = ("resnet32", "resnet20", "resnet8")
 TRIAL = Job(7, CHAIN, "dense", 0.25)
@@ -105,8 +105,8 @@ def clock() -> Clock:
 
 def test_view_at_120_columns(clock: Clock) -> None:
     assert view(busy(clock), 120) == [
-        "7 of 20 trials (2 pruned, 1 failed) · best 97.56 % resnet32 > resnet20 > resnet8",
-        "1:10:00 elapsed, about 2 h 10 min left · stages: 1 trained, 1 from the store",
+        "6 of 20 trials (2 pruned, 1 failed) · best 97.56 % resnet32 > resnet20 > resnet8",
+        "1:10:00 elapsed, about 2 h 43 min left · stages: 1 trained, 1 from the store",
         "#7 resnet32 > resnet20 > resnet8                         "
         "epoch 3/12             95.12 %  ━━━────────────",
         "#8 resnet110 > resnet56 > resnet32 > resnet20 > resnet8  waiting for resnet20",
@@ -116,9 +116,9 @@ def test_view_at_120_columns(clock: Clock) -> None:
 
 def test_view_at_60_columns_keeps_the_current_model(clock: Clock) -> None:
     assert view(busy(clock), 60) == [
-        "7 of 20 trials (2 pruned, 1 failed)",
+        "6 of 20 trials (2 pruned, 1 failed)",
         "best 97.56 % resnet32 > resnet20 > resnet8",
-        "1:10:00 elapsed, about 2 h 10 min left",
+        "1:10:00 elapsed, about 2 h 43 min left",
         "stages: 1 trained, 1 from the store",
         "#7 … resnet20 > re…  epoch 3/12             95.12 %  ━──────",
         "#8 … resnet20 > re…  waiting for resnet20",
@@ -128,9 +128,9 @@ def test_view_at_60_columns_keeps_the_current_model(clock: Clock) -> None:
 
 def test_view_at_40_columns_drops_the_bar(clock: Clock) -> None:
     assert view(busy(clock), 40) == [
-        "7 of 20 trials (2 pruned, 1 failed)",
+        "6 of 20 trials (2 pruned, 1 failed)",
         "best 97.56 % resnet32 > resnet20 > resn…",
-        "1:10:00 elapsed, about 2 h 10 min left",
+        "1:10:00 elapsed, about 2 h 43 min left",
         "stages: 1 trained, 1 from the store",
         "#7 … resnet20 …  epoch 3/12      95.12 %",
         "#8 … resnet20 …  waiting for …",
@@ -171,7 +171,7 @@ def test_counts_and_best() -> None:
     state.end_job(TRIAL, "complete", 89.0)
     assert state.ended == {"complete": 2, "pruned": 1, "failed": 1}
     assert state.best == (OTHER, 90.0)
-    assert state.count() == "4 of 5"
+    assert state.count() == "3 of 5"  # a failed trial is made up for
 
 
 def test_stages_are_reused_only_if_all_their_rows_are() -> None:
@@ -197,6 +197,8 @@ def test_estimates(clock: Clock) -> None:
     state.end_job(TRIAL, "complete", 90.0)
     assert state.remaining() is None  # its neighbour may end in a second
     state.end_job(OTHER, "failed", None)
+    assert state.remaining() is None  # that one doesn't count
+    state.end_job(OTHER, "pruned", 50.0)
     assert state.remaining() == "about 1 min left"
     clock.now += 10
     assert (state.remaining(), state.elapsed) == ("about 1 min left", 40)
@@ -264,8 +266,8 @@ def test_line_progress(clock: Clock) -> None:
             "#7 resnet20 (2 of 3): another trial trains it",
             "#7 resnet8 (3 of 3): training",
             ENDS[1] + "  [1 of 3, about 1 min left]",
-            ENDS[2] + "  [2 of 3, about 20 s left]",
-            ENDS[3] + "  [3 of 3, best 97.56 %, about 0 s left]",
+            ENDS[2] + "  [1 of 3, about 1 min left]",
+            ENDS[3] + "  [2 of 3, best 97.56 %, about 20 s left]",
             "two",
             "lines",
         ]
@@ -288,8 +290,8 @@ def test_live_progress_prints_what_is_permanent_above_the_view(clock: Clock) -> 
     assert permanent == ENDS
     assert {"preparing the data [bold]λ", "two", "lines"} < set(lines)
     assert lines[-2:] == [
-        "3 of 3 trials (1 pruned, 1 failed) · best 97.56 % resnet32 > resnet20 > resnet8"
-        " · 0:00:40 elapsed, about 0 s left",
+        "2 of 3 trials (1 pruned, 1 failed) · best 97.56 % resnet32 > resnet20 > resnet8"
+        " · 0:00:40 elapsed, about 20 s left",
         "stages: 3 trained, 1 from the store",
     ]
 

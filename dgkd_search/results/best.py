@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dgkd_search.data import DataInfo
@@ -106,15 +107,31 @@ def load_best(path: Path | str) -> dict[str, Any]:
         raise InputError(
             f"{file}: can't be read ({error.strerror}); a finished search writes it"
         ) from None
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict) or "stages" not in value or "weights" not in value:
-        raise InputError(f"{file}: is damaged; make it again with a search on the same store")
-    if value.get("format") != FORMAT:
-        raise InputError(
-            f"{file}: its format is {value.get('format')}, this version reads {FORMAT}"
-        )
+    if not isinstance(value, dict) or "format" not in value:
+        raise _damaged(file)
+    if value["format"] != FORMAT:
+        raise InputError(f"{file}: its format is {value['format']!r}, this version reads {FORMAT}")
+    if "stages" not in value or "weights" not in value:
+        raise _damaged(file)
     return value
+
+
+# What values other than the written ones raise on their way to a model.
+_MALFORMED = (
+    AttributeError,
+    InputError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
+
+
+def _damaged(file: Path) -> InputError:
+    return InputError(f"{file}: is damaged; make it again with a search on the same store")
 
 
 class Student(nn.Module):
@@ -153,16 +170,20 @@ def load_student(path: Path | str) -> Student:
         InputError: best.yaml or the weights are missing, damaged, or don't belong together.
     """
     best = load_best(path)
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    file = folder / "student.safetensors"
+    described = Path(path) / "best.yaml" if Path(path).is_dir() else Path(path)
+    file = described.with_name("student.safetensors")
     try:
         weights = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: can't be read ({error.strerror})") from None
-    if sha256(weights) != best["weights"]["sha256"]:
+    try:
+        matches = sha256(weights) == best["weights"]["sha256"]
+        spec = StageSpec.from_dict(best["stages"][-1])
+        student = Student(load_model(spec, weights), best["data"]) if matches else None
+    except _MALFORMED:
+        raise _damaged(described) from None
+    if student is None:
         raise InputError(f"{file}: isn't the file that best.yaml names (checksum); export it again")
-    spec = StageSpec.from_dict({k: v for k, v in best["stages"][-1].items() if k != "key"})
-    student = Student(load_model(spec, weights), best["data"])
     student.eval()
     return student
 
@@ -175,11 +196,13 @@ def export(run: RunFolder, target: Path) -> list[Path]:
     """
     load_student(run.path)  # what is damaged isn't passed on
     written = []
-    for source in (run.best, run.student):
-        destination = target / source.name
-        if destination.exists() and destination.read_bytes() != source.read_bytes():
-            raise InputError(f"--to {target}: holds another {source.name}; choose a fresh folder")
     try:
+        for source in (run.best, run.student):
+            destination = target / source.name
+            if destination.exists() and destination.read_bytes() != source.read_bytes():
+                raise InputError(
+                    f"--to {target}: holds another {source.name}; choose a fresh folder"
+                )
         target.mkdir(parents=True, exist_ok=True)
         for source in (run.student, run.best):
             write_bytes(target / source.name, source.read_bytes())

@@ -7,11 +7,12 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import yaml
+from sqlalchemy.exc import SQLAlchemyError
 
 from dgkd_search.config import StudyConfig
+from dgkd_search.config_file import read_config
 from dgkd_search.errors import InputError
 from dgkd_search.files import write_bytes
 from dgkd_search.options import Options
@@ -88,39 +89,26 @@ class RunFolder:
                 f"{self.path}: is no run folder ({_CONFIG} and {_STUDY} are needed); "
                 "name one that a search has made"
             )
-        options = Options.parse(read_config(self.config), source=f"{self.config}: {{}}")
+        if bad := _unnameable(self.path):
+            raise InputError(f"{self.path}: {bad}; rename the folder")
+        problems: list[str] = []
+        raw = read_config(self.config, problems)
+        if problems:
+            raise InputError(problems)
+        options = Options.parse(raw, source=f"{self.config}: {{}}")
         # What needs the machine of the search, and not its results, is left out.
         values = {k: v for k, v in to_yaml_values(options).items() if k not in _MACHINE}
         resolved = resolve(Options.parse({**values, "gpus-per-trial": 0}))
-        return resolved.config, options, ChainStudy(resolved.config, self.database)
+        try:
+            study = ChainStudy(resolved.config, self.database)
+        except SQLAlchemyError:
+            raise InputError(
+                f"{self.database}: is no study that this version reads; name another run"
+            ) from None
+        return resolved.config, options, study
 
 
 _MACHINE = {"concurrency", "gpus-per-trial", "address", "store"}
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Raw values of a ``--config`` file.
-
-    Raises:
-        InputError: the file is missing, is no YAML, or is no list of ``name: value``.
-    """
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"--config {path}: can't be read ({error.strerror}); name a YAML file"
-        ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise InputError(
-            f"--config {path}: is no valid YAML{where}; write one `name: value` a line"
-        ) from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InputError(f"--config {path}: holds no options; write one `name: value` a line")
-    return {str(name): item for name, item in value.items()}
 
 
 def versions() -> dict[str, str]:
@@ -129,14 +117,21 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
 
 
+def _unnameable(path: Path) -> str | None:
+    """Why a study's database can't lie there: its place is part of a URL, and a template."""
+    return "its name must be free of ?, %, { and }" if set(str(path)) & set("?%{}") else None
+
+
 def _check_writable(path: Path) -> None:
+    if bad := _unnameable(path):
+        raise InputError(f"--out {path}: {bad}; choose another folder")
     try:
         if path.is_dir():
             if any(path.iterdir()):
                 what = "holds a run already" if (path / _CONFIG).exists() else "isn't empty"
                 raise InputError(f"--out {path}: {what}; choose a fresh folder")
-        elif path.exists():
-            raise InputError(f"--out {path}: is a file; choose a fresh folder")
+        elif path.exists() or path.is_symlink():
+            raise InputError(f"--out {path}: is no folder; choose a fresh one")
         parent = next(p for p in (path, *path.absolute().parents) if p.exists())
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
             raise InputError(f"--out {path}: {parent} is not writable; choose another folder")

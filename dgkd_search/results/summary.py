@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
+
+from scipy.stats import binomtest
 
 from dgkd_search.results.best import Accuracies
 from dgkd_search.space import Configuration
@@ -19,7 +20,7 @@ class Summary:
         trained, reused: stages of all trials.
         seconds: wall time; ``computing`` and ``waiting`` are summed over the trials.
         validation_count: images in the validation part.
-        test_problem: why the test set wasn't read, or None.
+        test_problem: what is wrong with the test set, or None.
         ended: why the search ended before its budget, or None.
     """
 
@@ -41,10 +42,11 @@ class Summary:
     ended: str | None = None
 
     @property
-    def margin(self) -> float:
-        """Half the 95% interval of the validation accuracy, in points, from its size alone."""
-        share = self.accuracies.validation / 100
-        return 196 * math.sqrt(max(share * (1 - share), 0) / self.validation_count)
+    def interval(self) -> tuple[float, float]:
+        """95% interval (Wilson) of the validation accuracy in percent, from its count alone."""
+        right = round(self.accuracies.validation / 100 * self.validation_count)
+        found = binomtest(right, self.validation_count).proportion_ci(method="wilson")
+        return 100 * float(found.low), 100 * float(found.high)
 
     def lines(self) -> list[str]:
         chain = self.configuration.chain.canonical()
@@ -54,16 +56,17 @@ class Summary:
             details.append(f"drop {self.configuration.drop_prob:g}")
         details.append(f"trial {self.trial}")
         finished = self.completed + self.pruned
-        test = (
-            f"{acc.test:.2f} %, read once"
-            if acc.test is not None
-            else f"not read: {self.test_problem}"
-        )
+        if acc.test is not None:
+            test = f"{acc.test:.2f} %, read once"
+        else:
+            test = "could not be read" if self.test_problem else "there is no test set"
+        low, high = self.interval
         rows = [
             ("best chain", f"{chain}  ({', '.join(details)})"),
             (
                 "validation",
-                f"{acc.validation:.2f} % of {self.validation_count} images (±{self.margin:.1f})",
+                f"{acc.validation:.2f} % of {self.validation_count} images "
+                f"(95 % interval {low:.1f} to {high:.1f})",
             ),
             ("test", test),
             ("gain", self._gains()),

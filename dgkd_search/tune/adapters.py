@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -69,3 +70,13 @@ class ConductorScheduler(FIFOScheduler):  # type: ignore[misc]
         for trial in trials:
             if trial.status == TuneTrial.ERROR and trial.trial_id in self._conductor.running:
                 self._conductor.on_end(trial.trial_id, "its worker could not be started")
+
+
+class StepHook(Callback):  # type: ignore[misc]
+    """Calls ``action`` before each step of Tune's loop, a tenth of a second apart or less."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        self._action()

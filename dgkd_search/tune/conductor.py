@@ -15,9 +15,9 @@ from typing import Any
 
 from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
-from dgkd_search.plan import Planner
+from dgkd_search.planner import Planner
+from dgkd_search.rows import Row
 from dgkd_search.study import REFERENCE, ChainStudy
-from dgkd_search.trial import Row
 
 _FAILURES_IN_A_ROW = 3
 
@@ -114,7 +114,7 @@ class Conductor:
             return True
         running.facts = event.get("facts", running.facts)
         if "failure" in event:
-            running.outcome, running.reason = "failed", event["failure"]
+            running.outcome, running.reason = "failed", " ".join(event["failure"].split())
         elif "row" in event:
             self._take(running, Row(**event["row"]))
         if running.outcome is None and self._late:
@@ -140,9 +140,10 @@ class Conductor:
         self._observer.job_ended(running.job, running.outcome, value, running.reason)
 
     def abandon(self, reason: str) -> None:
-        """End every running job: the search is being interrupted."""
+        """End every job that Tune has not ended; at the end of a search there should be none."""
         for identifier in list(self._running):
             self.on_end(identifier, reason)
+        self.study.fail_unfinished()
 
     @property
     def ending(self) -> str | None:
@@ -153,7 +154,9 @@ class Conductor:
             return self.gave_up
         if self._late:
             return f"the time budget of {self._budget_text()} is used up"
-        return "every configuration of the search space has been tried"
+        if self._exhausted:
+            return "every configuration of the search space has been tried"
+        return "Tune ended it"
 
     @property
     def _late(self) -> bool:
@@ -187,8 +190,6 @@ class Conductor:
     def _end_reference(self, running: _Running, value: float | None) -> None:
         if running.outcome == "complete":
             self.study.set_attribute(REFERENCE, {"val_accuracy": value, **running.facts})
-        else:
-            self._observer.message(f"the student alone could not be trained: {running.reason}")
 
     def _tell(self, running: _Running, number: int, value: float | None) -> None:
         if running.outcome == "complete" and value is not None:

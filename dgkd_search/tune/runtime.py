@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,16 @@ def run_tune(
     make_job: Callable[[tuple[StageSpec, ...]], str],
     resources: Resources,
     folder: Path,
+    interruption: Interruption,
 ) -> None:
-    """Schedule the conductor's jobs until it is over. Tune's own records are thrown away."""
+    """Schedule the conductor's jobs until it is over. Tune's own records are thrown away.
+
+    Raises:
+        KeyboardInterrupt: between two steps of Tune, if ``interruption`` has noted a signal.
+    """
     from ray import tune
 
-    from dgkd_search.tune.adapters import ConductorScheduler, ConductorSearcher
+    from dgkd_search.tune.adapters import ConductorScheduler, ConductorSearcher, StepHook
     from dgkd_search.tune.trainable import train_trial
 
     share: dict[str, float] = {"cpu": resources.cpus_per_trial}
@@ -128,25 +134,46 @@ def run_tune(
             name="search",
             storage_path=str(folder / "tune"),
             failure_config=tune.FailureConfig(max_failures=2),
+            callbacks=[StepHook(interruption.check)],
             verbose=0,
         ),
     )
     tuner.fit()
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGINT and SIGTERM end the search as ``KeyboardInterrupt``."""
+class Interruption:
+    """SIGINT and SIGTERM, noted until a point where nothing is half done.
 
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    Raised where it comes, an interrupt could hit a write to the study. A second one is raised at
+    once: whoever asks twice wants out.
+    """
 
-    previous = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    def __init__(self) -> None:
+        self._requested = False
+
+    def check(self) -> None:
+        """Raise ``KeyboardInterrupt`` if a signal has come."""
+        if self._requested:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: object) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take note of signals; only in the main thread, where Python delivers them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        previous = {number: signal.signal(number, self._note) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def _check_cluster(resources: Resources, available: dict[str, float]) -> None:

@@ -15,8 +15,9 @@ from ray import tune
 from dgkd_search.data import open_prepared
 from dgkd_search.errors import DgkdError
 from dgkd_search.identity import StageSpec
+from dgkd_search.rows import TrialResult
 from dgkd_search.store import Store
-from dgkd_search.trial import Trial, TrialResult
+from dgkd_search.trial import Trial
 from dgkd_search.tune.conductor import encode
 
 EVENT = "event"  # the one metric that rows carry

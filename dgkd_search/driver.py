@@ -15,8 +15,9 @@ from dgkd_search.errors import Stopped
 from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer, Observers
 from dgkd_search.options import Options
-from dgkd_search.plan import Planner
-from dgkd_search.resolve import Resolved, resolve
+from dgkd_search.planner import Planner
+from dgkd_search.preview import check
+from dgkd_search.resolve import Resolved
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
@@ -25,7 +26,7 @@ from dgkd_search.study import ChainStudy
 from dgkd_search.tune.conductor import Conductor
 
 
-def search(options: Options, observer: Observer | None = None) -> Summary:
+def run_search(options: Options, observer: Observer | None = None) -> Summary:
     """Find the best chain.
 
     Args:
@@ -42,8 +43,7 @@ def search(options: Options, observer: Observer | None = None) -> Summary:
     """
     began = time.monotonic()
     observer = observer or Observer()
-    resolved = resolve(options)
-    run = RunFolder.choose(resolved.options)
+    resolved, run = check(options)
     for warning in resolved.warnings:
         observer.message(f"note: {warning}")
     store = Store(store_path(options))
@@ -82,7 +82,7 @@ def _run(
 ) -> str | None:
     """Schedule trials until the search is over; says why if that came before the budget."""
     # Ray reads its settings when it is first imported, so nothing imports it before this.
-    from dgkd_search.tune.runtime import interruptible, ray_session, run_tune
+    from dgkd_search.tune.runtime import Interruption, ray_session, run_tune
 
     config, resources = resolved.config, resolved.resources
     deadline = began + config.time_budget if config.time_budget else None
@@ -101,15 +101,17 @@ def _run(
 
     observer.message(f"starting Ray for {resources.concurrency} trials at once")
     try:
-        with interruptible(), ray_session(resources) as folder:
+        interruption = Interruption()
+        with interruption.listening(), ray_session(resources) as folder:
             observer.started(config.budget, resources.concurrency, config.time_budget)
-            run_tune(conductor, make_job, resources, folder)
+            run_tune(conductor, make_job, resources, folder, interruption)
     except KeyboardInterrupt:
-        conductor.abandon("the search was interrupted")
         raise Stopped(
             f"interrupted; finished trials lie in {run.path}, trained stages in {store.root}: "
             f"`dgkd-search --config {run.config}` finds them again"
         ) from None
+    finally:
+        conductor.abandon("the search ended before it")
     for note in conductor.notes:
         observer.message(note)
     return conductor.ending

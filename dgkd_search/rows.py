@@ -1,0 +1,70 @@
+"""What a trial says while it runs, and what it knows at its end. Plain values: no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sign of life of a trial.
+
+    Attributes:
+        event: ``epoch`` (trained now), ``replayed`` (an epoch that the store had), ``waiting``
+            (another trial trains this stage).
+        stage: name of the model.
+        position: of the stage, from 0, among ``stages`` stages.
+        epoch: epochs of the stage done, of ``epochs``.
+        step: the student's epoch, from 1, which pruners compare; None for all other rows.
+        val_accuracy: in percent; None while waiting.
+    """
+
+    event: str
+    stage: str
+    position: int
+    stages: int
+    epoch: int
+    epochs: int
+    step: int | None = None
+    train_loss: float | None = None
+    val_accuracy: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a trial came by one of its models: ``trained`` epochs here, the rest from the store."""
+
+    name: str
+    key: str
+    val_accuracy: float
+    epochs: int
+    trained: int
+    seconds: float
+
+
+@dataclass
+class TrialResult:
+    """What a finished trial knows.
+
+    Attributes:
+        stages: in training order, the student last.
+        computing, waiting: seconds spent training, and waiting for another trial's stage.
+        notes: one line for each damaged file that was met in the store.
+    """
+
+    stages: list[StageResult] = field(default_factory=list)
+    computing: float = 0.0
+    waiting: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def val_accuracy(self) -> float:
+        """The student's, in percent, after its last epoch."""
+        return self.stages[-1].val_accuracy
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,113 @@
+"""Small real data, and chains on it that train in a fraction of a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import hypothesis
+import pytest
+import torch
+
+from dgkd_search.chain import Chain
+from dgkd_search.config import DataConfig
+from dgkd_search.data import PreparedData, prepare
+from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.recipe import Distillation, Numerics, Recipe
+from dgkd_search.stage import EpochRow, Learner, train_stage
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
+
+
+class StagesOf(Protocol):
+    """The stages of a resnet chain on the ``digits`` fixture; the settings are the student's."""
+
+    def __call__(
+        self,
+        *models: str,
+        guidance: str = "dense",
+        epochs: int = 1,
+        student_epochs: int | None = None,
+        batch_size: int = 32,
+        lr: float = 0.05,
+        schedule: str = "constant",
+        augment: str = "none",
+        threads: int = 1,
+        train_seed: int = 0,
+        replicate: int = 0,
+        **distillation: Any,
+    ) -> tuple[StageSpec, ...]: ...
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
+    """100 images for training and 50 for validation, grey, 8 × 8, ten classes."""
+    return prepare(DataConfig("digits", train_limit=100), tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def stages_of(digits: PreparedData) -> StagesOf:
+    def make(
+        *models: str,
+        guidance: str = "dense",
+        epochs: int = 1,
+        student_epochs: int | None = None,
+        batch_size: int = 32,
+        lr: float = 0.05,
+        schedule: str = "constant",
+        augment: str = "none",
+        threads: int = 1,
+        train_seed: int = 0,
+        replicate: int = 0,
+        **distillation: Any,
+    ) -> tuple[StageSpec, ...]:
+        info = digits.info
+        recipes = [
+            Recipe(count, batch_size, lr, 5e-4, schedule, augment)
+            for count in (epochs, student_epochs or epochs)
+        ]
+        return chain_stages(
+            Chain(models, guidance),
+            family="resnet",
+            data=info.fingerprint,
+            classes=len(info.classes),
+            channels=info.channels,
+            image_size=info.image_size,
+            recipe=recipes[0],
+            student_recipe=recipes[1],
+            distillation=Distillation(**distillation),
+            assistant_distillation=Distillation(),
+            numerics=Numerics(threads=threads),
+            train_seed=train_seed,
+            replicate=replicate,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(digits: PreparedData, stages_of: StagesOf) -> tuple[Learner, Learner]:
+    """resnet20 and resnet14, one epoch each: the first two models of many chains."""
+    first, second = stages_of("resnet20", "resnet14")
+    teacher = train_stage(first, digits)
+    return teacher, train_stage(second, digits, [teacher.model])
+
+
+def _without_seconds(rows: Iterable[EpochRow]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.to_dict().items() if k != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="session")
+def without_seconds() -> Callable[[Iterable[EpochRow]], list[dict[str, Any]]]:
+    """Rows as dictionaries, without what no two runs share."""
+    return _without_seconds

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import dgkd_search
+from dgkd_search.chain import Chain
+from dgkd_search.data import PreparedData
+from dgkd_search.device import DeviceData, accuracy
+from dgkd_search.errors import InputError
+from dgkd_search.recipe import Distillation
+from dgkd_search.results.best import Accuracies, export, load_best, load_student, write_best
+from dgkd_search.results.run import RunFolder
+from dgkd_search.space import Configuration
+from dgkd_search.stage import Learner
+
+SETTINGS = Distillation(0.9, 4.0, "mean", 0.25)
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, stages_of: Any, digits: PreparedData, trained: tuple[Learner, Learner]
+) -> RunFolder:
+    """A run folder whose best student is the ``trained`` resnet14 under resnet20."""
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    write_best(
+        run,
+        trial=7,
+        configuration=Configuration(Chain(("resnet20", "resnet14")), SETTINGS, 0.05),
+        stages=stages_of("resnet20", "resnet14"),
+        info=digits.info,
+        accuracies=Accuracies(trained[1].rows[-1].val_accuracy, 61.5, 50.0, None, 52.0, 70.0),
+        weights=trained[1].weights(),
+        test_reads=1,
+    )
+    return run
+
+
+def edit(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
+    value = yaml.safe_load(run.best.read_text())
+    change(value)
+    run.best.write_text(yaml.safe_dump(value))
+
+
+def test_best_yaml_says_the_whole_chain(run: RunFolder, stages_of: Any) -> None:
+    best = load_best(run.path)
+    assert best == load_best(run.best)
+    wanted = {
+        "trial": 7,
+        "family": "resnet",
+        "teacher": "resnet20",
+        "assistants": [],
+        "student": "resnet14",
+        "guidance": "dense",
+        "drop_probability": None,  # one source: nothing to drop
+        "temperature": 4.0,
+        "kd_weight": 0.9,
+        "test_accuracy": 61.5,
+        "test_reads": 1,
+    }
+    assert {name: best[name] for name in wanted} == wanted
+    assert [s["key"] for s in best["stages"]] == [
+        spec.key for spec in stages_of("resnet20", "resnet14")
+    ]
+    assert best["comparison"]["plain_kd"] is None
+    assert "path" not in best["data"]
+    assert {"dgkd-search", "torch", "optuna", "python"} <= set(best["versions"])
+
+
+def test_a_loaded_student_gives_the_very_logits_and_accuracy(
+    run: RunFolder, digits: PreparedData, trained: tuple[Learner, Learner]
+) -> None:
+    data, learner = DeviceData(digits, torch.device("cpu")), trained[1]
+    student = load_student(run.path)
+    with torch.no_grad():
+        expected = learner.model.eval()(data.normalise(data.val_images))
+        assert torch.equal(student(data.val_images), expected)
+        assert torch.equal(student(data.val_images.float()), expected)
+        assert not torch.equal(student(data.val_images.float() / 255), expected)
+    assert not any(module.training for module in student.modules())
+    assert (student.channels, student.image_size) == (1, 8)
+    assert student.classes == tuple("0123456789")
+    stated = load_best(run.path)["validation_accuracy"]
+    assert accuracy(student, torch.nn.Identity(), data.val_images, data.val_labels) == stated
+    assert dgkd_search.load_student is load_student
+    assert torch.equal(load_student(str(run.best))(data.val_images), expected)
+
+
+def test_missing_files_are_named(run: RunFolder, tmp_path: Path) -> None:
+    run.student.unlink()
+    with pytest.raises(InputError, match=r"student\.safetensors: can't be read \(No such file"):
+        load_student(run.path)
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=r"can't be read \(.*\); a finished search writes it"):
+            load_student(path)
+
+
+@pytest.mark.parametrize("change", [b"", b"more"])
+def test_weights_that_best_yaml_does_not_name_are_refused(run: RunFolder, change: bytes) -> None:
+    run.student.write_bytes(run.student.read_bytes() + change if change else b"")
+    with pytest.raises(InputError, match="checksum") as refusal:
+        load_student(run.path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3",
+        "[]",
+        "{",
+        "a: b: c",
+        "\x00",
+        "format: 1",
+        "format: 1\nstages: 3\nweights: 4",
+        "format: 1\nstages: []\nweights: {sha256: x}",
+        "[" * 5000,
+        "format: 1\nweights: {}\nstages: !!python/object/apply:os.mkdir [pwned]",
+    ],
+)
+def test_a_damaged_best_yaml_is_refused_in_one_line(
+    run: RunFolder, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run.best.write_text(text)
+    with pytest.raises(InputError, match=r"best\.yaml: is damaged; make it again") as refusal:
+        load_student(run.path)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda best: best["stages"][-1].pop("recipe"),
+        lambda best: best["stages"][-1]["architecture"].update(name="resnet9"),
+        lambda best: best["stages"][-1]["architecture"].update(name="resnet20"),
+        lambda best: best["stages"][-1]["architecture"].update(classes="ten"),
+        lambda best: best["stages"][-1]["recipe"].update(epochs=0),
+        lambda best: best["data"].pop("mean"),
+        lambda best: best["data"].update(std="x"),
+        lambda best: best.update(weights=[]),
+        lambda best: best.update(stages={}),
+    ],
+)
+def test_a_best_yaml_that_does_not_fit_is_refused_in_one_line(run: RunFolder, change: Any) -> None:
+    edit(run, change)
+    with pytest.raises(InputError, match=r"best\.yaml: is damaged; make it again") as refusal:
+        load_student(run.path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_another_format_is_named(run: RunFolder) -> None:
+    edit(run, lambda best: best.update(format=2))
+    with pytest.raises(InputError, match="its format is 2, this version reads 1"):
+        load_best(run.path)
+
+
+def test_export_copies_what_loads(run: RunFolder, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "target"
+    for _ in range(2):  # the same again is no harm
+        written = export(run, target)
+        assert sorted(path.name for path in written) == ["best.yaml", "student.safetensors"]
+    assert sorted(target.iterdir()) == sorted(written)
+    assert all((run.path / path.name).read_bytes() == path.read_bytes() for path in written)
+    load_student(target)
+
+
+@pytest.mark.parametrize("name", ["best.yaml", "student.safetensors"])
+def test_export_overwrites_nothing_else(run: RunFolder, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / name).write_text("mine")
+    with pytest.raises(InputError, match=rf"holds another {name}; choose a fresh folder"):
+        export(run, target)
+    assert [(path.name, path.read_text()) for path in target.iterdir()] == [(name, "mine")]
+
+
+def test_export_to_an_impossible_place_is_refused_in_one_line(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder" / "best.yaml").mkdir(parents=True)
+    for target in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "folder"):
+        with pytest.raises(InputError, match=r"^--to .*: can't be written \(.*\); choose"):
+            export(run, target)
+
+
+def test_export_passes_on_nothing_damaged(run: RunFolder, tmp_path: Path) -> None:
+    run.student.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="checksum"):
+        export(run, tmp_path / "target")
+    assert not (tmp_path / "target").exists()

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dgkd_search import closing
+from dgkd_search.chain import Chain
+from dgkd_search.config import DataConfig, Space, StudyConfig
+from dgkd_search.data import DataInfo, PreparedData
+from dgkd_search.recipe import Distillation, Numerics, Recipe
+from dgkd_search.results.best import Accuracies
+from dgkd_search.results.run import RunFolder
+from dgkd_search.results.summary import Summary
+from dgkd_search.space import Configuration
+from dgkd_search.study import REFERENCE, ChainStudy
+
+CHAIN = Chain(("resnet56", "resnet20", "resnet8"))
+SUMMARY = Summary(
+    run=Path("runs/one"),
+    trial=7,
+    configuration=Configuration(CHAIN, Distillation(drop_prob=0.25), 0.1),
+    accuracies=Accuracies(80.0, 78.5, alone=75.0, kd=77.25, full=80.5, teacher=90.0),
+    completed=9,
+    pruned=3,
+    failed=1,
+    budget=12,
+    trained=20,
+    reused=11,
+    seconds=99.6,
+    computing=150.2,
+    waiting=12.0,
+    validation_count=1600,
+)
+
+
+def lines(summary: Summary) -> dict[str, str]:
+    """The value of each line by its name."""
+    return {line[:12].strip(): line[12:] for line in summary.lines()}
+
+
+def with_accuracies(**values: float | None) -> Summary:
+    return replace(SUMMARY, accuracies=replace(SUMMARY.accuracies, **values))
+
+
+def test_a_whole_summary() -> None:
+    assert lines(SUMMARY) == {
+        "best chain": "resnet56 > resnet20 > resnet8  (dense, drop 0.25, trial 7)",
+        "validation": "80.00 % of 1600 images (95 % interval 78.0 to 81.9)",
+        "test": "78.50 %, read once",
+        "gain": "+5.00 over the student alone (75.00), +2.75 over plain KD (77.25), "
+        "-0.50 over the full chain (80.50)",
+        "trials": "12 of 12: 9 completed, 3 pruned (25 %), 1 failed",
+        "stages": "20 trained, 11 found in the store",
+        "time": "100 s; trials computed 150 s and waited 12 s",
+        "files": "runs/one",
+    }
+
+
+@pytest.mark.parametrize(
+    ("missing", "parts"),
+    [
+        ("alone", ["plain KD", "the full chain"]),
+        ("kd", ["the student alone", "the full chain"]),
+        ("full", ["the student alone", "plain KD"]),
+    ],
+)
+def test_a_gain_is_told_only_over_what_was_trained(missing: str, parts: list[str]) -> None:
+    gain = lines(with_accuracies(**{missing: None}))["gain"]
+    assert [part.split("over ")[1].split(" (")[0] for part in gain.split(", ")] == parts
+
+
+def test_without_anything_to_compare_with_the_gain_is_unknown() -> None:
+    gain = lines(with_accuracies(alone=None, kd=None, full=None))["gain"]
+    assert gain == "unknown: nothing to compare with was trained"
+
+
+def test_why_there_is_no_test_accuracy() -> None:
+    unread = with_accuracies(test=None)
+    assert lines(unread)["test"] == "there is no test set"
+    damaged = replace(unread, test_problem="test/a/1.png: not an image")
+    assert "could not be read" in lines(damaged)["test"]
+
+
+def test_an_early_end_comes_first() -> None:
+    ended = replace(SUMMARY, ended="the time budget of 60 s is used up", completed=2, pruned=0)
+    assert ended.lines()[0] == "ended early the time budget of 60 s is used up"
+    assert lines(ended)["trials"] == "2 of 12: 2 completed, 0 pruned (0 %), 1 failed"
+    assert not any(line.startswith("ended early") for line in SUMMARY.lines())
+
+
+def test_a_student_of_the_teacher_alone_has_neither_guidance_nor_drop() -> None:
+    chain = Chain(("resnet56", "resnet20", "resnet8"), "teacher")
+    kd = replace(SUMMARY, configuration=Configuration(chain, Distillation(drop_prob=0.5), 0.1))
+    assert lines(kd)["best chain"] == "resnet56 > resnet8  (trial 7)"
+
+
+@pytest.mark.parametrize(("accuracy", "count"), [(50.0, 100), (80.0, 1600), (0.0, 50)])
+def test_the_interval_is_wilsons(accuracy: float, count: int) -> None:
+    summary = replace(with_accuracies(validation=accuracy), validation_count=count)
+    share, z = accuracy / 100, 1.959964
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    variance = share * (1 - share) / count + z * z / (4 * count * count)
+    half = z * math.sqrt(variance) / (1 + z * z / count)
+    assert summary.interval == pytest.approx((100 * (centre - half), 100 * (centre + half)))
+
+
+@pytest.mark.parametrize("accuracy", [100.0, 100.00000001])
+def test_a_perfect_share_is_not_certain(accuracy: float) -> None:
+    low, high = with_accuracies(validation=accuracy).interval
+    assert 99 < low < high == 100
+
+
+def make_study() -> ChainStudy:
+    recipe = Recipe(1, 32, 0.1, 1e-4, "cosine", "none")
+    space = Space("resnet56", "resnet8", ("resnet20", "resnet14"), 2)
+    config = StudyConfig(
+        DataConfig("digits"), "resnet", space, recipe, recipe, Distillation(), Numerics(), 6
+    )
+    return ChainStudy(config)
+
+
+def stage(name: str, trained: int, accuracy: float = 90.0) -> dict[str, object]:
+    return {"name": name, "val_accuracy": accuracy, "trained": trained}
+
+
+def ask(study: ChainStudy) -> int:
+    proposal = study.ask()
+    assert proposal is not None
+    return proposal.number
+
+
+def test_the_teachers_accuracy_comes_from_any_trial_that_met_it() -> None:
+    study = make_study()
+    assert closing.teacher_accuracy(study) is None
+    study.fail(ask(study), "broken")
+    study.complete(ask(study), 70.0, {"stages": [stage("resnet8", 1)]})
+    assert closing.teacher_accuracy(study) is None
+    study.fail(ask(study), "broken", {"stages": [stage("resnet56", 1, 91.5)]})
+    assert closing.teacher_accuracy(study) == 91.5
+
+
+def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
+    study = make_study()
+    one, two, three = (ask(study) for _ in range(3))
+    stages = [stage("resnet56", 3), stage("resnet8", 1)]
+    study.complete(one, 70.0, {"stages": stages, "computing": 5.0, "waiting": 1.0})
+    study.report(two, 1, 50.0)
+    study.prune(two, {"stages": [stage("resnet56", 0)], "computing": 2.0, "waiting": 4.0})
+    study.fail(three, "broken")
+    reference = {"val_accuracy": 60.0, "stages": [stage("resnet8", 1)], "computing": 1.5}
+    study.set_attribute(REFERENCE, reference)
+    info = DataInfo("digits", ("a", "b"), 1, 8, (0.5,), (0.5,), 10, 360, "f" * 32, "/nowhere")
+    best = study.best()
+    assert best is not None
+    summary = closing._summary(
+        RunFolder(Path("runs/one")),
+        study.config,
+        study,
+        PreparedData(Path("/nowhere"), info),
+        SUMMARY.accuracies,
+        best,
+        9.0,
+        None,
+        None,
+    )
+    assert (summary.completed, summary.pruned, summary.failed, summary.budget) == (1, 1, 1, 6)
+    assert (summary.trained, summary.reused) == (3, 1)
+    assert (summary.computing, summary.waiting) == (8.5, 5.0)
+    assert (summary.trial, summary.validation_count) == (0, 360)

@@ -1,0 +1,190 @@
+"""The command: what it prints, and that a dry run does nothing."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dgkd_search.chain import Chain
+from dgkd_search.cli import main
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def dry(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
+    assert main(["--dry-run", *words.split()]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.splitlines()
+
+
+@pytest.mark.parametrize("words", ["--help", "plot --help", "export --help", "-h"])
+def test_help_is_everywhere(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    out, err = capsys.readouterr()
+    assert (caught.value.code, err) == (0, "")
+    assert out.startswith("usage: dgkd-search")
+    assert max(map(len, out.splitlines())) < 120
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.strip() == version("dgkd-search")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["--budget", "0"], ["plot"]])
+def test_what_needs_no_training_loads_no_library_for_it(words: list[str]) -> None:
+    script = (
+        "import sys\nfrom dgkd_search.cli import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'ray', 'optuna', 'pandas', 'numpy', 'matplotlib', 'sklearn'}\n"
+        "sys.exit(','.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = dry(capsys, "--concurrency 3 --cpus-per-trial 1 --out new")
+    values = {line[:15].strip(): line[16:] for line in lines if line}
+    assert values["teacher"] == "resnet26"
+    assert values["assistants"] == "resnet20, resnet14"
+    assert values["drop-prob"] == "0:0.5"
+    assert values["run folder"] == "new"
+    assert values["trials at once"] == "3, each 1 CPU threads and 0 GPUs"
+    assert [line[16:] for line in lines if line.startswith("first trial")] == [
+        "resnet26 > resnet8  (kd)",
+        "resnet26 > resnet20 > resnet14 > resnet8  (full)",
+        "resnet26 > resnet14 > resnet8  (middle)",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+POOL = ("resnet44", "resnet32", "resnet26", "resnet20", "resnet14")
+
+
+@pytest.mark.parametrize(
+    ("pool", "bound", "guidances", "drops"),
+    [
+        (2, 2, "dense", "0:0.5"),
+        (5, 5, "dense", "0.25"),
+        (5, 2, "dense,sequential", "0,.25,.5"),
+        (3, 3, "dense,sequential,teacher,none", "0,.5"),
+        (0, 0, "none", "0:0.5"),
+        (0, 0, "teacher,dense", "0.5"),
+        (4, 1, "sequential", "0:0.9"),
+    ],
+)
+def test_the_number_of_configurations_is_that_of_a_brute_count(
+    capsys: pytest.CaptureFixture[str], pool: int, bound: int, guidances: str, drops: str
+) -> None:
+    values = [i for i in range(19) if i / 20 <= float(drops.split(":")[1])] if ":" in drops else []
+    seen = set()
+    for flags in itertools.product((False, True), repeat=pool):
+        assistants = tuple(itertools.compress(POOL, flags))
+        if len(assistants) <= bound:
+            for guidance in guidances.split(","):
+                chain = Chain(("resnet56", *assistants, "resnet8"), guidance).canonical()
+                several = len(chain.sources(len(chain.models) - 1)) > 1
+                seen |= {(chain, p if several else None) for p in values or drops.split(",")}
+    names = ",".join(POOL[:pool]) or "none"
+    for budget in (1, 10_000):
+        lines = dry(
+            capsys,
+            f"--dataset cifar10 --teacher resnet56 --assistants {names} --max-assistants {bound} "
+            f"--guidance {guidances} --drop-prob {drops} --budget {budget}",
+        )
+        tried = min(budget, len(seen))
+        expected = f"configurations  {len(seen)}, of which the budget tries {tried}"
+        assert [line for line in lines if line.startswith("configurations")] == [expected]
+
+
+def test_a_tuned_rate_has_unlimited_values(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = dry(capsys, "--tune lr --budget 500")
+    assert "configurations  unlimited, of which the budget tries 500" in lines
+
+
+def test_the_depth_note_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    (note,) = (
+        line
+        for line in dry(capsys, "--dataset cifar100 --family plain --concurrency 1")
+        if line.startswith("note: ")
+    )
+    assert note.startswith("note: plain7 is deeper than plain6")
+
+
+def test_the_command_line_wins_over_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("c.yaml").write_text("budget: 3\nseed: 5\ndry-run: true\n")
+    lines = dry(capsys, "--config c.yaml --budget 4")
+    assert [line.split() for line in lines if line.startswith(("budget ", "seed "))] == [
+        ["budget", "4"],
+        ["seed", "5"],
+    ]
+
+
+def test_what_a_file_says_of_an_option_given_on_the_command_line_is_not_looked_at(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("c.yaml").write_text("budget: wrong\n")
+    assert dry(capsys, "--config c.yaml --budget 4")
+    assert main(["--dry-run", "--config", "c.yaml"]) == 2
+
+
+WORDS = st.one_of(
+    st.text(max_size=6),
+    st.integers(-3, 2**70).map(str),
+    st.floats().map(repr),
+    st.sampled_from(
+        "none resnet14 resnet20,resnet14 plain plain4 cifar10 imagefolder teacher,dense 0:0.5 "
+        "0,.25 all lr 1e-3 -1e-3 5m true ~ ~nobody/x / /dev/null c.yaml --quiet --help=1 -".split()
+    ),
+)
+OPTIONS = (
+    "dataset data-dir image-size train-limit family teacher student assistants max-assistants "
+    "guidance drop-prob drop-scope epochs student-epochs batch-size lr weight-decay schedule "
+    "temperature kd-weight loss-scale augment budget tune sampler pruner seed train-seed "
+    "split-seed time-budget concurrency gpus-per-trial cpus-per-trial address out store config"
+).split()
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.dictionaries(st.sampled_from(OPTIONS), WORDS, max_size=3), st.booleans())
+def test_whatever_is_written_is_done_or_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: dict[str, str], joined: bool
+) -> None:
+    (tmp_path / "c.yaml").write_text("seed: 1\n")
+    arguments = ["--dry-run"]
+    for name, value in words.items():
+        arguments += [f"--{name}={value}"] if joined else [f"--{name}", value]
+    capsys.readouterr()
+    code = main(arguments)
+    out, err = capsys.readouterr()
+    assert code in (0, 2), err
+    assert (out == "") == (code == 2) == (err != "")
+    assert all(line.startswith("dgkd-search: ") for line in err.splitlines())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.yaml"]

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from studies import INFO, make_space, make_study
+
+from dgkd_search.observer import Job, Observer
+from dgkd_search.planner import Planner
+from dgkd_search.rows import Row
+from dgkd_search.study import REFERENCE
+from dgkd_search.tune.conductor import Conductor, decode, encode
+
+EPOCHS = 3
+
+
+class Watcher(Observer):
+    def __init__(self) -> None:
+        self.started_jobs: list[Job] = []
+        self.rows: list[tuple[int | None, int | None]] = []
+        self.ended: list[tuple[int | None, str, float | None, str | None]] = []
+        self.messages: list[str] = []
+
+    def job_started(self, job: Job) -> None:
+        self.started_jobs.append(job)
+
+    def row(self, job: Job, row: Row) -> None:
+        self.rows.append((job.number, row.step))
+
+    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+        self.ended.append((job.number, state, value, reason))
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+class Search:
+    """A conductor with a clock of its own, driven as Tune would."""
+
+    def __init__(self, *, concurrency: int = 2, deadline: float | None = None, **config: Any):
+        path = config.pop("path", None)
+        config = {"epochs": EPOCHS, "reference": False, "time_budget": deadline} | config
+        self.now = 0.0
+        self.watcher = Watcher()
+        self.study = make_study(path=path, **config)
+        self.conductor = Conductor(
+            self.study,
+            Planner(self.study.config, INFO),
+            self.watcher,
+            concurrency,
+            deadline,
+            lambda: self.now,
+        )
+        self._count = 0
+
+    def start(self) -> str | None:
+        self._count += 1
+        identifier = f"job{self._count}"
+        return identifier if self.conductor.next_job(identifier) is not None else None
+
+    def row(self, identifier: str, step: int | None, value: float | None = 50.0) -> bool:
+        row = Row("epoch", "resnet8", 1, 2, step or 1, EPOCHS, step, 0.5, value)
+        event = {"row": row.to_dict(), "facts": {"computing": 1.0, "notes": [f"note {step}"]}}
+        return self.conductor.on_row(identifier, decode(encode(event)))
+
+    def finish(self, identifier: str, value: float = 50.0) -> None:
+        for step in range(1, EPOCHS + 1):
+            if self.row(identifier, step, value):
+                break
+        self.conductor.on_end(identifier)
+
+    def fail(self, identifier: str, reason: str = "broken") -> None:
+        assert self.conductor.on_row(identifier, {"failure": reason, "facts": {}})
+        self.conductor.on_end(identifier)
+
+    def begin(self) -> str:
+        identifier = self.start()
+        assert identifier is not None
+        return identifier
+
+    @property
+    def states(self) -> list[str]:
+        return [trial.state.name for trial in self.study.trials]
+
+
+def test_no_more_jobs_run_at_once_than_allowed() -> None:
+    search = Search(concurrency=2, reference=True)
+    first = search.begin()
+    search.begin()
+    assert search.start() is None
+    assert not search.conductor.over
+    search.finish(first)
+    assert search.start() is not None
+    assert search.start() is None
+
+
+def test_the_reference_comes_first_and_does_not_count() -> None:
+    search = Search(budget=1, reference=True)
+    reference = search.begin()
+    assert search.watcher.started_jobs == [Job(None, ("resnet8",), "none", None)]
+    search.finish(reference, 33.0)
+    assert (search.study.finished, search.states) == (0, [])
+    fact = search.study.attributes[REFERENCE]
+    assert (fact["val_accuracy"], fact["computing"]) == (33.0, 1.0)
+    search.finish(search.begin())
+    assert search.conductor.over
+    assert len(search.watcher.started_jobs) == 2
+
+
+def test_a_reference_that_is_known_is_not_trained_again(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    search = Search(reference=True, path=path, budget=1)
+    search.finish(search.begin())
+    again = Search(reference=True, path=path, budget=1)
+    again.begin()
+    assert again.watcher.started_jobs[0].number == 0
+
+
+def test_a_budget_that_is_used_up_waits_for_the_reference() -> None:
+    search = Search(budget=1, reference=True)
+    reference, trial = search.begin(), search.begin()
+    search.finish(trial)
+    assert search.conductor.over
+    assert search.conductor.running == {reference}
+    assert not search.row(reference, 1)
+    search.finish(reference, 20.0)
+    assert search.study.attributes[REFERENCE]["val_accuracy"] == 20.0
+    assert search.conductor.ending is None
+
+
+def test_a_reference_that_fails_is_told_and_the_search_goes_on() -> None:
+    search = Search(reference=True, budget=1)
+    search.fail(search.begin(), "out of memory")
+    assert search.watcher.ended == [(None, "failed", None, "out of memory")]
+    assert REFERENCE not in search.study.attributes
+    search.finish(search.begin())
+    assert search.conductor.over
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 5])
+@pytest.mark.parametrize("failing", [set(), {1, 2, 4}])
+def test_the_budget_is_met_exactly_with_failures_replaced(
+    concurrency: int, failing: set[int]
+) -> None:
+    search = Search(budget=6, concurrency=concurrency)
+    running: list[str] = []
+    ended = 0
+    while not search.conductor.over:
+        while (identifier := search.start()) is not None:
+            running.append(identifier)
+        assert search.study.finished + len(running) <= 6
+        if ended in failing:
+            search.fail(running.pop(0))
+        else:
+            search.finish(running.pop(0))
+        ended += 1
+    assert not running
+    assert search.states.count("COMPLETE") == 6
+    assert search.states.count("FAIL") == len(failing)
+    assert search.conductor.ending is None
+
+
+def test_three_failures_in_a_row_end_the_search() -> None:
+    search = Search()
+    for reason in ("one", "two"):
+        search.fail(search.begin(), reason)
+        assert not search.conductor.over
+    search.fail(search.begin(), "three\nlines  of\ttext")
+    assert search.conductor.over
+    assert search.start() is None
+    expected = "3 trials failed in a row, the last one: three lines of text"
+    assert search.conductor.ending == search.conductor.gave_up == expected
+
+
+def test_a_success_between_failures_starts_the_count_again() -> None:
+    search = Search(concurrency=1, pruner="median")
+    for _ in range(3):
+        search.fail(search.begin())
+        search.fail(search.begin())
+        search.finish(search.begin())
+    assert search.conductor.gave_up is None
+    assert not search.conductor.over
+
+
+def test_a_pruned_trial_is_stopped_and_stands_as_pruned() -> None:
+    search = Search(pruner="median")
+    for _ in range(5):
+        search.finish(search.begin(), 60.0)
+    trial = search.begin()
+    assert not search.row(trial, None, 5.0)
+    assert search.row(trial, 1, 10.0)
+    assert search.row(trial, 2, 90.0), "a row that comes before Tune has stopped it"
+    assert search.row(trial, 3, 90.0)
+    search.conductor.on_end(trial)
+    assert search.states[-1] == "PRUNED"
+    assert search.study.trials[-1].intermediate_values == {1: 10.0}
+    assert search.watcher.ended[-1] == (5, "pruned", 10.0, None)
+    assert search.study.finished == 6
+
+
+def test_a_pruned_trial_keeps_its_place_until_tune_lets_it_go() -> None:
+    search = Search(pruner="median", concurrency=1, budget=6)
+    for _ in range(5):
+        search.finish(search.begin(), 60.0)
+    trial = search.begin()
+    assert search.row(trial, 1, 10.0)
+    assert search.start() is None
+    search.conductor.on_end(trial)
+    assert search.conductor.over
+
+
+def test_rows_of_assistants_and_of_waiting_are_shown_but_not_reported() -> None:
+    search = Search()
+    trial = search.begin()
+    assert not search.row(trial, None, 80.0)
+    assert not search.row(trial, None, None)
+    assert search.study.trials[0].intermediate_values == {}
+    assert search.watcher.rows == [(0, None), (0, None)]
+
+
+def test_rows_that_a_restarted_worker_repeats_change_nothing() -> None:
+    search = Search()
+    trial = search.begin()
+    for step, value in ((1, 40.0), (2, 45.0), (1, 40.0), (2, 45.0), (3, 50.0)):
+        assert not search.row(trial, step, value)
+    search.conductor.on_end(trial)
+    assert search.study.trials[0].intermediate_values == {1: 40.0, 2: 45.0, 3: 50.0}
+    assert search.states == ["COMPLETE"]
+
+
+def test_a_worker_that_dies_after_the_last_epoch_loses_nothing() -> None:
+    search = Search()
+    trial = search.begin()
+    for step in (1, 2, 3):
+        search.row(trial, step, 70.0)
+    search.conductor.on_end(trial, "its worker died repeatedly")
+    assert search.states == ["COMPLETE"]
+    assert search.watcher.ended == [(0, "complete", 70.0, None)]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(None, "ended before its last epoch"), ("its worker died", "its worker died")],
+)
+def test_a_trial_that_ends_before_its_last_epoch_has_failed(error: str | None, reason: str) -> None:
+    search = Search()
+    trial = search.begin()
+    search.row(trial, 1, 40.0)
+    search.conductor.on_end(trial, error)
+    assert search.states == ["FAIL"]
+    assert search.study.trials[0].user_attrs["reason"] == reason
+    assert search.watcher.ended == [(0, "failed", 40.0, reason)]
+
+
+def test_the_time_budget_stops_what_runs() -> None:
+    search = Search(deadline=100.0, budget=9, reference=True)
+    reference, trial = search.begin(), search.begin()
+    search.now = 99.0
+    assert not search.conductor.over
+    assert not search.row(trial, 1)
+    search.now = 100.0
+    assert search.conductor.over
+    assert search.start() is None
+    assert search.row(trial, None, None), "a waiting trial is stopped too"
+    assert search.row(reference, 1)
+    search.conductor.on_end(trial)
+    search.conductor.on_end(reference)
+    assert search.states == ["FAIL"]
+    assert search.study.trials[0].user_attrs["reason"] == "stopped by the time budget of 100 s"
+    assert search.conductor.ending == "the time budget of 100 s is used up"
+    assert search.conductor.gave_up is None
+    assert REFERENCE not in search.study.attributes
+
+
+def test_a_trial_whose_last_epoch_comes_late_is_complete() -> None:
+    search = Search(deadline=100.0)
+    trial = search.begin()
+    search.row(trial, 1)
+    search.row(trial, 2)
+    search.now = 101.0
+    assert not search.row(trial, 3)
+    search.conductor.on_end(trial)
+    assert search.states == ["COMPLETE"]
+
+
+def test_trials_stopped_by_the_time_budget_are_no_failures_in_a_row() -> None:
+    search = Search(deadline=100.0, concurrency=4)
+    trials = [search.begin() for _ in range(4)]
+    search.now = 200.0
+    for trial in trials:
+        assert search.row(trial, 1)
+        search.conductor.on_end(trial)
+    assert search.conductor.ending == "the time budget of 100 s is used up"
+
+
+def test_an_unknown_job_ends_without_effect() -> None:
+    search = Search()
+    trial = search.begin()
+    search.conductor.on_end("stranger", "whatever")
+    search.finish(trial)
+    search.conductor.on_end(trial)
+    assert search.states == ["COMPLETE"]
+    assert len(search.watcher.ended) == 1
+
+
+def test_an_interrupted_search_leaves_nothing_running(tmp_path: Path) -> None:
+    search = Search(concurrency=3, path=tmp_path / "study.db", reference=True)
+    search.begin()
+    running, done = search.begin(), search.begin()
+    search.row(running, 1, 40.0)
+    for step in (1, 2, 3):
+        search.row(done, step, 60.0)
+    search.study.ask()  # interrupted before the conductor knew of it
+    search.conductor.abandon("interrupted")
+    assert search.states == ["FAIL", "COMPLETE", "FAIL"]
+    assert search.study.trials[0].user_attrs["reason"] == "interrupted"
+    assert search.study.trials[0].intermediate_values == {1: 40.0}
+    assert (search.conductor.running, search.study.live) == (set(), 0)
+    assert len(search.watcher.ended) == 3
+
+
+def test_facts_stay_with_the_trial_and_notes_with_the_search() -> None:
+    search = Search()
+    trial = search.begin()
+    search.now = 12.5
+    search.finish(trial)
+    attributes = search.study.trials[0].user_attrs
+    assert (attributes["computing"], attributes["seconds"]) == (1.0, 12.5)
+    assert "notes" not in attributes
+    assert search.conductor.notes == ["note 3"]
+
+
+def test_a_space_that_is_used_up_ends_the_search_with_trials_still_running() -> None:
+    search = Search(space=make_space(("resnet20",)), concurrency=5)
+    one, two = search.begin(), search.begin()
+    assert search.conductor.over
+    assert search.start() is None
+    assert not search.row(one, 1)
+    search.finish(one)
+    search.finish(two)
+    assert search.states == ["COMPLETE"] * 2
+    assert search.conductor.ending == "every configuration of the search space has been tried"
+
+
+def test_over_never_takes_itself_back() -> None:
+    search = Search(space=make_space(("resnet20",)), concurrency=5)
+    one, two = search.begin(), search.begin()
+    search.fail(one)
+    assert search.conductor.over  # Tune asks no more once it was told so
+    search.finish(two)
+    assert search.conductor.over
+    assert search.study.trials[0].state == TrialState.FAIL

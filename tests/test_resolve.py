@@ -1,0 +1,221 @@
+"""Defaults by family and data set, and the rules that span several options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dgkd_search.errors import InputError
+from dgkd_search.models import Family, Member, registry
+from dgkd_search.options import Options
+from dgkd_search.parsers import COARSE_DROPS
+from dgkd_search.recipe import NUMERICS
+from dgkd_search.resolve import Resolved, resolve, to_yaml_values
+
+
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+
+def made(**options: Any) -> Resolved:
+    return resolve(Options.parse(options))
+
+
+def messages(**options: Any) -> tuple[str, ...]:
+    with pytest.raises(InputError) as caught:
+        made(**options)
+    return caught.value.messages
+
+
+@pytest.mark.parametrize(
+    ("dataset", "family", "teacher", "student", "pool"),
+    [
+        ("digits", "resnet", "resnet26", "resnet8", "20 14"),
+        ("cifar10", "resnet", "resnet56", "resnet8", "44 32 26 20 14"),
+        ("cifar100", "plain", "plain10", "plain2", "9 8 7 6 5 4 3"),
+        ("cifar10", "plain-c10", "plain10-c10", "plain2-c10", "8 6 4"),
+    ],
+)
+def test_the_pool_is_every_member_strictly_between_the_ends(
+    dataset: str, family: str, teacher: str, student: str, pool: str
+) -> None:
+    space = made(dataset=dataset, family=family).config.space
+    assert (space.teacher, space.student) == (teacher, student)
+    suffix = family.removeprefix("plain") if family == "plain-c10" else ""
+    assert space.pool == tuple(f"{family.split('-')[0]}{n}{suffix}" for n in pool.split())
+    assert space.max_assistants == len(space.pool)
+    assert space.guidances == ("dense",)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "family", "expected"),
+    [
+        ("digits", "resnet", (12, 64, 0.1, 5e-4, "onecycle", "none", 20)),
+        ("cifar10", "resnet", (160, 128, 0.1, 1e-4, "step", "crop+flip", 32)),
+        ("cifar100", "plain", (160, 128, 0.01, 1e-4, "constant", "crop+flip", 32)),
+        ("cifar10", "plain-c10", (160, 128, 0.01, 1e-4, "constant", "crop+flip", 32)),
+    ],
+)
+def test_the_recipe_is_that_of_the_family_and_the_data(
+    dataset: str, family: str, expected: tuple[object, ...]
+) -> None:
+    config = made(dataset=dataset, family=family).config
+    r = config.recipe
+    found = (r.epochs, r.batch_size, r.lr, r.weight_decay, r.schedule, r.augment, config.budget)
+    assert found == expected
+    assert config.student_recipe == r
+    assert config.numerics == NUMERICS["cpu"]
+
+
+def test_what_is_given_wins_over_every_default() -> None:
+    config = made(
+        epochs=3, student_epochs=2, lr=0.5, teacher="resnet32", assistants="none", budget=1
+    ).config
+    assert (config.recipe.epochs, config.student_recipe.epochs, config.recipe.lr) == (3, 2, 0.5)
+    assert (config.space.teacher, config.space.pool, config.budget) == ("resnet32", (), 1)
+    assert made(epochs=3).config.student_recipe.epochs == 3
+
+
+def test_a_family_without_defaults_of_its_own_can_be_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build = registry.get_family("resnet").build
+    new = Family("new", (Member("resnet8", 8), Member("resnet14", 14)), build)
+    monkeypatch.setitem(registry._families, "new", new)
+    monkeypatch.setattr("dgkd_search.resolve._warnings", lambda config, options: [])
+    config = made(family="new", dataset="cifar10").config
+    assert (config.space.teacher, config.space.student) == ("resnet14", "resnet8")
+    assert config.recipe.epochs == 160
+
+
+def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
+    assert made(assistants="resnet14,resnet20").config.space.pool == ("resnet20", "resnet14")
+
+
+@pytest.mark.parametrize(
+    ("options", "starts"),
+    [
+        ({"teacher": "resnet8"}, ["--teacher resnet8: must be larger"]),
+        ({"teacher": "resnet8", "student": "resnet20"}, ["--teacher resnet8: must be larger"]),
+        ({"teacher": "resnet9"}, ["--teacher: model 'resnet9': not in family"]),
+        ({"assistants": "resnet56"}, ["--assistants resnet56: must lie strictly between"]),
+        ({"assistants": "plain4"}, ["--assistants: model 'plain4': not in family"]),
+        ({"max_assistants": 9}, ["--max-assistants 9: there are 2"]),
+        (
+            {"teacher": "resnet56", "assistants": "resnet32,resnet32x4"},
+            ["--assistants resnet32,resnet32x4: are equally deep (32)"],
+        ),
+        ({"drop_prob": "0.3:0.4", "drop_scope": "all"}, ["--drop-prob 0.3:0.4: holds none"]),
+        ({"dataset": "imagefolder"}, ["--data-dir: missing"]),
+        ({"data_dir": "."}, ["--data-dir .: the digits are embedded"]),
+        ({"family": "vgg"}, ["--family: family 'vgg': unknown; choose from plain"]),
+        ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: this machine has 0 GPUs"]),
+        (
+            {"dataset": "imagefolder", "family": "vgg", "gpus_per_trial": 2},
+            ["--data-dir: missing", "--gpus-per-trial 2", "--family: family 'vgg'"],
+        ),
+        (
+            {"teacher": "resnet20", "assistants": "resnet26,plain4", "max_assistants": 3},
+            ["--assistants: model 'plain4'", "--assistants resnet26", "--max-assistants 3"],
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_all_at_once(options: dict[str, Any], starts: list[str]) -> None:
+    found = messages(**options)
+    assert len(found) == len(starts)
+    for message, start in zip(found, starts, strict=True):
+        assert message.startswith(start)
+
+
+def test_a_file_is_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in (str(tmp_path / "file"), "~/file"):
+        (message,) = messages(dataset="cifar10", data_dir=given)
+        assert message.startswith(f"--data-dir {tmp_path / 'file'}: is a file")
+
+
+def test_the_data_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    for given, meant in (("x", str(tmp_path / "x")), ("~/x", "/home/me/x"), ("/x", "/x")):
+        assert made(dataset="cifar10", data_dir=given).config.data.data_dir == meant
+    assert made(dataset="cifar10").config.data.data_dir is None
+
+
+def test_under_scope_all_a_range_of_drops_is_coarse() -> None:
+    assert made(drop_scope="all", drop_prob="0:0.9").config.space.drop_probs == COARSE_DROPS
+    assert made(drop_scope="all", drop_prob="0.3").config.space.drop_probs == (0.3,)
+
+
+def test_depth_and_size_that_disagree_are_told() -> None:
+    (warning,) = made(family="plain", dataset="cifar100", concurrency=1).warnings
+    assert warning.startswith("plain7 is deeper than plain6 but has fewer parameters")
+    assert "655,684 against 1,107,204" in warning
+    assert made(concurrency=1).warnings == ()
+
+
+def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert made(concurrency=5).warnings == ("5 trials of 1 threads share 4 cores",)
+    assert made(concurrency=4).warnings == made(cpus_per_trial=4).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "options", "concurrency"),
+    [
+        (4, {}, 4),
+        (4, {"cpus_per_trial": 3}, 1),
+        (2, {"cpus_per_trial": 3}, 1),
+        (4, {"concurrency": 7}, 7),
+    ],
+)
+def test_as_many_trials_run_at_once_as_the_cores_carry(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, options: dict[str, Any], concurrency: int
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+    assert made(**options).resources.concurrency == concurrency
+
+
+@pytest.mark.parametrize(
+    ("devices", "share", "concurrency"),
+    [(2, None, 2), (2, "0.5", 4), (2, "0.6", 2), (4, "2", 2), (3, "2", 1), (2, "0.1", 20)],
+)
+def test_as_many_trials_run_at_once_as_the_gpus_carry(
+    monkeypatch: pytest.MonkeyPatch, devices: int, share: str | None, concurrency: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    found = made(gpus_per_trial=share)
+    assert found.resources.concurrency == concurrency
+    assert found.config.numerics.device_type == "cuda"
+    (message,) = messages(gpus_per_trial=share, concurrency=concurrency + 1)
+    assert message.startswith(f"--concurrency {concurrency + 1}: {devices} GPUs carry")
+
+
+def test_a_clusters_gpus_are_not_counted_here() -> None:
+    found = made(address="ray://somewhere:10001", gpus_per_trial=4, concurrency=8)
+    assert found.resources.gpus_per_trial == 4
+
+
+SAID: list[dict[str, Any]] = [
+    {},
+    {"dataset": "cifar100", "family": "plain", "assistants": "none", "guidance": "none,dense"},
+    {"drop_prob": "0.1234567,0.3333333333", "temperature": "2.123456789", "lr": "1e-05"},
+    {"drop_prob": "0:0.5", "tune": "lr,temperature", "time_budget": "1e16", "no_reference": True},
+    {"seed": 2**63 - 1, "train_limit": 50, "image_size": 16, "kd_weight": "-0"},
+    {"dataset": "imagefolder", "data_dir": "no: 'thing' #1", "store": "yes"},
+]
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_resolved_options_say_the_same_study_again(said: dict[str, Any]) -> None:
+    first = made(**said)
+    again = resolve(Options.parse(to_yaml_values(first.options)))
+    assert again.config == first.config
+    assert again.resources == first.resources
+    assert again.options == replace(first.options, out=None, quiet=False, dry_run=False)

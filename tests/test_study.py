@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from studies import make_space, make_study
+
+from dgkd_search.space import SearchSpace
+from dgkd_search.study import STUDY_NAME, ChainStudy, Proposal
+
+PRUNERS = ("median", "hyperband", "sha", "patient")
+
+
+def ask(study: ChainStudy) -> Proposal:
+    proposal = study.ask()
+    assert proposal is not None
+    return proposal
+
+
+def run(study: ChainStudy, values: list[float]) -> tuple[int, int]:
+    """A trial with the given curve: its number and how many epochs it ran."""
+    number = ask(study).number
+    for step, value in enumerate(values, start=1):
+        if study.report(number, step, value):
+            study.prune(number, {})
+            return number, step
+    study.complete(number, values[-1], {})
+    return number, len(values)
+
+
+def rising(level: float) -> list[float]:
+    return [level + step for step in range(9)]
+
+
+def test_states_and_intermediate_values_can_be_read_with_optuna_alone(tmp_path: Path) -> None:
+    study = make_study(path=tmp_path / "study.db", pruner="median")
+    for level in (60, 62, 64, 66, 68, 70):
+        run(study, rising(level))
+    number, epochs = run(study, [20.0, 19.0, 18.0] + [17.0] * 6)
+    study.fail(ask(study).number, "loss is not finite")
+
+    stored = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert stored.direction == optuna.study.StudyDirection.MAXIMIZE
+    states = [trial.state for trial in stored.trials]
+    assert states == [TrialState.COMPLETE] * 6 + [TrialState.PRUNED, TrialState.FAIL]
+    pruned = stored.trials[number]
+    assert epochs < 9
+    expected = dict(enumerate([20.0, 19.0, 18.0] + [17.0] * 6, start=1))
+    assert pruned.intermediate_values == {s: v for s, v in expected.items() if s <= epochs}
+    assert stored.trials[0].intermediate_values == dict(enumerate(rising(60), start=1))
+    assert stored.trials[0].value == 68
+    assert stored.trials[7].user_attrs["reason"] == "loss is not finite"
+    assert stored.trials[1].user_attrs["chain"].startswith("resnet56 > resnet44 > resnet32")
+    names = {f"use_resnet{n}" for n in (44, 32, 20, 14)} | {"drop_prob"}
+    assert all(set(trial.params) == names for trial in stored.trials)
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_a_pruner_stops_a_clearly_bad_curve_among_good_ones(pruner: str) -> None:
+    study = make_study(pruner=pruner)
+    good = [run(study, rising(60 + i))[1] for i in range(6)]
+    bad = [run(study, [20.0 - step for step in range(9)])[1] for _ in range(4)]
+    assert max(good[3:]) == 9, "nothing good was let through"
+    assert min(bad) < 9
+    if pruner != "hyperband":  # its brackets decide how early
+        assert max(bad) < 9
+
+
+def test_no_pruner_never_stops_anything() -> None:
+    study = make_study(pruner="none")
+    assert [run(study, rising(60 - 9 * i))[1] for i in range(7)] == [9] * 7
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_the_first_trials_are_never_pruned(pruner: str) -> None:
+    # The full chain is asked for last, when there is enough to compare it with.
+    study = make_study(pruner=pruner)
+    first = [ask(study) for _ in range(3)]
+    for level in range(60, 66):
+        run(study, rising(level))
+    for proposal in first:
+        decisions = [study.report(proposal.number, step, 30.0 - step) for step in range(1, 10)]
+        assert not any(decisions)
+
+
+def test_the_first_trials_are_among_those_that_halving_compares_with() -> None:
+    study = make_study(pruner="sha")
+    for _ in range(3):
+        run(study, rising(60))
+    assert run(study, [20.0] * 9)[1] == 1
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_the_last_epoch_never_prunes(pruner: str) -> None:
+    study = make_study(pruner=pruner)
+    for level in range(60, 68):
+        run(study, rising(level))
+    number = ask(study).number
+    assert not study.report(number, 9, 1.0)
+
+
+def test_a_known_step_changes_nothing(tmp_path: Path) -> None:
+    study = make_study(path=tmp_path / "study.db", pruner="median")
+    for level in range(60, 66):
+        run(study, rising(level))
+    number = ask(study).number
+    assert not study.report(number, 1, 50.0)
+    assert not study.report(number, 1, 10.0)
+    assert study.trials[number].intermediate_values == {1: 50.0}
+
+
+def test_finished_counts_completed_and_pruned_trials() -> None:
+    study = make_study()
+    numbers = [ask(study).number for _ in range(4)]
+    for number in numbers:
+        study.report(number, 1, 50.0)
+    assert (study.finished, study.live) == (0, 4)
+    study.complete(numbers[0], 50.0, {})
+    study.prune(numbers[1], {})
+    study.fail(numbers[2], "broken")
+    assert (study.finished, study.live) == (2, 1)
+
+
+def test_facts_and_reasons_are_kept_with_their_trial() -> None:
+    study = make_study()
+    numbers = [ask(study).number for _ in range(3)]
+    study.report(numbers[1], 1, 40.0)
+    study.complete(numbers[0], 50.0, {"seconds": 1.5})
+    study.prune(numbers[1], {"seconds": 2.5})
+    study.fail(numbers[2], "broken", {"seconds": 3.5})
+    assert [t.user_attrs["seconds"] for t in study.trials] == [1.5, 2.5, 3.5]
+    assert [t.user_attrs.get("reason") for t in study.trials] == [None, None, "broken"]
+    assert study.trials[1].value == 40.0
+
+
+def test_of_equal_trials_the_one_with_fewer_assistants_and_then_the_earlier_is_best() -> None:
+    study = make_study()
+    kd, full, middle, other = (ask(study).number for _ in range(4))
+    assert study.best() is None
+    study.complete(full, 70.0, {})
+    study.complete(middle, 70.0, {})
+    best = study.best()
+    assert best is not None
+    assert best.number == middle
+    study.complete(kd, 69.0, {})
+    study.fail(other, "broken")
+    best = study.best()
+    assert best is not None
+    assert best.number == middle
+
+
+def test_equal_trials_of_one_length_rank_by_number() -> None:
+    study = make_study(make_space(max_assistants=1, drop_probs=(0.0, 0.5)))
+    numbers = [ask(study).number for _ in range(5)]
+    for number in reversed(numbers[1:]):
+        study.complete(number, 70.0, {})
+    best = study.best()
+    assert best is not None
+    assert best.number == 1
+
+
+def test_a_trial_that_was_pruned_is_never_best() -> None:
+    study = make_study()
+    one, two = ask(study).number, ask(study).number
+    study.report(one, 1, 99.0)
+    study.prune(one, {})
+    study.complete(two, 10.0, {})
+    best = study.best()
+    assert best is not None
+    assert best.number == two
+
+
+def test_assistants_that_the_student_does_not_depend_on_do_not_count_for_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = make_space(("resnet20", "resnet14"), guidances=("teacher", "sequential"))
+    off, on = {"use_resnet20": 0, "use_resnet14": 0}, {"use_resnet20": 1, "use_resnet14": 1}
+    one = off | {"use_resnet14": 1, "guidance": "sequential"}
+    params = {"one": one, "kd": on | {"guidance": "teacher"}}
+    monkeypatch.setattr(SearchSpace, "first", lambda self: params)
+    study = make_study(space)
+    for _ in params:
+        study.complete(ask(study).number, 70.0, {})
+    best = study.best()
+    assert best is not None
+    assert best.number == 1
+
+
+def test_the_first_trials_are_found_by_name() -> None:
+    study = make_study()
+    assert study.first("full") is None
+    numbers = {name: ask(study).number for name in ("kd", "full", "middle")}
+    for name, number in numbers.items():
+        found = study.first(name)
+        assert found is not None
+        assert found.number == number
+    assert study.first("alone") is None
+
+
+def fresh(study: ChainStudy) -> list[Any]:
+    return study._study.get_trials(deepcopy=False)
+
+
+def test_the_list_of_trials_is_never_stale(tmp_path: Path) -> None:
+    study = make_study(path=tmp_path / "study.db", pruner="sha")
+    assert study.trials == fresh(study) == []
+    numbers = []
+    for _ in range(4):
+        numbers.append(ask(study).number)
+        assert study.trials == fresh(study)
+    study.report(numbers[3], 1, 50.0)
+    assert study.trials == fresh(study)
+    assert study.trials[3].intermediate_values == {1: 50.0}
+    study.complete(numbers[0], 50.0, {"seconds": 1})
+    assert study.trials == fresh(study)
+    study.report(numbers[1], 1, 40.0)
+    study.prune(numbers[1], {})
+    assert study.trials == fresh(study)
+    study.fail(numbers[2], "broken")
+    assert study.trials == fresh(study)
+    study.fail_unfinished()
+    assert study.trials == fresh(study)
+    assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED", "FAIL", "FAIL"]
+
+
+def test_facts_of_the_study_survive(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    make_study(path=path).set_attribute("reference", {"val_accuracy": 12.5})
+    assert make_study(path=path).attributes == {"reference": {"val_accuracy": 12.5}}
