@@ -165,8 +165,8 @@ def _plot(arguments: list[str]) -> int:
     from dgkd_search.results.run import RunFolder
 
     run = RunFolder(folder)
-    config, _, study = run.load()
-    for path in draw(run, config, study):
+    _, _, study = run.load()
+    for path in draw(run, study):
         print(path)
     return 0
 

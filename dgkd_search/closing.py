@@ -10,7 +10,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.config import StudyConfig
-from dgkd_search.data import PreparedData, has_test, load_test
+from dgkd_search.data import DataInfo, has_test, load_test
 from dgkd_search.device import Normalise, accuracy
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.identity import StageSpec
@@ -18,7 +18,7 @@ from dgkd_search.planner import Planner
 from dgkd_search.results.best import Accuracies, write_best
 from dgkd_search.results.plot import plot_accuracy
 from dgkd_search.results.run import RunFolder
-from dgkd_search.results.summary import Summary
+from dgkd_search.results.summary import Summary, Work
 from dgkd_search.results.table import trials_table
 from dgkd_search.store import Store
 from dgkd_search.study import REFERENCE, ChainStudy
@@ -27,25 +27,33 @@ from dgkd_search.trial import load_model
 
 def finish(
     run: RunFolder,
-    config: StudyConfig,
     study: ChainStudy,
     planner: Planner,
-    data: PreparedData,
     store: Store,
+    *,
     began: float,
     ended: str | None,
 ) -> Summary:
-    """Pick the best student, read the test set for it alone, and write the results."""
+    """Pick the best student, read the test set for it alone, and write the results.
+
+    Args:
+        began: when the search did, on ``time.monotonic``.
+        ended: why it ended before its budget, or None.
+
+    Raises:
+        DgkdError: no trial completed.
+    """
     best = study.best()
     if best is None or best.value is None:
         raise DgkdError(
             f"no trial completed{f': {ended}' if ended else ''}; the trials lie in {run.path}"
         )
-    stages = planner.stages(study.configuration(best))
+    configuration = study.configuration(best)
+    stages = planner.stages(configuration)
     entry = store.get(stages[-1].key)
     if entry is None:
         raise DgkdError(f"the best student vanished from the store {store.root}; search again")
-    test, problem = _test_accuracy(config, data, stages[-1], entry.tensors)
+    test, problem = _test_accuracy(study.config, planner.info, stages[-1], entry.tensors)
     accuracies = Accuracies(
         validation=best.value,
         test=test,
@@ -57,21 +65,31 @@ def finish(
     write_best(
         run,
         trial=best.number,
-        configuration=study.configuration(best),
+        configuration=configuration,
         stages=stages,
-        info=data.info,
+        info=planner.info,
         accuracies=accuracies,
         weights=entry.tensors,
         test_reads=0 if test is None else 1,
     )
-    draw(run, config, study)
-    return _summary(
-        run, config, study, data, accuracies, best, time.monotonic() - began, ended, problem
+    draw(run, study)
+    return Summary(
+        run=run.path,
+        trial=best.number,
+        configuration=configuration,
+        accuracies=accuracies,
+        work=_work(study),
+        budget=study.config.budget,
+        seconds=time.monotonic() - began,
+        validation_count=planner.info.validation_count,
+        test_problem=problem,
+        ended=ended,
     )
 
 
-def draw(run: RunFolder, config: StudyConfig, study: ChainStudy) -> list[Path]:
+def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
     """Draw the figures of a run into its folder."""
+    config = study.config
     return plot_accuracy(
         trials_table(study),
         run.path,
@@ -92,7 +110,7 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
 
 
 def _test_accuracy(
-    config: StudyConfig, data: PreparedData, spec: StageSpec, weights: bytes
+    config: StudyConfig, info: DataInfo, spec: StageSpec, weights: bytes
 ) -> tuple[float | None, str | None]:
     """The student's accuracy on the test set in percent, if there is one, or what is wrong."""
     if not has_test(config.data):
@@ -103,7 +121,7 @@ def _test_accuracy(
         return None, "; ".join(error.messages)
     device = torch.device(config.numerics.device_type if torch.cuda.is_available() else "cpu")
     model = load_model(spec, weights).to(device)
-    normalise = Normalise(data.info.mean, data.info.std).to(device)
+    normalise = Normalise(info.mean, info.std).to(device)
     images = torch.from_numpy(part.images).to(device)
     labels = torch.from_numpy(part.labels).to(device)
     return accuracy(model, normalise, images, labels), None
@@ -113,36 +131,18 @@ def _value(trial: FrozenTrial | None) -> float | None:
     return trial.value if trial and trial.state == TrialState.COMPLETE else None
 
 
-def _summary(
-    run: RunFolder,
-    config: StudyConfig,
-    study: ChainStudy,
-    data: PreparedData,
-    accuracies: Accuracies,
-    best: FrozenTrial,
-    seconds: float,
-    ended: str | None,
-    problem: str | None,
-) -> Summary:
+def _work(study: ChainStudy) -> Work:
+    """What the trials and the reference did, added up."""
     facts: list[dict[str, Any]] = [t.user_attrs for t in study.trials]
     facts.append(study.attributes.get(REFERENCE, {}))
     stages = [stage for fact in facts for stage in fact.get("stages", ())]
     states = [t.state for t in study.trials]
-    return Summary(
-        run=run.path,
-        trial=best.number,
-        configuration=study.configuration(best),
-        accuracies=accuracies,
+    return Work(
         completed=states.count(TrialState.COMPLETE),
         pruned=states.count(TrialState.PRUNED),
         failed=states.count(TrialState.FAIL),
-        budget=config.budget,
         trained=sum(stage["trained"] > 0 for stage in stages),
         reused=sum(stage["trained"] == 0 for stage in stages),
-        seconds=seconds,
         computing=sum(fact.get("computing", 0.0) for fact in facts),
         waiting=sum(fact.get("waiting", 0.0) for fact in facts),
-        validation_count=data.info.validation_count,
-        test_problem=problem,
-        ended=ended,
     )

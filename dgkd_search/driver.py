@@ -10,15 +10,14 @@ from pathlib import Path
 import platformdirs
 
 from dgkd_search.closing import finish
-from dgkd_search.data import PreparedData, prepare
+from dgkd_search.config import Resources
+from dgkd_search.data import prepare
 from dgkd_search.errors import Stopped
 from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer, Observers
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
 from dgkd_search.preview import check
-from dgkd_search.resolve import Resolved
-from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
 from dgkd_search.store import Store
@@ -53,11 +52,20 @@ def run_search(options: Options, observer: Observer | None = None) -> Summary:
     study = ChainStudy(resolved.config, run.database)
     planner = Planner(resolved.config, data.info)
     try:
-        gave_up = _run(resolved, study, planner, data, store, run, observer, began)
+        deadline = began + study.config.time_budget if study.config.time_budget else None
+        watchers = Observers(observer, _TableWriter(study, run.trials))
+        concurrency = resolved.resources.concurrency
+        conductor = Conductor(study, planner, watchers, concurrency, deadline)
+        _schedule(conductor, resolved.resources, observer, data.path, store.root)
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"interrupted; finished trials lie in {run.path}, trained stages in {store.root}: "
+            f"`dgkd-search --config {run.config}` finds them again"
+        ) from None
     finally:
         observer.finished()
         write_trials(study, run.trials)
-    return finish(run, resolved.config, study, planner, data, store, began, gave_up)
+    return finish(run, study, planner, store, began=began, ended=conductor.ending)
 
 
 class _TableWriter(Observer):
@@ -70,51 +78,29 @@ class _TableWriter(Observer):
         write_trials(self._study, self._path)
 
 
-def _run(
-    resolved: Resolved,
-    study: ChainStudy,
-    planner: Planner,
-    data: PreparedData,
-    store: Store,
-    run: RunFolder,
-    observer: Observer,
-    began: float,
-) -> str | None:
-    """Schedule trials until the search is over; says why if that came before the budget."""
+def _schedule(
+    conductor: Conductor, resources: Resources, observer: Observer, data: Path, store: Path
+) -> None:
+    """Have Ray run the conductor's trials until it is over."""
     # Ray reads its settings when it is first imported, so nothing imports it before this.
     from dgkd_search.tune.runtime import Interruption, ray_session, run_tune
-
-    config, resources = resolved.config, resolved.resources
-    deadline = began + config.time_budget if config.time_budget else None
-    conductor = Conductor(
-        study,
-        planner,
-        Observers(observer, _TableWriter(study, run.trials)),
-        resources.concurrency,
-        deadline,
-    )
 
     def make_job(stages: Sequence[StageSpec]) -> str:
         from dgkd_search.tune.trainable import make_job
 
-        return make_job(stages, data.path, store.root)
+        return make_job(stages, data, store)
 
+    config = conductor.study.config
     observer.message(f"starting Ray for {resources.concurrency} trials at once")
+    interruption = Interruption()
     try:
-        interruption = Interruption()
         with interruption.listening(), ray_session(resources) as folder:
             observer.started(config.budget, resources.concurrency, config.time_budget)
             run_tune(conductor, make_job, resources, folder, interruption)
-    except KeyboardInterrupt:
-        raise Stopped(
-            f"interrupted; finished trials lie in {run.path}, trained stages in {store.root}: "
-            f"`dgkd-search --config {run.config}` finds them again"
-        ) from None
     finally:
         conductor.abandon("the search ended before it")
     for note in conductor.notes:
         observer.message(note)
-    return conductor.ending
 
 
 def store_path(options: Options) -> Path:

@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*arguments: object) -> None:
         raise AssertionError("the search began")
 
-    monkeypatch.setattr(import_module("dgkd_search.driver"), "_run", never)
+    monkeypatch.setattr(import_module("dgkd_search.driver"), "_schedule", never)
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

@@ -12,13 +12,37 @@ from dgkd_search.space import Configuration
 
 
 @dataclass(frozen=True)
+class Work:
+    """What the trials of a search did.
+
+    Attributes:
+        completed, pruned, failed: trials; a budget counts the first two.
+        trained, reused: stages of all trials; a stage carried on from a checkpoint is trained.
+        computing, waiting: seconds that trials trained, and waited for each other's stages.
+    """
+
+    completed: int
+    pruned: int
+    failed: int
+    trained: int
+    reused: int
+    computing: float
+    waiting: float
+
+    @property
+    def finished(self) -> int:
+        return self.completed + self.pruned
+
+
+@dataclass(frozen=True)
 class Summary:
     """The closing words of a search.
 
     Attributes:
-        completed, pruned, failed: trials; ``budget`` counts the first two.
-        trained, reused: stages of all trials.
-        seconds: wall time; ``computing`` and ``waiting`` are summed over the trials.
+        run: the run folder.
+        trial: number of the best trial.
+        configuration: what it trained.
+        seconds: wall time.
         validation_count: images in the validation part.
         test_problem: what is wrong with the test set, or None.
         ended: why the search ended before its budget, or None.
@@ -28,15 +52,9 @@ class Summary:
     trial: int
     configuration: Configuration
     accuracies: Accuracies
-    completed: int
-    pruned: int
-    failed: int
+    work: Work
     budget: int
-    trained: int
-    reused: int
     seconds: float
-    computing: float
-    waiting: float
     validation_count: int
     test_problem: str | None = None
     ended: str | None = None
@@ -55,12 +73,13 @@ class Summary:
         if self.configuration.drop_prob is not None:
             details.append(f"drop {self.configuration.drop_prob:g}")
         details.append(f"trial {self.trial}")
-        finished = self.completed + self.pruned
+        work = self.work
         if acc.test is not None:
             test = f"{acc.test:.2f} %, read once"
         else:
             test = "could not be read" if self.test_problem else "there is no test set"
         low, high = self.interval
+        share = f" ({100 * work.pruned / work.finished:.0f} %)" if work.finished else ""
         rows = [
             ("best chain", f"{chain}  ({', '.join(details)})"),
             (
@@ -72,15 +91,14 @@ class Summary:
             ("gain", self._gains()),
             (
                 "trials",
-                f"{finished} of {self.budget}: {self.completed} completed, {self.pruned} pruned"
-                f"{f' ({100 * self.pruned / finished:.0f} %)' if finished else ''}, "
-                f"{self.failed} failed",
+                f"{work.finished} of {self.budget}: {work.completed} completed, "
+                f"{work.pruned} pruned{share}, {work.failed} failed",
             ),
-            ("stages", f"{self.trained} trained, {self.reused} found in the store"),
+            ("stages", f"{work.trained} trained, {work.reused} found in the store"),
             (
                 "time",
-                f"{self.seconds:.0f} s; trials computed {self.computing:.0f} s "
-                f"and waited {self.waiting:.0f} s",
+                f"{self.seconds:.0f} s; trials computed {work.computing:.0f} s "
+                f"and waited {work.waiting:.0f} s",
             ),
             ("files", str(self.run)),
         ]

@@ -9,11 +9,9 @@ import pytest
 from dgkd_search import closing
 from dgkd_search.chain import Chain
 from dgkd_search.config import DataConfig, Space, StudyConfig
-from dgkd_search.data import DataInfo, PreparedData
 from dgkd_search.recipe import Distillation, Numerics, Recipe
 from dgkd_search.results.best import Accuracies
-from dgkd_search.results.run import RunFolder
-from dgkd_search.results.summary import Summary
+from dgkd_search.results.summary import Summary, Work
 from dgkd_search.space import Configuration
 from dgkd_search.study import REFERENCE, ChainStudy
 
@@ -23,15 +21,11 @@ SUMMARY = Summary(
     trial=7,
     configuration=Configuration(CHAIN, Distillation(drop_prob=0.25), 0.1),
     accuracies=Accuracies(80.0, 78.5, alone=75.0, kd=77.25, full=80.5, teacher=90.0),
-    completed=9,
-    pruned=3,
-    failed=1,
+    work=Work(
+        completed=9, pruned=3, failed=1, trained=20, reused=11, computing=150.2, waiting=12.0
+    ),
     budget=12,
-    trained=20,
-    reused=11,
     seconds=99.6,
-    computing=150.2,
-    waiting=12.0,
     validation_count=1600,
 )
 
@@ -85,7 +79,8 @@ def test_why_there_is_no_test_accuracy() -> None:
 
 
 def test_an_early_end_comes_first() -> None:
-    ended = replace(SUMMARY, ended="the time budget of 60 s is used up", completed=2, pruned=0)
+    work = replace(SUMMARY.work, completed=2, pruned=0)
+    ended = replace(SUMMARY, ended="the time budget of 60 s is used up", work=work)
     assert ended.lines()[0] == "ended early the time budget of 60 s is used up"
     assert lines(ended)["trials"] == "2 of 12: 2 completed, 0 pruned (0 %), 1 failed"
     assert not any(line.startswith("ended early") for line in SUMMARY.lines())
@@ -152,21 +147,7 @@ def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     study.fail(three, "broken")
     reference = {"val_accuracy": 60.0, "stages": [stage("resnet8", 1)], "computing": 1.5}
     study.set_attribute(REFERENCE, reference)
-    info = DataInfo("digits", ("a", "b"), 1, 8, (0.5,), (0.5,), 10, 360, "f" * 32, "/nowhere")
-    best = study.best()
-    assert best is not None
-    summary = closing._summary(
-        RunFolder(Path("runs/one")),
-        study.config,
-        study,
-        PreparedData(Path("/nowhere"), info),
-        SUMMARY.accuracies,
-        best,
-        9.0,
-        None,
-        None,
-    )
-    assert (summary.completed, summary.pruned, summary.failed, summary.budget) == (1, 1, 1, 6)
-    assert (summary.trained, summary.reused) == (3, 1)
-    assert (summary.computing, summary.waiting) == (8.5, 5.0)
-    assert (summary.trial, summary.validation_count) == (0, 360)
+    work = closing._work(study)
+    assert (work.completed, work.pruned, work.failed, work.finished) == (1, 1, 1, 2)
+    assert (work.trained, work.reused) == (3, 1)
+    assert (work.computing, work.waiting) == (8.5, 5.0)
