@@ -165,8 +165,7 @@ def _plot(arguments: list[str]) -> int:
     from dgkd_search.results.run import RunFolder
 
     run = RunFolder(folder)
-    _, _, study = run.load()
-    for path in draw(run, study):
+    for path in draw(run, run.load()):
         print(path)
     return 0
 

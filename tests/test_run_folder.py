@@ -124,8 +124,8 @@ def test_a_study_is_loaded_with_its_configuration(tmp_path: Path) -> None:
     run = RunFolder.choose(resolved.options)
     run.create(resolved.options)
     ChainStudy(resolved.config, run.database)
-    config, options, study = run.load()
-    assert (config, options.budget, study.trials) == (resolved.config, 3, [])
+    study = run.load()
+    assert (study.config, study.trials) == (resolved.config, [])
     run.config.write_text("budget: 0\nx: 1\nbudget: 2\n")
     with pytest.raises(InputError, match="line 3: budget stands twice"):
         run.load()

@@ -11,7 +11,6 @@ from pathlib import Path
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
-from dgkd_search.config import StudyConfig
 from dgkd_search.config_file import read_config
 from dgkd_search.errors import InputError
 from dgkd_search.files import write_bytes
@@ -78,7 +77,7 @@ class RunFolder:
         text += yaml.safe_dump(to_yaml_values(options), sort_keys=False, allow_unicode=True)
         write_bytes(self.config, text.encode())
 
-    def load(self) -> tuple[StudyConfig, Options, ChainStudy]:
+    def load(self) -> ChainStudy:
         """The study of a run that was made before.
 
         Raises:
@@ -100,12 +99,11 @@ class RunFolder:
         values = {k: v for k, v in to_yaml_values(options).items() if k not in _MACHINE}
         resolved = resolve(Options.parse({**values, "gpus-per-trial": 0}))
         try:
-            study = ChainStudy(resolved.config, self.database)
+            return ChainStudy(resolved.config, self.database)
         except SQLAlchemyError:
             raise InputError(
                 f"{self.database}: is no study that this version reads; name another run"
             ) from None
-        return resolved.config, options, study
 
 
 _MACHINE = {"concurrency", "gpus-per-trial", "address", "store"}
