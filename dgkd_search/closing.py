@@ -90,10 +90,12 @@ def finish(
 def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
     """Draw the figures of a run into its folder."""
     config = study.config
+    folder = config.data.data_dir if config.data.dataset == "imagefolder" else None
+    name = Path(folder).name if folder else config.data.dataset
     return plot_accuracy(
         trials_table(study),
         run.path,
-        title=f"{config.space.student} on {config.data.dataset}, chains of {config.family}",
+        title=f"{config.space.student} on {name}, chains of {config.family}",
         reference=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
         teacher=teacher_accuracy(study),
     )

@@ -242,7 +242,8 @@ def _best(axes: Any, completed: pd.DataFrame) -> int:
     models = [name for name in (teacher, *assistants.split(">"), student) if name]
     # No-break spaces: a line ends after a model, never after ">".
     chain = textwrap.wrap(" >\u00a0".join(models), _CHAIN_WIDTH)
-    lines = [f"best: {y:.2f} %, trial {number}, {guidance}", *chain]
+    method = guidance if assistants else {"none": "labels alone"}.get(guidance, "plain KD")
+    lines = [f"best: {y:.2f} %, trial {number}, {method}", *chain]
     left, right = axes.get_xlim()
     # Above the axes the text hides nothing; it grows away from the nearer side.
     share = (x - left) / (right - left)

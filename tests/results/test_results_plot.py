@@ -148,7 +148,7 @@ def test_collapsed_trials_go_to_the_bottom_with_their_number(tmp_path: Path) -> 
 
 def test_equals_name_the_shortest_chain(tmp_path: Path) -> None:
     found = draw(tmp_path, make_table(trial(2, 97.0), trial(0, 97.0), trial(0, 97.0)))
-    assert "best: 97.00 %, trial 1, dense" in found
+    assert "best: 97.00 %, trial 1, plain KD" in found
     assert "resnet26 > resnet8" in found
 
 
