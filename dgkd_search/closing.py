@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,26 +55,31 @@ def finish(
     entry = store.get(stages[-1].key)
     if entry is None:
         raise DgkdError(f"the best student vanished from the store {store.root}; search again")
-    test, problem = _test_accuracy(study.config, planner.info, stages[-1], entry.tensors)
+    whole = study.config.space.max_assistants == len(study.config.space.pool)
     accuracies = Accuracies(
         validation=best.value,
-        test=test,
+        test=None,
         alone=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
         kd=_value(study.first("kd")),
-        full=_value(study.first("full")),
+        full=_value(study.first("full")) if whole else None,
         teacher=teacher_accuracy(study),
     )
-    write_best(
+    write = functools.partial(
+        write_best,
         run,
         trial=best.number,
         configuration=configuration,
         stages=stages,
         info=planner.info,
-        accuracies=accuracies,
         weights=entry.tensors,
-        test_reads=0 if test is None else 1,
     )
+    # Everything is safe before the test set is opened: it may be damaged, or gone.
+    write(accuracies=accuracies, test_reads=0)
     draw(run, study)
+    test, problem = _test_accuracy(study.config, planner.info, stages[-1], entry.tensors)
+    if test is not None:
+        accuracies = replace(accuracies, test=test)
+        write(accuracies=accuracies, test_reads=1)
     return Summary(
         run=run.path,
         trial=best.number,
@@ -106,7 +113,7 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
     name = study.config.space.teacher
     for trial in study.trials:
         for stage in trial.user_attrs.get("stages", ()):
-            if stage["name"] == name:
+            if stage["name"] == name and stage["finished"]:
                 return float(stage["val_accuracy"])
     return None
 
@@ -115,18 +122,18 @@ def _test_accuracy(
     config: StudyConfig, info: DataInfo, spec: StageSpec, weights: bytes
 ) -> tuple[float | None, str | None]:
     """The student's accuracy on the test set in percent, if there is one, or what is wrong."""
-    if not has_test(config.data):
-        return None, None
     try:
+        if not has_test(config.data):
+            return None, None
         part = load_test(config.data)
     except InputError as error:
         return None, "; ".join(error.messages)
-    device = torch.device(config.numerics.device_type if torch.cuda.is_available() else "cpu")
-    model = load_model(spec, weights).to(device)
-    normalise = Normalise(info.mean, info.std).to(device)
-    images = torch.from_numpy(part.images).to(device)
-    labels = torch.from_numpy(part.labels).to(device)
-    return accuracy(model, normalise, images, labels), None
+    except OSError as error:
+        return None, f"{error.filename}: {error.strerror}"
+    # On the CPU in full precision, as whoever loads the student will find it.
+    normalise = Normalise(info.mean, info.std)
+    images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+    return accuracy(load_model(spec, weights), normalise, images, labels), None
 
 
 def _value(trial: FrozenTrial | None) -> float | None:

@@ -32,6 +32,12 @@ class DeviceData:
         self.normalise = Normalise(self.info.mean, self.info.std).to(device)
 
 
+def free_cached(device: torch.device) -> None:
+    """Give back memory that nobody uses any more: other processes may share the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 class Normalise(nn.Module):
     """Pixels in 0..255 to mean 0 and deviation 1 per channel, as over the training part.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +12,11 @@ from dgkd_search.closing import finish
 from dgkd_search.config import Resources
 from dgkd_search.data import prepare
 from dgkd_search.errors import Stopped
-from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer, Observers
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
 from dgkd_search.preview import check
+from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
 from dgkd_search.store import Store
@@ -43,28 +42,30 @@ def run_search(options: Options, observer: Observer | None = None) -> Summary:
     began = time.monotonic()
     observer = observer or Observer()
     resolved, run = check(options)
-    for warning in resolved.warnings:
-        observer.message(f"note: {warning}")
+    for note in resolved.warnings:
+        observer.message(f"note: {note}")
     store = Store(store_path(options))
     observer.message(f"preparing {resolved.options.dataset}")
     data = prepare(resolved.config.data, store.data)
-    run.create(replace(resolved.options, store=str(store.root)))
-    study = ChainStudy(resolved.config, run.database)
     planner = Planner(resolved.config, data.info)
+    # Ray reads its settings when it is first imported, so nothing imports it before this.
+    from dgkd_search.tune.session import ray_session
+
+    observer.message(f"starting Ray for {resolved.resources.concurrency} trials at once")
     try:
-        deadline = began + study.config.time_budget if study.config.time_budget else None
-        watchers = Observers(observer, _TableWriter(study, run.trials))
-        concurrency = resolved.resources.concurrency
-        conductor = Conductor(study, planner, watchers, concurrency, deadline)
-        _schedule(conductor, resolved.resources, observer, data.path, store.root)
-    except KeyboardInterrupt:
-        raise Stopped(
-            f"interrupted; finished trials lie in {run.path}, trained stages in {store.root}: "
-            f"`dgkd-search --config {run.config}` finds them again"
-        ) from None
+        with ray_session(resolved.resources) as folder:
+            run.create(replace(resolved.options, store=str(store.root)))
+            study = ChainStudy(resolved.config, run.database)
+            watchers = Observers(observer, _TableWriter(study, run.trials))
+            deadline = began + study.config.time_budget if study.config.time_budget else None
+            concurrency = resolved.resources.concurrency
+            conductor = Conductor(study, planner, watchers, concurrency, deadline)
+            observer.started(study.config.budget, concurrency, study.config.time_budget)
+            _schedule(conductor, resolved.resources, data.path, store, run, folder)
     finally:
         observer.finished()
-        write_trials(study, run.trials)
+    for note in (*conductor.notes, *store.notes):
+        observer.message(note)
     return finish(run, study, planner, store, began=began, ended=conductor.ending)
 
 
@@ -79,28 +80,26 @@ class _TableWriter(Observer):
 
 
 def _schedule(
-    conductor: Conductor, resources: Resources, observer: Observer, data: Path, store: Path
+    conductor: Conductor,
+    resources: Resources,
+    data: Path,
+    store: Store,
+    run: RunFolder,
+    folder: Path,
 ) -> None:
-    """Have Ray run the conductor's trials until it is over."""
-    # Ray reads its settings when it is first imported, so nothing imports it before this.
-    from dgkd_search.tune.runtime import Interruption, ray_session, run_tune
+    """Have Ray run the conductor's trials until it is over; whatever comes, none stays running."""
+    from dgkd_search.tune.runtime import run_tune
 
-    def make_job(stages: Sequence[StageSpec]) -> str:
-        from dgkd_search.tune.trainable import make_job
-
-        return make_job(stages, data, store)
-
-    config = conductor.study.config
-    observer.message(f"starting Ray for {resources.concurrency} trials at once")
-    interruption = Interruption()
     try:
-        with interruption.listening(), ray_session(resources) as folder:
-            observer.started(config.budget, resources.concurrency, config.time_budget)
-            run_tune(conductor, make_job, resources, folder, interruption)
+        run_tune(conductor, data, store.root, resources, folder)
+    except KeyboardInterrupt:
+        raise Stopped(
+            f"interrupted; finished trials lie in {run.path}, trained stages in {store.root}: "
+            f"`dgkd-search --config {run.config}` finds them again"
+        ) from None
     finally:
         conductor.abandon("the search ended before it")
-    for note in conductor.notes:
-        observer.message(note)
+        write_trials(conductor.study, run.trials)
 
 
 def store_path(options: Options) -> Path:

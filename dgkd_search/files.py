@@ -39,6 +39,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_new(path: Path, data: bytes) -> bool:
+    """Make ``path`` with ``data``, atomically and durably, where nothing is there yet.
+
+    Returns:
+        False if ``path`` was there already; of several processes exactly one gets True.
+    """
+    temporary = _temporary(path)
+    try:
+        _write_and_sync(temporary, data)
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
 def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
     """Make the folder ``path`` with ``files``, atomically and durably.
 
@@ -73,10 +91,6 @@ def set_aside(path: Path, to: Path) -> Path | None:
     except FileNotFoundError:
         return None
     return target
-
-
-def is_temporary(path: Path) -> bool:
-    return path.name.startswith(_TEMPORARY)
 
 
 def sync_folder(path: Path) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from dgkd_search.data.source import open_source
 from dgkd_search.errors import InputError
 from dgkd_search.options import Options
-from dgkd_search.resolve import Resolved, resolve, to_yaml_values
+from dgkd_search.resolve import Resolved, resolve, size_notes, to_yaml_values
 from dgkd_search.results.run import RunFolder
 from dgkd_search.space import SearchSpace
 
 _COUNT_LIMIT = 10_000
+_CLASSES = {"cifar10": 10, "cifar100": 100}  # known without reading their files
 
 
 def check(options: Options) -> tuple[Resolved, RunFolder]:
@@ -28,12 +30,14 @@ def check(options: Options) -> tuple[Resolved, RunFolder]:
     except InputError as error:
         problems.extend(error.messages)
     try:
-        open_source(resolved.config.data)
+        source = open_source(resolved.config.data)
     except InputError as error:
         problems.extend(error.messages)
     if problems:
         raise InputError(problems)
-    return resolved, run
+    classes = _CLASSES.get(resolved.config.data.dataset) or len(source.classes)
+    notes = size_notes(resolved.config, classes, source.channels, source.image_size)
+    return replace(resolved, warnings=(*resolved.warnings, *notes)), run
 
 
 def preview(options: Options) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dgkd_search.errors import InputError
 
@@ -122,16 +122,20 @@ class Distillation:
         _check(problems)
 
     def canonical(self, sources: int) -> Distillation | None:
-        """The same loss without the settings that ``sources`` sources make meaningless.
+        """The same loss without the settings that mean nothing for ``sources`` sources.
 
         None without sources (the loss is cross-entropy); with one source nothing can be dropped
-        (one source is always kept) and ``sum`` equals ``mean``.
+        (one source is always kept) and ``sum`` equals ``mean``. Where the distillation term weighs
+        nothing, its temperature and its drops don't matter; ``sum`` still scales the label term.
         """
         if sources == 0:
             return None
-        if sources == 1:
-            return Distillation(self.kd_weight, self.temperature)
-        return self
+        loss = self if sources > 1 else Distillation(self.kd_weight, self.temperature)
+        if self.kd_weight == 0:
+            return replace(
+                loss, temperature=Distillation.temperature, drop_prob=Distillation.drop_prob
+            )
+        return loss
 
 
 @dataclass(frozen=True)

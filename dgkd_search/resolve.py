@@ -19,8 +19,6 @@ from dgkd_search.options import Options
 from dgkd_search.parsers import Drops
 from dgkd_search.recipe import NUMERICS, Distillation, Recipe
 
-_IMAGE = {"digits": (10, 1, 8), "cifar10": (10, 3, 32), "cifar100": (100, 3, 32)}
-
 
 @dataclass(frozen=True)
 class Resolved:
@@ -89,7 +87,7 @@ def resolve(options: Options) -> Resolved:
         reference=not options.no_reference,
         time_budget=options.time_budget,
     )
-    return Resolved(config, resources, options, tuple(_warnings(config, options)))
+    return Resolved(config, resources, options, tuple(_warnings(resources)))
 
 
 def to_yaml_values(options: Options) -> dict[str, Any]:
@@ -184,25 +182,37 @@ def _check_data(options: Options, problems: list[str]) -> None:
 
 
 def _resources(options: Options, problems: list[str]) -> Resources:
-    """Devices and concurrency; on a cluster the GPUs are counted by Ray, once connected."""
-    local = options.address is None
+    """Devices and concurrency of this machine; a cluster's can't be counted from here."""
+    if options.address is not None:
+        needed = {"concurrency": options.concurrency, "gpus-per-trial": options.gpus_per_trial}
+        if missing := [f"--{name}" for name, value in needed.items() if value is None]:
+            problems.append(
+                f"--address {options.address}: needs {' and '.join(missing)} too; "
+                "this machine can't count the cluster's CPUs and GPUs"
+            )
+        return Resources(
+            options.concurrency or 1,
+            options.cpus_per_trial,
+            options.gpus_per_trial or 0.0,
+            options.address,
+        )
     devices = torch.cuda.device_count()
     share = options.gpus_per_trial
     if share is None:
         share = 1.0 if devices else 0.0
     cpus = options.cpus_per_trial
-    if local and share > devices:
+    if share > devices:
         problems.append(
             f"--gpus-per-trial {share:g}: this machine has {devices} GPUs; give at most {devices}"
         )
     if not share:
-        carried = (os.cpu_count() or 1) // cpus
+        carried = _cores() // cpus
     elif share < 1:
         carried = devices * int(1 / share)  # a share can't straddle two GPUs
     else:
         carried = devices // int(share)
     concurrency = options.concurrency or max(1, carried)
-    if local and 0 < share <= devices and concurrency > carried:
+    if 0 < share <= devices and concurrency > carried:
         problems.append(
             f"--concurrency {concurrency}: {devices} GPUs carry {carried} trials of "
             f"{share:g}; lower it or --gpus-per-trial"
@@ -210,25 +220,35 @@ def _resources(options: Options, problems: list[str]) -> Resources:
     return Resources(concurrency, cpus, share, options.address)
 
 
-def _warnings(config: StudyConfig, options: Options) -> list[str]:
+def _cores() -> int:
+    """CPU cores that this process may use: fewer than the machine's under Slurm or taskset."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+
+
+def _warnings(resources: Resources) -> list[str]:
+    threads = resources.concurrency * resources.cpus_per_trial
+    if resources.address is None and threads > _cores():
+        return [
+            f"{resources.concurrency} trials of {resources.cpus_per_trial} threads "
+            f"share {_cores()} cores"
+        ]
+    return []
+
+
+def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int) -> list[str]:
+    """Where depth and parameter count disagree, a line for each pair of neighbours."""
     space = config.space
-    classes, channels, size = _IMAGE.get(config.data.dataset, (10, 3, 32))
-    size = config.data.image_size or size
     names = (space.teacher, *space.pool, space.student)
     counts = {
-        name: parameter_count(Architecture(config.family, name, classes, channels, size))
+        name: parameter_count(Architecture(config.family, name, classes, channels, image_size))
         for name in names
     }
-    lines = [
+    return [
         f"{larger} is deeper than {smaller} but has fewer parameters "
         f"({counts[larger]:,} against {counts[smaller]:,}); chains go by depth"
         for larger, smaller in pairwise(names)
         if counts[larger] < counts[smaller]
     ]
-    cores = os.cpu_count() or 1
-    concurrency = options.concurrency or 1
-    if options.address is None and concurrency * options.cpus_per_trial > cores:
-        lines.append(
-            f"{concurrency} trials of {options.cpus_per_trial} threads share {cores} cores"
-        )
-    return lines

@@ -36,7 +36,16 @@ class Row:
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a trial came by one of its models: ``trained`` epochs here, the rest from the store."""
+    """How a trial came by one of its models.
+
+    Attributes:
+        val_accuracy: in percent, after the last epoch done.
+        epochs: done so far, by whomever.
+        trained: how many of them this trial trained; the rest came from the store.
+        seconds: spent on those.
+        finished: whether the stage is; False for the one that a trial is still training, or was
+            training when it was pruned, stopped or failed.
+    """
 
     name: str
     key: str
@@ -44,14 +53,16 @@ class StageResult:
     epochs: int
     trained: int
     seconds: float
+    finished: bool
 
 
 @dataclass
 class TrialResult:
-    """What a finished trial knows.
+    """What a trial knows so far.
 
     Attributes:
-        stages: in training order, the student last.
+        stages: one each, in training order: those it has, then the one it is training; of a
+            finished trial the student is last.
         computing, waiting: seconds spent training, and waiting for another trial's stage.
         notes: one line for each damaged file that was met in the store.
     """

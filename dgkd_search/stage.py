@@ -121,16 +121,9 @@ class Learner:
     def train_epoch(self) -> EpochRow:
         """Train the next epoch and evaluate on validation."""
         start = time.perf_counter()
-        with _numerics(self.spec):
-            try:
-                loss = self._train()
-                value = self._accuracy()
-            except torch.OutOfMemoryError:
-                raise StageFailed(
-                    f"{self._name}: out of memory on the device with batch size "
-                    f"{self.spec.recipe.batch_size}; try --batch-size "
-                    f"{max(2, self.spec.recipe.batch_size // 2)}"
-                ) from None
+        with _numerics(self.spec), enough_memory(self.spec):
+            loss = self._train()
+            value = self._accuracy()
         row = EpochRow(self.epoch + 1, loss, value, time.perf_counter() - start)
         self.rows.append(row)
         return row
@@ -244,6 +237,19 @@ class Learner:
         )
 
 
+@contextlib.contextmanager
+def enough_memory(spec: StageSpec) -> Iterator[None]:
+    """Raises StageFailed where the device has too little memory for the stage."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        size = spec.recipe.batch_size
+        raise StageFailed(
+            f"{spec.architecture.name}: out of memory on the device with batch size {size}; "
+            f"try --batch-size {max(2, size // 2)} or a larger --gpus-per-trial"
+        ) from None
+
+
 def train_stage(spec: StageSpec, data: PreparedData, sources: Sequence[nn.Module] = ()) -> Learner:
     """Train one model from start to end in this process.
 
@@ -254,9 +260,10 @@ def train_stage(spec: StageSpec, data: PreparedData, sources: Sequence[nn.Module
         The finished learner: ``learner.model``, ``learner.rows``.
     """
     device = torch.device(spec.numerics.device_type)
-    learner = Learner(
-        spec, DeviceData(data, device), [OnlineSource(source, device) for source in sources]
-    )
+    with enough_memory(spec):
+        learner = Learner(
+            spec, DeviceData(data, device), [OnlineSource(source, device) for source in sources]
+        )
     while not learner.finished:
         learner.train_epoch()
     return learner

@@ -42,6 +42,10 @@ class StageEntry:
 # What foreign or damaged JSON raises on its way to the values that were expected.
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
+# Something else lies where a file or folder belongs. Any other OSError (too many open files, a
+# disk that doesn't answer, missing rights) says nothing about the entry, and is passed on.
+_MISPLACED = (NotADirectoryError, IsADirectoryError)
+
 
 class _Damaged(Exception):
     """A file of the store isn't what was written."""
@@ -83,12 +87,18 @@ class Store:
     def get(self, key: str) -> StageEntry | None:
         """The finished stage, verified; None where there is none or it was damaged."""
         folder = self._stage(key)
+        files = folder / "weights.safetensors", folder / "stage.json"
         try:
-            return _read(key, folder / "weights.safetensors", folder / "stage.json")
+            try:
+                return _read(key, *files)
+            except FileNotFoundError:
+                if not folder.exists():
+                    return None
+                # Its trainer's rename may have come since: then a second look finds all of it.
+                return _read(key, *files)
         except FileNotFoundError:
-            if folder.exists():
-                self._set_aside(folder, "a file is missing")
-        except (_Damaged, OSError) as error:
+            self._set_aside(folder, "a file is missing")
+        except (_Damaged, *_MISPLACED) as error:
             self._set_aside(folder, str(error))
         return None
 
@@ -113,7 +123,7 @@ class Store:
             # Otherwise the stage has not begun, or a stop came before its first checkpoint.
             if (folder / "checkpoint.json").exists():
                 self._set_aside(folder, "a file is missing")
-        except (_Damaged, OSError) as error:
+        except (_Damaged, *_MISPLACED) as error:
             self._set_aside(folder, str(error))
         except _UNREADABLE:
             self._set_aside(folder, "checkpoint.json is not readable")

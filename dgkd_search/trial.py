@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import traceback
 from collections.abc import Generator, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +14,11 @@ import torch
 from torch import nn
 
 from dgkd_search.data import PreparedData, open_prepared
-from dgkd_search.device import DeviceData
+from dgkd_search.device import DeviceData, free_cached
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import build
 from dgkd_search.rows import Row, StageResult, TrialResult
-from dgkd_search.stage import EpochRow, Learner, OnlineSource
+from dgkd_search.stage import EpochRow, Learner, OnlineSource, enough_memory
 from dgkd_search.store import StageEntry, Store
 
 _POLL = 0.1  # seconds between two looks at a lock that another trial holds
@@ -31,8 +33,9 @@ class Trial:
         data: the prepared data that the stages name.
         store: where stages are looked for and kept.
 
-    Iterate over it for its rows, or call ``run``; then read ``result``. Closing the iterator
-    early (a pruned trial) releases every lock and keeps the last epoch's checkpoint.
+    Iterate over it for its rows, or call ``run``; ``result`` is up to date at every
+    row. Closing the iterator early (a pruned trial) releases every lock and keeps the last
+    epoch's checkpoint.
     """
 
     def __init__(self, stages: Sequence[StageSpec], data: PreparedData, store: Store) -> None:
@@ -54,14 +57,20 @@ class Trial:
     def __iter__(self) -> Generator[Row]:
         noted = len(self.store.notes)
         try:
-            needed = self._needed()
-            for position, spec in enumerate(self.stages):
-                if spec.key in needed:
-                    yield from self._stage(position, spec)
-                elif (entry := self.store.get(spec.key)) is not None:
-                    yield from self._replay(position, spec, entry)
+            with contextlib.closing(self._rows()) as rows:
+                for row in rows:
+                    self.result.notes = self.store.notes[noted:]
+                    yield row
         finally:
             self.result.notes = self.store.notes[noted:]
+
+    def _rows(self) -> Generator[Row]:
+        needed = self._needed()
+        for position, spec in enumerate(self.stages):
+            if spec.key in needed:
+                yield from self._stage(position, spec)
+            elif (entry := self.store.get(spec.key)) is not None:
+                yield from self._replay(position, spec, entry)
 
     def _needed(self) -> set[str]:
         """Keys without which there is no student: its own, and the sources of untrained ones.
@@ -105,14 +114,24 @@ class Trial:
                 lock.release()
 
     def _train(self, position: int, spec: StageSpec) -> Iterator[Row]:
-        sources = [OnlineSource(self._load(key), self._device) for key in spec.sources]
-        learner = Learner(spec, device_data(self._data.path, self._device), sources)
+        """Train the stage; whatever its end, the device's memory is free for others then."""
+        try:
+            yield from self._epochs(position, spec)
+        except Exception as error:
+            _clear_frames(error)
+            raise
+        finally:
+            free_cached(self._device)  # the models went with the frame of _epochs
+
+    def _epochs(self, position: int, spec: StageSpec) -> Iterator[Row]:
         partial = self.store.get_partial(spec.key)
-        if partial is not None:
-            rows = [EpochRow(**row) for row in partial.meta["rows"]]
-            learner.restore(partial.tensors, rows)
-            for row in rows:
-                yield self._row("replayed", position, spec, row)
+        with enough_memory(spec):
+            sources = [OnlineSource(self._load(key), self._device) for key in spec.sources]
+            learner = Learner(spec, device_data(self._data.path, self._device), sources)
+            if partial is not None:
+                learner.restore(partial.tensors, [EpochRow(**r) for r in partial.meta["rows"]])
+        for row in learner.rows:
+            yield self._row("replayed", position, spec, row)
         before = learner.epoch
         while not learner.finished:
             row = learner.train_epoch()
@@ -125,9 +144,9 @@ class Trial:
         meta = {"spec": spec.to_dict(), "rows": [row.to_dict() for row in learner.rows]}
         if learner.finished:
             self.store.put(spec.key, learner.weights(), meta)
-            self._record(spec, learner.rows, learner.epoch - before)
         else:
             self.store.put_partial(spec.key, learner.checkpoint(), meta)
+        self._record(spec, learner.rows, learner.epoch - before)
 
     def _replay(self, position: int, spec: StageSpec, entry: StageEntry) -> Iterator[Row]:
         rows = [EpochRow(**row) for row in entry.meta["rows"]]
@@ -137,16 +156,17 @@ class Trial:
             yield self._row("replayed", position, spec, row)
 
     def _record(self, spec: StageSpec, rows: Sequence[EpochRow], trained: int) -> None:
-        self.result.stages.append(
-            StageResult(
-                name=spec.architecture.name,
-                key=spec.key,
-                val_accuracy=rows[-1].val_accuracy,
-                epochs=len(rows),
-                trained=trained,
-                seconds=sum(row.seconds for row in rows[len(rows) - trained :]),
-            )
+        result = StageResult(
+            name=spec.architecture.name,
+            key=spec.key,
+            val_accuracy=rows[-1].val_accuracy,
+            epochs=len(rows),
+            trained=trained,
+            seconds=sum(row.seconds for row in rows[len(rows) - trained :]),
+            finished=len(rows) >= spec.recipe.epochs,
         )
+        others = [stage for stage in self.result.stages if stage.key != spec.key]
+        self.result.stages = [*others, result]
 
     def _row(self, event: str, position: int, spec: StageSpec, row: EpochRow | None) -> Row:
         student = position == len(self.stages) - 1
@@ -174,6 +194,13 @@ def load_model(spec: StageSpec, weights: bytes) -> nn.Module:
     model = build(spec.architecture, torch.Generator())
     model.load_state_dict(safetensors.torch.load(weights))
     return model.eval()
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Drop what the frames behind an error hold: a model would stay on the device with them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 @lru_cache(maxsize=1)

@@ -352,3 +352,38 @@ def test_over_never_takes_itself_back() -> None:
     search.finish(two)
     assert search.conductor.over
     assert search.study.trials[0].state == TrialState.FAIL
+
+
+def test_attempts_at_one_trial_are_added_up() -> None:
+    """A worker dies with the teacher trained and the student begun; Tune repeats the trial."""
+    search = Search()
+    trial = search.begin()
+
+    def stage(name: str, epochs: int, trained: int) -> dict[str, Any]:
+        return {
+            "name": name,
+            "key": name,
+            "val_accuracy": 10.0 * epochs,
+            "epochs": epochs,
+            "trained": trained,
+            "seconds": 2.0 * trained,
+            "finished": epochs == EPOCHS,
+        }
+
+    def event(attempt: str, step: int, note: str, *stages: dict[str, Any]) -> None:
+        row = Row("epoch", "resnet8", 1, 2, step, EPOCHS, step, 0.5, 50.0)
+        computing = sum(stage["seconds"] for stage in stages)
+        facts = {"stages": stages, "computing": computing, "waiting": 1.0, "notes": [note]}
+        event = {"row": row.to_dict(), "facts": facts, "attempt": attempt}
+        assert not search.conductor.on_row(trial, decode(encode(event)))
+
+    event("a", 1, "one", stage("teacher", 3, 3), stage("student", 1, 1))
+    event("b", 1, "two", stage("teacher", 3, 0))
+    event("b", 2, "two", stage("teacher", 3, 0), stage("student", 2, 1))
+    event("c", 3, "three", stage("student", 3, 1))
+    search.conductor.on_end(trial)
+    facts = search.study.trials[0].user_attrs
+    assert facts["stages"] == [stage("teacher", 3, 3), stage("student", 3, 3)]
+    assert (facts["computing"], facts["waiting"]) == (12.0, 3.0)
+    assert "attempt" not in facts
+    assert search.conductor.notes == ["one", "two", "three"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dgkd_search.files import (
-    is_temporary,
     set_aside,
     sha256,
     sync_folder,
@@ -67,7 +66,7 @@ def test_data_are_on_the_disk_before_they_are_visible(
     def rename(self: Path, target: Path) -> Path:
         seen.append("rename")
         assert self.parent == target.parent
-        assert is_temporary(self)
+        assert self.name.startswith(".tmp-")
         assert self.read_bytes() == b"x"
         return replace(self, target)
 

@@ -117,6 +117,14 @@ def test_canonical_loss_keeps_exactly_what_the_sources_make_meaningful(
         assert canonical == loss
 
 
+@pytest.mark.parametrize("scale", ["mean", "sum"])
+def test_a_distillation_term_without_weight_has_no_settings(scale: str) -> None:
+    loss = Distillation(0, 2, scale, 0.5)
+    assert loss.canonical(0) is None
+    assert loss.canonical(1) == Distillation(0)
+    assert loss.canonical(3) == Distillation(0, loss_scale=scale)  # it scales the label term
+
+
 def test_equal_numbers_are_one_setting_however_they_are_written() -> None:
     assert repr(Recipe(**{**GOOD, "lr": 1, "weight_decay": -0.0})) == repr(
         Recipe(**{**GOOD, "lr": 1.0, "weight_decay": 0})

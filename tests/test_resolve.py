@@ -14,7 +14,7 @@ from dgkd_search.models import Family, Member, registry
 from dgkd_search.options import Options
 from dgkd_search.parsers import COARSE_DROPS
 from dgkd_search.recipe import NUMERICS
-from dgkd_search.resolve import Resolved, resolve, to_yaml_values
+from dgkd_search.resolve import Resolved, resolve, size_notes, to_yaml_values
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,6 @@ def test_a_family_without_defaults_of_its_own_can_be_searched(
     build = registry.get_family("resnet").build
     new = Family("new", (Member("resnet8", 8), Member("resnet14", 14)), build)
     monkeypatch.setitem(registry._families, "new", new)
-    monkeypatch.setattr("dgkd_search.resolve._warnings", lambda config, options: [])
     config = made(family="new", dataset="cifar10").config
     assert (config.space.teacher, config.space.student) == ("resnet14", "resnet8")
     assert config.recipe.epochs == 160
@@ -154,14 +153,15 @@ def test_under_scope_all_a_range_of_drops_is_coarse() -> None:
 
 
 def test_depth_and_size_that_disagree_are_told() -> None:
-    (warning,) = made(family="plain", dataset="cifar100", concurrency=1).warnings
+    config = made(family="plain", dataset="cifar100").config
+    (warning,) = size_notes(config, classes=100, channels=3, image_size=32)
     assert warning.startswith("plain7 is deeper than plain6 but has fewer parameters")
     assert "655,684 against 1,107,204" in warning
-    assert made(concurrency=1).warnings == ()
+    assert size_notes(made().config, classes=10, channels=1, image_size=8) == []
 
 
 def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(4)))
     assert made(concurrency=5).warnings == ("5 trials of 1 threads share 4 cores",)
     assert made(concurrency=4).warnings == made(cpus_per_trial=4).warnings == ()
 
@@ -178,7 +178,7 @@ def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> No
 def test_as_many_trials_run_at_once_as_the_cores_carry(
     monkeypatch: pytest.MonkeyPatch, cpus: int, options: dict[str, Any], concurrency: int
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: cpus)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cpus)))
     assert made(**options).resources.concurrency == concurrency
 
 
@@ -200,6 +200,8 @@ def test_as_many_trials_run_at_once_as_the_gpus_carry(
 def test_a_clusters_gpus_are_not_counted_here() -> None:
     found = made(address="ray://somewhere:10001", gpus_per_trial=4, concurrency=8)
     assert found.resources.gpus_per_trial == 4
+    (message,) = messages(address="somewhere:6379", concurrency=8)
+    assert message.startswith("--address somewhere:6379: needs --gpus-per-trial too")
 
 
 SAID: list[dict[str, Any]] = [

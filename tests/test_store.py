@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -166,6 +167,53 @@ def test_a_file_in_the_place_of_a_stage_is_set_aside(store: Store) -> None:
     assert len(store.notes) == 1
     store.put(KEY, WEIGHTS, META)
     assert store.get(KEY) is not None
+
+
+def test_a_stage_that_appears_between_two_looks_is_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_bytes = Path.read_bytes
+    looks: list[Path] = []
+
+    def read(self: Path) -> bytes:
+        looks.append(self)
+        if len(looks) == 1:  # too early; its trainer finishes right then
+            monkeypatch.undo()
+            store.put(KEY, WEIGHTS, META)
+            raise FileNotFoundError(errno.ENOENT, "not yet", str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    entry = store.get(KEY)
+    assert entry is not None
+    assert entry.tensors == WEIGHTS
+    assert store.notes == []
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_an_error_of_the_system_is_no_damage(
+    store: Store, monkeypatch: pytest.MonkeyPatch, code: int, suffix: str
+) -> None:
+    store.put_partial(KEY, WEIGHTS, META)
+    partial = files_under(partial_folder(store))
+    store.put(KEY, WEIGHTS, META)
+    store.put_partial(KEY, WEIGHTS, META)
+    read_bytes = Path.read_bytes
+
+    def read(self: Path) -> bytes:
+        if self.suffix == suffix:
+            raise OSError(code, os.strerror(code), str(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    for get in (store.get, store.get_partial):
+        with pytest.raises(OSError, match=os.strerror(code)):
+            get(KEY)
+    monkeypatch.undo()
+    assert store.notes == []
+    assert store.get(KEY) is not None
+    assert files_under(partial_folder(store)) == partial
 
 
 def test_a_checkpoint_without_its_tensors_is_set_aside(store: Store) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dgkd_search import trial as trial_module
 from dgkd_search.data import PreparedData
 from dgkd_search.errors import StageFailed
 from dgkd_search.identity import StageSpec
 from dgkd_search.rows import Row
-from dgkd_search.stage import train_stage
+from dgkd_search.stage import Learner, train_stage
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial, load_model
 
@@ -326,3 +328,85 @@ def test_one_who_waits_carries_on_what_the_other_leaves(
     first.close()
     rows = [row for row in second if row.event != "waiting"]
     assert [(row.event, row.step) for row in rows] == [("replayed", 1), ("epoch", 2), ("epoch", 3)]
+
+
+def test_the_stage_in_progress_is_told(stages_of: Any, trial_of: Any, store: Store) -> None:
+    stages = stages_of("resnet14", "resnet8", student_epochs=3)
+    first = trial_of(stages, store)
+    told: list[list[tuple[Any, ...]]] = []
+
+    def tell(trial: Trial) -> None:
+        told.append([(s.name, s.epochs, s.trained, s.finished) for s in trial.result.stages])
+
+    with closing(iter(first)) as rows:
+        for _ in range(3):
+            next(rows)
+            tell(first)
+    teacher = ("resnet14", 1, 1, True)
+    assert told == [
+        [teacher],
+        [teacher, ("resnet8", 1, 1, False)],
+        [teacher, ("resnet8", 2, 2, False)],
+    ]
+    assert first.result.computing == pytest.approx(sum(s.seconds for s in first.result.stages))
+    later = trial_of(stages, store)
+    later.run()
+    tell(later)
+    assert told[-1] == [("resnet14", 1, 0, True), ("resnet8", 3, 1, True)]
+
+
+def test_notes_are_there_with_the_rows(stages_of: Any, trial_of: Any, store: Store) -> None:
+    stages = stages_of("resnet8")
+    trial_of(stages, store).run()
+    (folder_of(store, stages[0]) / "stage.json").write_bytes(b"")
+    again = trial_of(stages, store)
+    assert [len(again.result.notes) for _ in again] == [1]
+
+
+@pytest.mark.parametrize("end", ["finished", "closed", "failed"])
+def test_models_are_gone_before_the_device_is_freed(
+    stages_of: Any, trial_of: Any, store: Store, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    learners: list[weakref.ref[Learner]] = []
+    alive: list[list[bool]] = []
+
+    class Watched(Learner):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            learners.append(weakref.ref(self))
+
+        def _accuracy(self) -> float:
+            if end == "failed":
+                raise torch.OutOfMemoryError("too little")
+            return super()._accuracy()
+
+    def free(_: torch.device) -> None:
+        alive.append([learner() is not None for learner in learners])
+
+    monkeypatch.setattr(trial_module, "Learner", Watched)
+    monkeypatch.setattr(trial_module, "free_cached", free)
+    rows = iter(trial_of(stages_of("resnet8", epochs=2), store))
+    if end == "failed":
+        with pytest.raises(StageFailed, match="out of memory"):
+            next(rows)
+    elif end == "closed":
+        next(rows)
+        rows.close()
+    else:
+        assert len(list(rows)) == 2
+    assert alive == [[False]]
+
+
+def test_too_little_memory_for_a_model_is_told(
+    stages_of: Any, trial_of: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("too little")
+
+    stages = stages_of("resnet14", "resnet8")
+    for name in ("device_data", "OnlineSource"):
+        with monkeypatch.context() as patch, pytest.raises(StageFailed, match="gpus-per-trial"):
+            patch.setattr(trial_module, name, fail)
+            trial_of(stages, store).run()
+    assert stages[0].key in store
+    assert trial_of(stages, store).run().stages[-1].finished

@@ -110,6 +110,7 @@ class Cifar:
         kind = self._kind
         archive = self.root / kind.filename
         had_archive = archive.is_file()
+        made = [path for path in (self.root, *self.root.parents) if not path.exists()]
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             # Standard output is for results; a progress bar belongs on the other stream.
@@ -118,6 +119,9 @@ class Cifar:
         except (OSError, RuntimeError, HTTPException) as error:
             if not had_archive:
                 archive.unlink(missing_ok=True)  # half a download would be taken for damage
+            with contextlib.suppress(OSError):  # a mistyped folder leaves nothing behind
+                for path in made:
+                    path.rmdir()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(
                 f"{self.dataset}: not in {self.root}, and no download was possible ({reason}); "

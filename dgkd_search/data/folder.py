@@ -41,9 +41,9 @@ class ImageFolder:
     def __init__(self, root: Path, image_size: int) -> None:
         self.root = root
         self.image_size = image_size
-        self.has_test = (root / "test").is_dir()
+        self.has_test = _is_folder(root / "test")
         self.classes = _train_classes(root)
-        has_validation = (root / "val").is_dir()
+        has_validation = _is_folder(root / "val")
         problems = [
             message
             for name, is_there in (("val", has_validation), ("test", self.has_test))
@@ -98,11 +98,11 @@ class ImageFolder:
     def _list(self, part: PartName, problems: list[str]) -> list[list[Path]]:
         """Images by class; classes without any are added to ``problems``."""
         folders = [self.root / part / name for name in self.classes]
-        by_class = [_images_below(folder) if folder.is_dir() else [] for folder in folders]
+        by_class = [_images_below(folder) if _is_folder(folder) else [] for folder in folders]
         problems.extend(
             f"{folder}: holds no image; {_expected()} or remove the class"
             for folder, paths in zip(folders, by_class, strict=True)
-            if folder.is_dir() and not paths
+            if _is_folder(folder) and not paths
         )
         return by_class
 
@@ -119,9 +119,9 @@ def _labels(by_class: Sequence[Sequence[Path]]) -> Labels:
 
 def _train_classes(root: Path) -> tuple[str, ...]:
     train = root / "train"
-    if not root.is_dir():
+    if not _is_folder(root):
         raise InputError(f"data-dir {root}: is no folder; name the one that holds train/")
-    if not train.is_dir():
+    if not _is_folder(train):
         raise InputError(f"data-dir {root}: has no train/; add it, with one folder for each class")
     classes = _class_names(train)
     if not classes:
@@ -145,9 +145,19 @@ def _compare_classes(folder: Path, classes: Sequence[str]) -> list[str]:
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_dir()]
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir()]
+    except OSError as error:
+        _cannot_list(error)
     return tuple(sorted(name for name in names if not name.startswith(".")))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # such as a folder above it that may not be entered
+        _cannot_list(error)
 
 
 def _images_below(folder: Path) -> list[Path]:
@@ -164,7 +174,9 @@ def _images_below(folder: Path) -> list[Path]:
 
 
 def _cannot_list(error: OSError) -> NoReturn:
-    raise InputError(f"{error.filename}: cannot be listed ({error.strerror}); check its rights")
+    raise InputError(
+        f"{error.filename}: cannot be listed ({error.strerror}); check its rights"
+    ) from error
 
 
 def _expected() -> str:

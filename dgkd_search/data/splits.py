@@ -64,9 +64,7 @@ def plan(
     return Plan(draw(labels, len(labels) if limit is None else limit, generator), validation)
 
 
-def split(
-    labels: Labels, validation: int | float, limit: int | None, seed: int
-) -> tuple[Labels, Labels]:
+def split(labels: Labels, validation: int, limit: int | None, seed: int) -> tuple[Labels, Labels]:
     """Disjoint rows for training and validation, both stratified and ascending.
 
     The rows depend on the arguments alone. A smaller validation part is drawn from the same order
@@ -74,16 +72,15 @@ def split(
 
     Args:
         labels: int64 [N], at least two of every class.
-        validation: number of images (int) or share of all (float in (0, 1)).
+        validation: number of images.
         limit: number of training images, drawn from what validation leaves; None takes the rest.
         seed: at least 0.
 
     Returns:
         int64 rows: training, validation.
     """
-    count = validation if isinstance(validation, int) else round(validation * len(labels))
     generator = _generator(seed)
-    validating = draw(labels, count, generator, spare=1)
+    validating = draw(labels, validation, generator, spare=1)
     rest = np.setdiff1d(np.arange(len(labels)), validating, assume_unique=True)
     if limit is None:
         return rest, validating

@@ -31,7 +31,7 @@ class Accuracies:
         validation: of the best student, after its last epoch.
         test: of the same weights, read once, after the search.
         alone, kd, full: validation of the student on labels alone, under plain KD, and at the
-            end of the full chain, as this search trained them.
+            end of the chain of all candidates, as this search trained them.
         teacher: validation.
     """
 

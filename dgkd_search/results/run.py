@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dgkd_search.config_file import read_config
 from dgkd_search.errors import InputError
-from dgkd_search.files import write_bytes
+from dgkd_search.files import write_new
 from dgkd_search.options import Options
 from dgkd_search.resolve import resolve, to_yaml_values
 from dgkd_search.study import ChainStudy
@@ -68,14 +69,27 @@ class RunFolder:
         return cls(path)
 
     def create(self, options: Options) -> None:
-        """Make the folder and its config.yaml; ``options`` must be resolved."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Make the folder and its config.yaml; ``options`` must be resolved.
+
+        Raises:
+            InputError: another search has begun there since it was chosen.
+        """
         text = (
             f"# dgkd-search {version('dgkd-search')}. Repeat this search with\n"
             f"#   dgkd-search --config {_CONFIG}\n"
         )
         text += yaml.safe_dump(to_yaml_values(options), sort_keys=False, allow_unicode=True)
-        write_bytes(self.config, text.encode())
+        chosen = self.path
+        for number in itertools.count(2):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if write_new(self.config, text.encode()):
+                return
+            if options.out is not None:
+                raise InputError(
+                    f"--out {self.path}: another search has begun there; choose a fresh folder"
+                )
+            # Two searches of one second: the later one moves on.
+            self.path = chosen.with_name(f"{chosen.name}-{number}")
 
     def load(self) -> ChainStudy:
         """The study of a run that was made before.

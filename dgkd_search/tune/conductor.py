@@ -28,7 +28,9 @@ class _Running:
 
     job: Job
     started: float
-    facts: dict[str, Any] = field(default_factory=dict)
+    attempt: str | None = None
+    earlier: dict[str, Any] = field(default_factory=dict)  # facts of attempts that died
+    facts: dict[str, Any] = field(default_factory=dict)  # of this attempt
     values: dict[int, float] = field(default_factory=dict)  # by step
     outcome: str | None = None  # complete, pruned, failed, or None while it runs
     reason: str | None = None
@@ -104,7 +106,8 @@ class Conductor:
         """Take in what a trial reported.
 
         Args:
-            event: ``row`` (a ``Row`` as a dict) or ``failure`` (one line), and ``facts``.
+            event: ``row`` (a ``Row`` as a dict) or ``failure`` (one line), ``facts``, and
+                ``attempt``: which run of the trial it is, for Tune repeats one whose worker died.
 
         Returns:
             Whether the trial is to be stopped.
@@ -112,6 +115,10 @@ class Conductor:
         running = self._running[identifier]
         if running.outcome is not None:
             return True
+        attempt = event.get("attempt")
+        if attempt != running.attempt:
+            running.earlier, running.facts = _merge(running.earlier, running.facts), {}
+            running.attempt = attempt
         running.facts = event.get("facts", running.facts)
         if "failure" in event:
             running.outcome, running.reason = "failed", " ".join(event["failure"].split())
@@ -130,6 +137,7 @@ class Conductor:
         if running.outcome is None:
             running.outcome = "failed"
             running.reason = error or "ended before its last epoch"
+        running.facts = _merge(running.earlier, running.facts)
         running.facts["seconds"] = round(self._clock() - running.started, 3)
         self.notes.extend(running.facts.pop("notes", ()))
         value = running.values[max(running.values)] if running.values else None
@@ -206,6 +214,24 @@ class Conductor:
                 self.gave_up = (
                     f"{len(self._failures)} trials failed in a row, the last one: {running.reason}"
                 )
+
+
+def _merge(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """The facts of two attempts at one trial, as one: what either trained, the trial trained."""
+    if not (earlier and later):
+        return {**earlier, **later}
+    before = {stage["key"]: stage for stage in earlier.get("stages", ())}
+    stages = []
+    for stage in later.get("stages", ()):
+        other = before.pop(stage["key"], {})
+        sums = {name: stage[name] + other.get(name, 0) for name in ("trained", "seconds")}
+        stages.append({**stage, **sums})
+    sums = {
+        name: earlier.get(name, 0.0) + later.get(name, 0.0) for name in ("computing", "waiting")
+    }
+    notes = [*earlier.get("notes", ()), *later.get("notes", ())]
+    # The later attempt's stages stay last: of a finished trial, the student.
+    return {**earlier, **later, **sums, "stages": [*before.values(), *stages], "notes": notes}
 
 
 def encode(event: dict[str, Any]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import traceback
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ray import tune
 
 from dgkd_search.data import open_prepared
 from dgkd_search.errors import DgkdError
-from dgkd_search.identity import StageSpec
+from dgkd_search.identity import TRAINING_VERSION, StageSpec
 from dgkd_search.rows import TrialResult
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
@@ -36,26 +36,42 @@ def train_trial(config: dict[str, Any]) -> None:
     A trial that can't succeed (a bug, too little memory, a loss that isn't finite) reports its
     failure and ends normally: repeating it would fail again. A stop by Tune arrives as
     ``SystemExit`` from ``tune.report`` and passes through; closing the rows releases locks.
+
+    Every event carries an ``attempt``: another one's facts start from nothing, as when Tune
+    repeats a trial whose worker died.
     """
-    job = json.loads(config[JOB])
-    stages = [StageSpec.from_dict(spec) for spec in job["stages"]]
+    attempt = uuid.uuid4().hex
     trial = None
+
+    def report(**event: Any) -> None:
+        facts = (trial.result if trial else TrialResult()).to_dict()
+        tune.report({EVENT: encode({**event, "facts": facts, "attempt": attempt})})
+
     try:
-        trial = Trial(stages, open_prepared(Path(job["data"])), Store(job["store"]))
+        stages, data, store = _read_job(config[JOB])
+        trial = Trial(stages, open_prepared(data), Store(store))
         with contextlib.closing(iter(trial)) as rows:
             for row in rows:
-                _report({"row": row.to_dict(), "facts": trial.result.to_dict()})
+                report(row=row.to_dict())
     except DgkdError as error:
-        _report({"failure": str(error), "facts": _facts(trial)})
+        report(failure=" ".join(str(error).split()))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        _report({"failure": " ".join(line.split()), "facts": _facts(trial)})
+        report(failure=" ".join(line.split()))
 
 
-def _facts(trial: Trial | None) -> dict[str, Any]:
-    return (trial.result if trial else TrialResult()).to_dict()
-
-
-def _report(event: dict[str, Any]) -> None:
-    tune.report({EVENT: encode(event), "pid": os.getpid()})
+def _read_job(text: str) -> tuple[list[StageSpec], Path, Path]:
+    """What ``make_job`` wrote; DgkdError where another version of it did."""
+    try:
+        job = json.loads(text)
+        stages = [StageSpec.from_dict(spec) for spec in job["stages"]]
+        versions = {spec.version for spec in stages}
+        if versions != {TRAINING_VERSION}:
+            raise ValueError(f"training version {versions}, the worker's is {TRAINING_VERSION}")
+        return stages, Path(job["data"]), Path(job["store"])
+    except (ValueError, KeyError, TypeError, AttributeError, DgkdError) as error:
+        raise DgkdError(
+            f"the worker can't read its job ({type(error).__name__}: {error}); "
+            "install the same version of dgkd-search on every node"
+        ) from error

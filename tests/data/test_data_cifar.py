@@ -150,6 +150,15 @@ def test_missing_without_a_network(cifar, tmp_path):
     for part in (kind.filename, kind.tgz_md5, str(root), "no route to host"):
         assert part in message
     assert "\n" not in message
+    assert not root.exists()
+
+
+def test_a_mistyped_folder_leaves_only_what_was_there(cifar, tmp_path):
+    (tmp_path / "there").mkdir()
+    for root in (tmp_path / "there", tmp_path / "there" / "not" / "here"):
+        with pytest.raises(InputError, match="no download was possible"):
+            prepare(DataConfig(cifar[0].dataset, str(root)), tmp_path / "cache")
+        assert list((tmp_path / "there").iterdir()) == []
 
 
 def test_half_a_download_is_removed(cifar, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,9 @@
 """Image folders: what is read from them, and what is said of bad ones."""
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -265,3 +269,31 @@ def test_identity_follows_the_files(root):
     assert open_source(_config(root)).identity() == changed
     moved = root.rename(root.with_name("moved"))
     assert open_source(_config(moved)).identity() != changed
+
+
+@pytest.mark.parametrize("place", ["train", "val", "test", "train/a"])
+def test_a_folder_that_cannot_be_listed_is_named(root, tmp_path, monkeypatch, place):
+    for name in ("val/a", "val/b", "test/a", "test/b"):
+        _save(root / name / "0.png", np.zeros((16, 16, 3)))
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path) == root / place:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError) as caught:
+        prepare(DataConfig("imagefolder", str(root), image_size=16), tmp_path / "cache")
+        load_test(DataConfig("imagefolder", str(root), image_size=16))
+    (message,) = caught.value.messages
+    assert message == f"{root / place}: cannot be listed (Permission denied); check its rights"
+
+
+def test_a_folder_that_cannot_be_entered_is_named(root, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\); check its"):
+        prepare(DataConfig("imagefolder", str(root), image_size=16), tmp_path / "cache")

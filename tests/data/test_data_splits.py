@@ -70,11 +70,6 @@ def test_smaller_validation_is_part_of_a_larger_one():
     assert set(small) < set(large)
 
 
-def test_share_as_a_fraction():
-    labels = np.repeat(np.arange(4), 50)
-    assert np.array_equal(split(labels, 0.1, None, 3)[1], split(labels, 20, None, 3)[1])
-
-
 @pytest.mark.parametrize("count", [1, 7])
 def test_impossible_draws_are_refused(count):
     with pytest.raises(ValueError, match="cannot draw"):

@@ -117,8 +117,10 @@ def make_study() -> ChainStudy:
     return ChainStudy(config)
 
 
-def stage(name: str, trained: int, accuracy: float = 90.0) -> dict[str, object]:
-    return {"name": name, "val_accuracy": accuracy, "trained": trained}
+def stage(
+    name: str, trained: int, accuracy: float = 90.0, finished: bool = True
+) -> dict[str, object]:
+    return {"name": name, "val_accuracy": accuracy, "trained": trained, "finished": finished}
 
 
 def ask(study: ChainStudy) -> int:
@@ -132,6 +134,8 @@ def test_the_teachers_accuracy_comes_from_any_trial_that_met_it() -> None:
     assert closing.teacher_accuracy(study) is None
     study.fail(ask(study), "broken")
     study.complete(ask(study), 70.0, {"stages": [stage("resnet8", 1)]})
+    assert closing.teacher_accuracy(study) is None
+    study.fail(ask(study), "broken", {"stages": [stage("resnet56", 1, 40.0, finished=False)]})
     assert closing.teacher_accuracy(study) is None
     study.fail(ask(study), "broken", {"stages": [stage("resnet56", 1, 91.5)]})
     assert closing.teacher_accuracy(study) == 91.5

@@ -1,0 +1,159 @@
+"""Ray, started privately and quietly, or a cluster that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dgkd_search.config import Resources
+from dgkd_search.errors import DgkdError, InputError
+
+_OBJECT_STORE = 100 * 2**20  # bytes; trials pass files, not objects
+_PATIENCE = 10  # seconds for a cluster to answer
+
+_DRIVER = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+# A stopped trial frees its memory first; Tune's 2 seconds would make the next trial fail.
+_WORKER = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
+
+
+@contextlib.contextmanager
+def ray_session(resources: Resources) -> Iterator[Path]:
+    """Ray, on this machine alone or connected to a cluster, for the time of a search.
+
+    On one machine every listener is on 127.0.0.1, behind a token that only this user can read.
+    ``ray`` is first imported here, after the settings that it reads at import. Environment and
+    signal handlers are afterwards what they were before.
+
+    Yields:
+        A private temporary folder, gone at the end.
+
+    Raises:
+        InputError: the cluster can't be reached, or has no node for a trial.
+        DgkdError: this process uses Ray already.
+    """
+    # /tmp rather than $TMPDIR: Ray's socket paths are limited to 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="dgkd-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    settings = _DRIVER | _WORKER
+    if resources.address is None:
+        settings |= _private(folder)
+    else:
+        _check_reachable(resources.address)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with _environment(settings):
+        import ray
+
+        if ray.is_initialized():
+            raise DgkdError("this process has started Ray itself; call ray.shutdown() first")
+        for name in ("ray", "ray.tune", "ray.train", "ray._private"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            _connect(resources, folder)
+            _check_nodes(resources, ray.nodes())
+            yield folder
+        finally:
+            ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(ValueError):  # not in the main thread
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+
+
+def _private(folder: Path) -> dict[str, str]:
+    """Settings of a Ray of our own: its listeners on 127.0.0.1, behind a token of this run."""
+    token = folder / "token"
+    token.touch(0o600)
+    token.write_text(secrets.token_hex(32))
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+    }
+
+
+def _connect(resources: Resources, folder: Path) -> None:
+    import ray
+
+    arguments: dict[str, Any]
+    if resources.address is None:
+        with contextlib.suppress(AttributeError):
+            # Ray remembers the token of an earlier search in this process.
+            ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+        arguments = {
+            "address": "local",
+            "include_dashboard": False,
+            "num_cpus": resources.concurrency * resources.cpus_per_trial,
+            "object_store_memory": _OBJECT_STORE,
+            # Ray opens its folder to everybody; ours, above it, stays closed.
+            "_temp_dir": str(folder / "ray"),
+        }
+    else:
+        arguments = {"address": resources.address, "runtime_env": {"env_vars": _WORKER}}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **arguments)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if resources.address is None:
+            raise
+        raise _unreachable(resources.address, error) from None
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return  # "auto": found, or not, in Ray's own files
+    try:
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str, error: Exception) -> InputError:
+    why = " ".join(str(error).split())[:120]
+    return InputError(
+        f"--address {address}: no Ray cluster answers ({why}); start one with `ray start --head` "
+        "and name its HOST:PORT, or auto on a node of it"
+    )
+
+
+def _check_nodes(resources: Resources, nodes: list[dict[str, Any]]) -> None:
+    """A trial needs one node that carries it; more together are of no use."""
+    alive: list[Mapping[str, float]] = [node["Resources"] for node in nodes if node["Alive"]]
+    for option, name, share in (
+        ("--gpus-per-trial", "GPU", resources.gpus_per_trial),
+        ("--cpus-per-trial", "CPU", float(resources.cpus_per_trial)),
+    ):
+        most = max((node.get(name, 0.0) for node in alive), default=0.0)
+        if share > most:
+            raise InputError(
+                f"{option} {share:g}: the largest node has {most:g} {name}s; give at most that many"
+            )
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,136 @@
+"""What a worker reports, without Ray: ``tune.report`` is replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from dgkd_search.data import PreparedData
+from dgkd_search.identity import StageSpec
+from dgkd_search.rows import Row
+from dgkd_search.store import Store
+from dgkd_search.trial import Trial
+from dgkd_search.tune import trainable
+from dgkd_search.tune.conductor import decode
+
+Events = list[dict[str, Any]]
+
+
+@pytest.fixture
+def store(tmp_path: Any) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> Events:
+    found: Events = []
+
+    def report(metrics: dict[str, Any]) -> None:
+        assert set(metrics) == {trainable.EVENT}
+        found.append(decode(metrics[trainable.EVENT]))
+
+    monkeypatch.setattr(trainable.tune, "report", report)
+    return found
+
+
+@pytest.fixture
+def train(digits: PreparedData, store: Store) -> Callable[[Sequence[StageSpec]], None]:
+    def run(stages: Sequence[StageSpec]) -> None:
+        job = trainable.make_job(stages, digits.path, store.root)
+        trainable.train_trial({trainable.JOB: job})
+
+    return run
+
+
+def test_every_row_is_reported_with_the_facts(stages_of: Any, train: Any, events: Events) -> None:
+    stages = stages_of("resnet14", "resnet8", student_epochs=2)
+    train(stages)
+    assert [Row(**event["row"]).step for event in events] == [None, 1, 2]
+    assert [[s["finished"] for s in event["facts"]["stages"]] for event in events] == [
+        [True],
+        [True, False],
+        [True, True],
+    ]
+    assert events[-1]["facts"]["stages"][-1]["key"] == stages[-1].key
+    assert len({event["attempt"] for event in events}) == 1
+    train(stages)
+    assert len({event["attempt"] for event in events}) == 2
+
+
+def test_a_damaged_stage_is_noted_in_the_last_event(
+    stages_of: Any, train: Any, store: Store, events: Events
+) -> None:
+    stages = stages_of("resnet8")
+    train(stages)
+    (store.root / "stages" / stages[0].key[:2] / stages[0].key / "stage.json").write_bytes(b"")
+    train(stages)
+    assert events[0]["facts"]["notes"] == []
+    (note,) = events[-1]["facts"]["notes"]
+    assert stages[0].key in note
+
+
+def test_a_stage_that_fails_is_reported(stages_of: Any, train: Any, events: Events) -> None:
+    train(stages_of("resnet8", lr=1e30))
+    (event,) = events
+    assert event["failure"].startswith("resnet8: ")
+    assert event["facts"]["stages"] == []
+
+
+def test_an_unexpected_error_is_one_line(
+    stages_of: Any, train: Any, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(Trial, "_load", fail)
+    train(stages_of("resnet14", "resnet8"))
+    assert "row" in events[0]
+    failure = events[-1]["failure"]
+    assert failure.startswith("RuntimeError: two lines (test_trainable.py:")
+    assert [stage["name"] for stage in events[-1]["facts"]["stages"]] == ["resnet14"]
+
+
+def test_a_stop_passes_through_and_releases_the_lock(
+    stages_of: Any, train: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: dict[str, Any]) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(trainable.tune, "report", stop)
+    stages = stages_of("resnet8", epochs=2)
+    with pytest.raises(SystemExit):
+        train(stages)
+    with store.lock(stages[0].key):
+        partial = store.get_partial(stages[0].key)
+    assert partial is not None
+    assert len(partial.meta["rows"]) == 1
+
+
+def _without_recipe(job: dict[str, Any]) -> None:
+    del job["stages"][0]["recipe"]
+
+
+def _unknown_setting(job: dict[str, Any]) -> None:
+    job["stages"][0]["recipe"]["nesterov"] = True
+
+
+def _another_version(job: dict[str, Any]) -> None:
+    job["stages"][0]["version"] += 1
+
+
+@pytest.mark.parametrize("change", [_without_recipe, _unknown_setting, _another_version, None])
+def test_a_job_of_another_version_fails_in_a_clear_line(
+    stages_of: Any, digits: PreparedData, store: Store, events: Events, change: Any
+) -> None:
+    text = trainable.make_job(stages_of("resnet8"), digits.path, store.root)
+    if change is not None:
+        job = json.loads(text)
+        change(job)
+        text = json.dumps(job)
+    trainable.train_trial({trainable.JOB: text if change else text[:-5]})
+    (event,) = events
+    assert event["failure"].startswith("the worker can't read its job (")
+    assert "install the same version" in event["failure"]
