@@ -150,7 +150,7 @@ def _work(study: ChainStudy) -> Work:
         completed=states.count(TrialState.COMPLETE),
         pruned=states.count(TrialState.PRUNED),
         failed=states.count(TrialState.FAIL),
-        trained=sum(stage["trained"] > 0 for stage in stages),
+        trained=sum(stage["trained"] > 0 and stage["finished"] for stage in stages),
         reused=sum(stage["trained"] == 0 for stage in stages),
         computing=sum(fact.get("computing", 0.0) for fact in facts),
         waiting=sum(fact.get("waiting", 0.0) for fact in facts),

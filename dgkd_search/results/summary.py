@@ -17,7 +17,7 @@ class Work:
 
     Attributes:
         completed, pruned, failed: trials; a budget counts the first two.
-        trained, reused: stages of all trials; a stage carried on from a checkpoint is trained.
+        trained, reused: stages that a trial finished, and that it found finished.
         computing, waiting: seconds that trials trained, and waited for each other's stages.
     """
 

@@ -147,7 +147,8 @@ def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     stages = [stage("resnet56", 3), stage("resnet8", 1)]
     study.complete(one, 70.0, {"stages": stages, "computing": 5.0, "waiting": 1.0})
     study.report(two, 1, 50.0)
-    study.prune(two, {"stages": [stage("resnet56", 0)], "computing": 2.0, "waiting": 4.0})
+    begun = [stage("resnet56", 0), stage("resnet8", 1, finished=False)]
+    study.prune(two, {"stages": begun, "computing": 2.0, "waiting": 4.0})
     study.fail(three, "broken")
     reference = {"val_accuracy": 60.0, "stages": [stage("resnet8", 1)], "computing": 1.5}
     study.set_attribute(REFERENCE, reference)
