@@ -111,3 +111,8 @@ def _without_seconds(rows: Iterable[EpochRow]) -> list[dict[str, Any]]:
 def without_seconds() -> Callable[[Iterable[EpochRow]], list[dict[str, Any]]]:
     """Rows as dictionaries, without what no two runs share."""
     return _without_seconds
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole searches last: what is wrong in a part shows within minutes."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
