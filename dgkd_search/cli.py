@@ -129,7 +129,7 @@ def _search(arguments: list[str]) -> int:
     from dgkd_search.progress import make_observer
 
     summary = run_search(options, make_observer(options.quiet))
-    print("\n".join(summary.lines()))
+    print(summary)
     if summary.test_problem is not None:
         raise DgkdError(f"the test set could not be read: {summary.test_problem}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -94,11 +95,12 @@ def _schedule(
         run_tune(conductor, data, store.root, resources, folder)
     except KeyboardInterrupt:
         raise Stopped(
-            f"interrupted; finished trials lie in {run.path}, trained stages in {store.root}: "
-            f"`dgkd-search --config {run.config}` finds them again"
+            f"interrupted; {run.path} holds the trials so far, nothing that was trained is lost: "
+            f"`dgkd-search --config {shlex.quote(str(run.config))}` begins a new run that "
+            "finds it in the store"
         ) from None
     finally:
-        conductor.abandon("the search ended before it")
+        conductor.abandon("stopped with the search")
         write_trials(conductor.study, run.trials)
 
 

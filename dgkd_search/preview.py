@@ -61,10 +61,10 @@ def preview(options: Options) -> list[str]:
         f"{name:<15} {_show(value)}" for name, value in to_yaml_values(resolved.options).items()
     ]
     lines += ["", f"configurations  {chains}, of which the budget tries {tried}"]
-    lines += [
-        f"first trial     {space.configuration(params).chain.canonical()}  ({name})"
-        for name, params in space.first().items()
-    ]
+    names: dict[str, list[str]] = {}  # two names may mean one trial
+    for name, params in space.first().items():
+        names.setdefault(str(space.configuration(params).chain.canonical()), []).append(name)
+    lines += [f"first trial     {chain}  ({', '.join(names[chain])})" for chain in names]
     lines += [
         f"trials at once  {resources.concurrency}, each {resources.cpus_per_trial} CPU threads "
         f"and {resources.gpus_per_trial:g} GPUs",

@@ -66,6 +66,9 @@ class Summary:
         found = binomtest(right, self.validation_count).proportion_ci(method="wilson")
         return 100 * float(found.low), 100 * float(found.high)
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def lines(self) -> list[str]:
         chain = self.configuration.chain.canonical()
         acc = self.accuracies
@@ -102,6 +105,8 @@ class Summary:
             ),
             ("files", str(self.run)),
         ]
+        if acc.alone is not None and acc.validation <= acc.alone:
+            rows.insert(4, ("note", "no chain beat the student alone: distillation gained nothing"))
         if self.ended:
             rows.insert(0, ("ended early", self.ended))
         return [f"{name:<12}{value}" for name, value in rows]

@@ -137,7 +137,9 @@ def test_the_shipped_student_has_the_stated_test_accuracy(finished: tuple[Path, 
 
 def test_what_is_printed_is_the_searchs_own(finished: tuple[Path, str, str]) -> None:
     _, out, err = finished
-    names = [line.split("  ")[0].strip() for line in out.splitlines()]
+    names = [line[:12].strip() for line in out.splitlines()]
+    if "note" in names:  # so tiny a student may do as well without a teacher
+        names.remove("note")
     assert names == [
         "best chain",
         "validation",
