@@ -11,10 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dgkd_search.alone import train_stage
     from dgkd_search.api import plan, run_trial, search
     from dgkd_search.observer import Observer
     from dgkd_search.results.best import load_best, load_student
-    from dgkd_search.stage import train_stage
 
 _HOME = {
     "Observer": "dgkd_search.observer",
@@ -23,7 +23,7 @@ _HOME = {
     "plan": "dgkd_search.api",
     "run_trial": "dgkd_search.api",
     "search": "dgkd_search.api",
-    "train_stage": "dgkd_search.stage",
+    "train_stage": "dgkd_search.alone",
 }
 
 __all__ = [

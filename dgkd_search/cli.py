@@ -26,6 +26,7 @@ _COMMANDS = """\
 other commands:
   dgkd-search plot RUN              draw the figures of a run again
   dgkd-search export RUN --to DIR   write its best configuration and student
+  dgkd-search store                 list what is stored, verify it, make room
 
 exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 """
@@ -67,7 +68,7 @@ def _attach_values(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"plot": _plot, "export": _export}
+    commands = {"plot": _plot, "export": _export, "store": _store}
     try:
         if arguments and arguments[0] in commands:
             return commands[arguments[0]](arguments[1:])
@@ -92,7 +93,7 @@ def search_parser() -> _Parser:
     """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
     parser = _Parser(
         prog="dgkd-search",
-        usage="dgkd-search [options] | plot RUN | export RUN --to DIR",
+        usage="dgkd-search [options] | plot RUN | export RUN --to DIR | store",
         description="Find the best chain of assistants for densely guided knowledge distillation.",
         epilog=_COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -183,3 +184,15 @@ def _export(arguments: list[str]) -> int:
     for path in export(RunFolder(known.run), Path(known.to)):
         print(path)
     return 0
+
+
+def _store(arguments: list[str]) -> int:
+    from dgkd_search.store_command import add_options, run
+
+    parser = _Parser(
+        prog="dgkd-search store",
+        description="List what the store holds, verify it, or make room in it.",
+        allow_abbrev=False,
+    )
+    add_options(parser)
+    return run(parser.parse(arguments))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.config import StudyConfig
 from dgkd_search.data import DataInfo, has_test, load_test
-from dgkd_search.device import Normalise, accuracy
+from dgkd_search.device import Normalise, accuracy, in_batches
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.identity import StageSpec
 from dgkd_search.planner import Planner
@@ -31,15 +32,20 @@ def finish(
     run: RunFolder,
     study: ChainStudy,
     planner: Planner,
-    store: Store,
+    open_store: Callable[[Sequence[StageSpec]], Store],
     *,
     began: float,
+    started: float,
+    concurrency: int,
     ended: str | None,
 ) -> Summary:
     """Pick the best student, read the test set for it alone, and write the results.
 
     Args:
+        open_store: gives the store of the trial that trained some stages.
         began: when the search did, on ``time.monotonic``.
+        started: seconds until its first trial could.
+        concurrency: trials at once.
         ended: why it ended before its budget, or None.
 
     Raises:
@@ -52,6 +58,7 @@ def finish(
         )
     configuration = study.configuration(best)
     stages = planner.stages(configuration)
+    store = open_store(stages)
     entry = store.get(stages[-1].key)
     if entry is None:
         raise DgkdError(f"the best student vanished from the store {store.root}; search again")
@@ -85,7 +92,7 @@ def finish(
         trial=best.number,
         configuration=configuration,
         accuracies=accuracies,
-        work=_work(study),
+        work=_work(study, started, concurrency),
         budget=study.config.budget,
         seconds=time.monotonic() - began,
         validation_count=planner.info.validation_count,
@@ -133,25 +140,32 @@ def _test_accuracy(
     # On the CPU in full precision, as whoever loads the student will find it.
     normalise = Normalise(info.mean, info.std)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
-    return accuracy(load_model(spec, weights), normalise, images, labels), None
+    return accuracy(load_model(spec, weights), in_batches(normalise, images, labels)), None
 
 
 def _value(trial: FrozenTrial | None) -> float | None:
     return trial.value if trial and trial.state == TrialState.COMPLETE else None
 
 
-def _work(study: ChainStudy) -> Work:
+def _work(study: ChainStudy, started: float, concurrency: int) -> Work:
     """What the trials and the reference did, added up."""
     facts: list[dict[str, Any]] = [t.user_attrs for t in study.trials]
     facts.append(study.attributes.get(REFERENCE, {}))
     stages = [stage for fact in facts for stage in fact.get("stages", ())]
     states = [t.state for t in study.trials]
+    computing = sum(fact.get("computing", 0.0) for fact in facts)
+    waiting = sum(fact.get("waiting", 0.0) for fact in facts)
+    seconds = sum(fact.get("seconds", 0.0) for fact in facts)
     return Work(
         completed=states.count(TrialState.COMPLETE),
         pruned=states.count(TrialState.PRUNED),
         failed=states.count(TrialState.FAIL),
         trained=sum(stage["trained"] > 0 and stage["finished"] for stage in stages),
         reused=sum(stage["trained"] == 0 for stage in stages),
-        computing=sum(fact.get("computing", 0.0) for fact in facts),
-        waiting=sum(fact.get("waiting", 0.0) for fact in facts),
+        taught=sum(fact.get("taught", 0) for fact in facts),
+        forwards=sum(fact.get("forwards", 0) for fact in facts),
+        computing=computing,
+        waiting=waiting,
+        starting=started * concurrency + max(0.0, seconds - computing - waiting),
+        concurrency=concurrency,
     )

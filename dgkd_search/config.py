@@ -15,6 +15,7 @@ SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "hyperband", "sha", "patient", "none")
 TUNABLE = ("temperature", "kd-weight", "lr")
 DROP_SCOPES = ("student", "all")
+IMAGES = ("auto", "memory", "stream")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class DataConfig:
         image_size: height and width in pixels; None keeps the data set's own (folders: 32).
         train_limit: number of training images, a stratified subset; None takes all.
         split_seed: seed of the validation split and of the subset.
+        images: one of ``IMAGES``: decoded beforehand into arrays that lie in memory, or streamed
+            from the files of a folder; ``auto`` streams folders that are too large.
     """
 
     dataset: str
@@ -34,6 +37,7 @@ class DataConfig:
     image_size: int | None = None
     train_limit: int | None = None
     split_seed: int = 0
+    images: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class StudyConfig:
 
     Attributes:
         budget: trials that complete or are pruned, at least 1.
+        outputs: one of ``recipe.OUTPUTS``.
         time_budget: seconds after which no trial goes on, or None.
         reference: whether the student is also trained on labels alone.
         seed: the sampler's; ``train_seed`` is the models'.
@@ -79,6 +84,7 @@ class StudyConfig:
     distillation: Distillation
     numerics: Numerics
     budget: int
+    outputs: str = "stored"
     sampler: str = "tpe"
     pruner: str = "median"
     seed: int = 0

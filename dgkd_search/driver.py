@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import shutil
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import platformdirs
+from typing import Any
 
 from dgkd_search.closing import finish
 from dgkd_search.config import Resources
 from dgkd_search.data import prepare
-from dgkd_search.errors import Stopped
+from dgkd_search.errors import InputError, Stopped
+from dgkd_search.identity import StageSpec
+from dgkd_search.leases import Lease
 from dgkd_search.observer import Job, Observer, Observers
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
@@ -20,17 +24,25 @@ from dgkd_search.preview import check
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
-from dgkd_search.store import Store
+from dgkd_search.sharing import NONE, Stores, open_stores
+from dgkd_search.sizes import estimate_outputs, readable
+from dgkd_search.store import default_root
 from dgkd_search.study import ChainStudy
 from dgkd_search.tune.conductor import Conductor
 
 
-def run_search(options: Options, observer: Observer | None = None) -> Summary:
+def run_search(
+    options: Options,
+    observer: Observer | None = None,
+    first: Sequence[Mapping[str, Any]] | None = None,
+) -> Summary:
     """Find the best chain.
 
     Args:
         options: see ``Options``; what is None gets its default.
         observer: watches the search; none by default.
+        first: parameters (those of study.db) of the trials to begin with, instead of plain KD,
+            the full chain and the middle assistant.
 
     Returns:
         What was found; everything else lies in the run folder.
@@ -45,29 +57,82 @@ def run_search(options: Options, observer: Observer | None = None) -> Summary:
     resolved, run = check(options)
     for note in resolved.warnings:
         observer.message(f"note: {note}")
-    store = Store(store_path(options))
-    observer.message(f"preparing {resolved.options.dataset}")
-    data = prepare(resolved.config.data, store.data)
-    planner = Planner(resolved.config, data.info)
-    # Ray reads its settings when it is first imported, so nothing imports it before this.
-    from dgkd_search.tune.session import ray_session
+    shared = None if options.store == NONE else store_path(options)
+    private = run.path.with_name(f".{run.path.name}-stores")
+    with contextlib.ExitStack() as stack:
+        stores, store = stack.enter_context(open_stores(shared, private, options.store_limit))
+        lease = None
+        if store is not None:
+            lease = stack.enter_context(store.lease("search", str(run.path.absolute())))
+            lease.add(())  # from now on nobody removes the data either
+        observer.message(f"preparing {resolved.options.dataset}")
+        data = prepare(resolved.config.data, stores.data)
+        planner = Planner(resolved.config, data.info)
+        observer.message(_room_for_outputs(planner, resolved.resources, stores))
+        # Ray reads its settings when it is first imported, so nothing imports it before this.
+        from dgkd_search.tune.session import ray_session
 
-    observer.message(f"starting Ray for {resolved.resources.concurrency} trials at once")
-    try:
-        with ray_session(resolved.resources) as folder:
-            run.create(replace(resolved.options, store=str(store.root)))
-            study = ChainStudy(resolved.config, run.database)
-            watchers = Observers(observer, _TableWriter(study, run.trials))
-            deadline = began + study.config.time_budget if study.config.time_budget else None
-            concurrency = resolved.resources.concurrency
-            conductor = Conductor(study, planner, watchers, concurrency, deadline)
-            observer.started(study.config.budget, concurrency, study.config.time_budget)
-            _schedule(conductor, resolved.resources, data.path, store, run, folder)
-    finally:
-        observer.finished()
-    for note in (*conductor.notes, *store.notes):
-        observer.message(note)
-    return finish(run, study, planner, store, began=began, ended=conductor.ending)
+        observer.message(f"starting Ray for {resolved.resources.concurrency} trials at once")
+        try:
+            with ray_session(resolved.resources) as folder:
+                run.create(replace(resolved.options, store=str(stores.root) if store else NONE))
+                study = ChainStudy(resolved.config, run.database, first)
+                conductor = Conductor(
+                    study,
+                    planner,
+                    Observers(observer, _TableWriter(study, run.trials)),
+                    resolved.resources.concurrency,
+                    began + study.config.time_budget if study.config.time_budget else None,
+                    store.__contains__ if store else None,
+                )
+                observer.started(
+                    study.config.budget,
+                    resolved.resources.concurrency,
+                    study.config.time_budget,
+                )
+                ready = time.monotonic()
+                _schedule(conductor, resolved.resources, data.path, stores, run, folder, lease)
+        finally:
+            observer.finished()
+        for note in (*conductor.notes, *(store.notes if store else ())):
+            observer.message(note)
+        return finish(
+            run,
+            study,
+            planner,
+            stores.open,
+            began=began,
+            started=ready - began,
+            concurrency=resolved.resources.concurrency,
+            ended=conductor.ending,
+        )
+
+
+def _room_for_outputs(planner: Planner, resources: Resources, stores: Stores) -> str:
+    """What stored outputs will take, in words.
+
+    Raises:
+        InputError: the running trials' alone don't fit.
+    """
+    need = estimate_outputs(planner.config, planner.info, resources.concurrency)
+    if not need.total:
+        return "sources run online: no outputs are stored"
+    stores.root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(stores.root).free
+    room, option = free, f"--store {stores.root}"
+    if stores.limit is not None and stores.limit < free:
+        room, option = stores.limit, "--store-limit"
+    # A private store holds what one trial needs.
+    if need.running > room:
+        raise InputError(
+            f"{option}: {resources.concurrency} running trials need {readable(need.running)} "
+            f"for stored outputs, and there is room for {readable(room)}; use --outputs online, "
+            f"fewer --views (now {need.views}), or make room"
+        )
+    return (
+        f"stored outputs: {readable(need.source)} a source ({need.views} views), "
+        f"{readable(need.total)} at most, room for {readable(room)}"
+    )
 
 
 class _TableWriter(Observer):
@@ -84,28 +149,42 @@ def _schedule(
     conductor: Conductor,
     resources: Resources,
     data: Path,
-    store: Store,
+    stores: Stores,
     run: RunFolder,
     folder: Path,
+    lease: Lease | None,
 ) -> None:
     """Have Ray run the conductor's trials until it is over; whatever comes, none stays running."""
     from dgkd_search.tune.runtime import run_tune
+    from dgkd_search.tune.trainable import make_job
+
+    def job(stages: tuple[StageSpec, ...]) -> str:
+        if lease is not None:
+            lease.add(stage.key for stage in stages)  # from now on nobody removes them
+        return make_job(stages, data, stores.of(stages), stores.limit)
 
     try:
-        run_tune(conductor, data, store.root, resources, folder)
+        run_tune(conductor, job, resources, folder)
     except KeyboardInterrupt:
-        raise Stopped(
-            f"interrupted; {run.path} holds the trials so far, nothing that was trained is lost: "
-            f"`dgkd-search --config {shlex.quote(str(run.config))}` begins a new run that "
-            "finds it in the store"
-        ) from None
+        raise Stopped(_interrupted(run, stores)) from None
     finally:
         conductor.abandon("stopped with the search")
         write_trials(conductor.study, run.trials)
 
 
+def _interrupted(run: RunFolder, stores: Stores) -> str:
+    text = f"interrupted; {run.path} holds the trials so far"
+    if not stores.shared:
+        return f"{text}; what they trained is gone with their stores (--store none)"
+    again = f"dgkd-search --config {shlex.quote(str(run.config))}"
+    return (
+        f"{text}, nothing that was trained is lost: `{again}` begins a new run that "
+        "finds it in the store"
+    )
+
+
 def store_path(options: Options) -> Path:
-    """Where trained stages are kept."""
-    if options.store is not None:
+    """Where trained stages are kept, if trials share them."""
+    if options.store not in (None, NONE):
         return Path(options.store)
-    return platformdirs.user_cache_path("dgkd-search") / "store"
+    return default_root()

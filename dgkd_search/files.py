@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"  # begins the names of what is being written or removed
 
 
 def sha256(data: bytes) -> str:
@@ -93,6 +94,43 @@ def set_aside(path: Path, to: Path) -> Path | None:
     return target
 
 
+def remove_folder(path: Path) -> int:
+    """Remove a folder, or a file: it is out of sight at once, under a temporary name, then gone.
+
+    A stop in between leaves a temporary, which nobody reads; of several processes that remove one
+    thing, one does.
+
+    Returns:
+        Bytes freed; 0 if it is gone already.
+    """
+    temporary = _temporary(path)
+    try:
+        path.rename(temporary)
+    except FileNotFoundError:
+        return 0
+    size = size_of(temporary)
+    if temporary.is_dir() and not temporary.is_symlink():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
+    return size - size_of(temporary)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files under a folder; what vanishes meanwhile counts nothing."""
+    total = 0
+    pending = [path]
+    while pending:
+        with contextlib.suppress(OSError):
+            found = pending.pop()
+            status = found.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                pending.extend(found.iterdir())
+            else:
+                total += status.st_size
+    return total
+
+
 def sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -102,7 +140,7 @@ def sync_folder(path: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{path.name}")
+    return path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:12]}-{path.name}")
 
 
 def _write_and_sync(path: Path, data: bytes) -> None:

@@ -16,7 +16,7 @@ from dgkd_search.chain import Architecture, Chain
 from dgkd_search.recipe import Distillation, Numerics, Recipe
 
 # Raised whenever the training code changes what the same settings produce.
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 
 
 def digest(value: object) -> str:
@@ -43,7 +43,8 @@ class StageSpec:
         numerics: device type, threads, precision, memory format.
         train_seed: seed of initialisation, order and drops.
         replicate: number of the repeat; only a final student has one above 0.
-        outputs: how sources are consulted (``online``: run on every batch).
+        outputs: how sources are consulted: ``stored`` (their logits on each view, computed once and
+            kept in float16) or ``online`` (run on every batch).
     """
 
     data: str
@@ -54,7 +55,7 @@ class StageSpec:
     numerics: Numerics
     train_seed: int = 0
     replicate: int = 0
-    outputs: str = "online"
+    outputs: str = "stored"
     version: int = TRAINING_VERSION
 
     @property
@@ -86,9 +87,34 @@ class StageSpec:
             numerics=Numerics(**value["numerics"]),
             train_seed=value["train_seed"],
             replicate=value["replicate"],
-            outputs=value["outputs"] or "online",
+            outputs=value["outputs"] or cls.outputs,
             version=value["version"],
         )
+
+
+@dataclass(frozen=True)
+class OutputsSpec:
+    """Everything that determines what a source says of one view of every training image.
+
+    Attributes:
+        source: key of the stage that trained it (the data's fingerprint is part of that).
+        augment: one of ``recipe.AUGMENTS``.
+        bank: which of each image's views, from 0.
+        numerics: of the forward pass.
+    """
+
+    source: str
+    augment: str
+    bank: int
+    numerics: Numerics
+    version: int = TRAINING_VERSION
+
+    @property
+    def key(self) -> str:
+        return digest(["outputs", self.to_dict()])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def chain_stages(
@@ -106,6 +132,7 @@ def chain_stages(
     numerics: Numerics,
     train_seed: int = 0,
     replicate: int = 0,
+    outputs: str = "stored",
 ) -> tuple[StageSpec, ...]:
     """The stages of a chain in training order, the student's last.
 
@@ -132,6 +159,7 @@ def chain_stages(
                 numerics=numerics,
                 train_seed=train_seed,
                 replicate=replicate if final else 0,
+                outputs=outputs,
             )
         )
     return tuple(stages)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dgkd_search.chain import GUIDANCES
-from dgkd_search.config import DATASETS, DROP_SCOPES, PRUNERS, SAMPLERS, TUNABLE
+from dgkd_search.config import DATASETS, DROP_SCOPES, IMAGES, PRUNERS, SAMPLERS, TUNABLE
 from dgkd_search.errors import InputError
 from dgkd_search.parsers import (
     DIGITS,
@@ -28,9 +28,10 @@ from dgkd_search.parsers import (
     one_of,
     place,
     several_of,
+    size,
     text,
 )
-from dgkd_search.recipe import AUGMENTS, LOSS_SCALES, SCHEDULES
+from dgkd_search.recipe import AUGMENTS, LOSS_SCALES, MAX_VIEWS, OUTPUTS, PRECISIONS, SCHEDULES
 
 
 def _option(default: Any, group: str, parse: Parser, metavar: str | None, help: str) -> Any:
@@ -58,6 +59,13 @@ class Options:
     )
     train_limit: int | None = _option(
         None, "data", integer(2), "N", "train on a stratified subset of N images (all)"
+    )
+    images: str = _option(
+        "auto",
+        "data",
+        one_of(IMAGES),
+        None,
+        "image folders: memory (decoded once), stream (from their files) or auto (by size: 8 GiB)",
     )
 
     family: str = _option(
@@ -130,6 +138,27 @@ class Options:
         None, "recipe", one_of(AUGMENTS), None, "augmentation: " + ", ".join(AUGMENTS)
     )
 
+    views: int | None = _option(
+        None,
+        "recipe",
+        integer(1),
+        "N",
+        f"fixed views of each image that augmentation cycles through (epochs, up to {MAX_VIEWS})",
+    )
+    outputs: str = _option(
+        "stored",
+        "recipe",
+        one_of(OUTPUTS),
+        None,
+        "what sources say of a view: stored once, or online at every batch (stored)",
+    )
+    precision: str = _option(
+        "auto", "recipe", one_of(PRECISIONS), None, "auto (CPU fp32, GPU bf16), fp32, bf16"
+    )
+    compile: bool = _option(
+        False, "recipe", flag, None, "train models through torch.compile (half a minute a model)"
+    )
+
     budget: int | None = _option(
         None, "search", integer(1), "N", "trials to complete or prune (digits 20, others 32)"
     )
@@ -170,7 +199,14 @@ class Options:
 
     out: str | None = _option(None, "output", place, "DIR", "run folder (a fresh name under runs/)")
     store: str | None = _option(
-        None, "output", place, "DIR", "where trained stages are kept (the user's cache folder)"
+        None,
+        "output",
+        place,
+        "DIR",
+        "where trained stages are kept (the user's cache folder); none: shared by no trial",
+    )
+    store_limit: int | None = _option(
+        None, "output", size, "SIZE", "room for stored outputs, such as 20G (no limit)"
     )
     quiet: bool = _option(False, "output", flag, None, "no progress, only the summary")
 

@@ -122,6 +122,16 @@ def duration(value: object) -> float:
     return seconds
 
 
+def size(value: object) -> int:
+    """Bytes, or with a unit: 500M, 20G, 1.5T (powers of 1024)."""
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(?:i?b)?\s*", str(value).lower())
+    powers = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+    count = float(found[1]) * 1024 ** powers[found[2]] if found else 0.0
+    if isinstance(value, bool) or not 1 <= count < math.inf:
+        raise ValueError("must be a size above 0 such as 500M or 20G")
+    return int(count)
+
+
 def gpus(value: object) -> float:
     share = _number(value)
     if share < 0 or 0 < share < _SMALLEST_SHARE or (share > 1 and share != int(share)):

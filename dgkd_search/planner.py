@@ -40,6 +40,7 @@ class Planner:
             numerics=config.numerics,
             train_seed=config.train_seed,
             replicate=replicate,
+            outputs=config.outputs,
         )
 
     def reference(self) -> tuple[StageSpec, ...]:

@@ -10,6 +10,8 @@ from dgkd_search.errors import InputError
 SCHEDULES = ("step", "cosine", "onecycle", "constant")
 AUGMENTS = ("none", "crop", "flip", "crop+flip")
 LOSS_SCALES = ("mean", "sum")
+OUTPUTS = ("stored", "online")
+PRECISIONS = ("auto", "fp32", "bf16")
 MAX_VIEWS = 32
 
 
@@ -156,8 +158,9 @@ class Numerics:
             raise InputError(f"cpus-per-trial {self.threads}: must be at least 1")
 
 
-# A fixed table, never a timing at start: identical options must mean identical weights.
+# A fixed table, never a timing at start: identical options must mean identical weights. What it
+# rests on is measured by experiments/bench_numerics.py.
 NUMERICS = {
-    "cpu": Numerics("cpu", 1, "fp32", "contiguous"),
+    "cpu": Numerics("cpu", 1, "fp32", "channels_last"),
     "cuda": Numerics("cuda", 1, "bf16", "channels_last"),
 }

@@ -17,7 +17,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, parameter_count
 from dgkd_search.options import Options
 from dgkd_search.parsers import Drops
-from dgkd_search.recipe import NUMERICS, Distillation, Recipe
+from dgkd_search.recipe import NUMERICS, Distillation, Numerics, Recipe
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def resolve(options: Options) -> Resolved:
         weight_decay=given(options.weight_decay),
         schedule=given(options.schedule),
         augment=given(options.augment),
+        views=options.views or 0,
     )
     device = "cuda" if resources.gpus_per_trial else "cpu"
     config = StudyConfig(
@@ -72,14 +73,18 @@ def resolve(options: Options) -> Resolved:
             options.image_size,
             options.train_limit,
             options.split_seed,
+            options.images,
         ),
         family=family.name,
         space=space,
         recipe=recipe,
-        student_recipe=replace(recipe, epochs=given(options.student_epochs), views=0),
+        student_recipe=replace(
+            recipe, epochs=given(options.student_epochs), views=options.views or 0
+        ),
         distillation=Distillation(options.kd_weight, options.temperature, options.loss_scale),
-        numerics=replace(NUMERICS[device], threads=resources.cpus_per_trial),
+        numerics=_numerics(options, device),
         budget=given(options.budget),
+        outputs=options.outputs,
         sampler=options.sampler,
         pruner=options.pruner,
         seed=options.seed,
@@ -88,6 +93,13 @@ def resolve(options: Options) -> Resolved:
         time_budget=options.time_budget,
     )
     return Resolved(config, resources, options, tuple(_warnings(resources)))
+
+
+def _numerics(options: Options, device: str) -> Numerics:
+    numerics = replace(NUMERICS[device], threads=options.cpus_per_trial, compiled=options.compile)
+    if options.precision != "auto":
+        numerics = replace(numerics, precision=options.precision)
+    return numerics
 
 
 def to_yaml_values(options: Options) -> dict[str, Any]:
@@ -174,6 +186,11 @@ def _check_data(options: Options, problems: list[str]) -> None:
         problems.append(
             f"--data-dir {options.data_dir}: the digits are embedded; leave it out, or name "
             "another --dataset"
+        )
+    if options.images == "stream" and options.dataset != "imagefolder":
+        problems.append(
+            f"--images stream: only an imagefolder is streamed, not {options.dataset}; "
+            "leave it out, or use --dataset imagefolder"
         )
     if options.dataset in ("imagefolder", "cifar10", "cifar100") and options.data_dir:
         path = Path(options.data_dir).expanduser()

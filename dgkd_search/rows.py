@@ -18,6 +18,7 @@ class Row:
         epoch: epochs of the stage done, of ``epochs``.
         step: the student's epoch, from 1, which pruners compare; None for all other rows.
         val_accuracy: in percent; None while waiting.
+        more: whether another row follows at once, as when finished epochs are replayed.
     """
 
     event: str
@@ -29,6 +30,7 @@ class Row:
     step: int | None = None
     train_loss: float | None = None
     val_accuracy: float | None = None
+    more: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,13 +65,18 @@ class TrialResult:
     Attributes:
         stages: one each, in training order: those it has, then the one it is training; of a
             finished trial the student is last.
-        computing, waiting: seconds spent training, and waiting for another trial's stage.
+        computing, waiting: seconds spent training and running sources, and waiting for another
+            trial to do so.
+        taught: images that a source taught, over all sources and epochs of this trial.
+        forwards: images that were run through a frozen model; without stored outputs as many.
         notes: one line for each damaged file that was met in the store.
     """
 
     stages: list[StageResult] = field(default_factory=list)
     computing: float = 0.0
     waiting: float = 0.0
+    taught: int = 0
+    forwards: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -30,7 +30,7 @@ def base_sampler(name: str, seed: int) -> BaseSampler:
 class DistinctSampler(BaseSampler):
     """Wraps one of Optuna's samplers so that each trial is a student not seen before.
 
-    The first trials are given; a repeated or out-of-bounds draw is drawn again, inside one
+    The first trials are those given; a repeated or out-of-bounds draw is drawn again, inside one
     suggestion; after 100 draws an unseen configuration is picked uniformly. Each draw comes
     from a sampler seeded afresh by (seed, trial number, attempt): a resumed study continues as
     if it had never stopped.
@@ -40,6 +40,7 @@ class DistinctSampler(BaseSampler):
         name: ``tpe`` or ``random``.
         seed: the study's sampler seed.
         seen: identities of the other trials' configurations, asked at each suggestion.
+        first: parameters of the first trials, in their order.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class DistinctSampler(BaseSampler):
         name: str,
         seed: int,
         seen: Callable[[int], set[tuple[object, ...]]],
+        first: Sequence[Mapping[str, Any]],
     ) -> None:
         self._space = space
         self._name = name
         self._seed = seed
         self._seen = seen
+        self._first = first
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -63,9 +66,9 @@ class DistinctSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         seen = self._seen(trial.number)
-        for params in self._space.first().values():
+        for params in self._first:
             if self._space.configuration(params).identity not in seen:
-                return params
+                return dict(params)
         shadow, shadow_trial = _in_memory(study, trial)
         for attempt in range(_ATTEMPTS):
             seed = derive_seed("sampler", self._seed, trial.number, attempt) % 2**32

@@ -12,20 +12,24 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dgkd_search.data import PreparedData
+from dgkd_search.data import DataInfo
 from dgkd_search.data.views import Views
-from dgkd_search.device import DeviceData, accuracy
+from dgkd_search.device import TrainingData, accuracy
 from dgkd_search.errors import StageFailed
 from dgkd_search.guidance import draw_survivors, guidance_loss
 from dgkd_search.identity import StageSpec, derive_seed
 from dgkd_search.models import build
+from dgkd_search.numerics import as_trained, autocast, deterministic, memory_format
 from dgkd_search.schedules import learning_rate
+from dgkd_search.sources import (
+    Sources,
+)
 
 
 @dataclass(frozen=True)
@@ -37,40 +41,18 @@ class EpochRow:
         train_loss: mean over the epoch's images.
         val_accuracy: in percent, after the epoch.
         seconds: wall time of the epoch, evaluation included.
+        taught: images that a source taught, over all sources: a picture that two sources of a
+            mini-batch judged counts twice, one that was dropped doesn't.
     """
 
     epoch: int
     train_loss: float
     val_accuracy: float
     seconds: float
+    taught: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-class Source(Protocol):
-    """A frozen model that teaches."""
-
-    def logits(self, images: Tensor, rows: Tensor, bank: int) -> Tensor:
-        """Logits, float [B, C] without gradient, on the images' views under ``bank``.
-
-        Args:
-            images: normalised float [B, channels, size, size], the views themselves.
-            rows: int64 [B], the images' places in the training part.
-            bank: number of the bank of views.
-        """
-
-
-class OnlineSource:
-    """A source that is run on every batch."""
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model = model.to(device).eval().requires_grad_(False)
-
-    def logits(self, images: Tensor, rows: Tensor, bank: int) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = self.model(images)
-        return logits.clone()  # a normal tensor: autograd may save it for the learner's loss
 
 
 @dataclass
@@ -80,33 +62,30 @@ class Learner:
     Args:
         spec: what to train, and how.
         data: on the device where training happens.
-        sources: the frozen models, in the order of ``spec.sources``.
+        sources: the frozen models, in the order of ``spec.sources``; None where there are none.
 
     Raises:
         StageFailed: from ``train_epoch``: non-finite loss, or the device is out of memory.
     """
 
     spec: StageSpec
-    data: DeviceData
-    sources: Sequence[Source] = ()
+    data: TrainingData
+    sources: Sources | None = None
 
     def __post_init__(self) -> None:
-        if len(self.sources) != len(self.spec.sources):
-            raise ValueError(f"{len(self.spec.sources)} sources needed, got {len(self.sources)}")
+        given = 0 if self.sources is None else len(self.sources)
+        if given != len(self.spec.sources):
+            raise ValueError(f"{len(self.spec.sources)} sources needed, got {given}")
         recipe = self.spec.recipe
+        self._format = memory_format(self.spec.numerics)
         model = build(self.spec.architecture, self._generator("initialisation"))
-        self.model = model.to(self.data.device).to(memory_format=self._memory_format)
+        self.model = model.to(self.data.device).to(memory_format=self._format)
+        self._forward = as_trained(self.model, self.spec.numerics)
         self._parameters = list(self.model.parameters())
         self._optimiser = torch.optim.SGD(
             self._parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
         )
-        # Views depend on the data alone: every learner of a source sees the same banks.
-        self._views = Views(
-            len(self.data.images),
-            self.data.info.image_size,
-            recipe.augment,
-            derive_seed("views", self.data.info.fingerprint),
-        )
+        self._views = views_of(self.data.info, recipe.augment)
         self.rows: list[EpochRow] = []
 
     @property
@@ -118,13 +97,18 @@ class Learner:
     def finished(self) -> bool:
         return self.epoch >= self.spec.recipe.epochs
 
+    @property
+    def bank(self) -> int:
+        """The bank of views that the next epoch trains on."""
+        return self.epoch % self.spec.recipe.views
+
     def train_epoch(self) -> EpochRow:
         """Train the next epoch and evaluate on validation."""
         start = time.perf_counter()
-        with _numerics(self.spec), enough_memory(self.spec):
-            loss = self._train()
+        with deterministic(self.spec.numerics), enough_memory(self.spec):
+            loss, taught = self._train()
             value = self._accuracy()
-        row = EpochRow(self.epoch + 1, loss, value, time.perf_counter() - start)
+        row = EpochRow(self.epoch + 1, loss, value, time.perf_counter() - start, taught)
         self.rows.append(row)
         return row
 
@@ -159,25 +143,18 @@ class Learner:
     def _name(self) -> str:
         return self.spec.architecture.name
 
-    @property
-    def _memory_format(self) -> torch.memory_format:
-        last = self.spec.numerics.memory_format == "channels_last"
-        return torch.channels_last if last else torch.contiguous_format
-
     def _generator(self, purpose: str, epoch: int = 0) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(self.spec.seed, purpose, epoch))
 
     def _batches(self) -> Sequence[Tensor]:
         """Rows of this epoch's mini-batches, shuffled; a last single image is left out."""
-        order = torch.randperm(
-            len(self.data.images), generator=self._generator("order", self.epoch)
-        )
-        batches = torch.split(order.to(self.data.device), self.spec.recipe.batch_size)
+        order = torch.randperm(self.data.count, generator=self._generator("order", self.epoch))
+        batches = torch.split(order, self.spec.recipe.batch_size)
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
     def _survivors(self, steps: int) -> list[list[int]]:
         """The sources that teach, for each mini-batch of this epoch."""
-        if self.spec.distillation is None:
+        if self.spec.distillation is None or self.sources is None:
             return [[]] * steps
         mask = draw_survivors(
             steps,
@@ -187,45 +164,50 @@ class Learner:
         )
         return [[i for i, alive in enumerate(row) if alive] for row in mask.tolist()]
 
-    def _train(self) -> float:
+    def _train(self) -> tuple[float, int]:
         self.model.train()
-        recipe, spec = self.spec.recipe, self.spec
-        bank = self.epoch % recipe.views
+        recipe, bank = self.spec.recipe, self.bank
         batches = self._batches()
         survivors = self._survivors(len(batches))
         total = torch.zeros((), device=self.data.device)
-        count = 0
-        for i, rows in enumerate(batches):
-            views = self._views.apply(self.data.images[rows], rows, bank)
-            images = self.data.normalise(views).contiguous(memory_format=self._memory_format)
-            labels = self.data.labels[rows]
+        count = taught = 0
+        for i, (rows, views) in enumerate(self.data.batches(batches, self._views, bank)):
             rate = learning_rate(recipe, self.epoch * len(batches) + i, len(batches))
             for group in self._optimiser.param_groups:
                 group["lr"] = rate
-            with _autocast(spec):
-                taught = [self.sources[s].logits(images, rows, bank) for s in survivors[i]]
-                logits = self.model(images)
-            loss = guidance_loss(
-                logits,
-                labels,
-                torch.stack(taught) if taught else None,
-                len(self.sources),
-                spec.distillation,
-            )
+            loss = self._loss(rows, views, bank, survivors[i])
             self._optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             self._optimiser.step()
             total += loss.detach() * len(rows)  # stays on the device: no waiting inside an epoch
             count += len(rows)
+            taught += len(rows) * len(survivors[i])
         mean = float(total) / count
         if not math.isfinite(mean):
             raise self._diverged(f"the loss became {mean}")
-        return mean
+        return mean, taught
+
+    def _loss(self, rows: Tensor, views: Tensor, bank: int, survivors: Sequence[int]) -> Tensor:
+        images = views.contiguous(memory_format=self._format)
+        guidance = None
+        if self.sources is not None and survivors:
+            guidance = self.sources.logits(survivors, images, rows, bank)
+        with autocast(self.spec.numerics):
+            logits = self._forward(images)
+        return guidance_loss(
+            logits,
+            self.data.labels(rows),
+            guidance,
+            len(self.spec.sources),
+            self.spec.distillation,
+        )
 
     def _accuracy(self) -> float:
-        with _autocast(self.spec):
-            data = self.data
-            value = accuracy(self.model, data.normalise, data.val_images, data.val_labels)
+        with autocast(self.spec.numerics):
+            batches = self.data.validation()
+            value = accuracy(
+                self.model, ((x.contiguous(memory_format=self._format), y) for x, y in batches)
+            )
         if math.isnan(value):
             raise self._diverged("the model's outputs are no longer finite")
         return value
@@ -250,43 +232,12 @@ def enough_memory(spec: StageSpec) -> Iterator[None]:
         ) from None
 
 
-def train_stage(spec: StageSpec, data: PreparedData, sources: Sequence[nn.Module] = ()) -> Learner:
-    """Train one model from start to end in this process.
-
-    Args:
-        sources: trained models in the order of ``spec.sources``; they are frozen.
-
-    Returns:
-        The finished learner: ``learner.model``, ``learner.rows``.
-    """
-    device = torch.device(spec.numerics.device_type)
-    with enough_memory(spec):
-        learner = Learner(
-            spec, DeviceData(data, device), [OnlineSource(source, device) for source in sources]
-        )
-    while not learner.finished:
-        learner.train_epoch()
-    return learner
+def views_of(info: DataInfo, augment: str) -> Views:
+    """The views of a training part. They depend on the data alone: every learner of a source
+    sees the same banks."""
+    seed = derive_seed("views", info.fingerprint)
+    return Views(info.train_count, info.image_size, augment, seed)
 
 
 def _serialise(tensors: dict[str, Tensor]) -> bytes:
     return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
-
-
-def _autocast(spec: StageSpec) -> contextlib.AbstractContextManager[None]:
-    if spec.numerics.precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(spec.numerics.device_type, torch.bfloat16)
-
-
-@contextlib.contextmanager
-def _numerics(spec: StageSpec) -> Iterator[None]:
-    """The settings that decide the last bits, for the time of an epoch."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(spec.numerics.threads)
-    try:
-        # enabled is False by default here, which would leave cuDNN out altogether
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-            yield
-    finally:
-        torch.set_num_threads(threads)

@@ -3,25 +3,31 @@
 ``stages/<k>/<key>/`` holds a finished stage: ``weights.safetensors`` and ``stage.json``;
 ``partial/<key>/`` a stage in progress: a checkpoint and its ``checkpoint.json``. Each JSON file
 carries the checksum of its neighbour and of itself; what doesn't match is set aside in
-``damaged/`` and made again. Nothing here is a pickle, and nothing here imports torch.
+``damaged/`` and made again. ``outputs/`` is the matter of ``outputs``, ``users/`` of ``leases``.
+Nothing here is a pickle, and nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 from filelock import FileLock
 
 from dgkd_search.errors import InputError
-from dgkd_search.files import set_aside, sha256, to_json, write_bytes, write_folder
+from dgkd_search.files import remove_folder, set_aside, sha256, to_json, write_bytes, write_folder
+from dgkd_search.leases import Lease, User, users
+from dgkd_search.outputs import OutputStore
 
 FORMAT = 1
+MARK = "format.json"  # what makes a folder a store
+_FOLDERS = ("stages", "partial", "outputs", "users", "locks", "data")
 
 
 @dataclass(frozen=True)
@@ -51,25 +57,32 @@ class _Damaged(Exception):
     """A file of the store isn't what was written."""
 
 
+def default_root() -> Path:
+    """The store's folder where nobody names another: in the user's cache folder."""
+    return platformdirs.user_cache_path("dgkd-search") / "store"
+
+
 class Store:
-    """A content-addressed store of stages.
+    """A content-addressed store of stages and of what frozen models said.
 
     Args:
         root: the store's folder; made where it is missing.
+        outputs_limit: bytes that stored outputs may take; None for no limit.
 
     Attributes:
         notes: one line for each damaged entry that was met and set aside.
+        outputs: the outputs of stages.
 
     Raises:
         InputError: the folder can't be written, or another format's store is in it.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, outputs_limit: int | None = None) -> None:
         self.root = Path(root).expanduser().resolve()
         self.notes: list[str] = []
         try:
             known = self._check_format()
-            for name in ("stages", "partial", "locks", "data"):
+            for name in _FOLDERS:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             if not known:
                 write_bytes(self._format, to_json({"format": FORMAT}))
@@ -78,6 +91,21 @@ class Store:
                 f"store {self.root}: can't be written ({error.strerror}); "
                 "choose another folder with --store"
             ) from None
+        self.outputs = OutputStore(
+            self.root / "outputs",
+            self.root / "locks",
+            outputs_limit,
+            lambda: {k for user in self.users() if user.kind == "trial" for k in user.keys},
+            self._set_aside,
+        )
+
+    def users(self) -> list[User]:
+        """Who uses this store, and which searches did."""
+        return users(self.root / "users")
+
+    def lease(self, kind: str, name: str | None = None) -> Lease:
+        """See ``Lease``."""
+        return Lease(self.root / "users", kind, name)
 
     @property
     def data(self) -> Path:
@@ -110,7 +138,8 @@ class Store:
         """Keep a finished stage and forget its checkpoint; what is there already stays."""
         description = _description(key, weights, {**meta, "finished": time.time()})
         write_folder(self._stage(key), {"weights.safetensors": weights, "stage.json": description})
-        shutil.rmtree(self._partial(key), ignore_errors=True)
+        with suppress(OSError):
+            remove_folder(self._partial(key))
 
     def get_partial(self, key: str) -> StageEntry | None:
         """The newest checkpoint of an unfinished stage, verified, or None."""
@@ -144,6 +173,17 @@ class Store:
             if old.name not in (current.name, "checkpoint.json"):
                 old.unlink(missing_ok=True)
 
+    def meta(self, key: str, partial: bool = False) -> dict[str, Any] | None:
+        """What is said of a stage, finished or ``partial``, without reading its weights.
+
+        Returns:
+            ``StageEntry.meta``; None where there is none or it isn't what was written.
+        """
+        folder = self._partial(key) if partial else self._stage(key)
+        with suppress(FileNotFoundError, _Damaged, *_MISPLACED):
+            return _describe(key, folder / ("checkpoint.json" if partial else "stage.json"))
+        return None
+
     def lock(self, key: str) -> FileLock:
         """The lock that whoever trains ``key`` holds; a dead holder's is released by the system.
 
@@ -153,7 +193,7 @@ class Store:
 
     @property
     def _format(self) -> Path:
-        return self.root / "format.json"
+        return self.root / MARK
 
     def _check_format(self) -> bool:
         """Whether a store of this format is there; nothing is written."""
@@ -179,7 +219,9 @@ class Store:
     def _set_aside(self, path: Path, why: str) -> None:
         moved = set_aside(path, self.root / "damaged")
         if moved is not None:
-            self.notes.append(f"{path.name}: damaged ({why}), set aside as {moved}, made again")
+            self.notes.append(
+                f"{path.name}: damaged ({why}), set aside as {moved}; made again when needed"
+            )
 
 
 def _description(key: str, tensors: bytes, meta: Mapping[str, Any]) -> bytes:
@@ -187,17 +229,22 @@ def _description(key: str, tensors: bytes, meta: Mapping[str, Any]) -> bytes:
     return to_json(value | {"checksum": sha256(to_json(value))})
 
 
-def _read(key: str, tensors: Path, description: Path) -> StageEntry:
+def _describe(key: str, description: Path) -> dict[str, Any]:
     try:
-        meta = json.loads(description.read_bytes())
+        meta: dict[str, Any] = json.loads(description.read_bytes())
         sound = meta.pop("checksum") == sha256(to_json(meta)) and meta["key"] == key
-        expected = meta["tensors"]
+        meta["tensors"]
     except _UNREADABLE:
         raise _Damaged(f"{description.name} is not readable") from None
     if not sound:
         raise _Damaged(f"{description.name} fails its checksum")
+    return meta
+
+
+def _read(key: str, tensors: Path, description: Path) -> StageEntry:
+    meta = _describe(key, description)
     data = tensors.read_bytes()
-    if sha256(data) != expected:
+    if sha256(data) != meta["tensors"]:
         raise _Damaged(f"{tensors.name} fails its checksum")
     return StageEntry(key, data, meta)
 

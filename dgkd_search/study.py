@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,18 @@ class ChainStudy:
     Values and intermediate values are validation accuracies in percent, steps the student's
     epochs from 1. The first trials (plain KD, the full chain, the middle assistant) are what
     every summary compares with, so they report like all others but are never pruned.
+
+    Args:
+        path: of the database.
+        first: parameters of the trials to begin with, instead of those first ones.
     """
 
-    def __init__(self, config: StudyConfig, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: StudyConfig,
+        path: Path | None = None,
+        first: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.config = config
         self.space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
@@ -79,12 +89,21 @@ class ChainStudy:
             for name, params in self.space.first().items()
         }
         self._live: dict[int, optuna.Trial] = {}
+        self._steps: dict[int, set[int]] = {}  # that each live trial has reported
+        self._finished: int | None = None  # asked for all the time, changed by ends alone
         self._checked, self._exhausted = -1, False
+        self._drawn: int | None = None  # trials so far, where nothing was written beside us
         self._cache: list[FrozenTrial] | None = None
         self._study = optuna.create_study(
             study_name=STUDY_NAME,
             storage=f"sqlite:///{path}" if path else None,
-            sampler=DistinctSampler(self.space, config.sampler, config.seed, self._seen),
+            sampler=DistinctSampler(
+                self.space,
+                config.sampler,
+                config.seed,
+                self._seen,
+                list(self.space.first().values()) if first is None else first,
+            ),
             pruner=make_pruner(config.pruner, config.student_recipe.epochs),
             direction="maximize",
             load_if_exists=True,
@@ -108,12 +127,15 @@ class ChainStudy:
     @property
     def finished(self) -> int:
         """Trials that count towards the budget: completed or pruned."""
-        return sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in self.trials)
+        if self._finished is None:
+            ends = (TrialState.COMPLETE, TrialState.PRUNED)
+            self._finished = sum(t.state in ends for t in self.trials)
+        return self._finished
 
     @property
     def exhausted(self) -> bool:
         """Whether every configuration has been tried."""
-        count = len(self.trials)
+        count = self._drawn if self._drawn is not None else len(self.trials)
         if not self.space.endless and count > self._checked:
             # Asked at every turn of the search, so looked into only when a trial has been added.
             self._checked = count
@@ -134,10 +156,12 @@ class ChainStudy:
         """The next trial; None when no configuration is left."""
         if self.exhausted:
             return None
-        self._cache = None
+        self._cache = self._drawn = None
         trial = self._study.ask(fixed_distributions=self.space.distributions)
         configuration = self.space.configuration(trial.params)
         self._live[trial.number] = trial
+        self._steps[trial.number] = set()
+        self._drawn = trial.number + 1
         trial.set_user_attr("chain", str(configuration.chain.canonical()))
         self._cache = None
         return Proposal(trial.number, configuration)
@@ -150,8 +174,9 @@ class ChainStudy:
             which completes the trial. A step that is known already changes nothing.
         """
         trial = self._live[number]
-        if step in self._frozen(number).intermediate_values:
+        if step in self._steps[number]:
             return False
+        self._steps[number].add(step)
         self._cache = None
         trial.report(value, step)
         if step >= self.config.student_recipe.epochs:
@@ -174,7 +199,8 @@ class ChainStudy:
     def fail_unfinished(self) -> None:
         """Record every trial without an end as failed, one that was just being drawn included."""
         self._live.clear()
-        self._cache = None
+        self._steps.clear()
+        self._cache = self._finished = None
         for trial in self.trials:
             if trial.state == TrialState.RUNNING:
                 self._study.tell(trial.number, state=TrialState.FAIL)
@@ -210,9 +236,6 @@ class ChainStudy:
     def _is_first(self, trial: optuna.Trial) -> bool:
         return self.space.configuration(trial.params).identity in self._first.values()
 
-    def _frozen(self, number: int) -> FrozenTrial:
-        return self.trials[number]
-
     def _seen(self, number: int) -> set[tuple[object, ...]]:
         """Identities of all trials but ``number``."""
         return {self.configuration(t).identity for t in self.drawn if t.number != number}
@@ -228,4 +251,5 @@ class ChainStudy:
         for name, fact in facts.items():
             trial.set_user_attr(name, fact)
         self._study.tell(trial, values=value, state=state)
-        self._cache = None
+        del self._steps[number]
+        self._cache = self._finished = None

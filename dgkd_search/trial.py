@@ -6,22 +6,25 @@ import contextlib
 import time
 import traceback
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import nn
 
 from dgkd_search.data import PreparedData, open_prepared
-from dgkd_search.device import DeviceData, free_cached
+from dgkd_search.device import TrainingData, free_cached
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import build
 from dgkd_search.rows import Row, StageResult, TrialResult
-from dgkd_search.stage import EpochRow, Learner, OnlineSource, enough_memory
-from dgkd_search.store import StageEntry, Store
+from dgkd_search.stage import EpochRow, Learner, enough_memory
+from dgkd_search.store import Store
+from dgkd_search.stream import open_data
+from dgkd_search.supply import POLL, Forwards, SourceSupply
 
-_POLL = 0.1  # seconds between two looks at a lock that another trial holds
 _SIGN_OF_LIFE = 1.0  # seconds between two rows while waiting
 
 
@@ -47,6 +50,7 @@ class Trial:
         self._data = data
         self._device = torch.device(stages[0].numerics.device_type)
         self._specs = {stage.key: stage for stage in self.stages}
+        self._known: dict[str, dict[str, Any]] = {}  # finished stages, once they were verified
 
     def run(self) -> TrialResult:
         """Run to the end without looking at the rows."""
@@ -57,7 +61,7 @@ class Trial:
     def __iter__(self) -> Generator[Row]:
         noted = len(self.store.notes)
         try:
-            with contextlib.closing(self._rows()) as rows:
+            with self.store.lease("trial") as self._lease, contextlib.closing(self._rows()) as rows:
                 for row in rows:
                     self.result.notes = self.store.notes[noted:]
                     yield row
@@ -65,12 +69,13 @@ class Trial:
             self.result.notes = self.store.notes[noted:]
 
     def _rows(self) -> Generator[Row]:
+        self._lease.add(self._specs)  # first of all: from now on nobody removes them
         needed = self._needed()
         for position, spec in enumerate(self.stages):
             if spec.key in needed:
                 yield from self._stage(position, spec)
-            elif (entry := self.store.get(spec.key)) is not None:
-                yield from self._replay(position, spec, entry)
+            elif (meta := self._finished(spec.key)) is not None:
+                yield from self._replay(position, spec, meta)
 
     def _needed(self) -> set[str]:
         """Keys without which there is no student: its own, and the sources of untrained ones.
@@ -83,18 +88,24 @@ class Trial:
             key = frontier.pop()
             if key not in needed:
                 needed.add(key)
-                if self.store.get(key) is None:
+                if self._finished(key) is None:
                     frontier.extend(self._specs[key].sources)
         return needed
+
+    def _finished(self, key: str) -> dict[str, Any] | None:
+        """What is known of a finished stage, verified once a trial: weights take time to read."""
+        if key not in self._known and (entry := self.store.get(key)) is not None:
+            self._known[key] = entry.meta
+        return self._known.get(key)
 
     def _stage(self, position: int, spec: StageSpec) -> Iterator[Row]:
         """Find the stage, train it, or wait for whoever trains it."""
         started = last_sign = time.monotonic()
         while True:
-            entry = self.store.get(spec.key)
-            if entry is not None:
+            meta = self._finished(spec.key)
+            if meta is not None:
                 self.result.waiting += time.monotonic() - started
-                yield from self._replay(position, spec, entry)
+                yield from self._replay(position, spec, meta)
                 return
             lock = self.store.lock(spec.key)
             try:
@@ -103,7 +114,7 @@ class Trial:
                 if time.monotonic() - last_sign >= _SIGN_OF_LIFE:
                     last_sign = time.monotonic()
                     yield self._row("waiting", position, spec, None)
-                time.sleep(_POLL)
+                time.sleep(POLL)
                 continue
             try:
                 if spec.key not in self.store:  # looked at again: it may have just been finished
@@ -125,19 +136,41 @@ class Trial:
 
     def _epochs(self, position: int, spec: StageSpec) -> Iterator[Row]:
         partial = self.store.get_partial(spec.key)
+        forwards = Forwards()
         with enough_memory(spec):
-            sources = [OnlineSource(self._load(key), self._device) for key in spec.sources]
-            learner = Learner(spec, device_data(self._data.path, self._device), sources)
+            data = device_data(self._data.path, self._device, spec.numerics.threads)
+            supply = SourceSupply(spec, data, self.store, self._load, forwards)
+            learner = Learner(spec, data, supply.sources)
             if partial is not None:
                 learner.restore(partial.tensors, [EpochRow(**r) for r in partial.meta["rows"]])
-        for row in learner.rows:
-            yield self._row("replayed", position, spec, row)
+        yield from self._again(position, spec, learner.rows)
         before = learner.epoch
         while not learner.finished:
+            yield from self._outputs(supply, learner.bank, forwards)
             row = learner.train_epoch()
+            supply.taught(row.taught)
             self.result.computing += row.seconds
+            self.result.taught += row.taught
+            self._count(forwards)
             self._keep(spec, learner, before)
             yield self._row("epoch", position, spec, row)
+
+    def _outputs(self, supply: SourceSupply, bank: int, forwards: Forwards) -> Iterator[Row]:
+        """Have the sources ready for an epoch, with signs of life while another computes them."""
+        started = last_sign = time.monotonic()
+        for key in supply.ready(bank):
+            if time.monotonic() - last_sign >= _SIGN_OF_LIFE:
+                last_sign = time.monotonic()
+                source = self._specs[key]
+                yield self._row("waiting", self.stages.index(source), source, None)
+        self.result.waiting += max(0.0, time.monotonic() - started - forwards.seconds)
+        self._count(forwards)
+
+    def _count(self, forwards: Forwards) -> None:
+        """Add to the result what sources were run for since the last call."""
+        self.result.computing += forwards.seconds
+        self.result.forwards += forwards.computed
+        forwards.seconds, forwards.computed = 0.0, 0
 
     def _keep(self, spec: StageSpec, learner: Learner, before: int) -> None:
         """After every epoch: nothing that was trained is lost, whatever comes next."""
@@ -148,12 +181,16 @@ class Trial:
             self.store.put_partial(spec.key, learner.checkpoint(), meta)
         self._record(spec, learner.rows, learner.epoch - before)
 
-    def _replay(self, position: int, spec: StageSpec, entry: StageEntry) -> Iterator[Row]:
-        rows = [EpochRow(**row) for row in entry.meta["rows"]]
+    def _replay(self, position: int, spec: StageSpec, meta: dict[str, Any]) -> Iterator[Row]:
+        rows = [EpochRow(**row) for row in meta["rows"]]
         self._record(spec, rows, 0)
         # Only a student's epochs mean something to a pruner; of the others the end is enough.
-        for row in rows if position == len(self.stages) - 1 else rows[-1:]:
-            yield self._row("replayed", position, spec, row)
+        student = position == len(self.stages) - 1
+        yield from self._again(position, spec, rows if student else rows[-1:])
+
+    def _again(self, position: int, spec: StageSpec, rows: Sequence[EpochRow]) -> Iterator[Row]:
+        for i, row in enumerate(rows, 1):
+            yield replace(self._row("replayed", position, spec, row), more=i < len(rows))
 
     def _record(self, spec: StageSpec, rows: Sequence[EpochRow], trained: int) -> None:
         result = StageResult(
@@ -204,6 +241,6 @@ def _clear_frames(error: BaseException | None) -> None:
 
 
 @lru_cache(maxsize=1)
-def device_data(path: Path, device: torch.device) -> DeviceData:
+def device_data(path: Path, device: torch.device, threads: int) -> TrainingData:
     """The data set on the device: once a process, whatever trials it runs."""
-    return DeviceData(open_prepared(path), device)
+    return open_data(open_prepared(path), device, threads)

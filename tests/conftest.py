@@ -9,12 +9,13 @@ import hypothesis
 import pytest
 import torch
 
+from dgkd_search.alone import train_stage
 from dgkd_search.chain import Chain
 from dgkd_search.config import DataConfig
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.identity import StageSpec, chain_stages
 from dgkd_search.recipe import Distillation, Numerics, Recipe
-from dgkd_search.stage import EpochRow, Learner, train_stage
+from dgkd_search.stage import EpochRow, Learner
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None)

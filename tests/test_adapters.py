@@ -16,7 +16,8 @@ from dgkd_search.observer import Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
 from dgkd_search.tune.adapters import ConductorScheduler, ConductorSearcher
-from dgkd_search.tune.conductor import Conductor, encode
+from dgkd_search.tune.conductor import Conductor
+from dgkd_search.tune.events import encode
 from dgkd_search.tune.trainable import EVENT, JOB, make_job
 
 
@@ -32,7 +33,7 @@ class Search:
 
     def row(self, identifier: str, step: int, value: float) -> str:
         row = Row("epoch", "resnet8", 1, 2, step, 3, step, 0.5, value).to_dict()
-        return self.result(identifier, {EVENT: encode({"row": row, "facts": {}})})
+        return self.result(identifier, {EVENT: encode({"rows": [row], "facts": {}})})
 
     def result(self, identifier: str, result: dict[str, Any]) -> str:
         trial = SimpleNamespace(trial_id=identifier)

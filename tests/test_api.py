@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from dgkd_search.alone import train_stage
 from dgkd_search.api import plan, run_trial
 from dgkd_search.errors import InputError
-from dgkd_search.stage import train_stage
 from dgkd_search.store import Store
 
 CHAIN = ["resnet20", "resnet14", "resnet8"]

@@ -7,11 +7,13 @@ import pytest
 from optuna.trial import TrialState
 from studies import INFO, make_space, make_study
 
+from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
 from dgkd_search.study import REFERENCE
-from dgkd_search.tune.conductor import Conductor, decode, encode
+from dgkd_search.tune.conductor import Conductor
+from dgkd_search.tune.events import decode, encode
 
 EPOCHS = 3
 
@@ -39,7 +41,16 @@ class Watcher(Observer):
 class Search:
     """A conductor with a clock of its own, driven as Tune would."""
 
-    def __init__(self, *, concurrency: int = 2, deadline: float | None = None, **config: Any):
+    def __init__(
+        self,
+        *,
+        concurrency: int = 2,
+        deadline: float | None = None,
+        share: bool = False,
+        **config: Any,
+    ) -> None:
+        self.trained: set[str] = set()  # keys of finished stages
+        self.stages: dict[str, tuple[StageSpec, ...]] = {}
         path = config.pop("path", None)
         config = {"epochs": EPOCHS, "reference": False, "time_budget": deadline} | config
         self.now = 0.0
@@ -51,18 +62,23 @@ class Search:
             self.watcher,
             concurrency,
             deadline,
-            lambda: self.now,
+            self.trained.__contains__ if share else None,
+            clock=lambda: self.now,
         )
         self._count = 0
 
     def start(self) -> str | None:
         self._count += 1
         identifier = f"job{self._count}"
-        return identifier if self.conductor.next_job(identifier) is not None else None
+        stages = self.conductor.next_job(identifier)
+        if stages is None:
+            return None
+        self.stages[identifier] = stages
+        return identifier
 
     def row(self, identifier: str, step: int | None, value: float | None = 50.0) -> bool:
         row = Row("epoch", "resnet8", 1, 2, step or 1, EPOCHS, step, 0.5, value)
-        event = {"row": row.to_dict(), "facts": {"computing": 1.0, "notes": [f"note {step}"]}}
+        event = {"rows": [row.to_dict()], "facts": {"computing": 1.0, "notes": [f"note {step}"]}}
         return self.conductor.on_row(identifier, decode(encode(event)))
 
     def finish(self, identifier: str, value: float = 50.0) -> None:
@@ -374,7 +390,7 @@ def test_attempts_at_one_trial_are_added_up() -> None:
         row = Row("epoch", "resnet8", 1, 2, step, EPOCHS, step, 0.5, 50.0)
         computing = sum(stage["seconds"] for stage in stages)
         facts = {"stages": stages, "computing": computing, "waiting": 1.0, "notes": [note]}
-        event = {"row": row.to_dict(), "facts": facts, "attempt": attempt}
+        event = {"rows": [row.to_dict()], "facts": facts, "attempt": attempt}
         assert not search.conductor.on_row(trial, decode(encode(event)))
 
     event("a", 1, "one", stage("teacher", 3, 3), stage("student", 1, 1))
@@ -387,3 +403,90 @@ def test_attempts_at_one_trial_are_added_up() -> None:
     assert (facts["computing"], facts["waiting"]) == (12.0, 3.0)
     assert "attempt" not in facts
     assert search.conductor.notes == ["one", "two", "three"]
+
+
+def finish_stage(search: Search, identifier: str, *names: str) -> None:
+    """Whoever runs under ``identifier`` has trained these models."""
+    search.trained |= {s.key for s in search.stages[identifier] if s.architecture.name in names}
+
+
+def test_a_trial_that_would_only_wait_lets_others_go_first() -> None:
+    search = Search(concurrency=2, share=True, budget=20)
+    search.trained |= {s.key for s in search.conductor._planner.reference()}
+    kd = search.begin()
+    finish_stage(search, kd, "resnet56")
+    full = search.begin()  # trains resnet44 now
+    at = full
+    search.finish(kd)
+    others = [search.begin()]
+    # The middle assistant is at work beside the full chain: nobody waits for the other.
+    assert needed(search, at) != needed(search, others[0])
+    for _ in range(6):
+        search.finish(others[-1])
+        others.append(search.begin())
+        held = {job.number for job, _ in search.conductor._held}
+        waits = needed(search, others[-1]) == needed(search, at)
+        assert not waits or len(held) == 1, "it waits only where all that was drawn would"
+    assert all(trial.state.name != "FAIL" for trial in search.study.trials)
+
+
+def needed(search: Search, identifier: str) -> str:
+    """Key of the stage that a trial trains next."""
+    return search.conductor._needed_first(search.stages[identifier])
+
+
+def test_a_trial_that_was_held_back_goes_as_soon_as_its_stage_is_trained() -> None:
+    search = Search(concurrency=2, share=True, budget=4, space=make_space(("resnet20",)))
+    kd = search.begin()
+    second = search.begin()  # needs the teacher too, as all do: somebody has to wait
+    assert needed(search, kd) == needed(search, second)
+    assert [job.number for job in search.watcher.started_jobs] == [0, 1]
+    finish_stage(search, kd, "resnet56")
+    assert needed(search, kd) != needed(search, second)
+
+
+def test_held_trials_are_within_the_budget_and_all_run_in_the_end() -> None:
+    search = Search(concurrency=2, share=True, budget=7)
+    running: list[str] = []
+    while not search.conductor.over:
+        while (identifier := search.start()) is not None:
+            running.append(identifier)
+        assert search.study.finished + search.study.live <= 7
+        done = running.pop(0)
+        finish_stage(search, done, *(s.architecture.name for s in search.stages[done]))
+        search.finish(done)
+    assert search.states == ["COMPLETE"] * 7
+    assert search.conductor._held == []
+
+
+def test_an_exhausted_space_runs_what_was_held_back() -> None:
+    search = Search(concurrency=3, share=True, space=make_space(("resnet32", "resnet20")))
+    running: list[str] = []
+    while not search.conductor.over or running:
+        while (identifier := search.start()) is not None:
+            running.append(identifier)
+        done = running.pop(0)
+        finish_stage(search, done, *(s.architecture.name for s in search.stages[done]))
+        search.finish(done)
+    assert search.states == ["COMPLETE"] * 4
+
+
+def test_trials_held_back_when_a_search_stops_are_told_as_failed() -> None:
+    search = Search(concurrency=2, share=True, budget=9)
+    search.begin()
+    search.begin()
+    held = [job.number for job, _ in search.conductor._held]
+    search.conductor.abandon("interrupted")
+    assert all(state == "FAIL" for state in search.states)
+    for number in held:
+        reason = search.study.trials[number or 0].user_attrs["reason"]
+        assert reason == "not begun: interrupted"
+    assert search.study.live == 0
+
+
+def test_where_nothing_is_shared_nobody_is_held_back() -> None:
+    search = Search(concurrency=3, budget=9)
+    started = [search.begin() for _ in range(3)]
+    assert [job.number for job in search.watcher.started_jobs] == [0, 1, 2]
+    assert len({needed(search, s) for s in started}) == 1
+    assert search.conductor._held == []

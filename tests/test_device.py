@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dgkd_search.data import PreparedData
-from dgkd_search.device import DeviceData, Normalise, accuracy
+from dgkd_search.device import DeviceData, Normalise, accuracy, in_batches
 
 
 class Reader(nn.Module):
@@ -51,7 +51,7 @@ def test_device_data_holds_what_was_prepared(digits: PreparedData) -> None:
     data = DeviceData(digits, torch.device("cpu"))
     train, validation = digits.train(), digits.validation()
     assert np.array_equal(data.images.numpy(), train.images)
-    assert np.array_equal(data.labels.numpy(), train.labels)
+    assert np.array_equal(data.train_labels.numpy(), train.labels)
     assert np.array_equal(data.val_images.numpy(), validation.images)
     assert np.array_equal(data.val_labels.numpy(), validation.labels)
 
@@ -63,7 +63,7 @@ def test_accuracy_is_the_share_of_right_answers(count: int) -> None:
     said[::5] = (said[::5] + 1) % 4
     model = Reader().train()
     wrong = math.ceil(count / 5)
-    got = accuracy(model, nn.Identity(), images_of(said), truth)
+    got = accuracy(model, in_batches(nn.Identity(), images_of(said), truth))
     assert got == pytest.approx(100 * (count - wrong) / count)
     assert model.modes == {(False, True)}  # eval mode, no autograd
     assert sum(model.batches) == count
@@ -72,4 +72,5 @@ def test_accuracy_is_the_share_of_right_answers(count: int) -> None:
 @pytest.mark.parametrize("offset", [math.nan, math.inf])
 def test_accuracy_of_a_broken_model_is_nan(offset: float) -> None:
     truth = torch.zeros(600, dtype=torch.int64)  # argmax of NaN is class 0: all would be right
-    assert math.isnan(accuracy(Reader(offset=offset), nn.Identity(), images_of(truth), truth))
+    batches = in_batches(nn.Identity(), images_of(truth), truth)
+    assert math.isnan(accuracy(Reader(offset=offset), batches))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dgkd_search.files import (
+    remove_folder,
     set_aside,
     sha256,
+    size_of,
     sync_folder,
     to_json,
     write_bytes,
@@ -143,3 +146,34 @@ def test_syncing_a_missing_folder_fails_and_leaks_no_descriptor(tmp_path: Path) 
             sync_folder(tmp_path / "missing")
     if before:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_is_removed_is_gone_with_all_its_bytes(tmp_path: Path) -> None:
+    write_folder(tmp_path / "folder", {"a": b"123", "b": b"4567"})
+    write_folder(tmp_path / "folder" / "deep", {"c": b"8"})
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(tmp_path / "kept", target_is_directory=True)
+    write_folder(tmp_path / "kept", {"a": b"1"})
+    assert size_of(tmp_path / "folder") == 8
+    assert remove_folder(tmp_path / "folder") == 8
+    assert remove_folder(tmp_path / "file") == 5
+    remove_folder(tmp_path / "link")
+    assert names(tmp_path) == ["kept"]
+    assert names(tmp_path / "kept") == ["a"]
+    assert remove_folder(tmp_path / "folder") == 0
+    assert size_of(tmp_path / "folder") == 0
+
+
+def test_what_is_removed_is_out_of_sight_before_its_content_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "folder"
+    write_folder(path, {"a": b"1"})
+    break_call(monkeypatch, shutil, "rmtree")
+    with pytest.raises(Broken):
+        remove_folder(path)
+    monkeypatch.undo()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".tmp-")
+    assert names(left) == ["a"]
+    assert write_folder(path, {"a": b"2"})

@@ -11,14 +11,18 @@ ROOT = Path(dgkd_search.__file__).parent
 
 # From low to high; modules of one line may not import each other, parts of a package may.
 LAYERS = [
-    "errors rows",
+    "errors rows workers",
     "chain recipe files",
     "identity config config_file",
     "models data",
-    "store guidance schedules device parsers",
+    "leases outputs guidance schedules numerics device parsers",
+    "store sources stream",
+    "inventory",
+    "upkeep",
     "stage options",
-    "trial defaults",
-    "observer resolve",
+    "supply alone",
+    "trial defaults sharing sizes",
+    "observer resolve store_command",
     "search_state space",
     "progress planner sampler",
     "study",
@@ -39,7 +43,8 @@ MAY_IMPORT = {
     "ray": {"tune"},
     "optuna": {"space", "sampler", "study", "closing", "results", "tune"},
     "torch": {
-        "models", "data", "guidance", "device", "stage", "trial", "resolve", "results", "closing",
+        "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",
+        "supply", "trial", "resolve", "results", "closing",
     },
 }  # fmt: skip
 

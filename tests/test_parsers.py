@@ -24,6 +24,7 @@ from dgkd_search.parsers import (
     one_of,
     place,
     several_of,
+    size,
     text,
 )
 
@@ -42,6 +43,7 @@ EVERY: dict[str, Parser] = {
     "place": place,
     "flag": flag,
     "duration": duration,
+    "size": size,
     "gpus": gpus,
     "drops": drops,
 }
@@ -229,3 +231,47 @@ def test_the_default_range_has_eleven_steps() -> None:
 def test_drops_outside_zero_to_one_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"\[0, 1\)"):
         drops(value)
+
+
+UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@given(
+    count=st.integers(1, 2**20),
+    unit=st.sampled_from(sorted(UNITS)),
+    ending=st.sampled_from(["", "b", "ib"]),
+    upper=st.booleans(),
+    blank=st.sampled_from(["", " "]),
+)
+def test_a_size_is_a_count_of_its_unit(
+    count: int, unit: str, ending: str, upper: bool, blank: str
+) -> None:
+    written = f"{blank}{count}{blank}{unit}{ending}{blank}"
+    assert size(written.upper() if upper else written) == count * 1024 ** UNITS[unit]
+
+
+@given(st.integers(1, 2**53))
+def test_a_size_comes_back_from_its_bytes(count: int) -> None:
+    assert size(count) == size(str(count)) == count
+
+
+@given(st.integers(1, 1023), st.sampled_from("kmgt"))
+def test_a_part_of_a_unit_is_so_many_of_the_next_smaller(quarters: int, unit: str) -> None:
+    assert size(f"{quarters / 4}{unit}") == quarters * 256 * 1024 ** (UNITS[unit] - 1)
+
+
+@given(st.text(max_size=8))
+def test_a_size_is_above_zero_or_refused(value: str) -> None:
+    try:
+        assert size(value) >= 1
+    except ValueError as error:
+        assert "500M or 20G" in str(error)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [*"0 0.4 0k -5 -1G G 1p 1gg 1.2.3G 1e3 ib inf nan ² ١G".split(), "", "20 G B", True, None, [1]],
+)
+def test_what_is_no_size_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="20G"):
+        size(value)

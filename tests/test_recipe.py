@@ -133,7 +133,7 @@ def test_equal_numbers_are_one_setting_however_they_are_written() -> None:
 
 
 def test_numerics_are_a_fixed_table() -> None:
-    assert NUMERICS["cpu"] == Numerics("cpu", 1, "fp32", "contiguous", False)
+    assert NUMERICS["cpu"] == Numerics("cpu", 1, "fp32", "channels_last", False)
     assert {name: n.device_type for name, n in NUMERICS.items()} == {"cpu": "cpu", "cuda": "cuda"}
     with pytest.raises(InputError, match="cpus-per-trial 0"):
         Numerics(threads=0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -14,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from dgkd_search import stage as stage_module
+from dgkd_search.alone import train_stage
 from dgkd_search.config import DataConfig
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.device import DeviceData
 from dgkd_search.errors import StageFailed
 from dgkd_search.identity import StageSpec
-from dgkd_search.recipe import Recipe
-from dgkd_search.stage import Learner, OnlineSource, train_stage
+from dgkd_search.recipe import Numerics, Recipe
+from dgkd_search.sources import OnlineSources, Sources
+from dgkd_search.stage import Learner
 
 CPU = torch.device("cpu")
 CHAIN = ("resnet20", "resnet14", "resnet8")
@@ -33,21 +35,37 @@ def data(digits: PreparedData) -> DeviceData:
 
 
 @pytest.fixture
-def sources(trained: tuple[Learner, Learner]) -> list[OnlineSource]:
-    return [OnlineSource(copy.deepcopy(learner.model), CPU) for learner in trained]
+def sources(trained: tuple[Learner, Learner]) -> OnlineSources:
+    return online(*(learner.model for learner in trained))
+
+
+@pytest.fixture
+def teacher(trained: tuple[Learner, Learner]) -> OnlineSources:
+    return online(trained[0].model)
+
+
+def online(*models: nn.Module) -> OnlineSources:
+    return OnlineSources([copy.deepcopy(model) for model in models], CPU, Numerics())
 
 
 class Spy:
-    """A source that remembers the rows it was asked for, and calls back."""
+    """Sources that remember which of them were asked for what rows, and call back."""
 
-    def __init__(self, source: OnlineSource, notice: Callable[[], Any] = lambda: None) -> None:
-        self.source, self.notice = source, notice
-        self.rows: list[list[int]] = []
+    def __init__(self, sources: Sources, notice: Callable[[], Any] = lambda: None) -> None:
+        self.sources, self.notice = sources, notice
+        self.asked: list[tuple[list[int], list[int]]] = []
 
-    def logits(self, images: Tensor, rows: Tensor, bank: int) -> Tensor:
-        self.rows.append(rows.tolist())
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def rows(self) -> list[list[int]]:
+        return [rows for _, rows in self.asked]
+
+    def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
+        self.asked.append((list(which), rows.tolist()))
         self.notice()
-        return self.source.logits(images, rows, bank)
+        return self.sources.logits(which, images, rows, bank)
 
 
 def run(learner: Learner) -> Learner:
@@ -61,10 +79,12 @@ def test_frozen_sources_are_left_as_they_were(
 ) -> None:
     models: list[nn.Module] = [copy.deepcopy(learner.model).train() for learner in trained]
     before = [copy.deepcopy(model.state_dict()) for model in models]
-    frozen = [OnlineSource(model, CPU) for model in models]
     modes: list[bool] = []
-    spies = [Spy(f, lambda f=f: modes.append(f.model.training)) for f in frozen]
-    learner = run(Learner(stages_of(*CHAIN, epochs=2)[-1], data, spies))
+    spy = Spy(
+        OnlineSources(models, CPU, Numerics()),
+        lambda: modes.extend(model.training for model in models),
+    )
+    learner = run(Learner(stages_of(*CHAIN, epochs=2)[-1], data, spy))
     assert len(modes) == 2 * 4 * 2  # sources, batches, epochs
     assert not any(modes)
     for model, state in zip(models, before, strict=True):
@@ -77,11 +97,14 @@ def test_frozen_sources_are_left_as_they_were(
 
 
 def test_logits_of_a_source_are_those_of_its_model_without_history(
-    data: DeviceData, sources: list[OnlineSource]
+    data: DeviceData, sources: OnlineSources, trained: tuple[Learner, Learner]
 ) -> None:
     images, rows = data.normalise(data.images[:5]), torch.arange(5)
-    logits = sources[0].logits(images, rows, 0)
-    assert torch.equal(logits, sources[0].model(images))
+    logits = sources.logits([0, 1], images, rows, 0)
+    with torch.no_grad():
+        expected = [learner.model.eval()(images) for learner in trained]
+    assert torch.equal(logits, torch.stack(expected))
+    assert torch.equal(sources.logits([1], images, rows, 0)[0], expected[1])
     assert not logits.requires_grad
     assert not logits.is_inference()  # autograd may save it
 
@@ -89,9 +112,10 @@ def test_logits_of_a_source_are_those_of_its_model_without_history(
 def test_dropped_sources_are_not_run(
     stages_of: Any,
     data: DeviceData,
-    sources: list[OnlineSource],
+    trained: tuple[Learner, Learner],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    models: list[nn.Module] = []
     mask = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 1]]).bool()
     asked: list[tuple[Any, ...]] = []
 
@@ -100,29 +124,35 @@ def test_dropped_sources_are_not_run(
         return mask
 
     monkeypatch.setattr(stage_module, "draw_survivors", draw)
-    spies = [Spy(source) for source in sources]
-    Learner(stages_of(*CHAIN, drop_prob=0.25)[-1], data, spies).train_epoch()
+    runs: list[int] = []
+    for i, learner in enumerate(trained):
+        model = copy.deepcopy(learner.model)
+        model.register_forward_hook(lambda *_, i=i: runs.append(i))
+        models.append(model)
+    spy = Spy(OnlineSources(models, CPU, Numerics()))
+    row = Learner(stages_of(*CHAIN, drop_prob=0.25)[-1], data, spy).train_epoch()
     assert asked == [(4, 2, 0.25)]
-    assert [len(spy.rows) for spy in spies] == [2, 3]
-    assert spies[0].rows[1] == spies[1].rows[1]  # the third batch, which both teach
+    assert [which for which, _ in spy.asked] == [[0], [1], [0, 1], [1]]
+    assert runs == [0, 1, 0, 1, 1]
+    assert row.taught == 32 + 32 + 2 * 32 + 4
 
 
 def test_every_epoch_draws_other_survivors(
-    stages_of: Any, data: DeviceData, sources: list[OnlineSource]
+    stages_of: Any, data: DeviceData, sources: OnlineSources
 ) -> None:
-    spies = [Spy(source) for source in sources]
-    learner = Learner(stages_of(*CHAIN, drop_prob=0.5, epochs=4, batch_size=10)[-1], data, spies)
-    patterns = []
-    for _ in range(4):
-        done = len(spies[0].rows), len(spies[1].rows)
-        learner.train_epoch()
-        patterns.append([len(spy.rows) - n for spy, n in zip(spies, done, strict=True)])
-    assert len({tuple(pattern) for pattern in patterns}) > 1
+    spy = Spy(sources)
+    run(Learner(stages_of(*CHAIN, drop_prob=0.5, epochs=4, batch_size=10)[-1], data, spy))
+    drawn = [tuple(which) for which, _ in spy.asked]
+    assert len({tuple(drawn[i : i + 10]) for i in range(0, 40, 10)}) > 1
 
 
 @pytest.mark.parametrize("scale", ["sum", "mean"])
 def test_first_loss_is_equation_7_on_the_whole_model(
-    stages_of: Any, data: DeviceData, sources: list[OnlineSource], scale: str
+    stages_of: Any,
+    data: DeviceData,
+    sources: OnlineSources,
+    trained: tuple[Learner, Learner],
+    scale: str,
 ) -> None:
     # One batch of all images at a rate of nearly 0: the weights stay, so the loss can be repeated.
     spec = stages_of(*CHAIN, batch_size=100, lr=1e-30, loss_scale=scale, temperature=3.0)[-1]
@@ -131,16 +161,16 @@ def test_first_loss_is_equation_7_on_the_whole_model(
     images = data.normalise(data.images)
     with torch.no_grad():
         z = learner.model.train()(images).double()
-        taught = [source.model(images).double() for source in sources]
+        taught = [learner.model.eval()(images).double() for learner in trained]
     rows, soft = torch.arange(100), (z / 3).softmax(1)
-    cross_entropy = -z.softmax(1)[rows, data.labels].log().mean()
+    cross_entropy = -z.softmax(1)[rows, data.train_labels].log().mean()
     kl = sum(((t / 3).softmax(1) * ((t / 3).softmax(1) / soft).log()).sum() / 100 for t in taught)
     expected = 2 * 0.1 * cross_entropy + 0.9 * 9 * kl
     assert loss == pytest.approx(expected.item() / (2 if scale == "mean" else 1), rel=1e-4)
 
 
 def test_one_spec_gives_one_model_bit_by_bit(
-    stages_of: Any, data: DeviceData, sources: list[OnlineSource], without_seconds: Any
+    stages_of: Any, data: DeviceData, sources: OnlineSources, without_seconds: Any
 ) -> None:
     spec = stages_of(*CHAIN, **HARD)[-1]
     one, two = run(Learner(spec, data, sources)), run(Learner(spec, data, sources))
@@ -158,7 +188,7 @@ def test_another_seed_or_recipe_gives_another_model(
 
 
 def test_global_random_state_is_neither_read_nor_changed(
-    stages_of: Any, data: DeviceData, sources: list[OnlineSource]
+    stages_of: Any, data: DeviceData, sources: OnlineSources
 ) -> None:
     spec, weights = stages_of(*CHAIN, **HARD)[-1], []
     for seed in (1, 2):
@@ -177,7 +207,7 @@ def test_global_random_state_is_neither_read_nor_changed(
 def test_a_stage_carried_on_ends_as_if_never_stopped(
     stages_of: Any,
     data: DeviceData,
-    sources: list[OnlineSource],
+    sources: OnlineSources,
     without_seconds: Any,
     stop: int,
 ) -> None:
@@ -237,13 +267,13 @@ def test_a_student_learns_from_its_sources_alone(
 def test_a_last_single_image_is_left_out(
     stages_of: Any,
     data: DeviceData,
-    sources: list[OnlineSource],
+    teacher: OnlineSources,
     batch_size: int,
     sizes: list[int],
 ) -> None:
-    spy = Spy(sources[0])
+    spy = Spy(teacher)
     spec = stages_of("resnet20", "resnet8", batch_size=batch_size, epochs=2)[-1]
-    run(Learner(spec, data, [spy]))
+    run(Learner(spec, data, spy))
     assert [len(rows) for rows in spy.rows] == 2 * sizes
     epochs = [list(chain(*spy.rows[: len(sizes)])), list(chain(*spy.rows[len(sizes) :]))]
     assert all(len(set(rows)) == sum(sizes) for rows in epochs)  # no image twice
@@ -251,17 +281,13 @@ def test_a_last_single_image_is_left_out(
 
 
 def test_learner_and_sources_see_the_same_view(
-    stages_of: Any, data: DeviceData, sources: list[OnlineSource]
+    stages_of: Any, data: DeviceData, trained: tuple[Learner, Learner]
 ) -> None:
     seen: dict[str, list[Tensor]] = {"source": [], "learner": []}
-
-    class Watch(OnlineSource):
-        def logits(self, images: Tensor, rows: Tensor, bank: int) -> Tensor:
-            seen["source"].append(images.clone())
-            return super().logits(images, rows, bank)
-
+    source = copy.deepcopy(trained[0].model)
+    source.register_forward_pre_hook(lambda _, args: seen["source"].append(args[0].clone()))
     spec = stages_of("resnet20", "resnet8", augment="crop+flip")[-1]
-    learner = Learner(spec, data, [Watch(sources[0].model, CPU)])
+    learner = Learner(spec, data, OnlineSources([source], CPU, Numerics()))
     learner.model.register_forward_pre_hook(
         lambda model, args: seen["learner"].append(args[0].clone()) if model.training else None
     )
@@ -300,39 +326,39 @@ def two_threads(stages_of: Any) -> StageSpec:
 
 
 def test_settings_hold_for_an_epoch_and_are_put_back(
-    two_threads: StageSpec, data: DeviceData, sources: list[OnlineSource]
+    two_threads: StageSpec, data: DeviceData, teacher: OnlineSources
 ) -> None:
     def settings() -> tuple[Any, ...]:
         cudnn = torch.backends.cudnn
         return torch.get_num_threads(), cudnn.enabled, cudnn.benchmark, cudnn.deterministic
 
     before, during = settings(), set()
-    spy = Spy(sources[0], lambda: during.add(settings()))
-    Learner(two_threads, data, [spy]).train_epoch()
+    spy = Spy(teacher, lambda: during.add(settings()))
+    Learner(two_threads, data, spy).train_epoch()
     assert during == {(2, True, False, True)}
     assert settings() == before
     assert before[0] == 1
 
 
 def test_settings_are_put_back_after_a_failure(
-    two_threads: StageSpec, data: DeviceData, sources: list[OnlineSource]
+    two_threads: StageSpec, data: DeviceData, teacher: OnlineSources
 ) -> None:
     def fail() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Learner(two_threads, data, [Spy(sources[0], fail)]).train_epoch()
+        Learner(two_threads, data, Spy(teacher, fail)).train_epoch()
     assert torch.get_num_threads() == 1
 
 
 def test_too_little_memory_fails_with_a_smaller_batch_size_to_try(
-    stages_of: Any, data: DeviceData, sources: list[OnlineSource]
+    stages_of: Any, data: DeviceData, teacher: OnlineSources
 ) -> None:
     def fail() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
 
     with pytest.raises(StageFailed, match=r"^resnet8: out of memory .* try --batch-size 16 or"):
-        Learner(stages_of("resnet20", "resnet8")[-1], data, [Spy(sources[0], fail)]).train_epoch()
+        Learner(stages_of("resnet20", "resnet8")[-1], data, Spy(teacher, fail)).train_epoch()
 
 
 def test_a_learner_wants_as_many_sources_as_its_spec(stages_of: Any, data: DeviceData) -> None:

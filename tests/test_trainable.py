@@ -14,7 +14,7 @@ from dgkd_search.rows import Row
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
 from dgkd_search.tune import trainable
-from dgkd_search.tune.conductor import decode
+from dgkd_search.tune.events import decode
 
 Events = list[dict[str, Any]]
 
@@ -48,7 +48,7 @@ def train(digits: PreparedData, store: Store) -> Callable[[Sequence[StageSpec]],
 def test_every_row_is_reported_with_the_facts(stages_of: Any, train: Any, events: Events) -> None:
     stages = stages_of("resnet14", "resnet8", student_epochs=2)
     train(stages)
-    assert [Row(**event["row"]).step for event in events] == [None, 1, 2]
+    assert [[Row(**row).step for row in event["rows"]] for event in events] == [[None], [1], [2]]
     assert [[s["finished"] for s in event["facts"]["stages"]] for event in events] == [
         [True],
         [True, False],
@@ -57,6 +57,8 @@ def test_every_row_is_reported_with_the_facts(stages_of: Any, train: Any, events
     assert events[-1]["facts"]["stages"][-1]["key"] == stages[-1].key
     assert len({event["attempt"] for event in events}) == 1
     train(stages)
+    again = [[Row(**row).step for row in event["rows"]] for event in events[3:]]
+    assert again == [[None], [1, 2]]  # finished epochs come together
     assert len({event["attempt"] for event in events}) == 2
 
 
@@ -87,7 +89,7 @@ def test_an_unexpected_error_is_one_line(
 
     monkeypatch.setattr(Trial, "_load", fail)
     train(stages_of("resnet14", "resnet8"))
-    assert "row" in events[0]
+    assert "rows" in events[0]
     failure = events[-1]["failure"]
     assert failure.startswith("RuntimeError: two lines (test_trainable.py:")
     assert [stage["name"] for stage in events[-1]["facts"]["stages"]] == ["resnet14"]

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 import torch
 
+from dgkd_search import supply as supply_module
 from dgkd_search import trial as trial_module
+from dgkd_search.alone import train_stage
 from dgkd_search.data import PreparedData
 from dgkd_search.errors import StageFailed
 from dgkd_search.identity import StageSpec
 from dgkd_search.rows import Row
-from dgkd_search.stage import Learner, train_stage
+from dgkd_search.stage import Learner
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial, load_model
 
@@ -83,7 +85,7 @@ def test_a_chain_trains_each_model_once_then_never_again(
         (name, spec.key, n, n)
         for name, spec, n in zip(models, stages, [1] * last + [2], strict=True)
     ]
-    assert first.result.computing == pytest.approx(sum(s.seconds for s in first.result.stages))
+    assert first.result.computing >= sum(s.seconds for s in first.result.stages)
     assert first.result.val_accuracy == rows[-1].val_accuracy
     assert list((store.root / "partial").iterdir()) == []
 
@@ -348,7 +350,7 @@ def test_the_stage_in_progress_is_told(stages_of: Any, trial_of: Any, store: Sto
         [teacher, ("resnet8", 1, 1, False)],
         [teacher, ("resnet8", 2, 2, False)],
     ]
-    assert first.result.computing == pytest.approx(sum(s.seconds for s in first.result.stages))
+    assert first.result.computing >= sum(s.seconds for s in first.result.stages)
     later = trial_of(stages, store)
     later.run()
     tell(later)
@@ -404,9 +406,9 @@ def test_too_little_memory_for_a_model_is_told(
         raise torch.OutOfMemoryError("too little")
 
     stages = stages_of("resnet14", "resnet8")
-    for name in ("device_data", "OnlineSource"):
+    for module, name in ((trial_module, "device_data"), (supply_module, "compute_outputs")):
         with monkeypatch.context() as patch, pytest.raises(StageFailed, match="gpus-per-trial"):
-            patch.setattr(trial_module, name, fail)
+            patch.setattr(module, name, fail)
             trial_of(stages, store).run()
     assert stages[0].key in store
     assert trial_of(stages, store).run().stages[-1].finished

@@ -84,6 +84,12 @@ class ImageFolder:
         chosen = [paths[row] for row in np.asarray(indices, np.int64).tolist()]
         return decode(chosen, self.channels, self.image_size)
 
+    def names(self, part: PartName, indices: Sequence[int] | Labels) -> list[bytes]:
+        """Paths of these images below ``root``, as the file system spells them."""
+        paths = self._paths(part)
+        chosen = (paths[row] for row in np.asarray(indices, np.int64).tolist())
+        return [os.fsencode(path.relative_to(self.root)) for path in chosen]
+
     def test(self) -> Part:
         if not self.has_test:
             raise InputError(

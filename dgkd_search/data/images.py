@@ -40,8 +40,8 @@ def all_grey(paths: Sequence[Path]) -> bool:
     return all(mode in _GREY_MODES or mode.startswith("I;16") for mode in modes)
 
 
-def decode(paths: Sequence[Path], channels: int, size: int) -> Images:
-    """Decode files, large ones in as many threads as there are processors.
+def decode(paths: Sequence[Path], channels: int, size: int, threads: int | None = None) -> Images:
+    """Decode files.
 
     An image of another size has its short side resized to ``size`` (bilinear, with antialias) and
     its centre cut out; an image of the right size keeps its pixels.
@@ -49,6 +49,7 @@ def decode(paths: Sequence[Path], channels: int, size: int) -> Images:
     Args:
         channels: 1 (grey) or 3 (RGB).
         size: height and width in pixels.
+        threads: at least 1; None means 1 for small files, as many as processors for large ones.
 
     Returns:
         uint8 [len(paths), channels, size, size].
@@ -70,7 +71,7 @@ def decode(paths: Sequence[Path], channels: int, size: int) -> Images:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and of transparency that goes lost; bad pixels raise.
         warnings.simplefilter("ignore", UserWarning)
-        with ThreadPoolExecutor(_threads(paths)) as pool:
+        with ThreadPoolExecutor(threads or _threads(paths)) as pool:
             found = pool.map(work, range(0, len(paths), _CHUNK))
             _raise_all([error for errors in found for error in errors])
     return images

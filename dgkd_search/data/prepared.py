@@ -1,12 +1,12 @@
 """Data as a folder of arrays that every process of a machine maps into its memory.
 
-So images are decoded once a machine and not once a trial, and lie in memory once.
+So images are decoded once a machine and not once a trial, and lie in memory once. Of a folder too
+large for that, the arrays say where each image lies; it is decoded whenever it is shown.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -16,19 +16,24 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from dgkd_search.config import DataConfig
+from dgkd_search.data import listing
+from dgkd_search.data.arrays import map_array, serialise
+from dgkd_search.data.listing import Listing, ListingName
 from dgkd_search.data.source import Images, Part, Source, open_source
-from dgkd_search.data.splits import plan
+from dgkd_search.data.splits import choose
+from dgkd_search.data.statistics import MeanStd, mean_and_std
 from dgkd_search.errors import InputError
 from dgkd_search.files import set_aside, to_json, write_folder
 from dgkd_search.identity import digest
 
 # Raised whenever the same settings and files give other arrays.
 PREPARED_VERSION = 1
-_MIN_STD = 1e-3  # a constant channel is not divided by zero
 _CHUNK = 4096  # images at once, which bounds what statistics need
+# Decoded bytes beyond which ``auto`` streams a folder: what a machine for training spares easily.
+# Never taken from the machine at hand: the mode is part of what the data is, and so of every key.
+_STREAM_ABOVE = 8 * 2**30
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,13 @@ class DataInfo:
         classes: names by label.
         channels: 1 (grey) or 3 (RGB).
         image_size: height and width in pixels.
-        mean, std: per channel, of pixels in [0, 1] over the training part; std at least 0.001.
+        mean, std: per channel, of pixels in [0, 1] over the training part, or over a fixed sample
+            of 10,000 of its images where they are streamed; std at least 0.001.
         train_count, validation_count: images of each part.
-        fingerprint: 32 hex digits; a hash of both parts' pixels, labels and classes.
+        fingerprint: 32 hex digits; a hash of both parts' pixels, labels and classes, or of what
+            stands for them where they are streamed (see ``listing.fingerprint``).
         path: the prepared folder.
+        streamed: whether images are decoded whenever they are shown.
     """
 
     dataset: str
@@ -55,6 +63,7 @@ class DataInfo:
     validation_count: int
     fingerprint: str
     path: str
+    streamed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -76,24 +85,33 @@ class PreparedData:
     info: DataInfo
 
     def train(self) -> Part:
-        """Map the training part: uint8 [N, C, H, W] and int64 [N]."""
+        """Map the training part: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
         return _map_part(self.path, "train", self.info.train_count, self.info)
 
     def validation(self) -> Part:
-        """Map the validation part: uint8 [N, C, H, W] and int64 [N]."""
+        """Map the validation part: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
         return _map_part(self.path, "validation", self.info.validation_count, self.info)
+
+    def listing(self, part: ListingName) -> Listing:
+        """Map the names and labels of a part of streamed data."""
+        train = part == "train"
+        count = self.info.train_count if train else self.info.validation_count
+        return listing.open_listing(self.path, part, count)
 
 
 def prepare(config: DataConfig, cache: Path) -> PreparedData:
     """Decode, split and store data in ``cache``, or find it there; test images stay closed.
 
-    Both parts are held in memory while they are written. A damaged folder of the cache is moved to
-    ``cache/damaged`` and made again.
+    Both parts are held in memory while they are written. Where images are to be streamed, names
+    and labels are stored instead, and a sample is decoded for mean and deviation. A damaged folder
+    of the cache is moved to ``cache/damaged`` and made again.
 
     Raises:
         InputError: if the data or its settings cannot be used.
     """
     source = open_source(config)
+    identity = source.identity()
+    streamed = _is_streamed(config, source)
     key = digest(
         [
             PREPARED_VERSION,
@@ -101,7 +119,8 @@ def prepare(config: DataConfig, cache: Path) -> PreparedData:
             source.image_size,
             config.train_limit,
             config.split_seed,
-            source.identity(),
+            identity,
+            *(["stream"] if streamed else []),
         ]
     )
     cache = cache.absolute()  # processes elsewhere on the machine open what we return
@@ -116,7 +135,7 @@ def prepare(config: DataConfig, cache: Path) -> PreparedData:
             set_aside(path, cache / "damaged")
         for left in cache.glob(f".tmp-*-{key}"):  # of a killed process, for we hold the lock
             shutil.rmtree(left, ignore_errors=True)
-        write_folder(path, _build(config, source))
+        write_folder(path, _build(config, source, identity, streamed))
     return open_prepared(path)
 
 
@@ -130,8 +149,12 @@ def open_prepared(path: str | Path) -> PreparedData:
     try:
         value = json.loads((path / "info.json").read_bytes())
         data = PreparedData(path, replace(DataInfo.from_dict(value), path=str(path)))
-        data.train()
-        data.validation()
+        if data.info.streamed:
+            data.listing("train")
+            data.listing("validation")
+        else:
+            data.train()
+            data.validation()
     except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
@@ -147,23 +170,29 @@ def _open_or_none(path: Path) -> PreparedData | None:
         return None
 
 
-def _build(config: DataConfig, source: Source) -> dict[str, bytes]:
+def _is_streamed(config: DataConfig, source: Source) -> bool:
+    if config.images != "auto" or config.dataset != "imagefolder":
+        return config.images == "stream"
+    rows = choose(source, config.train_limit, config.split_seed).rows
+    images = len(rows.train) + len(rows.validation)
+    return images * source.channels * source.image_size**2 > _STREAM_ABOVE
+
+
+def _build(config: DataConfig, source: Source, identity: str, streamed: bool) -> dict[str, bytes]:
     """The files of a prepared folder by name."""
-    labels, own = source.labels()
-    rows = plan(
-        labels,
-        own,
-        source.classes,
-        fraction=source.validation_fraction,
-        limit=config.train_limit,
-        seed=config.split_seed,
-    )
-    train = Part(source.read("train", rows.train), labels[rows.train])
-    if own is None:
-        validation = Part(source.read("train", rows.validation), labels[rows.validation])
+    chosen = choose(source, config.train_limit, config.split_seed)
+    if streamed:
+        files = listing.to_files(source, chosen)
+        mean, std = mean_and_std(listing.sample(source, chosen.rows.train))
+        fingerprint = listing.fingerprint(source, chosen, identity)
     else:
-        validation = Part(source.read("val", rows.validation), own[rows.validation])
-    mean, std = _statistics(train.images)
+        rows = chosen.rows
+        train = Part(source.read("train", rows.train), chosen.train_labels)
+        pixels = source.read(chosen.validation_in, rows.validation)
+        validation = Part(pixels, chosen.validation_labels)
+        files = _to_files(train, validation)
+        mean, std = _statistics(train.images)
+        fingerprint = _fingerprint(source.classes, train, validation)
     info = DataInfo(
         dataset=config.dataset,
         classes=source.classes,
@@ -171,35 +200,26 @@ def _build(config: DataConfig, source: Source) -> dict[str, bytes]:
         image_size=source.image_size,
         mean=mean,
         std=std,
-        train_count=len(train.labels),
-        validation_count=len(validation.labels),
-        fingerprint=_fingerprint(source.classes, train, validation),
+        train_count=len(chosen.train_labels),
+        validation_count=len(chosen.validation_labels),
+        fingerprint=fingerprint,
         path="",  # known when it is opened, wherever the cache lies by then
+        streamed=streamed,
     )
+    return {**files, "info.json": to_json(info.to_dict())}
+
+
+def _to_files(train: Part, validation: Part) -> dict[str, bytes]:
     return {
-        "train_images.npy": _serialise(train.images),
-        "train_labels.npy": _serialise(train.labels),
-        "validation_images.npy": _serialise(validation.images),
-        "validation_labels.npy": _serialise(validation.labels),
-        "info.json": to_json(info.to_dict()),
+        "train_images.npy": serialise(train.images),
+        "train_labels.npy": serialise(train.labels),
+        "validation_images.npy": serialise(validation.images),
+        "validation_labels.npy": serialise(validation.labels),
     }
 
 
-def _statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, exact whatever the number of images."""
-    levels = np.arange(256) / 255
-    means: list[float] = []
-    stds: list[float] = []
-    for channel in range(images.shape[1]):
-        counts = np.zeros(256, np.int64)
-        for start in range(0, len(images), _CHUNK):
-            chunk = images[start : start + _CHUNK, channel]
-            counts += np.bincount(chunk.ravel(), minlength=256)
-        shares = counts / counts.sum()
-        mean = float(shares @ levels)
-        means.append(mean)
-        stds.append(max(float(shares @ (levels - mean) ** 2) ** 0.5, _MIN_STD))
-    return tuple(means), tuple(stds)
+def _statistics(images: Images) -> MeanStd:
+    return mean_and_std(images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
 
 
 def _fingerprint(classes: tuple[str, ...], train: Part, validation: Part) -> str:
@@ -211,27 +231,7 @@ def _fingerprint(classes: tuple[str, ...], train: Part, validation: Part) -> str
     return hashed.hexdigest()[:32]
 
 
-def _serialise(array: NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    return buffer.getvalue()
-
-
 def _map_part(folder: Path, name: str, count: int, info: DataInfo) -> Part:
     shape = (count, info.channels, info.image_size, info.image_size)
-    images = _map(folder / f"{name}_images.npy", np.dtype(np.uint8), shape)
-    return Part(images, _map(folder / f"{name}_labels.npy", np.dtype(np.int64), (count,)))
-
-
-def _map(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    # Copy on write: pages are shared as long as nobody writes, and torch.from_numpy, which warns of
-    # read-only arrays, takes them as they are. Files too short raise ValueError here.
-    array = np.load(path, mmap_mode="c", allow_pickle=False)
-    if not isinstance(array, np.memmap):
-        raise ValueError(f"{path.name} is no array")
-    if array.dtype != dtype or array.shape != shape:
-        raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {dtype} {shape}")
-    excess = path.stat().st_size - array.offset - array.nbytes
-    if excess:
-        raise ValueError(f"{path.name} is {excess} bytes too long")
-    return np.asarray(array)
+    images = map_array(folder / f"{name}_images.npy", np.dtype(np.uint8), shape)
+    return Part(images, map_array(folder / f"{name}_labels.npy", np.dtype(np.int64), (count,)))

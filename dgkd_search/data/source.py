@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dgkd_search.config import DATASETS, DataConfig
+from dgkd_search.config import DATASETS, IMAGES, DataConfig
 from dgkd_search.errors import InputError
 
 MIN_IMAGE_SIZE = 8  # below it, views cannot be shifted by an eighth
@@ -107,6 +107,12 @@ def _check(config: DataConfig) -> None:
         problems.append("data-dir: an imagefolder needs one; name the folder that holds train/")
     if config.image_size is not None and config.image_size < MIN_IMAGE_SIZE:
         problems.append(f"image-size {config.image_size}: must be at least {MIN_IMAGE_SIZE} pixels")
+    if config.images not in IMAGES:
+        problems.append(f"images {config.images!r}: choose from {', '.join(IMAGES)}")
+    if config.images == "stream" and config.dataset != "imagefolder":
+        problems.append(
+            "images 'stream': only an imagefolder is streamed; leave it out, or use one"
+        )
     if config.split_seed < 0:
         problems.append(f"split-seed {config.split_seed}: must be at least 0")
     if problems:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dgkd_search.data.source import Labels
+from dgkd_search.data.source import Labels, PartName, Source
 from dgkd_search.errors import InputError
 
 
@@ -23,6 +23,35 @@ class Plan:
 
     train: Labels
     validation: Labels
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The images of both parts, and where they are.
+
+    Attributes:
+        rows: of the source's training part, and of its part ``validation_in``.
+        train_labels, validation_labels: int64, in the rows' order.
+    """
+
+    rows: Plan
+    train_labels: Labels
+    validation_labels: Labels
+    validation_in: PartName
+
+
+def choose(source: Source, limit: int | None, seed: int) -> Chosen:
+    """``plan`` for a source.
+
+    Raises:
+        InputError: if a class has too few images, or the limit is out of range.
+    """
+    labels, own = source.labels()
+    fraction = source.validation_fraction
+    rows = plan(labels, own, source.classes, fraction=fraction, limit=limit, seed=seed)
+    if own is None:
+        return Chosen(rows, labels[rows.train], labels[rows.validation], "train")
+    return Chosen(rows, labels[rows.train], own[rows.validation], "val")
 
 
 def plan(

@@ -18,7 +18,12 @@ class Work:
     Attributes:
         completed, pruned, failed: trials; a budget counts the first two.
         trained, reused: stages that a trial finished, and that it found finished.
-        computing, waiting: seconds that trials trained, and waited for each other's stages.
+        taught: images that a source taught, over all sources and epochs.
+        forwards: images that were run through a source for it.
+        computing, waiting, starting: seconds of workers: training and running sources; waiting for
+            each other's stages; the rest of their trials (starting, loading, storing) and of the
+            time until the first one could begin.
+        concurrency: workers.
     """
 
     completed: int
@@ -26,8 +31,12 @@ class Work:
     failed: int
     trained: int
     reused: int
+    taught: int
+    forwards: int
     computing: float
     waiting: float
+    starting: float
+    concurrency: int
 
     @property
     def finished(self) -> int:
@@ -99,9 +108,14 @@ class Summary:
             ),
             ("stages", f"{work.trained} trained, {work.reused} found in the store"),
             (
+                "sources",
+                f"taught {work.taught:,} images from {work.forwards:,} forwards",
+            ),
+            (
                 "time",
-                f"{self.seconds:.0f} s; trials computed {work.computing:.0f} s "
-                f"and waited {work.waiting:.0f} s",
+                f"{self.seconds:.0f} s with {work.concurrency} at once: computing "
+                f"{work.computing:.0f} s, waiting {work.waiting:.0f} s, "
+                f"starting {work.starting:.0f} s",
             ),
             ("files", str(self.run)),
         ]

@@ -11,11 +11,19 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from dgkd_search.identity import StageSpec
-from dgkd_search.tune.conductor import Conductor, decode
+from dgkd_search.tune.conductor import Conductor
+from dgkd_search.tune.events import decode
 from dgkd_search.tune.trainable import EVENT, JOB
 
 
-class ConductorSearcher(Searcher):  # type: ignore[misc]
+class _Unsaved:
+    """Left out of Tune's snapshots: they are never read, and what is behind it holds locks."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class ConductorSearcher(_Unsaved, Searcher):  # type: ignore[misc]
     """Proposes the conductor's next job. It has no metric: rows of many kinds pass by."""
 
     def __init__(
@@ -46,7 +54,7 @@ class ConductorSearcher(Searcher):  # type: ignore[misc]
         raise NotImplementedError("a search is resumed from its study, not from Tune's snapshot")
 
 
-class ConductorScheduler(FIFOScheduler):  # type: ignore[misc]
+class ConductorScheduler(_Unsaved, FIFOScheduler):  # type: ignore[misc]
     """Runs trials in order and stops those that the conductor says."""
 
     def __init__(self, conductor: Conductor) -> None:
@@ -72,7 +80,7 @@ class ConductorScheduler(FIFOScheduler):  # type: ignore[misc]
                 self._conductor.on_end(trial.trial_id, "its worker could not be started")
 
 
-class StepHook(Callback):  # type: ignore[misc]
+class StepHook(_Unsaved, Callback):  # type: ignore[misc]
     """Calls ``action`` before each step of Tune's loop, a tenth of a second apart or less."""
 
     def __init__(self, action: Callable[[], None]) -> None:

@@ -7,7 +7,6 @@ from the driver's main thread alone.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
 from dgkd_search.study import REFERENCE, ChainStudy
+from dgkd_search.tune.events import merge
 
 _FAILURES_IN_A_ROW = 3
 
@@ -27,6 +27,7 @@ class _Running:
     """A job that Tune holds."""
 
     job: Job
+    stages: tuple[StageSpec, ...]
     started: float
     attempt: str | None = None
     earlier: dict[str, Any] = field(default_factory=dict)  # facts of attempts that died
@@ -42,6 +43,8 @@ class Conductor:
     Args:
         concurrency: jobs at once.
         deadline: of the time budget, on ``clock``; None without one.
+        trained: says whether a stage of some key is finished, so that a trial that would only
+            wait for one in training lets others go first; None where trials share no stages.
 
     Attributes:
         gave_up: why the search stopped before its budget, in one line; None if it didn't.
@@ -55,6 +58,7 @@ class Conductor:
         observer: Observer,
         concurrency: int,
         deadline: float | None = None,
+        trained: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gave_up: str | None = None
@@ -64,7 +68,9 @@ class Conductor:
         self._observer = observer
         self._concurrency = concurrency
         self._deadline = deadline
+        self._trained = trained
         self._clock = clock
+        self._held: list[tuple[Job, tuple[StageSpec, ...]]] = []  # drawn, not yet begun
         self._running: dict[str, _Running] = {}
         self._failures: list[str] = []
         self._reference_due = study.config.reference and REFERENCE not in study.attributes
@@ -78,7 +84,8 @@ class Conductor:
     def over(self) -> bool:
         """Whether no further trial is to begin."""
         done = self.study.finished >= self.study.config.budget and not self._reference_due
-        return done or self.gave_up is not None or self._late or self._exhausted
+        nothing_left = done or (self._exhausted and not self._held)
+        return nothing_left or self.gave_up is not None or self._late
 
     def next_job(self, identifier: str) -> tuple[StageSpec, ...] | None:
         """The stages of the next trial, to be run under ``identifier``.
@@ -91,22 +98,16 @@ class Conductor:
         if self._reference_due:
             self._reference_due = False
             student = self.study.config.space.student
-            return self._start(identifier, Job(None, (student,), "none", None))
-        if self.study.finished + self.study.live >= self.study.config.budget:
-            return None
-        proposal = self.study.ask()
-        if proposal is None:
-            return None
-        chain = proposal.configuration.chain.canonical()
-        drop = proposal.configuration.drop_prob
-        job = Job(proposal.number, chain.models, chain.guidance, drop)
-        return self._start(identifier, job, self._planner.stages(proposal.configuration))
+            job = Job(None, (student,), "none", None)
+            return self._start(identifier, job, self._planner.reference())
+        following = self._following()
+        return self._start(identifier, *following) if following is not None else None
 
     def on_row(self, identifier: str, event: dict[str, Any]) -> bool:
         """Take in what a trial reported.
 
         Args:
-            event: ``row`` (a ``Row`` as a dict) or ``failure`` (one line), ``facts``, and
+            event: ``rows`` (each a ``Row`` as a dict) or ``failure`` (one line), ``facts``, and
                 ``attempt``: which run of the trial it is, for Tune repeats one whose worker died.
 
         Returns:
@@ -117,13 +118,14 @@ class Conductor:
             return True
         attempt = event.get("attempt")
         if attempt != running.attempt:
-            running.earlier, running.facts = _merge(running.earlier, running.facts), {}
+            running.earlier, running.facts = merge(running.earlier, running.facts), {}
             running.attempt = attempt
         running.facts = event.get("facts", running.facts)
         if "failure" in event:
             running.outcome, running.reason = "failed", " ".join(event["failure"].split())
-        elif "row" in event:
-            self._take(running, Row(**event["row"]))
+        for row in event.get("rows", ()):
+            if running.outcome is None:
+                self._take(running, Row(**row))
         if running.outcome is None and self._late:
             running.outcome = "failed"
             running.reason = f"stopped by the time budget of {self._budget_text()}"
@@ -137,7 +139,7 @@ class Conductor:
         if running.outcome is None:
             running.outcome = "failed"
             running.reason = error or "ended before its last epoch"
-        running.facts = _merge(running.earlier, running.facts)
+        running.facts = merge(running.earlier, running.facts)
         running.facts["seconds"] = round(self._clock() - running.started, 3)
         self.notes.extend(running.facts.pop("notes", ()))
         value = running.values[max(running.values)] if running.values else None
@@ -151,6 +153,10 @@ class Conductor:
         """End every job that Tune has not ended; at the end of a search there should be none."""
         for identifier in list(self._running):
             self.on_end(identifier, reason)
+        for job, _ in self._held:
+            assert job.number is not None
+            self.study.fail(job.number, f"not begun: {reason}")
+        self._held.clear()
         self.study.fail_unfinished()
 
     @property
@@ -177,12 +183,53 @@ class Conductor:
     def _budget_text(self) -> str:
         return f"{self.study.config.time_budget:g} s"
 
+    def _following(self) -> tuple[Job, tuple[StageSpec, ...]] | None:
+        """The next trial: one that can go to work at once, if a few draws find one.
+
+        A trial that needs a stage which another is training would hold its place and wait. As
+        many as run at once are held back for others; then the first of them goes, and waits.
+        """
+        busy = self._in_training()
+        for i, (_, stages) in enumerate(self._held):
+            if self._needed_first(stages) not in busy:
+                return self._held.pop(i)
+        while len(self._held) < self._concurrency:
+            drawn = self._draw()
+            if drawn is None:
+                break
+            if self._needed_first(drawn[1]) not in busy:
+                return drawn
+            self._held.append(drawn)
+        return self._held.pop(0) if self._held else None
+
+    def _draw(self) -> tuple[Job, tuple[StageSpec, ...]] | None:
+        if self.study.finished + self.study.live >= self.study.config.budget:
+            return None
+        proposal = self.study.ask()
+        if proposal is None:
+            return None
+        chain = proposal.configuration.chain.canonical()
+        drop = proposal.configuration.drop_prob
+        job = Job(proposal.number, chain.models, chain.guidance, drop)
+        return job, self._planner.stages(proposal.configuration)
+
+    def _in_training(self) -> set[str]:
+        """Keys of the stages that running jobs are at."""
+        if self._trained is None:
+            return set()
+        return {self._needed_first(running.stages) for running in self._running.values()}
+
+    def _needed_first(self, stages: tuple[StageSpec, ...]) -> str:
+        """Key of the first stage that isn't trained yet; the student's where all are."""
+        trained = self._trained or (lambda key: False)
+        return next((s.key for s in stages if not trained(s.key)), stages[-1].key)
+
     def _start(
-        self, identifier: str, job: Job, stages: tuple[StageSpec, ...] | None = None
+        self, identifier: str, job: Job, stages: tuple[StageSpec, ...]
     ) -> tuple[StageSpec, ...]:
-        self._running[identifier] = _Running(job, self._clock())
+        self._running[identifier] = _Running(job, stages, self._clock())
         self._observer.job_started(job)
-        return stages if stages is not None else self._planner.reference()
+        return stages
 
     def _take(self, running: _Running, row: Row) -> None:
         self._observer.row(running.job, row)
@@ -214,31 +261,3 @@ class Conductor:
                 self.gave_up = (
                     f"{len(self._failures)} trials failed in a row, the last one: {running.reason}"
                 )
-
-
-def _merge(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """The facts of two attempts at one trial, as one: what either trained, the trial trained."""
-    if not (earlier and later):
-        return {**earlier, **later}
-    before = {stage["key"]: stage for stage in earlier.get("stages", ())}
-    stages = []
-    for stage in later.get("stages", ()):
-        other = before.pop(stage["key"], {})
-        sums = {name: stage[name] + other.get(name, 0) for name in ("trained", "seconds")}
-        stages.append({**stage, **sums})
-    sums = {
-        name: earlier.get(name, 0.0) + later.get(name, 0.0) for name in ("computing", "waiting")
-    }
-    notes = [*earlier.get("notes", ()), *later.get("notes", ())]
-    # The later attempt's stages stay last: of a finished trial, the student.
-    return {**earlier, **later, **sums, "stages": [*before.values(), *stages], "notes": notes}
-
-
-def encode(event: dict[str, Any]) -> str:
-    """An event as one string: Tune would flatten, copy and merge a nested one."""
-    return json.dumps(event)
-
-
-def decode(text: str) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(text)
-    return event

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dgkd_search.config import Resources
+from dgkd_search.identity import StageSpec
 from dgkd_search.tune.conductor import Conductor
 
 
@@ -49,12 +49,15 @@ class Interruption:
 
 
 def run_tune(
-    conductor: Conductor, data: Path, store: Path, resources: Resources, folder: Path
+    conductor: Conductor,
+    make_job: Callable[[tuple[StageSpec, ...]], str],
+    resources: Resources,
+    folder: Path,
 ) -> None:
     """Schedule the conductor's jobs until it is over, on the Ray that is connected.
 
     Args:
-        data, store: prepared data and store, under paths that every worker sees.
+        make_job: gives a trial's stages the form in which a worker takes them.
         folder: for Tune's own records, which are thrown away.
 
     Raises:
@@ -63,7 +66,7 @@ def run_tune(
     from ray import tune
 
     from dgkd_search.tune.adapters import ConductorScheduler, ConductorSearcher, StepHook
-    from dgkd_search.tune.trainable import make_job, train_trial
+    from dgkd_search.tune.trainable import train_trial
 
     interruption = Interruption()
     share: dict[str, float] = {"cpu": resources.cpus_per_trial}
@@ -72,9 +75,7 @@ def run_tune(
     tuner = tune.Tuner(
         tune.with_resources(train_trial, share),
         tune_config=tune.TuneConfig(
-            search_alg=ConductorSearcher(
-                conductor, functools.partial(make_job, data=data, store=store)
-            ),
+            search_alg=ConductorSearcher(conductor, make_job),
             scheduler=ConductorScheduler(conductor),
             num_samples=-1,
             max_concurrent_trials=resources.concurrency,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import traceback
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,22 @@ from dgkd_search.identity import TRAINING_VERSION, StageSpec
 from dgkd_search.rows import TrialResult
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
-from dgkd_search.tune.conductor import encode
+from dgkd_search.tune.events import encode
 
 EVENT = "event"  # the one metric that rows carry
 JOB = "job"
 
 
-def make_job(stages: Sequence[StageSpec], data: Path, store: Path) -> str:
-    """A trial as one string, for a worker that shares the folders."""
+def make_job(stages: Sequence[StageSpec], data: Path, store: Path, limit: int | None = None) -> str:
+    """A trial as one string, for a worker that shares the folders.
+
+    Args:
+        data, store: prepared data and store, under paths that every worker sees.
+        limit: bytes that stored outputs may take; None for no limit.
+    """
     specs = [stage.to_dict() for stage in stages]
-    return json.dumps({"stages": specs, "data": str(data), "store": str(store)})
+    folders = {"data": str(data), "store": str(store)}
+    return json.dumps({"stages": specs, **folders, "limit": limit})
 
 
 def train_trial(config: dict[str, Any]) -> None:
@@ -49,10 +56,14 @@ def train_trial(config: dict[str, Any]) -> None:
 
     try:
         stages, data, store = _read_job(config[JOB])
-        trial = Trial(stages, open_prepared(data), Store(store))
+        trial = Trial(stages, open_prepared(data), store())
         with contextlib.closing(iter(trial)) as rows:
+            together: list[dict[str, Any]] = []  # a report takes longer than a replayed epoch
             for row in rows:
-                report(row=row.to_dict())
+                together.append(row.to_dict())
+                if not row.more:
+                    report(rows=together)
+                    together = []
     except DgkdError as error:
         report(failure=" ".join(str(error).split()))
     except Exception as error:
@@ -61,7 +72,7 @@ def train_trial(config: dict[str, Any]) -> None:
         report(failure=" ".join(line.split()))
 
 
-def _read_job(text: str) -> tuple[list[StageSpec], Path, Path]:
+def _read_job(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store]]:
     """What ``make_job`` wrote; DgkdError where another version of it did."""
     try:
         job = json.loads(text)
@@ -69,7 +80,8 @@ def _read_job(text: str) -> tuple[list[StageSpec], Path, Path]:
         versions = {spec.version for spec in stages}
         if versions != {TRAINING_VERSION}:
             raise ValueError(f"training version {versions}, the worker's is {TRAINING_VERSION}")
-        return stages, Path(job["data"]), Path(job["store"])
+        store = functools.partial(Store, Path(job["store"]), job["limit"])
+        return stages, Path(job["data"]), store
     except (ValueError, KeyError, TypeError, AttributeError, DgkdError) as error:
         raise DgkdError(
             f"the worker can't read its job ({type(error).__name__}: {error}); "

@@ -87,7 +87,7 @@ def test_a_loaded_student_gives_the_very_logits_and_accuracy(
     assert (student.channels, student.image_size) == (1, 8)
     assert student.classes == tuple("0123456789")
     stated = load_best(run.path)["validation_accuracy"]
-    assert accuracy(student, torch.nn.Identity(), data.val_images, data.val_labels) == stated
+    assert accuracy(student, [(data.val_images, data.val_labels)]) == stated
     assert dgkd_search.load_student is load_student
     assert torch.equal(load_student(str(run.best))(data.val_images), expected)
 

@@ -22,7 +22,17 @@ SUMMARY = Summary(
     configuration=Configuration(CHAIN, Distillation(drop_prob=0.25), 0.1),
     accuracies=Accuracies(80.0, 78.5, alone=75.0, kd=77.25, full=80.5, teacher=90.0),
     work=Work(
-        completed=9, pruned=3, failed=1, trained=20, reused=11, computing=150.2, waiting=12.0
+        completed=9,
+        pruned=3,
+        failed=1,
+        trained=20,
+        reused=11,
+        taught=1_234_567,
+        forwards=45_000,
+        computing=150.2,
+        waiting=12.0,
+        starting=36.4,
+        concurrency=2,
     ),
     budget=12,
     seconds=99.6,
@@ -48,7 +58,8 @@ def test_a_whole_summary() -> None:
         "-0.50 over the full chain (80.50)",
         "trials": "12 of 12: 9 completed, 3 pruned (25 %), 1 failed",
         "stages": "20 trained, 11 found in the store",
-        "time": "100 s; trials computed 150 s and waited 12 s",
+        "sources": "taught 1,234,567 images from 45,000 forwards",
+        "time": "100 s with 2 at once: computing 150 s, waiting 12 s, starting 36 s",
         "files": "runs/one",
     }
 
@@ -145,14 +156,21 @@ def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     study = make_study()
     one, two, three = (ask(study) for _ in range(3))
     stages = [stage("resnet56", 3), stage("resnet8", 1)]
-    study.complete(one, 70.0, {"stages": stages, "computing": 5.0, "waiting": 1.0})
+    counts = {"taught": 700, "forwards": 100}
+    study.complete(
+        one,
+        70.0,
+        {"stages": stages, "computing": 5.0, "waiting": 1.0, "seconds": 7.5, **counts},
+    )
     study.report(two, 1, 50.0)
     begun = [stage("resnet56", 0), stage("resnet8", 1, finished=False)]
-    study.prune(two, {"stages": begun, "computing": 2.0, "waiting": 4.0})
+    study.prune(two, {"stages": begun, "computing": 2.0, "waiting": 4.0, "seconds": 11.0})
     study.fail(three, "broken")
     reference = {"val_accuracy": 60.0, "stages": [stage("resnet8", 1)], "computing": 1.5}
     study.set_attribute(REFERENCE, reference)
-    work = closing._work(study)
+    work = closing._work(study, started=4.0, concurrency=3)
     assert (work.completed, work.pruned, work.failed, work.finished) == (1, 1, 1, 2)
     assert (work.trained, work.reused) == (3, 1)
     assert (work.computing, work.waiting) == (8.5, 5.0)
+    assert (work.taught, work.forwards) == (700, 100)
+    assert (work.starting, work.concurrency) == (3 * 4.0 + 18.5 - 8.5 - 5.0, 3)

@@ -1,0 +1,37 @@
+"""Mean and standard deviation of pixels, exact whatever the number and order of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dgkd_search.data.source import Images
+
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+
+_MIN_STD = 1e-3  # a constant channel is not divided by zero
+
+
+def mean_and_std(chunks: Iterable[Images]) -> MeanStd:
+    """Per channel, of pixels in [0, 1]; the deviation is at least 0.001.
+
+    Args:
+        chunks: uint8 [n, C, H, W] each, at least one image in all.
+    """
+    counts = sum(_count_levels(chunk) for chunk in chunks)
+    levels = np.arange(256) / 255
+    means: list[float] = []
+    stds: list[float] = []
+    for channel in np.asarray(counts):
+        shares = channel / channel.sum()
+        mean = float(shares @ levels)
+        means.append(mean)
+        stds.append(max(float(shares @ (levels - mean) ** 2) ** 0.5, _MIN_STD))
+    return tuple(means), tuple(stds)
+
+
+def _count_levels(images: Images) -> np.ndarray:
+    """How often each level occurs in each channel: int64 [C, 256]."""
+    channels = range(images.shape[1])
+    return np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in channels])

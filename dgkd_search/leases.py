@@ -1,0 +1,158 @@
+"""Who uses a store, and what of it: so that nothing that is needed is removed. No torch.
+
+``users/<id>.json`` says who and what; ``users/<id>.lock`` is held as long as that process lives,
+and released by the system when it dies. A trial's record goes with it, a search's stays: it tells
+which studies used what the store holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import time
+import uuid
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock
+
+from dgkd_search.files import TEMPORARY, to_json, write_bytes
+
+KINDS = ("trial", "search")
+
+
+@dataclass(frozen=True)
+class User:
+    """A process that uses the store, or a search that did.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        name: a search's run folder, a trial's place (host and process).
+        since: when it began, in seconds since the epoch.
+        keys: of the stages that it needs or has used.
+        live: whether it still runs.
+    """
+
+    kind: str
+    name: str
+    since: float
+    keys: frozenset[str]
+    live: bool
+
+
+class Lease:
+    """Keeps stages and their outputs from being removed as long as it is held.
+
+    Args:
+        folder: of all users; made where it is missing.
+        kind: one of ``KINDS``; the record of a search stays when it is released.
+        name: what to call its holder; this host and process if None.
+    """
+
+    def __init__(self, folder: Path, kind: str, name: str | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / uuid.uuid4().hex
+        self._record, self._kind = path.with_suffix(".json"), kind
+        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._since = time.time()
+        self._keys: set[str] = set()
+        self._lock = FileLock(path.with_suffix(".lock"), timeout=0, thread_local=False)
+        self._lock.acquire()  # before there is a record: a record without a holder is a dead one's
+
+    def add(self, keys: Iterable[str]) -> None:
+        """From now on these are needed too."""
+        keys = set(keys) - self._keys
+        if not keys and self._record.exists():
+            return
+        self._keys |= keys
+        value = {
+            "kind": self._kind,
+            "name": self._name,
+            "since": self._since,
+            "keys": sorted(self._keys),
+        }
+        write_bytes(self._record, to_json(value))
+
+    def release(self) -> None:
+        if self._kind == "trial" or not self._keys:
+            with suppress(OSError):
+                self._record.unlink(missing_ok=True)
+        self._lock.release()
+        with suppress(OSError):
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def users(folder: Path) -> list[User]:
+    """Everybody who uses the store, and the searches that did, the earliest first.
+
+    What dead trials left behind is removed.
+    """
+    found = []
+    for record, user in _records(folder):
+        if user.live or user.kind == "search":
+            found.append(user)
+        else:
+            with suppress(OSError):  # a store that is read alone
+                record.unlink(missing_ok=True)
+    return sorted(found, key=lambda user: (user.since, user.name))
+
+
+def forget(folder: Path, known: Collection[str]) -> int:
+    """Remove the records of searches that have ended and used none of the ``known`` keys.
+
+    Returns:
+        How many these were.
+    """
+    ended = [
+        record
+        for record, user in _records(folder)
+        if user.kind == "search" and not user.live and user.keys.isdisjoint(known)
+    ]
+    for record in ended:
+        record.unlink(missing_ok=True)
+    return len(ended)
+
+
+def _records(folder: Path) -> Iterator[tuple[Path, User]]:
+    for record in folder.glob("*.json"):
+        if record.name.startswith(TEMPORARY):
+            continue
+        live = _is_live(record.with_suffix(".lock"))
+        try:
+            value = json.loads(record.read_bytes())
+            kind, name, since = str(value["kind"]), str(value["name"]), float(value["since"])
+            keys = frozenset(map(str, value["keys"]))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            continue  # gone meanwhile, or no record of ours
+        if kind in KINDS and math.isfinite(since):
+            yield record, User(kind, name, since, keys, live)
+
+
+def _is_live(path: Path) -> bool:
+    if not path.exists():
+        return False
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except OSError:  # held (a TimeoutError), or another account's: it may be
+        return True
+    lock.release()
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+    return False

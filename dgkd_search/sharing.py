@@ -1,0 +1,68 @@
+"""Which store a search's trials use: one that everybody shares, or a private one each."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgkd_search.identity import StageSpec
+from dgkd_search.store import Store
+
+NONE = "none"  # what --store says where trials share nothing
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores of one search.
+
+    Attributes:
+        root: the shared store, or the folder of the private ones.
+        shared: whether trials share the store.
+        limit: bytes of stored outputs in one store; None for no limit.
+    """
+
+    root: Path
+    shared: bool
+    limit: int | None = None
+
+    @property
+    def data(self) -> Path:
+        """Where prepared data sets lie; they are shared whatever trials do."""
+        return self.root / "data"
+
+    def of(self, stages: Sequence[StageSpec]) -> Path:
+        """The store of the trial that trains these stages."""
+        # No student is trained twice in a study, so its key names its trial.
+        return self.root if self.shared else self.root / stages[-1].key
+
+    def open(self, stages: Sequence[StageSpec]) -> Store:
+        return Store(self.of(stages), self.limit)
+
+
+@contextlib.contextmanager
+def open_stores(
+    shared: Path | None, private: Path, limit: int | None
+) -> Iterator[tuple[Stores, Store | None]]:
+    """The stores of a search, for its time; private ones are gone afterwards.
+
+    Args:
+        shared: folder of the store that trials share; None where they share nothing.
+        private: folder for stores of their own, where they do.
+
+    Yields:
+        The stores, and the shared one, opened.
+
+    Raises:
+        InputError: the shared store can't be used.
+    """
+    if shared is not None:
+        store = Store(shared, limit)
+        yield Stores(store.root, True, limit), store
+        return
+    try:
+        yield Stores(private.absolute(), False, limit), None
+    finally:
+        shutil.rmtree(private, ignore_errors=True)

@@ -1,0 +1,59 @@
+"""How much room a study's stored outputs take, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dgkd_search.config import StudyConfig
+from dgkd_search.data import DataInfo
+
+_BYTES = 2  # of a float16
+_EXTRA = 4096  # of a file beside its numbers: headers, description
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Room for stored outputs, in bytes; 0 where sources run online.
+
+    Attributes:
+        views: banks of views of a source at most.
+        source: bytes of one source's outputs on all its banks.
+        running: of all sources that the trials running at once may need.
+        total: of every source that the study may come by; an upper bound.
+    """
+
+    views: int
+    source: int
+    running: int
+    total: int
+
+
+def estimate_outputs(config: StudyConfig, info: DataInfo, concurrency: int) -> Estimate:
+    """Upper bounds from the search space, the budget and the number of trials at once."""
+    space = config.space
+    views = max(config.recipe.views, config.student_recipe.views)
+    if config.outputs != "stored" or set(space.guidances) == {"none"}:
+        return Estimate(views, 0, 0, 0)
+    source = views * (info.train_count * len(info.classes) * _BYTES + _EXTRA)
+    kinds = sum(guidance in ("dense", "sequential") for guidance in space.guidances)
+    longest = space.max_assistants if kinds else 0
+    # An assistant is trained for each set of larger ones before it, under each guidance.
+    sets = sum(math.comb(len(space.pool), size) for size in range(1, longest + 1)) * kinds
+    if space.drop_scope == "all":
+        sets *= len(space.drop_probs)
+    return Estimate(
+        views=views,
+        source=source,
+        running=source * (1 + min(sets, concurrency * longest)),
+        total=source * (1 + min(sets, config.budget * longest)),
+    )
+
+
+def readable(size: float) -> str:
+    """Bytes as people read them: 512 B, 1.5 MB, 20 GB (powers of 1024)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"
