@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from dgkd_search.data import PreparedData
 from dgkd_search.device import DeviceData
 from dgkd_search.errors import StageFailed
 from dgkd_search.identity import OutputsSpec, StageSpec
-from dgkd_search.sources import OnlineSources, StoredSources, compute_outputs
+from dgkd_search.sources import OnlineSources, Sources, StoredSources, compute_outputs
 from dgkd_search.stage import Learner
 from dgkd_search.store import Store
 from dgkd_search.supply import Forwards, SourceSupply
@@ -191,6 +191,38 @@ def test_a_supply_teaches_from_the_outputs_of_its_sources_in_their_order(
             kept = store.outputs.get(OutputsSpec(key, spec.recipe.augment, bank, spec.numerics))
             assert kept is not None
             assert said[i].tolist() == kept[rows].astype(float).tolist()
+
+
+class Witness:
+    """Compares what a learner is told of a batch with what the models say of its very pictures."""
+
+    def __init__(self, told: Sources, models: list[nn.Module]) -> None:
+        self.told, self.models = told, models
+        self.banks: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.told)
+
+    def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
+        logits = self.told.logits(which, images, rows, bank)
+        with torch.no_grad():
+            expected = torch.stack([self.models[i].eval()(images) for i in which])
+        assert torch.allclose(logits, expected, rtol=2.0**-10, atol=1e-4)
+        self.banks.append(bank)
+        return logits
+
+
+def test_a_learner_is_told_what_its_sources_say_of_the_pictures_it_sees(
+    school: School, store: Store
+) -> None:
+    spec = learner_of(school)
+    supply = school.supply(spec, store)
+    witness = Witness(supply.sources, [copy.deepcopy(m) for m in school.models.values()])
+    learner = Learner(spec, school.data, witness)
+    while not learner.finished:
+        list(supply.ready(learner.bank))
+        learner.train_epoch()
+    assert witness.banks == [0] * 4 + [1] * 4 + [0] * 4 + [1] * 4
 
 
 def test_a_bank_in_use_is_not_read_again(

@@ -1,0 +1,303 @@
+"""What teaching costs a training step, and what the library's data path costs an epoch.
+
+    python experiments/bench_step.py [--data-dir DIR] --json FILE
+
+Steps, in milliseconds, of plain2 under plain10, 8, 6, 4 and of resnet8 under resnet26, 20, 14, in
+mini-batches of 128, nothing dropped, nothing augmented:
+
+alone      on labels
+stored     taught by stored outputs
+online     sources run on every batch, without gradients
+autograd   sources run on every batch with gradients enabled, as the public reference code runs
+           them: the backward pass goes through them too
+
+The four take turns in one process; a figure is the median over all rounds of the mean over a
+round's steps, a ratio the median of the rounds' ratios. Sources have random weights: what they say
+costs the same.
+
+An epoch of resnet8 on labels, with crop and flip, trained by our learner and by a plain loop:
+torchvision's transforms over PIL images, a DataLoader (with no worker and with one; the faster
+counts), the same network, optimiser and batches, contiguous float32. Every side has a process of
+its own, and they take turns: our processes keep freed memory (numerics.keep_memory), plain ones
+do what the system does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bench
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dgkd_search.data import PreparedData, open_prepared
+from dgkd_search.device import DeviceData
+from dgkd_search.identity import StageSpec
+from dgkd_search.models import build
+from dgkd_search.numerics import deterministic
+from dgkd_search.recipe import NUMERICS
+from dgkd_search.sources import OnlineSources, Sources, StoredSources, compute_outputs, frozen
+from dgkd_search.stage import Learner, views_of
+
+CHAINS = {
+    "plain": ("plain10", "plain8", "plain6", "plain4", "plain2"),
+    "resnet": ("resnet26", "resnet20", "resnet14", "resnet8"),
+}
+KINDS = ("alone", "stored", "online", "autograd")
+RATIOS = (("stored", "alone"), ("online", "stored"), ("autograd", "stored"))
+PARTS = ("plain", "resnet", "epoch")
+
+
+class AutogradSources:
+    """Sources that are run with gradients enabled; nothing ever steps their weights."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self._models = [model.eval().requires_grad_() for model in models]
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
+        return torch.stack([self._models[i](images) for i in which])
+
+
+def learners(
+    stages: Sequence[StageSpec], alone: StageSpec, data: PreparedData
+) -> dict[str, Learner]:
+    """The student in each of the ways, on one copy of the data."""
+    spec = stages[-1]
+    numerics, device = spec.numerics, torch.device(spec.numerics.device_type)
+    at_hand = DeviceData(data, device)
+    models = [new_source(stage, device) for stage in stages[:-1]]
+    views = views_of(data.info, spec.recipe.augment)
+    stored = StoredSources(len(models))
+    stored.use(0, [compute_outputs(m, at_hand, views, 0, numerics).to(device) for m in models])
+    taught: dict[str, Sources] = {
+        "stored": stored,
+        "online": OnlineSources(models, device, numerics),
+        # Copies: the other ways need theirs without gradients.
+        "autograd": AutogradSources([new_source(stage, device) for stage in stages[:-1]]),
+    }
+    return {
+        "alone": Learner(alone, at_hand),
+        **{name: Learner(spec, at_hand, sources) for name, sources in taught.items()},
+    }
+
+
+def new_source(stage: StageSpec, device: torch.device) -> nn.Module:
+    model = build(stage.architecture, torch.Generator().manual_seed(0))
+    return frozen(model, device, stage.numerics)
+
+
+def milliseconds_a_step(learner: Learner, steps: int) -> Callable[[], float]:
+    """Trains an epoch, without the evaluation at its end."""
+
+    def run() -> float:
+        with deterministic(learner.spec.numerics):
+            began = time.perf_counter()
+            learner._train()  # ends with a number on the CPU: nothing is left to wait for
+            return 1000 * (time.perf_counter() - began) / steps
+
+    return run
+
+
+def steps_of(
+    family: str, data: Path, specs: tuple[Sequence[StageSpec], StageSpec], steps: int, rounds: int
+) -> dict[str, list[float]]:
+    """Milliseconds of a step by kind, round by round; to be called in a process of its own."""
+    stages, alone = specs
+    ways = learners(stages, alone, open_prepared(data))
+    return bench.in_rounds({name: milliseconds_a_step(ways[name], steps) for name in KINDS}, rounds)
+
+
+# ---- an epoch ----------------------------------------------------------------------------------
+
+_side: dict[str, Any] = {}  # what a process keeps from one epoch to the next
+
+
+def prepare_ours(data: Path, spec: StageSpec) -> None:
+    at_hand = DeviceData(open_prepared(data), torch.device(spec.numerics.device_type))
+    _side["epoch"] = milliseconds_a_step(Learner(spec, at_hand), 1)
+
+
+def prepare_plain(data: Path, spec: StageSpec, workers: int) -> None:
+    """The loop as scripts have it, with what it needs at hand."""
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+
+    prepared = open_prepared(data)
+    device, recipe = torch.device(spec.numerics.device_type), spec.recipe
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(prepared.info.image_size, padding=prepared.info.image_size // 8),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(prepared.info.mean, prepared.info.std),
+        ]
+    )
+    loader = DataLoader(
+        Pictures(prepared, transform),
+        recipe.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    model = build(spec.architecture, torch.Generator().manual_seed(0)).to(device)
+    optimiser = torch.optim.SGD(
+        model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
+    )
+
+    def epoch() -> float:
+        began = time.perf_counter()
+        model.train()
+        total = 0.0
+        for images, labels in loader:
+            loss = F.cross_entropy(model(images.to(device)), labels.to(device))
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+            total += loss.item()
+        return 1000 * (time.perf_counter() - began)
+
+    _side["epoch"] = epoch
+
+
+class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Images in memory, made PIL images one by one, as torchvision's CIFAR-10 does."""
+
+    def __init__(self, prepared: PreparedData, transform: Callable[[Any], Tensor]) -> None:
+        train = prepared.train()
+        self.images = train.images.transpose(0, 2, 3, 1).copy()
+        self.labels = train.labels.tolist()
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+def run_epoch() -> float:
+    """Milliseconds of the next epoch of this process's side."""
+    return float(_side["epoch"]())
+
+
+def epochs_of(
+    data: Path, spec: StageSpec, workers: Sequence[int], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of an epoch by side, round by round."""
+    with contextlib.ExitStack() as stack:
+        sides = {"ours": stack.enter_context(bench.processes(1))}
+        ready = [sides["ours"].submit(prepare_ours, data, spec)]
+        for count in workers:
+            side = stack.enter_context(bench.processes(1))
+            ready.append(side.submit(prepare_plain, data, spec, count))
+            sides[f"plain loop, {count} loader workers"] = side
+        for job in ready:
+            job.result()
+        actions = {name: functools.partial(_epoch_on, side) for name, side in sides.items()}
+        times = bench.in_rounds(actions, rounds)
+    return {name: [value / 1000 for value in values] for name, values in times.items()}
+
+
+def _epoch_on(side: Executor) -> float:
+    return float(side.submit(run_epoch).result())
+
+
+# ---- the command -------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = bench.parser(__doc__)
+    parser.add_argument("--parts", type=bench.comma(str), default=list(PARTS), help="(all)")
+    parser.add_argument("--images", type=int, default=512, help="of a round of steps (512)")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=20, help="of steps (20)")
+    parser.add_argument("--epoch-images", type=int, default=5000, help="of an epoch (5000)")
+    parser.add_argument("--epoch-rounds", type=int, default=7, help="(7)")
+    parser.add_argument(
+        "--workers", type=bench.comma(int), default=[0, 1], help="of the plain loop's loader (0,1)"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args(arguments)
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"--parts {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    began = time.perf_counter()
+    figures: dict[str, Any] = {}
+    with bench.workplace() as place:
+        for part in args.parts:
+            images = args.epoch_images if part == "epoch" else args.images
+            folder = bench.image_folder(
+                place / part, args.data_dir, train=images, validation=10, seed=args.seed
+            )
+            measure = _epoch if part == "epoch" else _steps
+            figures[part] = measure(part, folder, place / "store", args)
+    sizes = {
+        "images": args.images,
+        "batch_size": args.batch_size,
+        "rounds": args.rounds,
+        "epoch_images": args.epoch_images,
+        "epoch_rounds": args.epoch_rounds,
+        "device": args.device,
+    }
+    bench.save(args, began, sizes, figures)
+
+
+def _steps(family: str, folder: Path, store: Path, args: argparse.Namespace) -> dict[str, Any]:
+    names = CHAINS[family]
+    stages, data = _planned(folder, store, names, "none", args)
+    alone, _ = _planned(folder, store, names[-1:], "none", args)
+    steps = -(-args.images // args.batch_size)
+    times = bench.alone(steps_of, family, data.path, (stages, alone[-1]), steps, args.rounds)
+    medians = {name: bench.Spread.of(values).median for name, values in times.items()}
+    ratios = {f"{a}/{b}": bench.paired_ratio(times[a], times[b]) for a, b in RATIOS}
+    bench.table(
+        f"{names[-1]} under {', '.join(names[:-1])}: ms a step of {args.batch_size} images",
+        ("", *KINDS, *ratios),
+        [(names[-1], *(medians[kind] for kind in KINDS), *ratios.values())],
+    )
+    return {"chain": names, "milliseconds": medians, "ratios": ratios, "rounds": times}
+
+
+def _epoch(part: str, folder: Path, store: Path, args: argparse.Namespace) -> dict[str, Any]:
+    planned, data = _planned(folder, store, ("resnet8",), "crop+flip", args)
+    times = epochs_of(data.path, planned[-1], args.workers, args.epoch_rounds)
+    medians = {name: bench.Spread.of(values).median for name, values in times.items()}
+    fastest = min((name for name in times if name != "ours"), key=medians.__getitem__)
+    ratio = bench.paired_ratio(times[fastest], times["ours"])
+    bench.table(
+        f"an epoch of resnet8 on {args.epoch_images} images, crop and flip: median seconds",
+        ("", "seconds", "beside ours"),
+        [
+            (name, medians[name], bench.paired_ratio(values, times["ours"]))
+            for name, values in times.items()
+        ],
+    )
+    return {"seconds": medians, "fastest_plain": fastest, "plain/ours": ratio, "rounds": times}
+
+
+def _planned(
+    folder: Path, store: Path, models: Sequence[str], augment: str, args: argparse.Namespace
+) -> tuple[list[StageSpec], PreparedData]:
+    family = "plain" if models[0].startswith("plain") else "resnet"
+    stages, data = bench.planned(
+        folder, store, models, family=family, augment=augment, batch_size=args.batch_size
+    )
+    numerics = NUMERICS[args.device]
+    return [replace(stage, numerics=numerics) for stage in stages], data
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,438 @@
+"""What a whole search costs, against a Ray Tune script that one writes by hand.
+
+    python experiments/bench_study.py [--preset 32|64] [--sample K] [--data-dir DIR] --json FILE
+
+The same list of configurations is trained four times, each time from Python's start in a process
+of its own, with two trials at once and one thread a trial:
+
+by hand    handwritten.py: the teacher is trained once; every trial trains its assistants and its
+           student, and runs the sources that survive on every batch
+shared     dgkd-search on an empty store, without a pruner
+pruned     dgkd-search on an empty store of its own, with Optuna's median pruner
+again      dgkd-search on the store that `shared` filled: it must train nothing and run no source
+
+Presets: 32 is plain10 > plain2 over {plain8, plain6, plain4} (8 chains) with drop 0, .25, .5, .75
+wherever there is something to drop (29 different students) and, to make 32, drop .125 for the three
+chains of two assistants. 64 draws 64 different configurations from plain9 ... plain3 and the four
+drop values. Both orders are shuffled by --seed. Networks are those for 100 classes, with as many
+outputs as the data has; all models train 16 epochs, nothing is augmented.
+
+`ideal` is the ratio of operations alone (operations.py): what `wall` would be if nothing but
+convolutions and linear layers took time, at the same rate everywhere. `busy` is the share of the
+workers' time that went into training and running sources, from the end of the teacher's training
+to the end of the last trial. `stages` are those begun: of pruned students some epochs alone. `wall`
+is from the call to its return: decoding images and Ray's start, the teacher (with the start of a
+worker where a worker trains it), the trials, and at the end the best student's test and what else
+is written then.
+
+Both sides train a student from the same seed and in the same order of images, so that accuracies
+differ by what rounding does alone: outputs are kept in float16.
+
+With --sample, by hand a seeded sample of the list is trained, and what follows the teacher's
+training is scaled by operations, as if no worker were ever idle; the table says so. By default
+that is done for 64.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bench
+import operations
+from handwritten import Task
+from handwritten import search as search_by_hand
+
+from dgkd_search.identity import StageSpec
+from dgkd_search.observer import Job, Observer
+from dgkd_search.options import Options
+from dgkd_search.planner import Planner
+from dgkd_search.resolve import resolve
+from dgkd_search.rows import Row
+from dgkd_search.space import SearchSpace
+
+POOLS = {
+    "32": ("plain8", "plain6", "plain4"),
+    "64": ("plain9", "plain8", "plain7", "plain6", "plain5", "plain4", "plain3"),
+}
+DROPS = (0.0, 0.25, 0.5, 0.75)
+EXTRA_DROP = 0.125  # fills the 29 students of the smaller preset up to 32
+IMAGES = 256  # either preset then ends in about half an hour on two slow cores
+SAMPLE = {"32": None, "64": 6}
+RUNS = ("by hand", "shared", "pruned", "again")
+
+
+def configurations(preset: str, seed: int) -> list[dict[str, Any]]:
+    """The list of a preset, as parameters of a study."""
+    pool = POOLS[preset]
+    chosen: list[dict[str, Any]] = []
+    for count in range(len(pool) + 1):
+        for assistants in itertools.combinations(pool, count):
+            drops: tuple[float, ...] = DROPS if count else (0.0,)
+            if preset == "32" and count == 2:
+                drops = (*DROPS, EXTRA_DROP)
+            uses = {f"use_{name}": int(name in assistants) for name in pool}
+            chosen += [{**uses, "drop_prob": drop} for drop in drops]
+    generator = random.Random(seed)
+    generator.shuffle(chosen)
+    return chosen[: int(preset)]
+
+
+def options(args: Any, folder: Path) -> dict[str, Any]:
+    """Of the command line, for both sides."""
+    return {
+        "dataset": "imagefolder",
+        "data_dir": str(folder),
+        "image_size": bench.SIZE,
+        "family": "plain",
+        "teacher": "plain10",
+        "student": "plain2",
+        "assistants": list(POOLS[args.preset]),
+        "drop_prob": [*DROPS, EXTRA_DROP] if args.preset == "32" else list(DROPS),
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "lr": args.lr,
+        "schedule": "onecycle",
+        "weight_decay": 5e-4,
+        "augment": "none",
+        "budget": len(args.list),
+        "concurrency": args.concurrency,
+        "gpus_per_trial": args.gpus_per_trial,
+        "cpus_per_trial": 1,
+        "no_reference": True,
+    }
+
+
+class Times(Observer):
+    """When things happened in a search, in seconds of ``time.perf_counter``."""
+
+    def __init__(self) -> None:
+        self.first_job: float | None = None
+        self.teacher: float | None = None  # its end
+        self.last_end = 0.0
+
+    def job_started(self, job: Job) -> None:
+        self.first_job = self.first_job or time.perf_counter()
+
+    def row(self, job: Job, row: Row) -> None:
+        if self.teacher is None and row.position == 0 and row.epoch == row.epochs:
+            self.teacher = time.perf_counter()
+
+    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+        self.last_end = time.perf_counter()
+
+
+def search_shared(task: Task, store: Path, pruner: str) -> dict[str, Any]:
+    """The list through dgkd-search, in this process."""
+    import optuna
+
+    from dgkd_search.driver import run_search
+
+    run = task.folder / "run"
+    times, began = Times(), time.perf_counter()
+    chosen = Options.parse({**task.options, "out": run, "store": store, "pruner": pruner}, "{}")
+    summary = run_search(chosen, times, first=task.configurations)
+    ended = time.perf_counter()
+    storage = f"sqlite:///{run / 'study.db'}"
+    study = optuna.load_study(study_name="dgkd-search", storage=storage)
+    trials = [_trial_of(study.trials, params) for params in task.configurations]
+    facts = [trial.user_attrs for trial in trials]
+    teachers = [s for fact in facts for s in fact["stages"] if s["name"] == "plain10"]
+    teacher_seconds = sum(stage["seconds"] for stage in teachers if stage["trained"])
+    first_job = times.first_job or began
+    teacher = times.teacher or first_job
+    return {
+        "wall": ended - began,
+        "starting": first_job - began,
+        "teacher_seconds": teacher_seconds,
+        "teacher_phase": teacher - first_job,
+        "trials_seconds": times.last_end - teacher,
+        "closing": ended - times.last_end,
+        "computing": sum(fact["computing"] for fact in facts),
+        "waiting": sum(fact["waiting"] for fact in facts),
+        "stages": sum(stage["trained"] > 0 for fact in facts for stage in fact["stages"]),
+        "forwards": sum(fact["forwards"] for fact in facts),
+        "taught": sum(fact["taught"] for fact in facts),
+        "pruned": sum(trial.state.name == "PRUNED" for trial in trials),
+        "epochs": [len(trial.intermediate_values) for trial in trials],
+        "accuracies": [
+            trial.intermediate_values[max(trial.intermediate_values)] for trial in trials
+        ],
+        "best": trials.index(next(t for t in trials if t.number == summary.trial)),
+        "validation": summary.accuracies.validation,
+        "test": summary.accuracies.test,
+    }
+
+
+def _trial_of(trials: Sequence[Any], params: dict[str, Any]) -> Any:
+    found = next((trial for trial in trials if trial.params == params), None)
+    if found is None or found.state.name not in ("COMPLETE", "PRUNED"):
+        state, reason = (
+            ("missing", "") if found is None else (found.state.name, found.user_attrs.get("reason"))
+        )
+        raise RuntimeError(f"{params}: {state} {reason}")
+    return found
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a sample's seconds become those of the whole list."""
+
+    sampled: list[int]
+    factor: float
+
+
+def scaled(figures: dict[str, Any], scale: Scale, concurrency: int) -> dict[str, Any]:
+    """What the whole list would have taken; the start and the teacher's training stay.
+
+    As if no worker were ever without a trial: in a short sample the last trial runs alone, in a
+    long list that hardly counts, and the comparison is not to gain by it.
+    """
+    trials = scale.factor * figures["inside_trials"] / concurrency
+    added = trials - figures["trials_seconds"]
+    computing = figures["teacher_seconds"] + scale.factor * (
+        figures["computing"] - figures["teacher_seconds"]
+    )
+    return {
+        **figures,
+        "measured_wall": figures["wall"],
+        "wall": figures["wall"] + added,
+        "trials_seconds": trials,
+        "computing": computing,
+        "scaled_by": scale.factor,
+        "sampled": scale.sampled,
+    }
+
+
+def busy(figures: dict[str, Any], concurrency: int) -> float:
+    """Share of the workers' time after the teacher's training that was not lost."""
+    working: float = figures["computing"] - figures["teacher_seconds"]
+    return working / float(figures["trials_seconds"] * concurrency)
+
+
+def plan_list(args: Any, folder: Path, store: Path) -> list[tuple[StageSpec, ...]]:
+    """The stages of every configuration, on data prepared for nothing but their fingerprint."""
+    from dgkd_search.data import prepare
+
+    config = resolve(Options.parse(options(args, folder), "{}")).config
+    planner = Planner(config, prepare(config.data, store).info)
+    space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
+    chains = [planner.stages(space.configuration(params)) for params in args.list]
+    if len({chain[-1].key for chain in chains}) < len(chains):
+        raise RuntimeError("two configurations of the list mean one student")
+    return chains
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = bench.parser(__doc__)
+    parser.add_argument("--preset", choices=tuple(POOLS), default="32")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"for training ({IMAGES})")
+    parser.add_argument("--validation", type=int, help="images (a quarter of --images)")
+    parser.add_argument("--held-out", type=int, default=5000, help="images to test on (5000)")
+    parser.add_argument("--epochs", type=int, default=16, help="of every model (16)")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=0.05)
+    parser.add_argument("--first", type=int, help="take the first N of the list alone")
+    parser.add_argument("--sample", type=int, help="by hand, train N of the list and scale")
+    parser.add_argument("--runs", type=bench.comma(str), default=list(RUNS), help=", ".join(RUNS))
+    parser.add_argument("--concurrency", type=int, default=2, help="trials at once (2)")
+    parser.add_argument("--gpus-per-trial", type=float, default=0.0)
+    args = parser.parse_args(arguments)
+    if unknown := set(args.runs) - set(RUNS):
+        parser.error(f"--runs {', '.join(unknown)}: choose from {', '.join(RUNS)}")
+    if "again" in args.runs and "shared" not in args.runs:
+        parser.error("--runs again: needs shared, which fills its store")
+    args.validation = args.validation or max(bench.CLASSES, args.images // 4)
+    args.list = configurations(args.preset, args.seed)[: args.first]
+    sample = SAMPLE[args.preset] if args.sample is None else args.sample
+    sampled = sorted(_sample(len(args.list), sample, args.seed))
+    began = time.perf_counter()
+    with bench.workplace() as place:
+        folder = bench.image_folder(
+            place / "images",
+            args.data_dir,
+            train=args.images,
+            validation=args.validation,
+            test=args.held_out,
+            seed=args.seed,
+        )
+        chains = plan_list(args, folder, place / "planned")
+        results = _run_all(args, folder, place, chains, sampled)
+    report(args, chains, results)
+    sizes = {
+        "preset": args.preset,
+        "configurations": len(args.list),
+        "images": args.images,
+        "validation": args.validation,
+        "held_out": args.held_out,
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "concurrency": args.concurrency,
+    }
+    figures = {"list": args.list, **results}
+    bench.save(args, began, sizes, figures)
+    _check(results)
+
+
+def _sample(count: int, wanted: int | None, seed: int) -> list[int]:
+    if wanted is None or wanted >= count:
+        return list(range(count))
+    return random.Random(seed).sample(range(count), wanted)
+
+
+def _run_all(
+    args: Any,
+    folder: Path,
+    place: Path,
+    chains: Sequence[Sequence[StageSpec]],
+    sampled: list[int],
+) -> dict[str, Any]:
+    task = Task(options(args, folder), tuple(args.list), place)
+    sizes = operations.Sizes(args.images, args.validation)
+    hand = operations.by_hand(chains, sizes)
+    everything = operations.shared(chains, sizes)
+    results: dict[str, Any] = {}
+    for name in args.runs:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        own = replace(task, folder=place / name.replace(" ", "-"))
+        own.folder.mkdir(parents=True)
+        if name == "by hand":
+            part = replace(own, configurations=tuple(args.list[i] for i in sampled))
+            figures = bench.alone(search_by_hand, part)
+            if len(sampled) < len(chains):
+                trials = operations.by_hand(chains, sizes, teacher=False).total
+                some = operations.by_hand([chains[i] for i in sampled], sizes, teacher=False)
+                figures = scaled(figures, Scale(sampled, trials / some.total), args.concurrency)
+            figures["best"] = sampled[figures["best"]]
+            figures |= {"operations": hand.total, "counted_forwards": hand.forwards}
+        else:
+            store = place / ("pruned-store" if name == "pruned" else "store")
+            pruner = "median" if name == "pruned" else "none"
+            figures = bench.alone(search_shared, own, store, pruner)
+            counted = everything
+            if name == "pruned":
+                pairs = zip(chains, figures["epochs"], strict=True)
+                counted = operations.shared(
+                    chains, sizes, epochs={chain[-1].key: epochs for chain, epochs in pairs}
+                )
+            elif name == "again":
+                counted = operations.Operations()
+            figures |= {"operations": counted.total, "counted_forwards": counted.forwards}
+        figures["busy"] = busy(figures, args.concurrency)
+        results[name] = figures
+    for figures in results.values():
+        if "by hand" in results:
+            figures["ratio"] = results["by hand"]["wall"] / figures["wall"]
+        if figures["operations"]:
+            figures["ideal"] = hand.total / figures["operations"]
+    if {"by hand", "shared"} <= set(results):
+        results["agreement"] = agreement(results, sampled)
+    return results
+
+
+def agreement(results: dict[str, Any], sampled: Sequence[int]) -> dict[str, float]:
+    """How far the students of the two sides are apart, in percentage points of accuracy."""
+    ours = [results["shared"]["accuracies"][i] for i in sampled]
+    theirs = results["by hand"]["accuracies"]
+    differences = [a - b for a, b in zip(theirs, ours, strict=True)]
+    return {
+        "mean_absolute_difference": bench.Spread.of([abs(d) for d in differences]).mean,
+        "mean_difference": bench.Spread.of(differences).mean,
+        "largest": max(map(abs, differences)),
+        "spread_of_list": max(ours) - min(ours),
+    }
+
+
+def report(args: Any, chains: Sequence[Sequence[StageSpec]], results: dict[str, Any]) -> None:
+    runs = {name: results[name] for name in args.runs}
+    title = (
+        f"{len(chains)} configurations, {args.images} images, {args.epochs} epochs, "
+        f"{args.concurrency} trials at once"
+    )
+    bench.table(
+        title,
+        ("", "wall s", "ratio", "ideal", "stages", "forwards", "computing s", "waiting s", "busy"),
+        [
+            (
+                name + (f" (scaled from {len(f['sampled'])})" if "sampled" in f else ""),
+                f["wall"],
+                f.get("ratio"),
+                f.get("ideal"),
+                f["stages"],
+                f["forwards"],
+                f["computing"],
+                f["waiting"],
+                f"{100 * f['busy']:.0f} %",
+            )
+            for name, f in runs.items()
+        ],
+    )
+    if "by hand" in runs and "sampled" in runs["by hand"]:
+        print("stages and forwards by hand are those of the sample")
+    bench.table(
+        "where the wall time goes, in seconds",
+        ("", "starting", "teacher", "trials", "closing"),
+        [
+            (name, f["starting"], f["teacher_phase"], f["trials_seconds"], f["closing"])
+            for name, f in runs.items()
+        ],
+    )
+    bench.table(
+        "the best student of each: accuracy in percent",
+        ("", "chain", "drop", "validation", f"{args.held_out:,} held-out"),
+        [
+            (name, _name(chains[f["best"]]), _drop(chains[f["best"]]), f["validation"], f["test"])
+            for name, f in runs.items()
+        ],
+    )
+    if "agreement" in results:
+        hand, ours = runs["by hand"], runs["shared"]
+        sampled = hand.get("sampled", range(len(chains)))
+        bench.table(
+            "validation accuracy of every student, in percent",
+            ("", "drop", "by hand", "shared"),
+            [
+                (_name(chains[i]), _drop(chains[i]), value, ours["accuracies"][i])
+                for i, value in zip(sampled, hand["accuracies"], strict=True)
+            ],
+        )
+        found = results["agreement"]
+        print(
+            f"mean absolute difference {found['mean_absolute_difference']:.2f}, "
+            f"mean difference {found['mean_difference']:+.2f}, largest {found['largest']:.2f}; "
+            f"the list spans {found['spread_of_list']:.2f}"
+        )
+
+
+def _name(chain: Sequence[StageSpec]) -> str:
+    return ">".join(stage.architecture.name.removeprefix("plain") for stage in chain)
+
+
+def _drop(chain: Sequence[StageSpec]) -> float | None:
+    distillation = chain[-1].distillation
+    return distillation.drop_prob if distillation and len(chain) > 2 else None
+
+
+def _check(results: dict[str, Any]) -> None:
+    """What must hold whatever the machine."""
+    again = results.get("again")
+    if again is not None and (again["stages"] or again["forwards"]):
+        raise SystemExit(
+            f"the filled store was not enough: {again['stages']} stages trained, "
+            f"{again['forwards']} images through sources"
+        )
+    shared = results.get("shared")
+    if shared is not None and shared["forwards"] != shared["counted_forwards"]:
+        raise SystemExit(
+            f"{shared['forwards']} images through sources, {shared['counted_forwards']:.0f} counted"
+        )
+
+
+if __name__ == "__main__":
+    main()
