@@ -46,7 +46,7 @@ from dgkd_search.models import build
 from dgkd_search.numerics import deterministic
 from dgkd_search.recipe import NUMERICS
 from dgkd_search.sources import OnlineSources, Sources, StoredSources, compute_outputs, frozen
-from dgkd_search.stage import Learner, views_of
+from dgkd_search.stage import EpochRow, Learner, views_of
 
 CHAINS = {
     "plain": ("plain10", "plain8", "plain6", "plain4", "plain2"),
@@ -121,15 +121,24 @@ def steps_of(
 
 # ---- an epoch ----------------------------------------------------------------------------------
 
-_side: dict[str, Any] = {}  # what a process keeps from one epoch to the next
+OURS = "ours"
+_epochs: dict[str, Callable[[], None]] = {}  # by side: what its process keeps between epochs
 
 
-def prepare_ours(data: Path, spec: StageSpec) -> None:
+def prepare_ours(side: str, data: Path, spec: StageSpec) -> None:
+    """Our learner, which goes on to another bank of views in every epoch."""
     at_hand = DeviceData(open_prepared(data), torch.device(spec.numerics.device_type))
-    _side["epoch"] = milliseconds_a_step(Learner(spec, at_hand), 1)
+    learner = Learner(spec, at_hand)
+
+    def epoch() -> None:
+        with deterministic(spec.numerics):
+            learner._train()
+        learner.rows.append(EpochRow(learner.epoch + 1, 0.0, 0.0, 0.0))
+
+    _epochs[side] = epoch
 
 
-def prepare_plain(data: Path, spec: StageSpec, workers: int) -> None:
+def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int) -> None:
     """The loop as scripts have it, with what it needs at hand."""
     from torch.utils.data import DataLoader
     from torchvision import transforms
@@ -156,8 +165,7 @@ def prepare_plain(data: Path, spec: StageSpec, workers: int) -> None:
         model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
     )
 
-    def epoch() -> float:
-        began = time.perf_counter()
+    def epoch() -> None:
         model.train()
         total = 0.0
         for images, labels in loader:
@@ -166,9 +174,8 @@ def prepare_plain(data: Path, spec: StageSpec, workers: int) -> None:
             torch.autograd.backward(loss)
             optimiser.step()
             total += loss.item()
-        return 1000 * (time.perf_counter() - began)
 
-    _side["epoch"] = epoch
+    _epochs[side] = epoch
 
 
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
@@ -189,9 +196,11 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
-def run_epoch() -> float:
-    """Milliseconds of the next epoch of this process's side."""
-    return float(_side["epoch"]())
+def run_epoch(side: str) -> float:
+    """Seconds of the next epoch of a side, in its process."""
+    began = time.perf_counter()
+    _epochs[side]()
+    return time.perf_counter() - began
 
 
 def epochs_of(
@@ -199,21 +208,22 @@ def epochs_of(
 ) -> dict[str, list[float]]:
     """Seconds of an epoch by side, round by round."""
     with contextlib.ExitStack() as stack:
-        sides = {"ours": stack.enter_context(bench.processes(1))}
-        ready = [sides["ours"].submit(prepare_ours, data, spec)]
+        sides = {OURS: stack.enter_context(bench.processes(1))}
+        ready = [sides[OURS].submit(prepare_ours, OURS, data, spec)]
         for count in workers:
-            side = stack.enter_context(bench.processes(1))
-            ready.append(side.submit(prepare_plain, data, spec, count))
-            sides[f"plain loop, {count} loader workers"] = side
+            name = f"plain loop, {count} loader workers"
+            sides[name] = stack.enter_context(bench.processes(1))
+            ready.append(sides[name].submit(prepare_plain, name, data, spec, count))
         for job in ready:
             job.result()
-        actions = {name: functools.partial(_epoch_on, side) for name, side in sides.items()}
-        times = bench.in_rounds(actions, rounds)
-    return {name: [value / 1000 for value in values] for name, values in times.items()}
+        actions = {
+            name: functools.partial(_epoch_on, process, name) for name, process in sides.items()
+        }
+        return bench.in_rounds(actions, rounds)
 
 
-def _epoch_on(side: Executor) -> float:
-    return float(side.submit(run_epoch).result())
+def _epoch_on(process: Executor, side: str) -> float:
+    return float(process.submit(run_epoch, side).result())
 
 
 # ---- the command -------------------------------------------------------------------------------
@@ -275,13 +285,13 @@ def _epoch(part: str, folder: Path, store: Path, args: argparse.Namespace) -> di
     planned, data = _planned(folder, store, ("resnet8",), "crop+flip", args)
     times = epochs_of(data.path, planned[-1], args.workers, args.epoch_rounds)
     medians = {name: bench.Spread.of(values).median for name, values in times.items()}
-    fastest = min((name for name in times if name != "ours"), key=medians.__getitem__)
-    ratio = bench.paired_ratio(times[fastest], times["ours"])
+    fastest = min((name for name in times if name != OURS), key=medians.__getitem__)
+    ratio = bench.paired_ratio(times[fastest], times[OURS])
     bench.table(
         f"an epoch of resnet8 on {args.epoch_images} images, crop and flip: median seconds",
         ("", "seconds", "beside ours"),
         [
-            (name, medians[name], bench.paired_ratio(values, times["ours"]))
+            (name, medians[name], bench.paired_ratio(values, times[OURS]))
             for name, values in times.items()
         ],
     )

@@ -26,7 +26,8 @@ worker where a worker trains it), the trials, and at the end the best student's 
 is written then.
 
 Both sides train a student from the same seed and in the same order of images, so that accuracies
-differ by what rounding does alone: outputs are kept in float16.
+differ by what rounding does alone (outputs are kept in float16), which training amplifies: the
+students of both sides are compared on the held-out images, after all runs.
 
 With --sample, by hand a seeded sample of the list is trained, and what follows the teacher's
 training is scaled by operations, as if no worker were ever idle; the table says so. By default
@@ -46,9 +47,12 @@ from typing import Any
 
 import bench
 import operations
+import torch
 from handwritten import Task
 from handwritten import search as search_by_hand
 
+from dgkd_search.data import load_test, prepare
+from dgkd_search.device import Normalise, accuracy, in_batches
 from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.options import Options
@@ -56,6 +60,8 @@ from dgkd_search.planner import Planner
 from dgkd_search.resolve import resolve
 from dgkd_search.rows import Row
 from dgkd_search.space import SearchSpace
+from dgkd_search.store import Store
+from dgkd_search.trial import load_model
 
 POOLS = {
     "32": ("plain8", "plain6", "plain4"),
@@ -217,9 +223,7 @@ def busy(figures: dict[str, Any], concurrency: int) -> float:
 
 
 def plan_list(args: Any, folder: Path, store: Path) -> list[tuple[StageSpec, ...]]:
-    """The stages of every configuration, on data prepared for nothing but their fingerprint."""
-    from dgkd_search.data import prepare
-
+    """The stages of every configuration; its data is prepared apart from every run."""
     config = resolve(Options.parse(options(args, folder), "{}")).config
     planner = Planner(config, prepare(config.data, store).info)
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
@@ -227,6 +231,26 @@ def plan_list(args: Any, folder: Path, store: Path) -> list[tuple[StageSpec, ...
     if len({chain[-1].key for chain in chains}) < len(chains):
         raise RuntimeError("two configurations of the list mean one student")
     return chains
+
+
+def tested(
+    args: Any, folder: Path, place: Path, chains: Sequence[Sequence[StageSpec]], sampled: list[int]
+) -> dict[str, list[float]]:
+    """Accuracy on the held-out images of every student that both sides trained, after all runs."""
+    config = resolve(Options.parse(options(args, folder), "{}")).config
+    info, part = prepare(config.data, place / "planned").info, load_test(config.data)
+    images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
+    normalise, store = Normalise(info.mean, info.std), Store(place / "store")
+    values: dict[str, list[float]] = {"by hand": [], "shared": []}
+    for position, number in enumerate(sampled):
+        student = chains[number][-1]
+        entry = store.get(student.key)
+        assert entry is not None
+        written = place / "by-hand" / f"student{position}.safetensors"
+        for name, weights in (("by hand", written.read_bytes()), ("shared", entry.tensors)):
+            model = load_model(student, weights)
+            values[name].append(accuracy(model, in_batches(normalise, images, labels)))
+    return values
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -264,6 +288,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         chains = plan_list(args, folder, place / "planned")
         results = _run_all(args, folder, place, chains, sampled)
+        if {"by hand", "shared"} <= set(results):
+            results["agreement"] = agreement(tested(args, folder, place, chains, sampled))
     report(args, chains, results)
     sizes = {
         "preset": args.preset,
@@ -331,21 +357,20 @@ def _run_all(
             figures["ratio"] = results["by hand"]["wall"] / figures["wall"]
         if figures["operations"]:
             figures["ideal"] = hand.total / figures["operations"]
-    if {"by hand", "shared"} <= set(results):
-        results["agreement"] = agreement(results, sampled)
     return results
 
 
-def agreement(results: dict[str, Any], sampled: Sequence[int]) -> dict[str, float]:
+def agreement(values: dict[str, list[float]]) -> dict[str, Any]:
     """How far the students of the two sides are apart, in percentage points of accuracy."""
-    ours = [results["shared"]["accuracies"][i] for i in sampled]
-    theirs = results["by hand"]["accuracies"]
-    differences = [a - b for a, b in zip(theirs, ours, strict=True)]
+    differences = [a - b for a, b in zip(values["by hand"], values["shared"], strict=True)]
+    found = bench.Spread.of(differences)
     return {
+        **values,
         "mean_absolute_difference": bench.Spread.of([abs(d) for d in differences]).mean,
-        "mean_difference": bench.Spread.of(differences).mean,
+        "mean_difference": found.mean,
+        "mean_difference_error": found.error,
         "largest": max(map(abs, differences)),
-        "spread_of_list": max(ours) - min(ours),
+        "spread_of_list": max(values["shared"]) - min(values["shared"]),
     }
 
 
@@ -392,21 +417,22 @@ def report(args: Any, chains: Sequence[Sequence[StageSpec]], results: dict[str, 
         ],
     )
     if "agreement" in results:
-        hand, ours = runs["by hand"], runs["shared"]
-        sampled = hand.get("sampled", range(len(chains)))
+        found = results["agreement"]
+        sampled = runs["by hand"].get("sampled", range(len(chains)))
         bench.table(
-            "validation accuracy of every student, in percent",
+            f"accuracy of every student on {args.held_out:,} held-out images, in percent",
             ("", "drop", "by hand", "shared"),
             [
-                (_name(chains[i]), _drop(chains[i]), value, ours["accuracies"][i])
-                for i, value in zip(sampled, hand["accuracies"], strict=True)
+                (_name(chains[number]), _drop(chains[number]), hand, ours)
+                for number, hand, ours in zip(
+                    sampled, found["by hand"], found["shared"], strict=True
+                )
             ],
         )
-        found = results["agreement"]
         print(
-            f"mean absolute difference {found['mean_absolute_difference']:.2f}, "
-            f"mean difference {found['mean_difference']:+.2f}, largest {found['largest']:.2f}; "
-            f"the list spans {found['spread_of_list']:.2f}"
+            f"mean absolute difference {found['mean_absolute_difference']:.2f}, mean difference "
+            f"{found['mean_difference']:+.2f} ± {found['mean_difference_error']:.2f}, largest "
+            f"{found['largest']:.2f}; the list spans {found['spread_of_list']:.2f}"
         )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dgkd_search import numerics
 from dgkd_search.chain import Architecture, Chain
 from dgkd_search.identity import StageSpec, chain_stages
 from dgkd_search.recipe import Distillation, Numerics, Recipe
@@ -26,6 +30,22 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Imports a file of experiments/ as those files import each other."""
     monkeypatch.syspath_prepend(EXPERIMENTS)
     return importlib.import_module
+
+
+class Here:
+    """Stands for a process of its own, whose start takes seconds: calls at once, in this one."""
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*args))
+        return future
+
+
+@pytest.fixture
+def one_process(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks start no process of their own."""
+    monkeypatch.setattr(script("bench"), "processes", lambda _: contextlib.nullcontext(Here()))
+    monkeypatch.setattr(numerics, "keep_memory", numerics.keep_memory)  # put back at the end
 
 
 @pytest.fixture
@@ -217,9 +237,20 @@ def test_places_of_files_are_no_part_of_a_command(script: Callable[[str], Module
     assert script("bench").command(words) == said
 
 
+def test_a_process_of_its_own_is_no_copy_and_has_one_thread(
+    script: Callable[[str], ModuleType],
+) -> None:
+    import torch
+
+    with script("bench").processes(1) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+        assert pool.submit(torch.get_num_threads).result() == 1
+
+
 # ---- the benchmarks ----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("one_process")
 def test_steps_and_an_epoch_are_timed(figures: Callable[..., dict[str, Any]]) -> None:
     sizes = "--images 10 --batch-size 10 --rounds 1 --epoch-images 20 --epoch-rounds 1"
     found = figures("bench_step", *sizes.split(), *"--workers 0 --parts resnet,epoch".split())
@@ -237,6 +268,7 @@ def test_autograd_goes_through_the_sources(script: Callable[[str], ModuleType]) 
     assert source.weight.grad is not None
 
 
+@pytest.mark.usefixtures("one_process")
 def test_numerics_are_timed(figures: Callable[..., dict[str, Any]]) -> None:
     sizes = "--images 10 --validation 10 --batch-size 10 --rounds 1 --models plain2"
     found = figures("bench_numerics", *sizes.split(), *"--ways contiguous,channels_last".split())
@@ -244,6 +276,7 @@ def test_numerics_are_timed(figures: Callable[..., dict[str, Any]]) -> None:
     assert found["plain2"]["channels_last, memory kept"]["step_ratio"] == 1
 
 
+@pytest.mark.usefixtures("one_process")
 def test_banks_are_compared_with_fresh_views(figures: Callable[..., dict[str, Any]]) -> None:
     sizes = "--images 20 --validation 10 --epochs 2 --teacher-epochs 1 --seeds 1 --processes 1"
     models = "--family plain-c10 --teacher plain4-c10 --student plain2-c10"
@@ -278,10 +311,10 @@ def test_fresh_views_are_other_ones_and_new_in_every_epoch(
 def test_a_study_by_hand_and_shared_give_the_same_students(
     figures: Callable[..., dict[str, Any]],
 ) -> None:
-    sizes = "--images 64 --validation 20 --held-out 10 --epochs 1 --first 2 --concurrency 1"
+    sizes = "--images 64 --validation 20 --held-out 20 --epochs 1 --first 2 --concurrency 1"
     found = figures("bench_study", *sizes.split(), "--runs", "by hand,shared")
     hand, shared = found["by hand"], found["shared"]
-    assert found["agreement"]["mean_absolute_difference"] <= 5  # of twenty images, one
+    assert found["agreement"]["mean_absolute_difference"] <= 5  # of twenty held-out images, one
     assert hand["stages"] == shared["stages"] == 5  # a teacher, two assistants, two students
     assert shared["forwards"] == shared["counted_forwards"] == 3 * 64
     assert shared["ideal"] > 1

@@ -204,9 +204,11 @@ def test_ended_searches_that_left_nothing_are_forgotten(tmp_path: Path) -> None:
     for name, keys in (("gone", "ab"), ("left", "bc"), ("none", "")):
         with Lease(tmp_path, "search", name) as lease:
             lease.add(keys)
+    # A search that ended before it used anything leaves no record.
+    assert [user.name for user in users(tmp_path)] == ["gone", "left"]
     with Lease(tmp_path, "search", "live") as lease, Lease(tmp_path, "trial", "now") as trial:
         lease.add("a")
         trial.add("a")
-        assert forget(tmp_path, {"c"}) == 2
+        assert forget(tmp_path, {"c"}) == 1
         assert [user.name for user in users(tmp_path)] == ["left", "live", "now"]
         assert forget(tmp_path, {"c"}) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import shutil
@@ -37,6 +38,7 @@ DISTINCT = len({name for chain in CHAINS for name in chain[:-1]}) + len(CHAINS)
 
 Stages = tuple[StageSpec, ...]
 Found = dict[str, tuple[bytes, list[dict[str, Any]]]]
+Alone = tuple[list[Stages], Found]
 
 
 @pytest.fixture(scope="module")
@@ -76,23 +78,31 @@ def found(store: Store, stages: Stages) -> Found:
     return kept
 
 
-@pytest.fixture(scope="module", params=OUTPUTS)
-def alone(
-    request: pytest.FixtureRequest,
+@pytest.fixture(scope="module")
+def privately(
     plan: Callable[..., list[Stages]],
     digits: PreparedData,
     tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[list[Stages], Found]:
+) -> Callable[[str], Alone]:
+    @functools.cache
+    def train(outputs: str) -> Alone:
+        stores = Stores(tmp_path_factory.mktemp("private"), shared=False)
+        plans, result = plan(outputs), {}
+        for stages in plans:
+            trial = Trial(stages, digits, stores.open(stages))
+            assert [stage.trained for stage in trial.run().stages] == [EPOCHS] * len(stages)
+            for key, value in found(trial.store, stages).items():
+                assert result.setdefault(key, value) == value, "one stage in two private stores"
+        assert len(result) == DISTINCT
+        return plans, result
+
+    return train
+
+
+@pytest.fixture(params=OUTPUTS)
+def alone(request: pytest.FixtureRequest, privately: Callable[[str], Alone]) -> Alone:
     """The stages of each chain, and what every one gives where no trial shares anything."""
-    stores = Stores(tmp_path_factory.mktemp("private"), shared=False)
-    plans, result = plan(request.param), {}
-    for stages in plans:
-        trial = Trial(stages, digits, stores.open(stages))
-        assert [stage.trained for stage in trial.run().stages] == [EPOCHS] * len(stages)
-        for key, value in found(trial.store, stages).items():
-            assert result.setdefault(key, value) == value, "the same stage in two private stores"
-    assert len(result) == DISTINCT
-    return plans, result
+    return privately(request.param)
 
 
 @pytest.fixture
@@ -112,7 +122,7 @@ def trained(results: Sequence[TrialResult]) -> int:
     return sum(stage.trained for result in results for stage in result.stages)
 
 
-def test_the_cases_are_what_they_are_meant_to_be(alone: tuple[list[Stages], Found]) -> None:
+def test_the_cases_are_what_they_are_meant_to_be(alone: Alone) -> None:
     plans, result = alone
     assert [len(stages) - 2 for stages in plans] == [0, 1, 3]
     for spec in itertools.chain(*plans):
@@ -128,7 +138,7 @@ def test_the_cases_are_what_they_are_meant_to_be(alone: tuple[list[Stages], Foun
 
 
 def test_trials_of_one_store_find_what_each_would_alone(
-    alone: tuple[list[Stages], Found], shared: Stores, digits: PreparedData
+    alone: Alone, shared: Stores, digits: PreparedData
 ) -> None:
     plans, expected = alone
     results = [Trial(plans[i], digits, shared.open(plans[i])).run() for i in (2, 0, 1)]
@@ -149,7 +159,7 @@ def test_trials_of_one_store_find_what_each_would_alone(
     indirect=["alone"],
 )
 def test_a_stage_that_others_carry_on_ends_the_same(
-    alone: tuple[list[Stages], Found],
+    alone: Alone,
     shared: Stores,
     digits: PreparedData,
     position: int,
@@ -170,8 +180,9 @@ def test_a_stage_that_others_carry_on_ends_the_same(
     assert trained([first.result, *later]) == EPOCHS * DISTINCT
 
 
-def test_two_trials_in_turns_end_the_same(
-    alone: tuple[list[Stages], Found],
+@pytest.mark.parametrize("alone", ["stored"], indirect=True)
+def test_trials_in_turns_end_the_same(
+    alone: Alone,
     shared: Stores,
     digits: PreparedData,
     monkeypatch: pytest.MonkeyPatch,
@@ -197,7 +208,7 @@ def test_two_trials_in_turns_end_the_same(
 
 @pytest.mark.parametrize("alone", ["stored"], indirect=True)
 def test_outputs_that_go_between_epochs_change_nothing(
-    alone: tuple[list[Stages], Found], shared: Stores, digits: PreparedData
+    alone: Alone, shared: Stores, digits: PreparedData
 ) -> None:
     plans, expected = alone
     removed = 0
@@ -214,7 +225,7 @@ def test_outputs_that_go_between_epochs_change_nothing(
 
 @pytest.mark.parametrize("alone", ["stored"], indirect=True)
 def test_a_store_without_room_for_outputs_changes_nothing(
-    alone: tuple[list[Stages], Found], shared: Stores, digits: PreparedData
+    alone: Alone, shared: Stores, digits: PreparedData
 ) -> None:
     plans, expected = alone
     narrow = Stores(shared.root, shared=True, limit=1)
@@ -225,7 +236,7 @@ def test_a_store_without_room_for_outputs_changes_nothing(
 
 
 def test_threads_that_share_a_store_end_the_same(
-    alone: tuple[list[Stages], Found], shared: Stores, digits: PreparedData
+    alone: Alone, shared: Stores, digits: PreparedData
 ) -> None:
     plans, expected = alone
 
@@ -249,42 +260,38 @@ torch.set_num_threads(1)
 plans = [[StageSpec.from_dict(spec) for spec in plan] for plan in json.loads(sys.argv[1])]
 print("ready", flush=True)
 sys.stdin.readline()
-results = []
 for stages in plans:
     store = Stores(Path(sys.argv[3]), shared=True).open(stages)
-    results.append(Trial(stages, open_prepared(Path(sys.argv[2])), store).run().to_dict())
-print(json.dumps(results))
+    result = Trial(stages, open_prepared(Path(sys.argv[2])), store).run()
+    print(sum(stage.trained for stage in result.stages), flush=True)
 """
 
 
 @pytest.mark.parametrize("alone", ["stored"], indirect=True)
 def test_processes_that_share_a_store_end_the_same(
-    alone: tuple[list[Stages], Found], shared: Stores, digits: PreparedData
+    alone: Alone, shared: Stores, digits: PreparedData
 ) -> None:
     plans, expected = alone
-    processes = []
-    for order in ((1, 2), (2, 0)):
-        specs = json.dumps([[spec.to_dict() for spec in plans[i]] for i in order])
-        command = [sys.executable, "-c", RUNNER, specs, str(digits.path), str(shared.root)]
-        processes.append(
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        )
+    specs = json.dumps([[spec.to_dict() for spec in plans[i]] for i in (2, 0)])
+    other = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, specs, str(digits.path), str(shared.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        results = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+        assert other.stdout is not None and other.stdin is not None
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        results = [Trial(plans[i], digits, shared.open(plans[i])).run() for i in (1, 2)]
+        counts = list(map(int, other.communicate(timeout=120)[0].split()))
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        other.kill()
+        other.communicate()
     assert together(shared, plans) == expected
-    epochs = [s["trained"] for result in results for trial in result for s in trial["stages"]]
-    assert sum(epochs) == EPOCHS * DISTINCT
+    assert len(counts) == 2
+    assert sum(counts) + trained(results) == EPOCHS * DISTINCT
 
 
 # Which store a trial has.
