@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import shutil
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,8 @@ def run_search(
     for note in resolved.warnings:
         observer.message(f"note: {note}")
     shared = None if options.store == NONE else store_path(options)
-    private = run.path.with_name(f".{run.path.name}-stores")
+    # Nobody else's, even where another search was given the same run folder.
+    private = run.path.with_name(f".{run.path.name}-stores-{uuid.uuid4().hex[:8]}")
     with contextlib.ExitStack() as stack:
         stores, store = stack.enter_context(open_stores(shared, private, options.store_limit))
         lease = None
@@ -114,24 +116,25 @@ def _room_for_outputs(planner: Planner, resources: Resources, stores: Stores) ->
     Raises:
         InputError: the running trials' alone don't fit.
     """
-    need = estimate_outputs(planner.config, planner.info, resources.concurrency)
+    need = estimate_outputs(planner.config, planner.info, resources.concurrency, stores.shared)
     if not need.total:
         return "sources run online: no outputs are stored"
     stores.root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(stores.root).free
-    room, option = free, f"--store {stores.root}"
-    if stores.limit is not None and stores.limit < free:
-        room, option = stores.limit, "--store-limit"
-    # A private store holds what one trial needs.
-    if need.running > room:
-        raise InputError(
-            f"{option}: {resources.concurrency} running trials need {readable(need.running)} "
-            f"for stored outputs, and there is room for {readable(room)}; use --outputs online, "
-            f"fewer --views (now {need.views}), or make room"
+    problems = [
+        f"{option}: stored outputs need {readable(least)}, and there is room for "
+        f"{readable(room)}; use --outputs online, fewer --views (now {need.views}), or make room"
+        for option, least, room in (
+            ("--store-limit", need.store, stores.limit),
+            (f"--store {stores.root if stores.shared else NONE}", need.running, free),
         )
+        if room is not None and least > room
+    ]
+    if problems:
+        raise InputError(problems)
     return (
         f"stored outputs: {readable(need.source)} a source ({need.views} views), "
-        f"{readable(need.total)} at most, room for {readable(room)}"
+        f"{readable(need.total)} at most; the disk has room for {readable(free)}"
     )
 
 

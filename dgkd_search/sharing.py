@@ -35,7 +35,8 @@ class Stores:
 
     def of(self, stages: Sequence[StageSpec]) -> Path:
         """The store of the trial that trains these stages."""
-        # No student is trained twice in a study, so its key names its trial.
+        # No student is trained twice in a study, so its key names its trial. (Where ``none`` is
+        # among the guidances, its trial is the reference, and finds it trained.)
         return self.root if self.shared else self.root / stages[-1].key
 
     def open(self, stages: Sequence[StageSpec]) -> Store:

@@ -19,22 +19,31 @@ class Estimate:
     Attributes:
         views: banks of views of a source at most.
         source: bytes of one source's outputs on all its banks.
-        running: of all sources that the trials running at once may need.
+        store: of all sources that running trials may need in one store: what its limit must hold.
+        running: the same on the disk, which holds the private stores of all trials where they
+            share nothing; those are kept until the search ends.
         total: of every source that the study may come by; an upper bound.
     """
 
     views: int
     source: int
+    store: int
     running: int
     total: int
 
 
-def estimate_outputs(config: StudyConfig, info: DataInfo, concurrency: int) -> Estimate:
-    """Upper bounds from the search space, the budget and the number of trials at once."""
+def estimate_outputs(
+    config: StudyConfig, info: DataInfo, concurrency: int, shared: bool = True
+) -> Estimate:
+    """Upper bounds from the search space, the budget and the number of trials at once.
+
+    Args:
+        shared: whether trials share a store.
+    """
     space = config.space
     views = max(config.recipe.views, config.student_recipe.views)
     if config.outputs != "stored" or set(space.guidances) == {"none"}:
-        return Estimate(views, 0, 0, 0)
+        return Estimate(views, 0, 0, 0, 0)
     source = views * (info.train_count * len(info.classes) * _BYTES + _EXTRA)
     kinds = sum(guidance in ("dense", "sequential") for guidance in space.guidances)
     longest = space.max_assistants if kinds else 0
@@ -42,12 +51,12 @@ def estimate_outputs(config: StudyConfig, info: DataInfo, concurrency: int) -> E
     sets = sum(math.comb(len(space.pool), size) for size in range(1, longest + 1)) * kinds
     if space.drop_scope == "all":
         sets *= len(space.drop_probs)
-    return Estimate(
-        views=views,
-        source=source,
-        running=source * (1 + min(sets, concurrency * longest)),
-        total=source * (1 + min(sets, config.budget * longest)),
-    )
+    if not shared:
+        chain = source * (1 + longest)
+        return Estimate(views, source, chain, chain * concurrency, chain * config.budget)
+    running = source * (1 + min(sets, concurrency * longest))
+    total = source * (1 + min(sets, config.budget * longest))
+    return Estimate(views, source, running, running, total)
 
 
 def readable(size: float) -> str:

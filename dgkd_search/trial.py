@@ -157,13 +157,15 @@ class Trial:
 
     def _outputs(self, supply: SourceSupply, bank: int, forwards: Forwards) -> Iterator[Row]:
         """Have the sources ready for an epoch, with signs of life while another computes them."""
-        started = last_sign = time.monotonic()
+        began, last_sign = None, time.monotonic()
         for key in supply.ready(bank):
+            began = began or time.monotonic()
             if time.monotonic() - last_sign >= _SIGN_OF_LIFE:
                 last_sign = time.monotonic()
                 source = self._specs[key]
                 yield self._row("waiting", self.stages.index(source), source, None)
-        self.result.waiting += max(0.0, time.monotonic() - started - forwards.seconds)
+        if began is not None:
+            self.result.waiting += max(0.0, time.monotonic() - began - forwards.seconds)
         self._count(forwards)
 
     def _count(self, forwards: Forwards) -> None:

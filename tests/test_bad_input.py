@@ -234,3 +234,36 @@ def test_other_commands_refuse_what_is_no_run(
     assert len(err.splitlines()) == 1
     assert value in err
     assert tree(Path.cwd()) == before
+
+
+@pytest.mark.parametrize("store", ["shared", "none"])
+def test_outputs_that_cannot_fit_are_told_before_the_search(
+    capsys: pytest.CaptureFixture[str], store: str
+) -> None:
+    words = ["--store-limit", "10k", "--store", store, "--train-limit", "500", "--quiet"]
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert "--store-limit: stored outputs need " in line
+    assert "there is room for 10 kB; use --outputs online, fewer --views (now 1)" in line
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+    assert not list(Path.cwd().glob(".*-stores-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--views 0", "--views 0"),
+        ("--outputs cached", "choose from stored, online"),
+        ("--precision fp16", "choose from auto, fp32, bf16"),
+        ("--store-limit much", "must be a size above 0 such as 500M or 20G"),
+        ("--images disk", "choose from auto, memory, stream"),
+        ("--images stream", "only an imagefolder is streamed"),
+    ],
+)
+def test_bad_settings_of_speed_and_room_are_refused(
+    capsys: pytest.CaptureFixture[str], words: str, told: str
+) -> None:
+    (line,) = refused(capsys, *words.split())
+    assert told in line

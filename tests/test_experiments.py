@@ -322,7 +322,12 @@ def test_a_study_by_hand_and_shared_give_the_same_students(
 
 
 @pytest.mark.e2e
-def test_overhead_of_a_search_is_timed(figures: Callable[..., dict[str, Any]]) -> None:
+def test_overhead_of_a_search_is_timed(
+    figures: Callable[..., dict[str, Any]],
+    script: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(script("bench_overhead"), "POOL", ("resnet20", "resnet14"))
     found = figures(
         "bench_overhead", *"--trials 3 --drops 0 --concurrency 1 --repeats 1 --images 0".split()
     )

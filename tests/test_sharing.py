@@ -235,6 +235,7 @@ def test_a_store_without_room_for_outputs_changes_nothing(
     assert together(narrow, plans) == expected
 
 
+@pytest.mark.parametrize("alone", ["stored"], indirect=True)
 def test_threads_that_share_a_store_end_the_same(
     alone: Alone, shared: Stores, digits: PreparedData
 ) -> None:

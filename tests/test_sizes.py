@@ -56,7 +56,7 @@ def estimated(config: StudyConfig, concurrency: int = 1) -> tuple[int, int]:
     """Sources of the running trials and of the whole study, as the estimate counts them."""
     estimate = estimate_outputs(config, INFO, concurrency)
     if not estimate.source:
-        assert (estimate.running, estimate.total) == (0, 0)
+        assert (estimate.store, estimate.running, estimate.total) == (0, 0, 0)
         return 0, 0
     assert estimate.running % estimate.source == estimate.total % estimate.source == 0
     return estimate.running // estimate.source, estimate.total // estimate.source
@@ -164,3 +164,15 @@ def test_online_sources_take_no_room(guidances: tuple[str, ...]) -> None:
 )
 def test_readable(size: float, text: str) -> None:
     assert readable(size) == text
+
+
+def test_private_stores_share_not_even_the_teacher() -> None:
+    config = config_of(("resnet32", "resnet20", "resnet14"), 2, budget=8)
+    shared = estimate_outputs(config, INFO, 4)
+    private = estimate_outputs(config, INFO, 4, shared=False)
+    assert private.source == shared.source
+    # A limit holds for each store, the disk for all of them: none is gone before the end.
+    assert private.store == 3 * private.source
+    assert private.running == 4 * private.store
+    assert private.total == 8 * private.store
+    assert shared.store == shared.running

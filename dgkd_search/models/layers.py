@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -16,8 +17,10 @@ class Classifier(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map features [N, in_features] to logits [N, out_features]."""
-        logits = super().forward(input)
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        if input.dtype in (torch.float16, torch.bfloat16):
+            input = input.float()
+        with torch.autocast(input.device.type, enabled=False):
+            return F.linear(input, self.weight, self.bias)
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:

@@ -10,7 +10,7 @@ from torch import nn
 
 from dgkd_search.chain import Architecture
 from dgkd_search.models import build
-from dgkd_search.models.layers import initialise
+from dgkd_search.models.layers import Classifier, initialise
 
 torch.set_num_threads(1)
 
@@ -137,3 +137,15 @@ def test_a_tensor_without_a_rule_is_an_error(module: nn.Module, tensors: str) ->
         f"module '1' ({type(module).__name__}): no rule initialises {tensors}; "
         "add one to dgkd_search/models/layers.py"
     )
+
+
+def test_a_classifier_does_not_round_its_logits_under_autocast() -> None:
+    layer, features = Classifier(64, 10), torch.randn(8, 64, generator=seeded(0))
+    with torch.no_grad():
+        expected = layer(features)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(layer(features), expected)
+            half = layer(features.bfloat16())
+        assert torch.equal(half, layer(features.bfloat16().float()))
+        assert not torch.equal(half.bfloat16().float(), half)
+        assert layer.double()(features.double()).dtype == torch.float64
