@@ -335,9 +335,15 @@ def test_overhead_of_a_search_is_timed(
     assert found["time"]["alone_ms"] > 0
 
 
-def test_memory_of_this_process_is_read(script: Callable[[str], ModuleType]) -> None:
+def test_memory_of_this_process_is_read(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
-    found = script("bench_overhead").memory()
-    assert found["peak"] >= found["own"] > 1
-    assert found["images"] == 0
+    memory = script("bench_overhead").memory
+    before = memory()
+    assert before["peak"] >= before["own"] > 1
+    np.save(tmp_path / "train_images.npy", np.ones(4 * 2**20, np.uint8))
+    mapped = np.load(tmp_path / "train_images.npy", mmap_mode="r")
+    assert mapped.sum() == 4 * 2**20  # every page was looked at
+    assert memory()["images"] - before["images"] == pytest.approx(4, abs=0.1)
