@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -107,6 +108,14 @@ def evaluation_batch(device: torch.device, image_size: int) -> int:
     """Images of a batch without gradients; fixed, for it decides the last bits."""
     pixels = _EVALUATION_PIXELS.get(device.type, 2**19)
     return max(_LEAST, min(_MOST, pixels // image_size**2))
+
+
+def cores() -> int:
+    """CPU cores that this process may use: fewer than the machine's under Slurm or taskset."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
 
 
 def free_cached(device: torch.device) -> None:

@@ -156,7 +156,11 @@ class Options:
         "auto", "recipe", one_of(PRECISIONS), None, "auto (CPU fp32, GPU bf16), fp32, bf16"
     )
     compile: bool = _option(
-        False, "recipe", flag, None, "train models through torch.compile (half a minute a model)"
+        False,
+        "recipe",
+        flag,
+        None,
+        "train models through torch.compile (up to half a minute a model)",
     )
 
     budget: int | None = _option(

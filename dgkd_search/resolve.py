@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields, replace
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from dgkd_search.chain import Architecture
 from dgkd_search.config import DataConfig, Resources, Space, StudyConfig
 from dgkd_search.defaults import fill, given
+from dgkd_search.device import cores
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, parameter_count
 from dgkd_search.options import Options
@@ -223,7 +223,7 @@ def _resources(options: Options, problems: list[str]) -> Resources:
             f"--gpus-per-trial {share:g}: this machine has {devices} GPUs; give at most {devices}"
         )
     if not share:
-        carried = _cores() // cpus
+        carried = cores() // cpus
     elif share < 1:
         carried = devices * int(1 / share)  # a share can't straddle two GPUs
     else:
@@ -237,20 +237,12 @@ def _resources(options: Options, problems: list[str]) -> Resources:
     return Resources(concurrency, cpus, share, options.address)
 
 
-def _cores() -> int:
-    """CPU cores that this process may use: fewer than the machine's under Slurm or taskset."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
-
-
 def _warnings(resources: Resources) -> list[str]:
     threads = resources.concurrency * resources.cpus_per_trial
-    if resources.address is None and threads > _cores():
+    if resources.address is None and threads > cores():
         return [
             f"{resources.concurrency} trials of {resources.cpus_per_trial} threads "
-            f"share {_cores()} cores"
+            f"share {cores()} cores"
         ]
     return []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,14 @@ from dgkd_search.data.images import decode
 from dgkd_search.data.listing import Listing, ListingName
 from dgkd_search.data.source import Images
 from dgkd_search.data.views import Views
-from dgkd_search.device import DeviceData, Normalise, TrainingData, evaluation_batch, split_to
+from dgkd_search.device import (
+    DeviceData,
+    Normalise,
+    TrainingData,
+    cores,
+    evaluation_batch,
+    split_to,
+)
 from dgkd_search.errors import InputError, StageFailed
 from dgkd_search.workers import WorkerContext, prepare_worker, start_server
 
@@ -42,11 +48,8 @@ def open_data(prepared: PreparedData, device: torch.device, threads: int = 1) ->
 def worker_count(device: torch.device, threads: int) -> int:
     """Processes that decode: on the CPU as many as a trial's threads, beside a GPU, which one
     would keep waiting, as many as there are cores; 8 at most."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        cores = os.cpu_count() or 1
-    return max(1, min(threads if device.type == "cpu" else cores, cores, _MOST_WORKERS))
+    wanted = threads if device.type == "cpu" else cores()
+    return max(1, min(wanted, cores(), _MOST_WORKERS))
 
 
 class StreamedData:
