@@ -119,7 +119,7 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
     """The teacher's validation accuracy in percent, from any trial that used it."""
     name = study.config.space.teacher
     for trial in study.trials:
-        for stage in trial.user_attrs.get("stages", ()):
+        for stage in study.facts(trial).get("stages", ()):
             if stage["name"] == name and stage["finished"]:
                 return float(stage["val_accuracy"])
     return None
@@ -149,7 +149,7 @@ def _value(trial: FrozenTrial | None) -> float | None:
 
 def _work(study: ChainStudy, started: float, concurrency: int) -> Work:
     """What the trials and the reference did, added up."""
-    facts: list[dict[str, Any]] = [t.user_attrs for t in study.trials]
+    facts: list[dict[str, Any]] = [study.facts(t) for t in study.trials]
     facts.append(study.attributes.get(REFERENCE, {}))
     stages = [stage for fact in facts for stage in fact.get("stages", ())]
     states = [t.state for t in study.trials]

@@ -82,6 +82,19 @@ class SearchSpace:
         count = sum(int(params[_use(name)]) for name in self.space.pool)
         return count <= self.space.max_assistants
 
+    def distance(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+        """How far apart parameters are: 1 for an assistant more or less and for another choice,
+        for a number its difference as a share of the range."""
+        total = 0.0
+        for name, distribution in self.distributions.items():
+            a, b = one[name], other[name]
+            if isinstance(distribution, CategoricalDistribution):
+                total += a != b
+            else:
+                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                total += abs(a - b) / (distribution.high - distribution.low)
+        return total
+
     def configuration(self, params: Mapping[str, Any]) -> Configuration:
         """The configuration that ``params`` (a value for every distribution) mean."""
         space = self.space

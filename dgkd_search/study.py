@@ -28,6 +28,8 @@ from dgkd_search.space import Configuration, SearchSpace
 STUDY_NAME = "dgkd-search"
 _REDUCTION = 3
 REFERENCE = "reference"  # attribute of the study: the student on labels alone
+FACTS = "facts"  # attribute of a trial that has ended: what it did
+REASON = "reason"  # attribute of a failed trial, in one line
 
 
 def make_pruner(name: str, epochs: int) -> BasePruner:
@@ -194,7 +196,8 @@ class ChainStudy:
 
     def fail(self, number: int, reason: str, facts: dict[str, Any] | None = None) -> None:
         """Record a failed trial with its reason, in one line."""
-        self._tell(number, (facts or {}) | {"reason": reason}, state=TrialState.FAIL)
+        self._live[number].set_user_attr(REASON, reason)
+        self._tell(number, facts or {}, state=TrialState.FAIL)
 
     def fail_unfinished(self) -> None:
         """Record every trial without an end as failed, one that was just being drawn included."""
@@ -205,6 +208,11 @@ class ChainStudy:
             if trial.state == TrialState.RUNNING:
                 self._study.tell(trial.number, state=TrialState.FAIL)
         self._cache = None
+
+    def facts(self, trial: FrozenTrial) -> dict[str, Any]:
+        """What was told with the trial's end; empty before, and where its search died."""
+        facts: dict[str, Any] = trial.user_attrs.get(FACTS, {})
+        return facts
 
     def configuration(self, trial: FrozenTrial) -> Configuration:
         return self.space.configuration(trial.params)
@@ -248,8 +256,7 @@ class ChainStudy:
         state: TrialState | None = None,
     ) -> None:
         trial = self._live.pop(number)
-        for name, fact in facts.items():
-            trial.set_user_attr(name, fact)
+        trial.set_user_attr(FACTS, facts)  # as one: each attribute is a commit, some 5 ms
         self._study.tell(trial, values=value, state=state)
         del self._steps[number]
         self._cache = self._finished = None

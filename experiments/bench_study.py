@@ -148,7 +148,7 @@ def search_shared(task: Task, store: Path, pruner: str) -> dict[str, Any]:
     storage = f"sqlite:///{run / 'study.db'}"
     study = optuna.load_study(study_name="dgkd-search", storage=storage)
     trials = [_trial_of(study.trials, params) for params in task.configurations]
-    facts = [trial.user_attrs for trial in trials]
+    facts = [trial.user_attrs["facts"] for trial in trials]
     teachers = [s for fact in facts for s in fact["stages"] if s["name"] == "plain10"]
     teacher_seconds = sum(stage["seconds"] for stage in teachers if stage["trained"])
     first_job = times.first_job or began

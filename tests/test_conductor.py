@@ -342,7 +342,7 @@ def test_facts_stay_with_the_trial_and_notes_with_the_search() -> None:
     trial = search.begin()
     search.now = 12.5
     search.finish(trial)
-    attributes = search.study.trials[0].user_attrs
+    attributes = search.study.facts(search.study.trials[0])
     assert (attributes["computing"], attributes["seconds"]) == (1.0, 12.5)
     assert "notes" not in attributes
     assert search.conductor.notes == ["note 3"]
@@ -398,7 +398,7 @@ def test_attempts_at_one_trial_are_added_up() -> None:
     event("b", 2, "two", stage("teacher", 3, 0), stage("student", 2, 1))
     event("c", 3, "three", stage("student", 3, 1))
     search.conductor.on_end(trial)
-    facts = search.study.trials[0].user_attrs
+    facts = search.study.facts(search.study.trials[0])
     assert facts["stages"] == [stage("teacher", 3, 3), stage("student", 3, 3)]
     assert (facts["computing"], facts["waiting"]) == (12.0, 3.0)
     assert "attempt" not in facts

@@ -25,7 +25,7 @@ BOUNDED = make_space(max_assistants=1, drop_probs=(0.0, 0.1, 0.5))
 def test_every_configuration_is_tried_once_and_then_none_is_left(
     space: Any, seed: int, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ATTEMPTS", 10)  # draws of TPE are slow
+    monkeypatch.setattr(module, "_ATTEMPTS", 3)  # draws of TPE are slow
     study = make_study(space, epochs=1, seed=seed, sampler=sampler)
     done = run_trials(study, 1000)
     assert study.ask() is None
@@ -146,7 +146,7 @@ def test_a_tuned_learning_rate_is_never_exhausted_and_never_repeats() -> None:
 def test_an_endless_space_goes_on_where_no_draw_keeps_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_ATTEMPTS", 0)  # as with many candidates and a tight bound
+    monkeypatch.setattr(module, "_ATTEMPTS", 1)  # as with many candidates and a tight bound
     study = make_study(make_space(max_assistants=0, tune=("lr",)), epochs=1)
     assert len(run_trials(study, 6)) == 6
     rates = {study.configuration(trial).lr for trial in study.trials}
@@ -157,10 +157,39 @@ def test_an_endless_space_goes_on_where_no_draw_keeps_the_bound(
 def test_the_pick_among_the_unseen_depends_on_seed_and_number_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_ATTEMPTS", 0)
+    monkeypatch.setattr(module, "_ATTEMPTS", 1)
     one, two = (run_trials(make_study(seed=3, epochs=1), 12) for _ in range(2))
     assert one == two
     assert one != run_trials(make_study(seed=4, epochs=1), 12)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_draw_that_is_refused_becomes_the_unseen_configuration_most_like_it(
+    sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_ATTEMPTS", 1)
+    draws = []
+    draw = module.DistinctSampler._draw
+
+    def spied(self: Any, *arguments: Any) -> dict[str, Any]:
+        draws.append(draw(self, *arguments))
+        return draws[-1]
+
+    monkeypatch.setattr(module.DistinctSampler, "_draw", spied)
+    study = make_study(make_space(max_assistants=2), epochs=1, sampler=sampler)
+    space, refused = study.space, 0
+    while not study.exhausted:
+        before = {study.configuration(trial).identity for trial in study.trials}
+        draws.clear()
+        run_trials(study, 1)
+        found = study.trials[-1].params
+        if draws and found != draws[0]:
+            refused += 1
+            unseen = [p for p in space.every() if space.configuration(p).identity not in before]
+            assert space.distance(found, draws[0]) == min(
+                space.distance(params, draws[0]) for params in unseen
+            )
+    assert refused >= 3
 
 
 def test_suggestions_learn_from_values() -> None:

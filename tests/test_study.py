@@ -131,7 +131,7 @@ def test_facts_and_reasons_are_kept_with_their_trial() -> None:
     study.complete(numbers[0], 50.0, {"seconds": 1.5})
     study.prune(numbers[1], {"seconds": 2.5})
     study.fail(numbers[2], "broken", {"seconds": 3.5})
-    assert [t.user_attrs["seconds"] for t in study.trials] == [1.5, 2.5, 3.5]
+    assert [study.facts(t)["seconds"] for t in study.trials] == [1.5, 2.5, 3.5]
     assert [t.user_attrs.get("reason") for t in study.trials] == [None, None, "broken"]
     assert study.trials[1].value == 40.0
 

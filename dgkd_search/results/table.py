@@ -17,7 +17,7 @@ from scipy.special import stdtrit
 
 from dgkd_search.errors import InputError
 from dgkd_search.files import write_bytes
-from dgkd_search.study import ChainStudy
+from dgkd_search.study import REASON, ChainStudy
 
 _TEXT, _INTEGER, _REAL, _TIME = "string", "Int64", "Float64", "datetime64[s]"
 
@@ -155,7 +155,7 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _row(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
-    attributes = trial.user_attrs
+    facts = study.facts(trial)
     complete = trial.state == TrialState.COMPLETE
     row: dict[str, Any] = {
         "number": trial.number,
@@ -163,13 +163,13 @@ def _row(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
         "val_accuracy": _accuracy(trial),
         "student_epochs": len(trial.intermediate_values),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
-        "computing_seconds": attributes.get("computing"),
-        "waiting_seconds": attributes.get("waiting"),
+        "computing_seconds": facts.get("computing"),
+        "waiting_seconds": facts.get("waiting"),
         "started": _to_second(trial.datetime_start),
         "finished": _to_second(trial.datetime_complete),
-        "reason": _one_line(attributes.get("reason", "")),
+        "reason": _one_line(trial.user_attrs.get(REASON, "")),
     }
-    stages = attributes.get("stages")
+    stages = facts.get("stages")
     if stages is not None:
         row["stages_trained"] = sum(stage["trained"] > 0 for stage in stages)
         row["stages_reused"] = sum(stage["trained"] == 0 for stage in stages)

@@ -48,7 +48,7 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
     """Validation accuracies by epoch of every configuration, by its student's key."""
     study = optuna.load_study(study_name="dgkd-search", storage=f"sqlite:///{folder / 'study.db'}")
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
-    return {t.user_attrs["stages"][-1]["key"]: t.intermediate_values for t in study.trials}
+    return {t.user_attrs["facts"]["stages"][-1]["key"]: t.intermediate_values for t in study.trials}
 
 
 @pytest.mark.timeout(600)

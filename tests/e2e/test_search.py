@@ -79,7 +79,7 @@ def test_the_table_agrees_with_the_study(finished: tuple[Path, str, str]) -> Non
 def test_each_model_was_trained_once(finished: tuple[Path, str, str]) -> None:
     folder, _, _ = finished
     study = optuna.load_study(study_name="dgkd-search", storage=f"sqlite:///{folder / 'study.db'}")
-    facts = [t.user_attrs for t in study.trials] + [study.user_attrs["reference"]]
+    facts = [t.user_attrs["facts"] for t in study.trials] + [study.user_attrs["reference"]]
     trained = [s["key"] for fact in facts for s in fact["stages"] if s["trained"]]
     assert len(set(trained)) == len(trained)
     assert sum(s["name"] == "resnet20" for f in facts for s in f["stages"] if s["trained"]) == 1
