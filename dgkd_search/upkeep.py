@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from dgkd_search.data.prepared import open_prepared
+from dgkd_search.data.prepared import verify_prepared
 from dgkd_search.errors import InputError
 from dgkd_search.files import remove_folder, set_aside
 from dgkd_search.inventory import Entry, Inventory, keyed, list_store
@@ -48,10 +48,9 @@ class Freed:
 
 
 def verify_store(store: Store) -> list[str]:
-    """Read every stage, checkpoint and array of outputs and compare it with its checksum.
+    """Read every stage, checkpoint, array of outputs and data set and compare it with its checksum.
 
-    Prepared data have none: their shapes, types and sizes are checked. What is damaged is set
-    aside. What a process is writing at the moment is left to that process.
+    What is damaged is set aside. What a process is writing at the moment is left to that process.
 
     Returns:
         A line for each damaged thing.
@@ -201,7 +200,7 @@ def _held(lock: FileLock) -> Iterator[bool]:
 
 def _verify_data(path: Path) -> Iterator[str]:
     try:
-        open_prepared(path)
+        verify_prepared(path)
     except (InputError, RecursionError) as error:
         cause = error.__cause__ or error
         found = FileNotFoundError | NotADirectoryError | IsADirectoryError

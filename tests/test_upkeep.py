@@ -60,6 +60,12 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
 def test_a_sound_store_has_no_problems_and_stays_as_it_is(
     store: Store, digits: PreparedData
 ) -> None:
@@ -82,7 +88,7 @@ DAMAGE: dict[str, Callable[[Store, PreparedData], tuple[Path, str]]] = {
 }
 
 
-@pytest.mark.parametrize("damage", [cut, Path.unlink], ids=["cut", "missing"])
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink], ids=["cut", "changed", "missing"])
 @pytest.mark.parametrize("make", DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_found_and_set_aside(
     store: Store,
@@ -94,11 +100,11 @@ def test_damage_is_found_and_set_aside(
     sound = {e.path for e in list_store(store).entries if e.kind != "damaged"}
     folder, name = make(store, digits)
     (file,) = folder.glob(name)
-    if damage is not cut or file.suffix != ".json":
+    if damage is Path.unlink or file.suffix != ".json":
         damage(file)
     else:
         file.write_bytes(file.read_bytes()[:-3])  # more than white space
-    if name == "checkpoint.json" and damage is not cut:
+    if name == "checkpoint.json" and damage is Path.unlink:
         assert verify_store(store) == []  # as after a stop before the first checkpoint
         return
     (problem,) = verify_store(store)

@@ -7,7 +7,13 @@ need torch, are imported as ``dgkd_search.data.views``.
 from __future__ import annotations
 
 from dgkd_search.config import DataConfig
-from dgkd_search.data.prepared import DataInfo, PreparedData, open_prepared, prepare
+from dgkd_search.data.prepared import (
+    DataInfo,
+    PreparedData,
+    open_prepared,
+    prepare,
+    verify_prepared,
+)
 from dgkd_search.data.source import Part, open_source
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "load_test",
     "open_prepared",
     "prepare",
+    "verify_prepared",
 ]
 
 # A mirrored digit is another picture altogether, so digits are never flipped.

@@ -163,6 +163,23 @@ def open_prepared(path: str | Path) -> PreparedData:
     return data
 
 
+def verify_prepared(path: str | Path) -> None:
+    """Read a folder that ``prepare`` made and compare it with its fingerprint.
+
+    Streamed data hold no pixels, and their fingerprint stands for files elsewhere: of them the
+    names and labels are checked as ``open_prepared`` does.
+
+    Raises:
+        InputError: if it is missing or damaged.
+    """
+    data = open_prepared(path)
+    if data.info.streamed:
+        return
+    found = _fingerprint(data.info.classes, data.train(), data.validation())
+    if found != data.info.fingerprint:
+        raise InputError(f"{path}: pixels, labels or classes are not those that were prepared")
+
+
 def _open_or_none(path: Path) -> PreparedData | None:
     try:
         return open_prepared(path)
