@@ -136,7 +136,7 @@ class Store:
 
     def put(self, key: str, weights: bytes, meta: Mapping[str, Any]) -> None:
         """Keep a finished stage and forget its checkpoint; what is there already stays."""
-        description = _description(key, weights, {**meta, "finished": time.time()})
+        description = _description(key, sha256(weights), {**meta, "finished": time.time()})
         write_folder(self._stage(key), {"weights.safetensors": weights, "stage.json": description})
         with suppress(OSError):
             remove_folder(self._partial(key))
@@ -166,9 +166,10 @@ class Store:
         """
         folder = self._partial(key)
         folder.mkdir(parents=True, exist_ok=True)
-        current = folder / f"{sha256(tensors)}.safetensors"
+        checksum = sha256(tensors)
+        current = folder / f"{checksum}.safetensors"
         write_bytes(current, tensors)
-        write_bytes(folder / "checkpoint.json", _description(key, tensors, meta))
+        write_bytes(folder / "checkpoint.json", _description(key, checksum, meta))
         for old in folder.iterdir():
             if old.name not in (current.name, "checkpoint.json"):
                 old.unlink(missing_ok=True)
@@ -224,8 +225,8 @@ class Store:
             )
 
 
-def _description(key: str, tensors: bytes, meta: Mapping[str, Any]) -> bytes:
-    value = {"format": FORMAT, "key": key, "tensors": sha256(tensors), **meta}
+def _description(key: str, checksum: str, meta: Mapping[str, Any]) -> bytes:
+    value = {"format": FORMAT, "key": key, "tensors": checksum, **meta}
     return to_json(value | {"checksum": sha256(to_json(value))})
 
 

@@ -15,7 +15,8 @@ Presets: 32 is plain10 > plain2 over {plain8, plain6, plain4} (8 chains) with dr
 wherever there is something to drop (29 different students) and, to make 32, drop .125 for the three
 chains of two assistants. 64 draws 64 different configurations from plain9 ... plain3 and the four
 drop values. Both orders are shuffled by --seed. Networks are those for 100 classes, with as many
-outputs as the data has; all models train 16 epochs, nothing is augmented.
+outputs as the data has; all models train 16 epochs. Nothing is augmented, so that outputs are
+computed for one bank; with --augment crop+flip they are for as many as there are --views (16).
 
 `ideal` is the ratio of operations alone (operations.py): what `wall` would be if nothing but
 convolutions and linear layers took time, at the same rate everywhere. `busy` is the share of the
@@ -106,7 +107,8 @@ def options(args: Any, folder: Path) -> dict[str, Any]:
         "lr": args.lr,
         "schedule": "onecycle",
         "weight_decay": 5e-4,
-        "augment": "none",
+        "augment": args.augment,
+        "views": args.views,
         "budget": len(args.list),
         "concurrency": args.concurrency,
         "gpus_per_trial": args.gpus_per_trial,
@@ -262,6 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=16, help="of every model (16)")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=0.05)
+    parser.add_argument("--augment", default="none", help="none, crop, flip, crop+flip (none)")
+    parser.add_argument("--views", type=int, help="of each image, if augmented (one an epoch)")
     parser.add_argument("--first", type=int, help="take the first N of the list alone")
     parser.add_argument("--sample", type=int, help="by hand, train N of the list and scale")
     parser.add_argument("--runs", type=bench.comma(str), default=list(RUNS), help=", ".join(RUNS))
@@ -299,6 +303,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "held_out": args.held_out,
         "epochs": args.epochs,
         "batch_size": args.batch_size,
+        "augment": args.augment,
+        "views": chains[0][-1].recipe.views,
         "concurrency": args.concurrency,
     }
     figures = {"list": args.list, **results}
