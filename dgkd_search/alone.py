@@ -39,6 +39,7 @@ def train_stage(spec: StageSpec, data: PreparedData, sources: Sequence[nn.Module
         bank = learner.bank
         if models and not online:
             with enough_memory(spec):
+                stored.drop()
                 if bank not in outputs:
                     outputs[bank] = [
                         compute_outputs(model, at_hand, views, bank, numerics) for model in models

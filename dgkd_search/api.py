@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dgkd_search.chain import Chain
@@ -20,6 +21,7 @@ from dgkd_search.planner import Planner
 from dgkd_search.resolve import resolve
 from dgkd_search.results.summary import Summary
 from dgkd_search.rows import TrialResult
+from dgkd_search.sharing import NONE
 from dgkd_search.space import Configuration
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
@@ -47,7 +49,8 @@ def plan(
         models: from the teacher to the student; one model alone is trained on labels.
         guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
         drop_prob: of the student's sources, in [0, 1).
-        options: data, family and recipe, as for ``search``.
+        options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
+            prepared in the user's cache folder: they are there for ``run_trial``.
 
     Returns:
         Stages in training order, for ``run_trial`` or, one by one, for ``train_stage``.
@@ -78,7 +81,11 @@ def run_trial(
 
     Args:
         stages, data: from ``plan``.
-        store: the store's folder; the user's cache folder by default.
+        store: the store's folder; the user's cache folder by default, ``none`` for one that is
+            empty and gone afterwards.
     """
+    if str(store) == NONE:
+        with TemporaryDirectory(prefix="dgkd-search-") as folder:
+            return Trial(stages, data, Store(folder)).run()
     options = Options(store=str(store) if store is not None else None)
     return Trial(stages, data, Store(store_path(options))).run()

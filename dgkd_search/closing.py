@@ -152,7 +152,7 @@ def _work(study: ChainStudy, started: float, concurrency: int) -> Work:
     facts: list[dict[str, Any]] = [study.facts(t) for t in study.trials]
     facts.append(study.attributes.get(REFERENCE, {}))
     stages = [stage for fact in facts for stage in fact.get("stages", ())]
-    states = [t.state for t in study.trials]
+    states = [t.state for t in study.trials if study.facts(t).get("begun", True)]
     computing = sum(fact.get("computing", 0.0) for fact in facts)
     waiting = sum(fact.get("waiting", 0.0) for fact in facts)
     seconds = sum(fact.get("seconds", 0.0) for fact in facts)

@@ -27,7 +27,7 @@ from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
 from dgkd_search.sharing import NONE, Stores, open_stores
 from dgkd_search.sizes import estimate_outputs, readable
-from dgkd_search.store import default_root
+from dgkd_search.store import Store, default_root
 from dgkd_search.study import ChainStudy
 from dgkd_search.tune.conductor import Conductor
 
@@ -60,7 +60,8 @@ def run_search(
         observer.message(f"note: {note}")
     shared = None if options.store == NONE else store_path(options)
     # Nobody else's, even where another search was given the same run folder.
-    private = run.path.with_name(f".{run.path.name}-stores-{uuid.uuid4().hex[:8]}")
+    place = run.path.absolute()
+    private = place.with_name(f".{place.name}-stores-{uuid.uuid4().hex[:8]}")
     with contextlib.ExitStack() as stack:
         stores, store = stack.enter_context(open_stores(shared, private, options.store_limit))
         lease = None
@@ -70,7 +71,7 @@ def run_search(
         observer.message(f"preparing {resolved.options.dataset}")
         data = prepare(resolved.config.data, stores.data)
         planner = Planner(resolved.config, data.info)
-        observer.message(_room_for_outputs(planner, resolved.resources, stores))
+        observer.message(_room_for_outputs(planner, resolved.resources, stores, store))
         # Ray reads its settings when it is first imported, so nothing imports it before this.
         from dgkd_search.tune.session import ray_session
 
@@ -78,6 +79,8 @@ def run_search(
         try:
             with ray_session(resolved.resources) as folder:
                 run.create(replace(resolved.options, store=str(stores.root) if store else NONE))
+                if lease is not None:
+                    lease.rename(str(run.path.absolute()))  # others may have taken the name
                 study = ChainStudy(resolved.config, run.database, first)
                 conductor = Conductor(
                     study,
@@ -110,7 +113,9 @@ def run_search(
         )
 
 
-def _room_for_outputs(planner: Planner, resources: Resources, stores: Stores) -> str:
+def _room_for_outputs(
+    planner: Planner, resources: Resources, stores: Stores, store: Store | None
+) -> str:
     """What stored outputs will take, in words.
 
     Raises:
@@ -120,7 +125,9 @@ def _room_for_outputs(planner: Planner, resources: Resources, stores: Stores) ->
     if not need.total:
         return "sources run online: no outputs are stored"
     stores.root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(stores.root).free
+    # What is stored already needs no room, or gives it.
+    held = sum(file.size for file in store.outputs.files()) if store else 0
+    free = shutil.disk_usage(stores.root).free + held
     problems = [
         f"{option}: stored outputs need {readable(least)}, and there is room for "
         f"{readable(room)}; use --outputs online, fewer --views (now {need.views}), or make room"

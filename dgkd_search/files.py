@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 TEMPORARY = ".tmp-"  # begins the names of what is being written or removed
@@ -103,11 +103,26 @@ def remove_folder(path: Path) -> int:
     Returns:
         Bytes freed; 0 if it is gone already.
     """
+    return remove_unless(path, lambda: False) or 0
+
+
+def remove_unless(path: Path, needed: Callable[[], bool]) -> int | None:
+    """``remove_folder``, but put back what turns out to be needed once it is out of sight.
+
+    Who says that he needs it before he looks for it is heard, or finds nothing.
+
+    Returns:
+        Bytes freed; None if it is back.
+    """
     temporary = _temporary(path)
     try:
         path.rename(temporary)
     except FileNotFoundError:
         return 0
+    if needed():
+        with contextlib.suppress(OSError):  # another was made meanwhile: this one can go
+            temporary.rename(path)
+            return None
     size = size_of(temporary)
     if temporary.is_dir() and not temporary.is_symlink():
         shutil.rmtree(temporary, ignore_errors=True)

@@ -67,9 +67,16 @@ class Lease:
     def add(self, keys: Iterable[str]) -> None:
         """From now on these are needed too."""
         keys = set(keys) - self._keys
-        if not keys and self._record.exists():
-            return
-        self._keys |= keys
+        if keys or not self._record.exists():
+            self._keys |= keys
+            self._write()
+
+    def rename(self, name: str) -> None:
+        """Call the holder something else from now on."""
+        self._name = name
+        self._write()
+
+    def _write(self) -> None:
         value = {
             "kind": self._kind,
             "name": self._name,

@@ -38,6 +38,9 @@ def as_trained(model: nn.Module, numerics: Numerics) -> Callable[[Tensor], Tenso
     """``model`` as training calls it: compiled, where ``numerics`` says so."""
     if not numerics.compiled:
         return model
+    # What torch compiled for other models of the class counts against one limit, beyond which it
+    # silently stops compiling: a model's last bits would depend on what was trained before it.
+    torch.compiler.reset()
     compiled: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
     return compiled
 

@@ -6,12 +6,13 @@ Arrays can always be computed again, so those that nobody needs make room for ne
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from dgkd_search.identity import OutputsSpec, digest
 Array = NDArray[np.float16]
 
 _ARRAY, _DESCRIPTION = "logits.npy", "outputs.json"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ class OutputStore:
         """Keep an array, float16 [N, C], if there is room for it.
 
         Returns:
-            False if the limit leaves no room beside what running trials need; nothing is kept
-            then, and the caller goes on with the array that it has.
+            False if limit or disk leave no room beside what running trials need; nothing is
+            kept then, and the caller goes on with the array that it has.
         """
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(logits, np.float16), allow_pickle=False)
@@ -106,14 +108,11 @@ class OutputStore:
             "computed": time.time(),
         }
         files = {_ARRAY: data, _DESCRIPTION: to_json(description)}
+        size = sum(map(len, files.values()))
         if self.limit is None:
-            write_folder(self._folder(spec), files)
-            return True
+            return self._write(spec, files, size)
         with FileLock(self._locks / "outputs.lock"):  # two writers would take the same room
-            if not self._make_room(sum(map(len, files.values())), self.limit):
-                return False
-            write_folder(self._folder(spec), files)
-        return True
+            return self._make_room(size, self.limit) and self._write(spec, files, size)
 
     def lock(self, spec: OutputsSpec) -> FileLock:
         """The lock that whoever computes the array holds."""
@@ -130,6 +129,20 @@ class OutputStore:
                 used = folder.stat().st_mtime
                 found.append(OutputsFile(folder, source_of(folder), size, used))
         return sorted(found, key=lambda file: (file.used, file.path))
+
+    def _write(self, spec: OutputsSpec, files: Mapping[str, bytes], size: int) -> bool:
+        """Write an array; where the disk is full, idle ones go for it."""
+        for last in (False, True):
+            try:
+                write_folder(self._folder(spec), files)
+                return True
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+            held = sum(file.size for file in self.files())
+            if last or not self._make_room(size, held):
+                break
+        return False
 
     def _make_room(self, wanted: int, limit: int) -> bool:
         files = self.files()

@@ -62,7 +62,7 @@ class StoredSources:
     def __init__(self, count: int) -> None:
         self._count = count
         self._bank: int | None = None
-        self._outputs: Tensor | None = None
+        self._outputs: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return self._count
@@ -71,18 +71,20 @@ class StoredSources:
         """Teach from these outputs, one float16 [N, C] a source, until the next call."""
         if len(outputs) != self._count:
             raise ValueError(f"{self._count} sources have {len(outputs)} outputs")
-        self._bank, self._outputs = bank, torch.stack(list(outputs))
+        self._bank, self._outputs = bank, tuple(outputs)
+
+    def drop(self) -> None:
+        """Let go of the bank in use, before another one takes its room."""
+        self._bank, self._outputs = None, ()
 
     def holds(self, bank: int) -> bool:
         return self._bank == bank
 
     def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
-        if self._outputs is None or self._bank != bank:
+        if self._bank != bank:
             raise RuntimeError(f"outputs of bank {self._bank} are at hand, bank {bank} is asked")
-        chosen = self._outputs
-        if len(which) < self._count:
-            chosen = torch.stack([chosen[i] for i in which])
-        return chosen.index_select(1, rows).float()
+        # Row by row from each array: mapped ones stay on the disk but for what is read.
+        return torch.stack([self._outputs[i].index_select(0, rows) for i in which]).float()
 
 
 def compute_outputs(

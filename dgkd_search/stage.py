@@ -27,9 +27,7 @@ from dgkd_search.identity import StageSpec, derive_seed
 from dgkd_search.models import build
 from dgkd_search.numerics import as_trained, autocast, deterministic, memory_format
 from dgkd_search.schedules import learning_rate
-from dgkd_search.sources import (
-    Sources,
-)
+from dgkd_search.sources import Sources
 
 
 @dataclass(frozen=True)

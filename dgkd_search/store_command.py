@@ -100,7 +100,7 @@ def _verify(store: Store) -> int:
     if problems:
         print(f"{len(problems)} damaged and set aside; `--free damaged` removes what was set aside")
         return 1
-    print("nothing is damaged (prepared data have no checksum: their shapes and sizes are right)")
+    print("nothing is damaged")
     return 0
 
 

@@ -29,6 +29,7 @@ STUDY_NAME = "dgkd-search"
 _REDUCTION = 3
 REFERENCE = "reference"  # attribute of the study: the student on labels alone
 FACTS = "facts"  # attribute of a trial that has ended: what it did
+NOT_BEGUN = {"begun": False}  # facts of a trial that was drawn when the search ended
 REASON = "reason"  # attribute of a failed trial, in one line
 
 

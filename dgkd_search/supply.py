@@ -83,9 +83,11 @@ class SourceSupply:
         """
         if self._stored is None or self._stored.holds(bank):
             return
+        self._stored.drop()
         outputs = []
-        for key in self._spec.sources:
-            outputs.append((yield from self._outputs(key, bank)))
+        with enough_memory(self._spec):
+            for key in self._spec.sources:
+                outputs.append((yield from self._outputs(key, bank)))
         self._stored.use(bank, outputs)
 
     def taught(self, images: int) -> None:
@@ -115,9 +117,8 @@ class SourceSupply:
 
     def _compute(self, spec: OutputsSpec) -> Tensor:
         started = time.perf_counter()
-        with enough_memory(self._spec):
-            model = self._model(spec.source)
-            outputs = compute_outputs(model, self._data, self._views, spec.bank, spec.numerics)
+        model = self._model(spec.source)
+        outputs = compute_outputs(model, self._data, self._views, spec.bank, spec.numerics)
         self._store.outputs.put(spec, outputs.numpy())
         self._forwards.computed += len(outputs)
         self._forwards.seconds += time.perf_counter() - started

@@ -17,6 +17,7 @@ from torch import nn
 
 from dgkd_search.data import PreparedData, open_prepared
 from dgkd_search.device import TrainingData, free_cached
+from dgkd_search.errors import DgkdError
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import build
 from dgkd_search.rows import Row, StageResult, TrialResult
@@ -25,7 +26,15 @@ from dgkd_search.store import Store
 from dgkd_search.stream import open_data
 from dgkd_search.supply import POLL, Forwards, SourceSupply
 
+_CHANCES = 3  # times that a chain is begun, where a store loses what it had
 _SIGN_OF_LIFE = 1.0  # seconds between two rows while waiting
+
+
+class _Vanished(Exception):
+    """A finished stage that was there, and was verified, is gone or damaged now that it teaches."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        super().__init__(f"{name} vanished from {root} again and again while it was needed")
 
 
 class Trial:
@@ -51,6 +60,7 @@ class Trial:
         self._device = torch.device(stages[0].numerics.device_type)
         self._specs = {stage.key: stage for stage in self.stages}
         self._known: dict[str, dict[str, Any]] = {}  # finished stages, once they were verified
+        self._before: dict[str, int] = {}  # epochs trained before a source vanished, by key
 
     def run(self) -> TrialResult:
         """Run to the end without looking at the rows."""
@@ -70,6 +80,17 @@ class Trial:
 
     def _rows(self) -> Generator[Row]:
         self._lease.add(self._specs)  # first of all: from now on nobody removes them
+        for chance in range(_CHANCES):
+            try:
+                yield from self._chain()
+                return
+            except _Vanished as error:
+                if chance + 1 == _CHANCES:
+                    raise DgkdError(str(error)) from None
+                self._known.clear()  # whatever else is gone is trained again as well
+                self._before = {stage.key: stage.trained for stage in self.result.stages}
+
+    def _chain(self) -> Generator[Row]:
         needed = self._needed()
         for position, spec in enumerate(self.stages):
             if spec.key in needed:
@@ -195,6 +216,7 @@ class Trial:
             yield replace(self._row("replayed", position, spec, row), more=i < len(rows))
 
     def _record(self, spec: StageSpec, rows: Sequence[EpochRow], trained: int) -> None:
+        trained = min(len(rows), trained + self._before.get(spec.key, 0))
         result = StageResult(
             name=spec.architecture.name,
             key=spec.key,
@@ -224,7 +246,7 @@ class Trial:
     def _load(self, key: str) -> nn.Module:
         entry = self.store.get(key)
         if entry is None:
-            raise RuntimeError(f"stage {key} vanished from {self.store.root} while it was needed")
+            raise _Vanished(self._specs[key].architecture.name, self.store.root)
         return load_model(self._specs[key], entry.tensors)
 
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from dgkd_search.data.prepared import verify_prepared
 from dgkd_search.errors import InputError
-from dgkd_search.files import remove_folder, set_aside
+from dgkd_search.files import remove_unless, set_aside
 from dgkd_search.inventory import Entry, Inventory, keyed, list_store
 from dgkd_search.leases import forget
 from dgkd_search.store import Store
@@ -116,11 +116,20 @@ def free(
             if not claimed or guard.protects(entry):
                 kept.append(entry)
                 continue
-            size += entry.size if dry_run else remove_folder(entry.path)
-            gone.append(entry)
+            freed = entry.size if dry_run else _remove(guard, entry)
+            if freed is None:
+                kept.append(entry)
+            else:
+                size += freed
+                gone.append(entry)
     if not dry_run:
         forget(store.root / "users", {entry.key for entry in list_store(store).entries})
     return Freed(tuple(gone), size, tuple(e for e in kept if e.kind != "temporary"))
+
+
+def _remove(guard: _Guard, entry: Entry) -> int | None:
+    """Bytes freed; None where somebody has just come to use it."""
+    return remove_unless(entry.path, lambda: guard.protects(entry))
 
 
 class _Guard:

@@ -1,4 +1,4 @@
-"""What teaching costs a training step, and what the library's data path costs an epoch.
+"""What teaching costs a training step, and what an epoch costs beside a plain training loop.
 
     python experiments/bench_step.py [--data-dir DIR] --json FILE
 
@@ -16,10 +16,11 @@ round's steps, a ratio the median of the rounds' ratios. Sources have random wei
 costs the same.
 
 An epoch of resnet8 on labels, with crop and flip, trained by our learner and by a plain loop:
-torchvision's transforms over PIL images, a DataLoader (with no worker and with one; the faster
-counts), the same network, optimiser and batches, contiguous float32. Every side has a process of
-its own, and they take turns: our processes keep freed memory (numerics.keep_memory), plain ones
-do what the system does.
+torchvision's transforms over PIL images, a DataLoader (with no worker, one and two; the fastest
+counts), the same network, optimiser and batches, contiguous float32. Ours differs in its data path
+and in the numerics of this device (recipe.NUMERICS; on the CPU memory is kept when it is freed,
+numerics.keep_memory). `same numerics` is the plain loop with those: what is left is the data path.
+Every side has a process of its own, and they take turns.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from dgkd_search.data import PreparedData, open_prepared
 from dgkd_search.device import DeviceData
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import build
-from dgkd_search.numerics import deterministic
-from dgkd_search.recipe import NUMERICS
+from dgkd_search.numerics import autocast, deterministic, memory_format
+from dgkd_search.recipe import NUMERICS, Numerics
 from dgkd_search.sources import OnlineSources, Sources, StoredSources, compute_outputs, frozen
 from dgkd_search.stage import EpochRow, Learner, views_of
 
@@ -60,14 +61,16 @@ PARTS = ("plain", "resnet", "epoch")
 class AutogradSources:
     """Sources that are run with gradients enabled; nothing ever steps their weights."""
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[nn.Module], numerics: Numerics) -> None:
         self._models = [model.eval().requires_grad_() for model in models]
+        self._numerics = numerics
 
     def __len__(self) -> int:
         return len(self._models)
 
     def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
-        return torch.stack([self._models[i](images) for i in which])
+        with autocast(self._numerics):
+            return torch.stack([self._models[i](images) for i in which])
 
 
 def learners(
@@ -85,7 +88,7 @@ def learners(
         "stored": stored,
         "online": OnlineSources(models, device, numerics),
         # Copies: the other ways need theirs without gradients.
-        "autograd": AutogradSources([new_source(stage, device) for stage in stages[:-1]]),
+        "autograd": AutogradSources([new_source(stage, device) for stage in stages[:-1]], numerics),
     }
     return {
         "alone": Learner(alone, at_hand),
@@ -122,6 +125,8 @@ def steps_of(
 # ---- an epoch ----------------------------------------------------------------------------------
 
 OURS = "ours"
+SAME = "same numerics, no loader worker"
+PLAIN = Numerics()  # what a script has that asks for nothing
 _epochs: dict[str, Callable[[], None]] = {}  # by side: what its process keeps between epochs
 
 
@@ -138,7 +143,7 @@ def prepare_ours(side: str, data: Path, spec: StageSpec) -> None:
     _epochs[side] = epoch
 
 
-def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int) -> None:
+def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int, numerics: Numerics) -> None:
     """The loop as scripts have it, with what it needs at hand."""
     from torch.utils.data import DataLoader
     from torchvision import transforms
@@ -160,7 +165,9 @@ def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int) -> None:
         num_workers=workers,
         persistent_workers=workers > 0,
     )
+    form = memory_format(numerics)
     model = build(spec.architecture, torch.Generator().manual_seed(0)).to(device)
+    model = model.to(memory_format=form)
     optimiser = torch.optim.SGD(
         model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
     )
@@ -169,13 +176,19 @@ def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int) -> None:
         model.train()
         total = 0.0
         for images, labels in loader:
-            loss = F.cross_entropy(model(images.to(device)), labels.to(device))
+            with autocast(numerics):
+                logits = model(images.to(device).contiguous(memory_format=form))
+            loss = F.cross_entropy(logits.float(), labels.to(device))
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()
             total += loss.item()
 
-    _epochs[side] = epoch
+    def as_ours() -> None:
+        with deterministic(numerics):
+            epoch()
+
+    _epochs[side] = epoch if numerics == PLAIN else as_ours
 
 
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
@@ -210,10 +223,11 @@ def epochs_of(
     with contextlib.ExitStack() as stack:
         sides = {OURS: stack.enter_context(bench.processes(1))}
         ready = [sides[OURS].submit(prepare_ours, OURS, data, spec)]
-        for count in workers:
-            name = f"plain loop, {count} loader workers"
+        plain = {f"plain loop, {count} loader workers": (count, PLAIN) for count in workers}
+        plain[SAME] = (0, spec.numerics)
+        for name, settings in plain.items():
             sides[name] = stack.enter_context(bench.processes(1))
-            ready.append(sides[name].submit(prepare_plain, name, data, spec, count))
+            ready.append(sides[name].submit(prepare_plain, name, data, spec, *settings))
         for job in ready:
             job.result()
         actions = {
@@ -238,7 +252,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epoch-images", type=int, default=5000, help="of an epoch (5000)")
     parser.add_argument("--epoch-rounds", type=int, default=7, help="(7)")
     parser.add_argument(
-        "--workers", type=bench.comma(int), default=[0, 1], help="of the plain loop's loader (0,1)"
+        "--workers",
+        type=bench.comma(int),
+        default=[0, 1, 2],
+        help="of the plain loop's loader (0,1,2)",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(arguments)
@@ -285,17 +302,23 @@ def _epoch(part: str, folder: Path, store: Path, args: argparse.Namespace) -> di
     planned, data = _planned(folder, store, ("resnet8",), "crop+flip", args)
     times = epochs_of(data.path, planned[-1], args.workers, args.epoch_rounds)
     medians = {name: bench.Spread.of(values).median for name, values in times.items()}
-    fastest = min((name for name in times if name != OURS), key=medians.__getitem__)
-    ratio = bench.paired_ratio(times[fastest], times[OURS])
+    fastest = min((name for name in times if name not in (OURS, SAME)), key=medians.__getitem__)
+    ratio = bench.paired_ratio(times[OURS], times[fastest])
     bench.table(
         f"an epoch of resnet8 on {args.epoch_images} images, crop and flip: median seconds",
-        ("", "seconds", "beside ours"),
+        ("", "seconds", "ours beside it"),
         [
-            (name, medians[name], bench.paired_ratio(values, times[OURS]))
+            (name, medians[name], bench.paired_ratio(times[OURS], values))
             for name, values in times.items()
         ],
     )
-    return {"seconds": medians, "fastest_plain": fastest, "plain/ours": ratio, "rounds": times}
+    return {
+        "seconds": medians,
+        "fastest_plain": fastest,
+        "ours/plain": ratio,
+        "ours/same numerics": bench.paired_ratio(times[OURS], times[SAME]),
+        "rounds": times,
+    }
 
 
 def _planned(

@@ -40,6 +40,15 @@ def test_a_trial_runs_in_two_lines_and_is_not_repeated(small: dict[str, Any]) ->
     assert second.val_accuracy == first.val_accuracy
 
 
+def test_a_trial_may_have_a_store_of_its_own(small: dict[str, Any]) -> None:
+    stages, data = plan(CHAIN, **small)
+    for _ in range(2):
+        result = run_trial(stages, data, "none")
+        assert [stage.trained for stage in result.stages] == [1, 1, 1]
+    assert not any(stage.key in Store(small["store"]) for stage in stages)
+    assert not Path("none").exists()
+
+
 def test_a_plan_is_the_chain_that_was_named(small: dict[str, Any]) -> None:
     stages, data = plan(
         CHAIN, drop_prob=0.25, temperature=3, kd_weight=0.5, student_epochs=4, seed=9, **small

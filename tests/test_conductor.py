@@ -11,7 +11,7 @@ from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
-from dgkd_search.study import REFERENCE
+from dgkd_search.study import NOT_BEGUN, REFERENCE
 from dgkd_search.tune.conductor import Conductor
 from dgkd_search.tune.events import decode, encode
 
@@ -481,6 +481,7 @@ def test_trials_held_back_when_a_search_stops_are_told_as_failed() -> None:
     for number in held:
         reason = search.study.trials[number or 0].user_attrs["reason"]
         assert reason == "not begun: interrupted"
+        assert search.study.facts(search.study.trials[number or 0]) == NOT_BEGUN
     assert search.study.live == 0
 
 

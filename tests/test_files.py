@@ -10,6 +10,7 @@ import pytest
 
 from dgkd_search.files import (
     remove_folder,
+    remove_unless,
     set_aside,
     sha256,
     size_of,
@@ -177,3 +178,28 @@ def test_what_is_removed_is_out_of_sight_before_its_content_goes(
     assert left.name.startswith(".tmp-")
     assert names(left) == ["a"]
     assert write_folder(path, {"a": b"2"})
+
+
+def test_a_folder_that_is_needed_after_all_is_back_unless_another_took_its_place(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    (folder / "weights").write_text("old")
+
+    def asked() -> bool:
+        assert not folder.exists()  # whoever looks now finds nothing
+        return True
+
+    assert remove_unless(folder, asked) is None
+    assert (folder / "weights").read_text() == "old"
+
+    def made_again() -> bool:
+        folder.mkdir()
+        (folder / "weights").write_text("new")
+        return True
+
+    assert remove_unless(folder, made_again) == 3
+    assert (folder / "weights").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+    assert remove_unless(tmp_path / "absent", asked) == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from dgkd_search import numerics as numerics_module
+from dgkd_search.chain import Architecture
 from dgkd_search.data import PreparedData
 from dgkd_search.device import DeviceData
+from dgkd_search.models import build
 from dgkd_search.numerics import as_trained, autocast, deterministic, keep_memory, memory_format
 from dgkd_search.recipe import NUMERICS, Numerics
 from dgkd_search.stage import Learner
@@ -218,6 +221,24 @@ def test_a_model_is_compiled_where_the_numerics_say_so(compiler: Compiler) -> No
     images = torch.ones(3, 2)
     assert torch.equal(forward(images), model(images))
     assert len(compiler.runs) == 1
+
+
+def test_models_are_compiled_however_many_were_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch counts compilations by the code of a class, and gives up in silence after eight."""
+    compiled: list[str] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        compiled.append(name)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    names = ["resnet8", "resnet14", "resnet20", "resnet26", "resnet32", "resnet8"]
+    for name in names:
+        model = build(Architecture("resnet", name, 10, 1, 8), torch.Generator())
+        forward = as_trained(model, Numerics(compiled=True))
+        for images in (4, 3, 4):  # the last mini-batch of an epoch is smaller
+            forward(torch.zeros(images, 1, 8, 8))
+    assert compiled == [name for name in names for _ in range(2)]
 
 
 def test_a_learner_trains_compiled_and_keeps_its_names(

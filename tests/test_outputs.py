@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from stores import DAY, key, logits, outputs_of, put_outputs
 
+import dgkd_search.outputs
 from dgkd_search.files import size_of, to_json
 from dgkd_search.outputs import source_of
 from dgkd_search.store import Store
@@ -329,3 +331,35 @@ def test_one_process_at_a_time_computes_an_array(store: Store) -> None:
             pass  # others are free
     with same:
         pass
+
+
+def test_on_a_full_disk_idle_arrays_go_and_needed_ones_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("idle", "needed"):
+        put_outputs(store, name)
+    write, tried = dgkd_search.outputs.write_folder, []
+
+    def full(path: Path, files: Mapping[str, bytes]) -> bool:
+        tried.append(path)
+        if folder_of(store, "idle").exists() or len(tried) > 2:
+            raise OSError(errno.ENOSPC, "no space left on device", str(path))
+        return write(path, files)
+
+    monkeypatch.setattr(dgkd_search.outputs, "write_folder", full)
+    with store.lease("trial") as lease:
+        lease.add([key("needed")])
+        assert store.outputs.put(outputs_of("new"), logits())
+        assert store.outputs.get(outputs_of("new")) is not None
+        assert store.outputs.get(outputs_of("idle")) is None
+        assert not store.outputs.put(outputs_of("one more"), logits())  # still no room, no error
+        assert store.outputs.get(outputs_of("needed")) is not None
+
+
+def test_other_errors_of_the_disk_are_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, files: Mapping[str, bytes]) -> bool:
+        raise OSError(errno.EIO, "input/output error", str(path))
+
+    monkeypatch.setattr(dgkd_search.outputs, "write_folder", broken)
+    with pytest.raises(OSError, match="input/output"):
+        store.outputs.put(outputs_of("new"), logits())

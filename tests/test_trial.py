@@ -20,7 +20,7 @@ from dgkd_search import supply as supply_module
 from dgkd_search import trial as trial_module
 from dgkd_search.alone import train_stage
 from dgkd_search.data import PreparedData
-from dgkd_search.errors import StageFailed
+from dgkd_search.errors import DgkdError, StageFailed
 from dgkd_search.identity import StageSpec
 from dgkd_search.rows import Row
 from dgkd_search.stage import Learner
@@ -414,3 +414,45 @@ def test_too_little_memory_for_a_model_is_told(
             trial_of(stages, store).run()
     assert stages[0].key in store
     assert trial_of(stages, store).run().stages[-1].finished
+
+
+def test_a_source_that_vanishes_is_trained_again(
+    stages_of: Any, trial_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = stages_of(*CHAIN, student_epochs=2, **HARD)
+    sound, store = Store(tmp_path / "sound"), Store(tmp_path / "store")
+    trial_of(stages, sound).run()
+    load, asked = Trial._load, []
+
+    def lose(self: Trial, key: str) -> torch.nn.Module:
+        asked.append(key)
+        if asked.count(key) == 1:
+            shutil.rmtree(folder_of(self.store, self._specs[key]))
+        return load(self, key)
+
+    monkeypatch.setattr(Trial, "_load", lose)
+    trial = trial_of(stages, store)
+    rows = list(trial)
+    assert weights(store, stages) == weights(sound, stages)
+    assert [row.step for row in rows if row.event == "epoch" and row.step] == [1, 2]
+    # Each source was trained twice, and a result tells the epochs of the model that is there.
+    assert [(s.name, s.epochs, s.finished) for s in trial.result.stages] == [
+        ("resnet20", 1, True),
+        ("resnet14", 1, True),
+        ("resnet8", 2, True),
+    ]
+    assert all(s.trained == s.epochs for s in trial.result.stages)
+
+
+def test_a_store_that_keeps_losing_its_stages_ends_the_trial(
+    stages_of: Any, trial_of: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Trial._load
+
+    def lose(self: Trial, key: str) -> torch.nn.Module:
+        shutil.rmtree(folder_of(self.store, self._specs[key]))
+        return load(self, key)
+
+    monkeypatch.setattr(Trial, "_load", lose)
+    with pytest.raises(DgkdError, match=r"resnet14 vanished from .* again and again"):
+        trial_of(stages_of("resnet14", "resnet8"), store).run()

@@ -31,7 +31,7 @@ from stores import (
 import dgkd_search.upkeep
 from dgkd_search.data import PreparedData
 from dgkd_search.errors import InputError
-from dgkd_search.files import remove_folder, size_of
+from dgkd_search.files import remove_unless, size_of
 from dgkd_search.inventory import list_store
 from dgkd_search.store import Store
 from dgkd_search.upkeep import FREEABLE, free, verify_store
@@ -230,14 +230,16 @@ def test_a_user_who_comes_meanwhile_is_heeded(
         put_stage(store, name)
     with store.lease("trial") as lease:
 
-        def come(path: Path) -> int:
-            lease.add(map(key, names))
-            return remove_folder(path)
+        def come(path: Path, needed: Callable[[], bool]) -> int | None:
+            lease.add(map(key, names))  # after the last look before the removal
+            return remove_unless(path, needed)
 
-        monkeypatch.setattr(dgkd_search.upkeep, "remove_folder", come)
+        monkeypatch.setattr(dgkd_search.upkeep, "remove_unless", come)
         freed = free(store, "stages")
-    assert (len(freed.entries), len(freed.kept_in_use)) == (1, 4)
-    assert len(paths(store, "stage")) == 4
+    assert (len(freed.entries), freed.bytes, len(freed.kept_in_use)) == (0, 0, 5)
+    assert len(paths(store, "stage")) == 5
+    assert all(store.get(key(name)) for name in names)
+    assert not list(store.root.rglob(".tmp-*"))
 
 
 def test_a_checkpoint_in_training_stays(store: Store) -> None:
@@ -389,12 +391,12 @@ def test_outputs_go_before_their_stage(store: Store, monkeypatch: pytest.MonkeyP
     put_outputs(store, "x", 1)
     order: list[str] = []
 
-    def record(path: Path) -> int:
+    def record(path: Path, needed: Callable[[], bool]) -> int | None:
         order.append(path.relative_to(store.root).parts[0])
-        return remove_folder(path)
+        return remove_unless(path, needed)
 
     for what in ("stages", "all"):
-        monkeypatch.setattr(dgkd_search.upkeep, "remove_folder", record)
+        monkeypatch.setattr(dgkd_search.upkeep, "remove_unless", record)
         free(store, what)
         assert order == ["outputs", "outputs", "stages"]
         order.clear()

@@ -70,7 +70,8 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
       latest one known for all others. ``student_epochs``: epochs that reported, from 0.
     - ``stages_trained``, ``stages_reused``: stages trained here, at least in part, and taken
       whole from the store; missing until the trial has ended.
-    - ``seconds``: from ``started`` to ``finished`` (local times); ``computing_seconds`` and
+    - ``started``, ``finished``: local times; a trial is drawn at the first and may begin later, so
+      that its ``seconds`` are fewer than lie between the two. ``computing_seconds`` and
       ``waiting_seconds``: spent training, and waiting for a stage of another trial.
     - ``student_key``: the store's key of a completed trial's student.
     """
@@ -162,7 +163,7 @@ def _row(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
         "state": trial.state.name,
         "val_accuracy": _accuracy(trial),
         "student_epochs": len(trial.intermediate_values),
-        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "seconds": facts.get("seconds"),
         "computing_seconds": facts.get("computing"),
         "waiting_seconds": facts.get("waiting"),
         "started": _to_second(trial.datetime_start),

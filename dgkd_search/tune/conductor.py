@@ -16,7 +16,7 @@ from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
-from dgkd_search.study import REFERENCE, ChainStudy
+from dgkd_search.study import NOT_BEGUN, REFERENCE, ChainStudy
 from dgkd_search.tune.events import merge
 
 _FAILURES_IN_A_ROW = 3
@@ -155,7 +155,7 @@ class Conductor:
             self.on_end(identifier, reason)
         for job, _ in self._held:
             assert job.number is not None
-            self.study.fail(job.number, f"not begun: {reason}")
+            self.study.fail(job.number, f"not begun: {reason}", NOT_BEGUN)
         self._held.clear()
         self.study.fail_unfinished()
 

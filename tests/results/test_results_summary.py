@@ -13,7 +13,7 @@ from dgkd_search.recipe import Distillation, Numerics, Recipe
 from dgkd_search.results.best import Accuracies
 from dgkd_search.results.summary import Summary, Work
 from dgkd_search.space import Configuration
-from dgkd_search.study import REFERENCE, ChainStudy
+from dgkd_search.study import NOT_BEGUN, REFERENCE, ChainStudy
 
 CHAIN = Chain(("resnet56", "resnet20", "resnet8"))
 SUMMARY = Summary(
@@ -154,7 +154,8 @@ def test_the_teachers_accuracy_comes_from_any_trial_that_met_it() -> None:
 
 def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     study = make_study()
-    one, two, three = (ask(study) for _ in range(3))
+    one, two, three, four = (ask(study) for _ in range(4))
+    study.fail(four, "not begun: interrupted", NOT_BEGUN)  # counts as no trial
     stages = [stage("resnet56", 3), stage("resnet8", 1)]
     counts = {"taught": 700, "forwards": 100}
     study.complete(

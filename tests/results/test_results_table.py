@@ -55,7 +55,7 @@ def facts(*trained: int) -> dict[str, Any]:
         {"name": f"m{i}", "key": f"key{i}", "val_accuracy": 90.0, "epochs": 3, "trained": n}
         for i, n in enumerate(trained)
     ]
-    return {"stages": stages, "computing": 12.5, "waiting": 0.25, "notes": []}
+    return {"stages": stages, "computing": 12.5, "waiting": 0.25, "seconds": 13.5, "notes": []}
 
 
 def ask(study: ChainStudy) -> int:
@@ -108,7 +108,9 @@ def test_each_state_in_order(study: ChainStudy) -> None:
     assert list(table["student_key"]) == ["key1", "", "", ""]
     assert list(table["reason"]) == ["", "", 'loss is "nan", not a number', ""]
     assert table["finished"].isna().tolist() == [False, False, False, True]
-    assert table["seconds"].isna().tolist() == [False, False, False, True]
+    # Told with the end; a trial that failed before it began took none.
+    assert table["seconds"].isna().tolist() == [False, False, True, True]
+    assert table["seconds"][0] == 13.5
 
 
 def test_chain_and_loss_of_each_trial(study: ChainStudy) -> None:
