@@ -58,6 +58,8 @@ def plan(
     Raises:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
+    if isinstance(models, str):
+        raise InputError(f"models {models!r}: give a list of names, from the teacher on")
     resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
     config = resolved.config
     chain = Chain(tuple(models), guidance)

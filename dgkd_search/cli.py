@@ -32,6 +32,9 @@ exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 """
 
 
+_NAMES = ("plot", "export", "store")  # of commands
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
@@ -46,8 +49,10 @@ class _Parser(argparse.ArgumentParser):
         flags = [flag for action in self._actions for flag in action.option_strings]
         problems: list[str] = []
         for word in unknown:
-            if word.startswith("-") or not problems:
+            if word.startswith("-"):
                 problems.append(f"{word}: unknown option{closest(word.split('=')[0], flags)}")
+            elif not problems:
+                problems.append(f"{word}: no command and no option{closest(word, _NAMES)}")
         if problems:
             raise InputError(problems)
         return known

@@ -26,7 +26,7 @@ from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
 from dgkd_search.sharing import NONE, Stores, open_stores
-from dgkd_search.sizes import estimate_outputs, readable
+from dgkd_search.sizes import counted, estimate_outputs, no_room, readable
 from dgkd_search.store import Store, default_root
 from dgkd_search.study import ChainStudy
 from dgkd_search.tune.conductor import Conductor
@@ -55,7 +55,8 @@ def run_search(
     """
     began = time.monotonic()
     observer = observer or Observer()
-    resolved, run = check(options)
+    checked = check(options)
+    resolved, run = checked.resolved, checked.run
     for note in resolved.warnings:
         observer.message(f"note: {note}")
     shared = None if options.store == NONE else store_path(options)
@@ -75,7 +76,8 @@ def run_search(
         # Ray reads its settings when it is first imported, so nothing imports it before this.
         from dgkd_search.tune.session import ray_session
 
-        observer.message(f"starting Ray for {resolved.resources.concurrency} trials at once")
+        at_once = counted(resolved.resources.concurrency, "trial")
+        observer.message(f"starting Ray for {at_once} at once")
         try:
             with ray_session(resolved.resources) as folder:
                 run.create(replace(resolved.options, store=str(stores.root) if store else NONE))
@@ -99,7 +101,7 @@ def run_search(
                 _schedule(conductor, resolved.resources, data.path, stores, run, folder, lease)
         finally:
             observer.finished()
-        for note in (*conductor.notes, *(store.notes if store else ())):
+        for note in store.notes if store else ():
             observer.message(note)
         return finish(
             run,
@@ -121,28 +123,20 @@ def _room_for_outputs(
     Raises:
         InputError: the running trials' alone don't fit.
     """
-    need = estimate_outputs(planner.config, planner.info, resources.concurrency, stores.shared)
+    images, classes = planner.info.train_count, len(planner.info.classes)
+    need = estimate_outputs(planner.config, images, classes, resources.concurrency, stores.shared)
     if not need.total:
         return "sources run online: no outputs are stored"
     stores.root.mkdir(parents=True, exist_ok=True)
     # What is stored already needs no room, or gives it.
     held = sum(file.size for file in store.outputs.files()) if store else 0
     free = shutil.disk_usage(stores.root).free + held
-    problems = [
-        f"{option}: stored outputs need {readable(least)}, and there is room for "
-        f"{readable(room)}; use --outputs online, fewer --views (now {need.views}), or make room"
-        for option, least, room in (
-            ("--store-limit", need.store, stores.limit),
-            (f"--store {stores.root if stores.shared else NONE}", need.running, free),
-        )
-        if room is not None and least > room
-    ]
+    problems = no_room(need, "--store-limit", need.store, stores.limit)
+    place = stores.root if stores.shared else NONE
+    problems += no_room(need, f"--store {place}", need.running, free)
     if problems:
         raise InputError(problems)
-    return (
-        f"stored outputs: {readable(need.source)} a source ({need.views} views), "
-        f"{readable(need.total)} at most; the disk has room for {readable(free)}"
-    )
+    return f"stored outputs: {need}; the disk has room for {readable(free)}"
 
 
 class _TableWriter(Observer):

@@ -83,6 +83,22 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
     return True
 
 
+def unwritable(path: Path) -> str | None:
+    """Why nothing can be made at ``path``; None where it can.
+
+    Tried out with a folder that is gone again: permissions alone don't tell (of /proc, say).
+    """
+    parent = path.absolute()
+    try:
+        parent = next(p for p in (parent, *parent.parents) if p.exists())
+        probe = _temporary(parent / "probe")
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        return f"{parent} is not writable ({error.strerror})"
+    return None
+
+
 def set_aside(path: Path, to: Path) -> Path | None:
     """Move a damaged file or folder into the folder ``to``; None if it is gone already."""
     to.mkdir(parents=True, exist_ok=True)

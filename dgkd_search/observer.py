@@ -43,9 +43,10 @@ class Observer:
         """A trial ended.
 
         Args:
-            state: ``complete``, ``pruned`` or ``failed``.
+            state: ``complete``, ``pruned``, ``failed`` or, where the search ended first,
+                ``stopped``.
             value: validation accuracy in percent (of a pruned trial, the last one reported).
-            reason: of a failure, in one line.
+            reason: of a failure or stop, in one line.
         """
 
     def finished(self) -> None:

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from dgkd_search.data.source import open_source
+from dgkd_search.data.source import Source, open_source
+from dgkd_search.data.splits import choose
 from dgkd_search.errors import InputError
+from dgkd_search.files import unwritable
 from dgkd_search.options import Options
 from dgkd_search.resolve import Resolved, resolve, size_notes, to_yaml_values
 from dgkd_search.results.run import RunFolder
+from dgkd_search.sharing import NONE
+from dgkd_search.sizes import Estimate, counted, estimate_outputs, no_room, readable
 from dgkd_search.space import SearchSpace
+from dgkd_search.store import MARK, default_root
 
 _COUNT_LIMIT = 10_000
 _CLASSES = {"cifar10": 10, "cifar100": 100}  # known without reading their files
 
 
-def check(options: Options) -> tuple[Resolved, RunFolder]:
+@dataclass(frozen=True)
+class Checked:
+    """Options that a search can go to work with.
+
+    Attributes:
+        run: where it goes.
+        outputs: room for stored outputs; None for data that aren't at hand to be counted.
+    """
+
+    resolved: Resolved
+    run: RunFolder
+    outputs: Estimate | None
+
+
+def check(options: Options) -> Checked:
     """Everything that can be checked before something is written; no image is opened.
 
     Raises:
@@ -29,15 +49,40 @@ def check(options: Options) -> tuple[Resolved, RunFolder]:
         run = RunFolder.choose(resolved.options)
     except InputError as error:
         problems.extend(error.messages)
+    problems.extend(_unusable(options.store))
     try:
         source = open_source(resolved.config.data)
+        outputs = _outputs(resolved, source)
     except InputError as error:
         problems.extend(error.messages)
+    else:
+        if outputs is not None:
+            limit = resolved.options.store_limit
+            problems += no_room(outputs, "--store-limit", outputs.store, limit)
     if problems:
         raise InputError(problems)
     classes = _CLASSES.get(resolved.config.data.dataset) or len(source.classes)
     notes = size_notes(resolved.config, classes, source.channels, source.image_size)
-    return replace(resolved, warnings=(*resolved.warnings, *notes)), run
+    return Checked(replace(resolved, warnings=(*resolved.warnings, *notes)), run, outputs)
+
+
+def _outputs(resolved: Resolved, source: Source) -> Estimate | None:
+    config = resolved.config
+    if config.data.dataset in _CLASSES:
+        return None
+    images = len(choose(source, config.data.train_limit, config.data.split_seed).rows.train)
+    shared = resolved.options.store != NONE
+    concurrency = resolved.resources.concurrency
+    return estimate_outputs(config, images, len(source.classes), concurrency, shared)
+
+
+def _unusable(store: str | None) -> list[str]:
+    """What is wrong with the place of a store that isn't there yet."""
+    root = default_root() if store is None else Path(store).expanduser()
+    if store == NONE or (root / MARK).exists():
+        return []
+    bad = unwritable(root)
+    return [f"--store {root}: {bad}; choose another folder"] if bad else []
 
 
 def preview(options: Options) -> list[str]:
@@ -46,7 +91,8 @@ def preview(options: Options) -> list[str]:
     Raises:
         InputError: as a search would.
     """
-    resolved, run = check(options)
+    checked = check(options)
+    resolved, run = checked.resolved, checked.run
     config, resources = resolved.config, resolved.resources
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
     count = sum(1 for _ in itertools.islice(space.every(), _COUNT_LIMIT))
@@ -57,17 +103,19 @@ def preview(options: Options) -> list[str]:
     if space.endless:
         chains = "unlimited"
     lines = [f"note: {warning}" for warning in resolved.warnings]
-    lines += [
-        f"{name:<15} {_show(value)}" for name, value in to_yaml_values(resolved.options).items()
-    ]
+    values = dict(to_yaml_values(resolved.options))
+    if resolved.options.store_limit is not None:
+        values["store-limit"] = readable(resolved.options.store_limit)
+    lines += [f"{name:<15} {_show(value)}" for name, value in values.items()]
     lines += ["", f"configurations  {chains}, of which the budget tries {tried}"]
     names: dict[str, list[str]] = {}  # two names may mean one trial
     for name, params in space.first().items():
         names.setdefault(str(space.configuration(params).chain.canonical()), []).append(name)
     lines += [f"first trial     {chain}  ({', '.join(names[chain])})" for chain in names]
     lines += [
-        f"trials at once  {resources.concurrency}, each {resources.cpus_per_trial} CPU threads "
-        f"and {resources.gpus_per_trial:g} GPUs",
+        f"trials at once  {resources.concurrency}, each "
+        f"{counted(resources.cpus_per_trial, 'CPU thread')} and {resources.gpus_per_trial:g} GPUs",
+        f"stored outputs  {checked.outputs or 'known once the data are at hand'}",
         f"run folder      {run.path}",
         "nothing was written: --dry-run",
     ]

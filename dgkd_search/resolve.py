@@ -18,6 +18,7 @@ from dgkd_search.models import Family, get_family, parameter_count
 from dgkd_search.options import Options
 from dgkd_search.parsers import Drops
 from dgkd_search.recipe import NUMERICS, Distillation, Numerics, Recipe
+from dgkd_search.sizes import counted
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def resolve(options: Options) -> Resolved:
         reference=not options.no_reference,
         time_budget=options.time_budget,
     )
-    return Resolved(config, resources, options, tuple(_warnings(resources)))
+    return Resolved(config, resources, options, (*_warnings(resources), *_idle(options)))
 
 
 def _numerics(options: Options, device: str) -> Numerics:
@@ -241,10 +242,20 @@ def _warnings(resources: Resources) -> list[str]:
     threads = resources.concurrency * resources.cpus_per_trial
     if resources.address is None and threads > cores():
         return [
-            f"{resources.concurrency} trials of {resources.cpus_per_trial} threads "
-            f"share {cores()} cores"
+            f"{counted(resources.concurrency, 'trial')} of "
+            f"{counted(resources.cpus_per_trial, 'thread')} share {counted(cores(), 'core')}"
         ]
     return []
+
+
+def _idle(options: Options) -> list[str]:
+    """Options that were given and change nothing."""
+    notes = []
+    if options.views is not None and options.augment == "none":
+        notes.append("--views changes nothing: without --augment there is one view of each image")
+    if options.outputs == "online" and options.store_limit is not None:
+        notes.append("--store-limit changes nothing: --outputs online stores none")
+    return notes
 
 
 def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int) -> list[str]:

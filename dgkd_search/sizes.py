@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from dgkd_search.config import StudyConfig
-from dgkd_search.data import DataInfo
 
 _BYTES = 2  # of a float16
 _EXTRA = 4096  # of a file beside its numbers: headers, description
@@ -31,20 +30,29 @@ class Estimate:
     running: int
     total: int
 
+    def __str__(self) -> str:
+        if not self.total:
+            return "none, sources run online"
+        return (
+            f"up to {readable(self.source)} a source ({counted(self.views, 'view')}), "
+            f"{readable(self.total)} altogether"
+        )
+
 
 def estimate_outputs(
-    config: StudyConfig, info: DataInfo, concurrency: int, shared: bool = True
+    config: StudyConfig, images: int, classes: int, concurrency: int, shared: bool = True
 ) -> Estimate:
     """Upper bounds from the search space, the budget and the number of trials at once.
 
     Args:
+        images: of the training part.
         shared: whether trials share a store.
     """
     space = config.space
     views = max(config.recipe.views, config.student_recipe.views)
     if config.outputs != "stored" or set(space.guidances) == {"none"}:
         return Estimate(views, 0, 0, 0, 0)
-    source = views * (info.train_count * len(info.classes) * _BYTES + _EXTRA)
+    source = views * (images * classes * _BYTES + _EXTRA)
     kinds = sum(guidance in ("dense", "sequential") for guidance in space.guidances)
     longest = space.max_assistants if kinds else 0
     # An assistant is trained for each set of larger ones before it, under each guidance.
@@ -56,7 +64,24 @@ def estimate_outputs(
         return Estimate(views, source, chain, chain * concurrency, chain * config.budget)
     running = source * (1 + min(sets, concurrency * longest))
     total = source * (1 + min(sets, config.budget * longest))
+    running = min(running, total)
     return Estimate(views, source, running, running, total)
+
+
+def no_room(need: Estimate, option: str, least: int, room: int | None) -> list[str]:
+    """What to say where ``least`` bytes of outputs don't fit in ``room``; None is no limit."""
+    if room is None or least <= room:
+        return []
+    fewer = f"fewer --views (now {need.views}), " if need.views > 1 else ""
+    return [
+        f"{option}: stored outputs of the running trials need {readable(least)}, and there is "
+        f"room for {readable(room)}; use --outputs online, {fewer}or make room"
+    ]
+
+
+def counted(count: int, what: str) -> str:
+    """For example ``1 view`` and ``2 views``."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def readable(size: float) -> str:

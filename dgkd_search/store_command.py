@@ -12,6 +12,7 @@ from typing import Any
 from dgkd_search.errors import InputError
 from dgkd_search.inventory import KINDS, Entry, Inventory, list_store
 from dgkd_search.parsers import Parser, duration, one_of, place
+from dgkd_search.sharing import NONE
 from dgkd_search.sizes import readable
 from dgkd_search.store import MARK, Store, default_root
 from dgkd_search.upkeep import FREEABLE, Freed, free, verify_store
@@ -83,6 +84,8 @@ def _parsed(name: str, value: str | None, rule: Parser) -> Any:
 
 def _open(path: str | None) -> Store:
     """A store that is there: none is made."""
+    if path == NONE:
+        raise InputError("--store none: trials that share no store leave none; name a folder")
     root = default_root() if path is None else Path(path).expanduser()
     if not (root / MARK).is_file():
         raise InputError(
@@ -172,7 +175,7 @@ def _stage_rows(
 
 def _runs(searches: Sequence[str]) -> str:
     """Names of run folders, the latest first, without what leads there."""
-    names = [_plain(Path(name).name) for name in reversed(searches)]
+    names = [_plain(Path(name).name, keep_end=True) for name in reversed(searches)]
     more = f" +{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more or "-"
 
@@ -195,7 +198,10 @@ def _age(seconds: float) -> str:
     return "now"
 
 
-def _plain(text: str, most: int = _WIDEST) -> str:
+def _plain(text: str, most: int = _WIDEST, *, keep_end: bool = False) -> str:
     """A text from a file, safe to print and short enough to read."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return shown if len(shown) <= most else shown[: most - 3] + "..."
+    if len(shown) <= most:
+        return shown
+    # Run folders are told apart by their ends.
+    return "..." + shown[3 - most :] if keep_end else shown[: most - 3] + "..."

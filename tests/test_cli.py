@@ -70,7 +70,8 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
     assert values["assistants"] == "resnet20, resnet14"
     assert values["drop-prob"] == "0:0.5"
     assert values["run folder"] == "new"
-    assert values["trials at once"] == "3, each 1 CPU threads and 0 GPUs"
+    assert values["trials at once"] == "3, each 1 CPU thread and 0 GPUs"
+    assert values["stored outputs"].startswith("up to 26 kB a source (1 view), ")
     assert [line[16:] for line in lines if line.startswith("first trial")] == [
         "resnet26 > resnet8  (kd)",
         "resnet26 > resnet20 > resnet14 > resnet8  (full)",

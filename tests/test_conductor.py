@@ -334,7 +334,12 @@ def test_an_interrupted_search_leaves_nothing_running(tmp_path: Path) -> None:
     assert search.study.trials[0].user_attrs["reason"] == "interrupted"
     assert search.study.trials[0].intermediate_values == {1: 40.0}
     assert (search.conductor.running, search.study.live) == (set(), 0)
-    assert len(search.watcher.ended) == 3
+    ends = [(number, state, reason) for number, state, _, reason in search.watcher.ended]
+    assert ends == [
+        (None, "stopped", "interrupted"),
+        (0, "stopped", "interrupted"),
+        (1, "complete", None),
+    ]
 
 
 def test_facts_stay_with_the_trial_and_notes_with_the_search() -> None:
@@ -345,7 +350,7 @@ def test_facts_stay_with_the_trial_and_notes_with_the_search() -> None:
     attributes = search.study.facts(search.study.trials[0])
     assert (attributes["computing"], attributes["seconds"]) == (1.0, 12.5)
     assert "notes" not in attributes
-    assert search.conductor.notes == ["note 3"]
+    assert search.watcher.messages == ["note 3"]
 
 
 def test_a_space_that_is_used_up_ends_the_search_with_trials_still_running() -> None:
@@ -402,7 +407,7 @@ def test_attempts_at_one_trial_are_added_up() -> None:
     assert facts["stages"] == [stage("teacher", 3, 3), stage("student", 3, 3)]
     assert (facts["computing"], facts["waiting"]) == (12.0, 3.0)
     assert "attempt" not in facts
-    assert search.conductor.notes == ["one", "two", "three"]
+    assert search.watcher.messages == ["one", "two", "three"]
 
 
 def finish_stage(search: Search, identifier: str, *names: str) -> None:

@@ -160,9 +160,17 @@ def test_depth_and_size_that_disagree_are_told() -> None:
     assert size_notes(made().config, classes=10, channels=1, image_size=8) == []
 
 
+def test_options_that_change_nothing_are_told() -> None:
+    (warning,) = made(views=8).warnings
+    assert warning.startswith("--views changes nothing")
+    assert made(views=8, augment="crop").warnings == made(outputs="online").warnings == ()
+    (warning,) = made(outputs="online", store_limit=10**9).warnings
+    assert warning.startswith("--store-limit changes nothing")
+
+
 def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(4)))
-    assert made(concurrency=5).warnings == ("5 trials of 1 threads share 4 cores",)
+    assert made(concurrency=5).warnings == ("5 trials of 1 thread share 4 cores",)
     assert made(concurrency=4).warnings == made(cpus_per_trial=4).warnings == ()
 
 

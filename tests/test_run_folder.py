@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,12 @@ def test_a_place_that_cannot_be_written_is_refused(
     (tmp_path / "file").touch()
     assert "not writable" in refusal(tmp_path / "file" / "run")
     assert "can't be used" in refusal("x" * 300)
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert f"{tmp_path} is not writable" in refusal(tmp_path / "new")
+
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert f"{tmp_path} is not writable (Permission denied)" in refusal(tmp_path / "new")
 
 
 @pytest.mark.parametrize("name", ["a{b}", "what?", "}", "%20"])

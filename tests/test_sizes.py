@@ -13,10 +13,11 @@ import pytest
 from studies import INFO, make_config, make_space
 
 from dgkd_search.config import StudyConfig
+from dgkd_search.data import DataInfo
 from dgkd_search.identity import OutputsSpec
 from dgkd_search.planner import Planner
 from dgkd_search.recipe import Numerics, Recipe
-from dgkd_search.sizes import estimate_outputs, readable
+from dgkd_search.sizes import Estimate, counted, estimate_outputs, no_room, readable
 from dgkd_search.space import SearchSpace
 from dgkd_search.store import Store
 
@@ -30,6 +31,12 @@ MIXED = [
     ("sequential", "none", "dense", "teacher"),
 ]
 AMPLE = 10_000
+
+
+def estimate_for(
+    config: StudyConfig, info: DataInfo, concurrency: int, shared: bool = True
+) -> Estimate:
+    return estimate_outputs(config, info.train_count, len(info.classes), concurrency, shared)
 
 
 def config_of(pool: Sequence[str], bound: int, **values: Any) -> StudyConfig:
@@ -54,7 +61,7 @@ def most(sources: Sequence[frozenset[str]], trials: int) -> int:
 
 def estimated(config: StudyConfig, concurrency: int = 1) -> tuple[int, int]:
     """Sources of the running trials and of the whole study, as the estimate counts them."""
-    estimate = estimate_outputs(config, INFO, concurrency)
+    estimate = estimate_for(config, INFO, concurrency)
     if not estimate.source:
         assert (estimate.store, estimate.running, estimate.total) == (0, 0, 0)
         return 0, 0
@@ -102,7 +109,7 @@ def test_a_few_trials_need_no_more_than_is_estimated(
         assert estimated(config_of(pool, bound, **values), concurrency=trials)[0] >= needed
 
 
-def test_a_small_budget_bounds_the_estimate() -> None:
+def test_a_small_budget_bounds_the_estimate_for() -> None:
     pool = tuple(f"resnet{6 * n + 2}" for n in range(8, 1, -1))
     assert len(pool) == 7
     config = config_of(pool, 3, budget=5)
@@ -113,17 +120,17 @@ def test_a_small_budget_bounds_the_estimate() -> None:
 
 def test_room_grows_with_images_classes_and_views() -> None:
     config = config_of(POOLS[1], 1)
-    one = estimate_outputs(config, INFO, 1)
+    one = estimate_for(config, INFO, 1)
     assert one.views == 1
     assert one.total == 2 * one.source
     two, ten = Recipe(9, 32, 0.1, 0, "cosine", "crop", 2), Recipe(20, 32, 0.1, 0, "cosine", "crop")
     for recipe, student, views in ((two, ten, 20), (ten, two, 20), (two, two, 2)):
-        more = estimate_outputs(replace(config, recipe=recipe, student_recipe=student), INFO, 1)
+        more = estimate_for(replace(config, recipe=recipe, student_recipe=student), INFO, 1)
         assert more.views == views
         assert more.source == views * one.source
     large = replace(INFO, train_count=50_000, classes=tuple(map(str, range(100))))
     # float16: the numbers alone take 10 MB
-    assert 10**7 <= estimate_outputs(config, large, 1).source < 1.01 * 10**7
+    assert 10**7 <= estimate_for(config, large, 1).source < 1.01 * 10**7
 
 
 @pytest.mark.parametrize(("images", "classes"), [(2, 2), (100, 10), (3000, 100)])
@@ -131,7 +138,7 @@ def test_what_is_stored_takes_no_more_than_is_estimated(
     tmp_path: Path, images: int, classes: int
 ) -> None:
     info = replace(INFO, train_count=images, classes=tuple(map(str, range(classes))))
-    estimate = estimate_outputs(config_of(POOLS[1], 1), info, 1)
+    estimate = estimate_for(config_of(POOLS[1], 1), info, 1)
     store = Store(tmp_path)
     spec = OutputsSpec("a" * 32, "crop+flip", 31, Numerics("cuda", 64, "bf16", "channels_last"))
     store.outputs.put(spec, np.zeros((images, classes), np.float16))
@@ -168,11 +175,35 @@ def test_readable(size: float, text: str) -> None:
 
 def test_private_stores_share_not_even_the_teacher() -> None:
     config = config_of(("resnet32", "resnet20", "resnet14"), 2, budget=8)
-    shared = estimate_outputs(config, INFO, 4)
-    private = estimate_outputs(config, INFO, 4, shared=False)
+    shared = estimate_for(config, INFO, 4)
+    private = estimate_for(config, INFO, 4, shared=False)
     assert private.source == shared.source
     # A limit holds for each store, the disk for all of them: none is gone before the end.
     assert private.store == 3 * private.source
     assert private.running == 4 * private.store
     assert private.total == 8 * private.store
     assert shared.store == shared.running
+
+
+def test_running_trials_never_need_more_than_all_of_them() -> None:
+    config = config_of(("resnet32", "resnet20", "resnet14"), 3, budget=1)
+    assert estimated(config, concurrency=8) == (4, 4)
+
+
+def test_an_estimate_and_its_refusal_in_words() -> None:
+    config = config_of(("resnet14",), 1)
+    one = estimate_for(config, INFO, 1)
+    source, total = readable(one.source), readable(one.total)
+    assert str(one) == f"up to {source} a source (1 view), {total} altogether"
+    assert str(replace(one, views=9)).startswith(f"up to {source} a source (9 views)")
+    assert str(Estimate(1, 0, 0, 0, 0)) == "none, sources run online"
+    assert no_room(one, "--store-limit", 2048, None) == []
+    assert no_room(one, "--store-limit", 2048, 2048) == []
+    told = "--store-limit: stored outputs of the running trials need 2.0 kB, and there is room for "
+    assert no_room(one, "--store-limit", 2048, 1024) == [
+        f"{told}1.0 kB; use --outputs online, or make room"
+    ]
+    assert no_room(replace(one, views=9), "--store-limit", 2048, 1024) == [
+        f"{told}1.0 kB; use --outputs online, fewer --views (now 9), or make room"
+    ]
+    assert [counted(n, "view") for n in (0, 1, 2)] == ["0 views", "1 view", "2 views"]

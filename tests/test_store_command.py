@@ -223,9 +223,10 @@ BAD = {
     "age alone": (["--older-than", "3d"], "--older-than: says how to free; add --free"),
     "dry alone": (["--dry-run"], "--dry-run: says how to free; add --free"),
     "both": (["--verify", "--free", "all"], "one at a time"),
-    "word": (["list"], "list: unknown option"),
+    "word": (["list"], "list: no command and no option"),
     "option": (["--verfy"], "did you mean --verify"),
     "home": (["--store", "~nobody-at-all/x"], "home"),
+    "none": (["--store", "none"], "--store none: trials that share no store leave none"),
     "empty": (["--store", ""], "--store '': must be a text"),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import time
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dgkd_search.config_file import read_config
 from dgkd_search.errors import InputError
-from dgkd_search.files import write_new
+from dgkd_search.files import unwritable, write_new
 from dgkd_search.options import Options
 from dgkd_search.resolve import resolve, to_yaml_values
 from dgkd_search.study import ChainStudy
@@ -144,9 +143,8 @@ def _check_writable(path: Path) -> None:
                 raise InputError(f"--out {path}: {what}; choose a fresh folder")
         elif path.exists() or path.is_symlink():
             raise InputError(f"--out {path}: is no folder; choose a fresh one")
-        parent = next(p for p in (path, *path.absolute().parents) if p.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise InputError(f"--out {path}: {parent} is not writable; choose another folder")
+        if bad := unwritable(path):
+            raise InputError(f"--out {path}: {bad}; choose another folder")
     except OSError as error:
         raise InputError(
             f"--out {path}: can't be used ({error.strerror}); choose another folder"

@@ -109,13 +109,14 @@ class Summary:
             ("stages", f"{work.trained} trained, {work.reused} found in the store"),
             (
                 "sources",
-                f"taught {work.taught:,} images from {work.forwards:,} forwards",
+                f"{work.forwards:,} images run through frozen models, which taught "
+                f"{work.taught:,} times",
             ),
             (
                 "time",
-                f"{self.seconds:.0f} s with {work.concurrency} at once: computing "
-                f"{work.computing:.0f} s, waiting {work.waiting:.0f} s, "
-                f"starting {work.starting:.0f} s",
+                f"{self.seconds:.0f} s; trials ({work.concurrency} at once) computed "
+                f"{work.computing:.0f} s, waited {work.waiting:.0f} s, "
+                f"the rest {work.starting:.0f} s",
             ),
             ("files", str(self.run)),
         ]

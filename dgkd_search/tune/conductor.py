@@ -33,7 +33,7 @@ class _Running:
     earlier: dict[str, Any] = field(default_factory=dict)  # facts of attempts that died
     facts: dict[str, Any] = field(default_factory=dict)  # of this attempt
     values: dict[int, float] = field(default_factory=dict)  # by step
-    outcome: str | None = None  # complete, pruned, failed, or None while it runs
+    outcome: str | None = None  # complete, pruned, failed, stopped, or None while it runs
     reason: str | None = None
 
 
@@ -48,7 +48,6 @@ class Conductor:
 
     Attributes:
         gave_up: why the search stopped before its budget, in one line; None if it didn't.
-        notes: lines about damaged files that trials met in the store.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class Conductor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.gave_up: str | None = None
-        self.notes: list[str] = []
         self.study = study
         self._planner = planner
         self._observer = observer
@@ -141,7 +139,8 @@ class Conductor:
             running.reason = error or "ended before its last epoch"
         running.facts = merge(running.earlier, running.facts)
         running.facts["seconds"] = round(self._clock() - running.started, 3)
-        self.notes.extend(running.facts.pop("notes", ()))
+        for note in running.facts.pop("notes", ()):
+            self._observer.message(note)
         value = running.values[max(running.values)] if running.values else None
         if running.job.number is None:
             self._end_reference(running, value)
@@ -151,8 +150,10 @@ class Conductor:
 
     def abandon(self, reason: str) -> None:
         """End every job that Tune has not ended; at the end of a search there should be none."""
-        for identifier in list(self._running):
-            self.on_end(identifier, reason)
+        for identifier, running in list(self._running.items()):
+            if running.outcome is None:
+                running.outcome, running.reason = "stopped", reason
+            self.on_end(identifier)
         for job, _ in self._held:
             assert job.number is not None
             self.study.fail(job.number, f"not begun: {reason}", NOT_BEGUN)

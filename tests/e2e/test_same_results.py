@@ -82,4 +82,4 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
     assert "28 trained, 0 found in the store" in printed["beside"]
     assert "16 trained, 12 found in the store" in printed["shared"]
     assert "stages      0 trained, 28 found in the store" in printed["again"]
-    assert "taught 0 images from 0 forwards" in printed["again"]
+    assert "0 images run through frozen models, which taught 0 times" in printed["again"]

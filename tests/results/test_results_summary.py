@@ -58,8 +58,8 @@ def test_a_whole_summary() -> None:
         "-0.50 over the full chain (80.50)",
         "trials": "12 of 12: 9 completed, 3 pruned (25 %), 1 failed",
         "stages": "20 trained, 11 found in the store",
-        "sources": "taught 1,234,567 images from 45,000 forwards",
-        "time": "100 s with 2 at once: computing 150 s, waiting 12 s, starting 36 s",
+        "sources": "45,000 images run through frozen models, which taught 1,234,567 times",
+        "time": "100 s; trials (2 at once) computed 150 s, waited 12 s, the rest 36 s",
         "files": "runs/one",
     }
 
