@@ -6,7 +6,6 @@ import contextlib
 import shlex
 import shutil
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from dgkd_search.preview import check
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
-from dgkd_search.sharing import NONE, Stores, open_stores
+from dgkd_search.sharing import NONE, Stores, open_stores, private_folder
 from dgkd_search.sizes import counted, estimate_outputs, no_room, readable
 from dgkd_search.store import Store, default_root
 from dgkd_search.study import ChainStudy
@@ -60,9 +59,7 @@ def run_search(
     for note in resolved.warnings:
         observer.message(f"note: {note}")
     shared = None if options.store == NONE else store_path(options)
-    # Nobody else's, even where another search was given the same run folder.
-    place = run.path.absolute()
-    private = place.with_name(f".{place.name}-stores-{uuid.uuid4().hex[:8]}")
+    private = private_folder(run.path.absolute())
     with contextlib.ExitStack() as stack:
         stores, store = stack.enter_context(open_stores(shared, private, options.store_limit))
         lease = None

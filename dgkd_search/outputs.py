@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import time
@@ -22,6 +21,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from dgkd_search.data.arrays import serialise
 from dgkd_search.files import TEMPORARY, remove_folder, sha256, to_json, write_folder
 from dgkd_search.identity import OutputsSpec, digest
 
@@ -99,9 +99,7 @@ class OutputStore:
             False if limit or disk leave no room beside what running trials need; nothing is
             kept then, and the caller goes on with the array that it has.
         """
-        buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(logits, np.float16), allow_pickle=False)
-        data = buffer.getvalue()
+        data = serialise(np.asarray(logits, np.float16))
         description = {
             "spec": spec.to_dict(),
             "sha256": sha256(data),

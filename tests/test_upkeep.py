@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -31,7 +32,7 @@ from stores import (
 import dgkd_search.upkeep
 from dgkd_search.data import PreparedData
 from dgkd_search.errors import InputError
-from dgkd_search.files import remove_unless, size_of
+from dgkd_search.files import remove_unless, size_of, to_json
 from dgkd_search.inventory import list_store
 from dgkd_search.store import Store
 from dgkd_search.upkeep import FREEABLE, free, verify_store
@@ -115,6 +116,17 @@ def test_damage_is_found_and_set_aside(
     (moved,) = [path for path in paths(store, "damaged") if str(path) in problem]
     assert moved.name.startswith(folder.name)
     assert verify_store(store) == []
+
+
+def test_statistics_that_are_not_those_of_the_pixels_are_damage(
+    store: Store, digits: PreparedData
+) -> None:
+    info = put_data(store, digits) / "info.json"
+    value = json.loads(info.read_bytes())
+    value["mean"][0] += 1e-6
+    info.write_bytes(to_json(value))
+    (problem,) = verify_store(store)
+    assert "mean and deviation" in problem
 
 
 def test_a_checkpoint_that_is_being_replaced_is_left_alone(store: Store) -> None:

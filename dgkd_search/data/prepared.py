@@ -175,9 +175,12 @@ def verify_prepared(path: str | Path) -> None:
     data = open_prepared(path)
     if data.info.streamed:
         return
-    found = _fingerprint(data.info.classes, data.train(), data.validation())
+    train = data.train()
+    found = _fingerprint(data.info.classes, train, data.validation())
     if found != data.info.fingerprint:
         raise InputError(f"{path}: pixels, labels or classes are not those that were prepared")
+    if _statistics(train.images) != (data.info.mean, data.info.std):
+        raise InputError(f"{path}: mean and deviation are not those of its pixels")
 
 
 def _open_or_none(path: Path) -> PreparedData | None:
