@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -88,7 +90,7 @@ def test_layers_run_in_the_published_order(name: str, spec: str) -> None:
     expected: list[tuple[str, int | None]] = []
     for layer in spec.split():
         if layer == "M":
-            expected.append(("MaxPool2d", None))
+            expected.insert(-1, ("MaxPool2d", None))  # the same as after the ReLU: see below
         elif layer.startswith("F"):
             expected += [("Linear", int(layer[1:])), ("ReLU", None)]
         else:
@@ -104,6 +106,24 @@ def test_layers_run_in_the_published_order(name: str, spec: str) -> None:
         return type(layer).__name__, None
 
     assert [describe(layer) for layer in layers_run(name)] == expected
+
+
+@pytest.mark.parametrize("name", ["plain2", "plain6", "plain2-c10"])
+def test_pooling_before_the_relu_changes_no_bit(name: str) -> None:
+    ours = network(name)
+    published = copy.deepcopy(ours)
+    layers = [nn.ReLU() if isinstance(m, nn.ReLU) else m for m in published.features]
+    for i in [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]:
+        layers[i], layers[i + 1] = layers[i + 1], layers[i]
+    published.features = nn.Sequential(*layers)
+    assert list(published.state_dict()) == list(ours.state_dict())
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for model in (ours, published):
+        for _ in range(2):
+            model(images).square().sum().backward()
+    assert torch.equal(ours(images), published(images))
+    pairs = zip(ours.parameters(), published.parameters(), strict=True)
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs)
 
 
 def test_convolutions_keep_the_size_and_have_a_bias() -> None:
