@@ -14,10 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.config import StudyConfig
 from dgkd_search.data import DataInfo, has_test, load_test
-from dgkd_search.device import Normalise, accuracy, in_batches
+from dgkd_search.device import Normalise, accuracy, cores, in_batches
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.identity import StageSpec
+from dgkd_search.numerics import deterministic
 from dgkd_search.planner import Planner
+from dgkd_search.recipe import Numerics
 from dgkd_search.results.best import Accuracies, write_best
 from dgkd_search.results.plot import plot_accuracy
 from dgkd_search.results.run import RunFolder
@@ -25,7 +27,7 @@ from dgkd_search.results.summary import Summary, Work
 from dgkd_search.results.table import trials_table
 from dgkd_search.store import Store
 from dgkd_search.study import REFERENCE, ChainStudy
-from dgkd_search.trial import load_model
+from dgkd_search.weights import load_model
 
 
 def finish(
@@ -137,10 +139,11 @@ def _test_accuracy(
         return None, "; ".join(error.messages)
     except OSError as error:
         return None, f"{error.filename}: {error.strerror}"
-    # On the CPU in full precision, as whoever loads the student will find it.
+    # On the CPU in full precision, as whoever loads the student will find it; no trial runs now.
     normalise = Normalise(info.mean, info.std)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
-    return accuracy(load_model(spec, weights), in_batches(normalise, images, labels)), None
+    with deterministic(Numerics(threads=cores())):
+        return accuracy(load_model(spec, weights), in_batches(normalise, images, labels)), None
 
 
 def _value(trial: FrozenTrial | None) -> float | None:

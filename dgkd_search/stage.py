@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from dgkd_search.models import build
 from dgkd_search.numerics import as_trained, autocast, deterministic, memory_format
 from dgkd_search.schedules import learning_rate
 from dgkd_search.sources import Sources
+from dgkd_search.weights import from_bytes, to_bytes
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Learner:
 
     def weights(self) -> bytes:
         """The model as safetensors."""
-        return _serialise(self.model.state_dict())
+        return to_bytes(self.model.state_dict())
 
     def checkpoint(self) -> bytes:
         """Weights and optimiser state as safetensors; with ``rows`` enough to go on."""
@@ -121,11 +121,11 @@ class Learner:
             state = self._optimiser.state.get(parameter, {})
             if state.get("momentum_buffer") is not None:
                 tensors[f"momentum.{i}"] = state["momentum_buffer"]
-        return _serialise(tensors)
+        return to_bytes(tensors)
 
     def restore(self, checkpoint: bytes, rows: Sequence[EpochRow]) -> None:
         """Go on after the last of ``rows`` from what ``checkpoint`` wrote then."""
-        tensors = safetensors.torch.load(checkpoint)
+        tensors = from_bytes(checkpoint)
         prefix = "model."
         self.model.load_state_dict(
             {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -235,7 +235,3 @@ def views_of(info: DataInfo, augment: str) -> Views:
     sees the same banks."""
     seed = derive_seed("views", info.fingerprint)
     return Views(info.train_count, info.image_size, augment, seed)
-
-
-def _serialise(tensors: dict[str, Tensor]) -> bytes:
-    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})

@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import nn
 
@@ -19,12 +18,12 @@ from dgkd_search.data import PreparedData, open_prepared
 from dgkd_search.device import TrainingData, free_cached
 from dgkd_search.errors import DgkdError
 from dgkd_search.identity import StageSpec
-from dgkd_search.models import build
 from dgkd_search.rows import Row, StageResult, TrialResult
 from dgkd_search.stage import EpochRow, Learner, enough_memory
 from dgkd_search.store import Store
 from dgkd_search.stream import open_data
 from dgkd_search.supply import POLL, Forwards, SourceSupply
+from dgkd_search.weights import load_model
 
 _CHANCES = 3  # times that a chain is begun, where a store loses what it had
 _SIGN_OF_LIFE = 1.0  # seconds between two rows while waiting
@@ -248,13 +247,6 @@ class Trial:
         if entry is None:
             raise _Vanished(self._specs[key].architecture.name, self.store.root)
         return load_model(self._specs[key], entry.tensors)
-
-
-def load_model(spec: StageSpec, weights: bytes) -> nn.Module:
-    """A stage's model on the CPU, in eval mode, from its safetensors bytes."""
-    model = build(spec.architecture, torch.Generator())
-    model.load_state_dict(safetensors.torch.load(weights))
-    return model.eval()
 
 
 def _clear_frames(error: BaseException | None) -> None:

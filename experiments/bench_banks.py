@@ -40,7 +40,7 @@ from dgkd_search.identity import StageSpec, derive_seed
 from dgkd_search.sources import OnlineSources
 from dgkd_search.stage import Learner
 from dgkd_search.store import Store
-from dgkd_search.trial import load_model
+from dgkd_search.weights import load_model
 
 FRESH = "fresh"
 

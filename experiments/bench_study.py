@@ -19,12 +19,17 @@ outputs as the data has; all models train 16 epochs. Nothing is augmented, so th
 computed for one bank; with --augment crop+flip they are for as many as there are --views (16).
 
 `ideal` is the ratio of operations alone (operations.py): what `wall` would be if nothing but
-convolutions and linear layers took time, at the same rate everywhere. `busy` is the share of the
-workers' time that went into training and running sources, from the end of the teacher's training
-to the end of the last trial. `stages` are those begun: of pruned students some epochs alone. `wall`
-is from the call to its return: decoding images and Ray's start, the teacher (with the start of a
-worker where a worker trains it), the trials, and at the end the best student's test and what else
-is written then.
+convolutions and linear layers took time, at the same rate everywhere. They don't run at one rate: a
+small student is slower for each of its operations than its large teachers are. So every network's
+training step and forward pass is timed before the runs, in as many processes as there are trials at
+once, and `attainable` is the ratio of wall times if nothing but these took any: the teacher first,
+while the other workers have nothing to do, then everything else without a gap.
+
+`busy` is the share of the workers' time that went into training and running sources, from the end
+of the teacher's training to the end of the last trial. `stages` are those begun: of pruned students
+some epochs alone. `wall` is from the call to its return: decoding images and Ray's start, the
+teacher (with the start of a worker where a worker trains it), the trials, and at the end the best
+student's test and what else is written then.
 
 Both sides train a student from the same seed and in the same order of images, so that accuracies
 differ by what rounding does alone (outputs are kept in float16), which training amplifies: the
@@ -52,17 +57,22 @@ import torch
 from handwritten import Task
 from handwritten import search as search_by_hand
 
-from dgkd_search.data import load_test, prepare
-from dgkd_search.device import Normalise, accuracy, in_batches
+from dgkd_search.chain import Architecture
+from dgkd_search.data import load_test, open_prepared, prepare
+from dgkd_search.device import DeviceData, Normalise, accuracy, in_batches
 from dgkd_search.identity import StageSpec
+from dgkd_search.numerics import deterministic
 from dgkd_search.observer import Job, Observer
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
+from dgkd_search.recipe import Distillation
 from dgkd_search.resolve import resolve
 from dgkd_search.rows import Row
+from dgkd_search.sources import StoredSources
 from dgkd_search.space import SearchSpace
+from dgkd_search.stage import Learner
 from dgkd_search.store import Store
-from dgkd_search.trial import load_model
+from dgkd_search.weights import load_model
 
 POOLS = {
     "32": ("plain8", "plain6", "plain4"),
@@ -218,6 +228,61 @@ def scaled(figures: dict[str, Any], scale: Scale, concurrency: int) -> dict[str,
     }
 
 
+def seconds_an_image(
+    chain: Sequence[StageSpec], data: Path, repeats: int
+) -> dict[str, list[float]]:
+    """Of each network of a chain: seconds to train an image, and to run one; medians of epochs.
+
+    To be called in several processes at once: they share caches and memory as trials do.
+    """
+    prepared = open_prepared(data)
+    device = torch.device(chain[0].numerics.device_type)
+    at_hand, found = DeviceData(prepared, device), {}
+    count, validation = prepared.info.train_count, prepared.info.validation_count
+    for place, spec in enumerate(chain):
+        sources = StoredSources(place) if place else None
+        if sources is not None:
+            classes = len(prepared.info.classes)
+            sources.use(0, [torch.randn(count, classes, device=device).half()] * place)
+        learner = Learner(spec, at_hand, sources)
+        times: tuple[list[float], list[float]] = ([], [])
+        for turn in range(-1, repeats):
+            with deterministic(spec.numerics):
+                began = time.perf_counter()
+                learner._train()
+                between = time.perf_counter()
+                learner._accuracy()
+                ended = time.perf_counter()
+            if turn >= 0:
+                times[0].append((between - began) / count)
+                times[1].append((ended - between) / validation)
+        found[spec.architecture.name] = [bench.Spread.of(t).median for t in times]
+    return found
+
+
+def attainable(
+    chains: Sequence[Sequence[StageSpec]],
+    sizes: operations.Sizes,
+    seconds: dict[str, list[float]],
+    concurrency: int,
+) -> dict[str, float]:
+    """Wall seconds of both sides if only training steps and forward passes took any."""
+
+    def training(architecture: Architecture) -> float:
+        return seconds[architecture.name][0]
+
+    def forward(architecture: Architecture) -> float:
+        return seconds[architecture.name][1]
+
+    teacher = [chains[0][:1]]
+    walls = {}
+    for name, count in (("by hand", operations.by_hand), ("shared", operations.shared)):
+        first = count(teacher, sizes, forward, training).total
+        everything = count(chains, sizes, forward, training).total
+        walls[name] = first + (everything - first) / concurrency
+    return walls
+
+
 def busy(figures: dict[str, Any], concurrency: int) -> float:
     """Share of the workers' time after the teacher's training that was not lost."""
     working: float = figures["computing"] - figures["teacher_seconds"]
@@ -270,6 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=int, help="by hand, train N of the list and scale")
     parser.add_argument("--runs", type=bench.comma(str), default=list(RUNS), help=", ".join(RUNS))
     parser.add_argument("--concurrency", type=int, default=2, help="trials at once (2)")
+    parser.add_argument("--repeats", type=int, default=5, help="epochs that time a network (5)")
     parser.add_argument("--gpus-per-trial", type=float, default=0.0)
     args = parser.parse_args(arguments)
     if unknown := set(args.runs) - set(RUNS):
@@ -330,6 +396,9 @@ def _run_all(
     hand = operations.by_hand(chains, sizes)
     everything = operations.shared(chains, sizes)
     results: dict[str, Any] = {}
+    print("timing each network ...", file=sys.stderr, flush=True)
+    seconds = _seconds(args, chains, place)
+    walls = attainable(chains, sizes, seconds, args.concurrency)
     for name in args.runs:
         print(f"{name} ...", file=sys.stderr, flush=True)
         own = replace(task, folder=place / name.replace(" ", "-"))
@@ -363,7 +432,40 @@ def _run_all(
             figures["ratio"] = results["by hand"]["wall"] / figures["wall"]
         if figures["operations"]:
             figures["ideal"] = hand.total / figures["operations"]
+    for name in {"by hand", "shared"} & set(results):
+        results[name]["attainable"] = walls["by hand"] / walls[name]
+        results[name]["attainable_wall"] = walls[name]
+    results["seconds_an_image"] = seconds
     return results
+
+
+def _seconds(
+    args: Any, chains: Sequence[Sequence[StageSpec]], place: Path
+) -> dict[str, list[float]]:
+    """``seconds_an_image`` of every network of the list, in ``--concurrency`` processes at once."""
+    networks = {stage.architecture.name: stage for chain in chains for stage in chain}
+    longest = sorted(
+        networks.values(), key=lambda stage: -operations.forward_operations(stage.architecture)
+    )
+    chain = [
+        replace(
+            stage,
+            sources=tuple(map(str, range(place))),
+            distillation=stage.distillation or (Distillation() if place else None),
+        )
+        for place, stage in enumerate(longest)
+    ]
+    (folder,) = (path for path in (place / "planned").iterdir() if (path / "info.json").is_file())
+    with bench.processes(args.concurrency) as pool:
+        jobs = [
+            pool.submit(seconds_an_image, chain, folder, args.repeats)
+            for _ in range(args.concurrency)
+        ]
+        found = [job.result() for job in jobs]
+    return {
+        name: [bench.Spread.of([f[name][i] for f in found]).mean for i in (0, 1)]
+        for name in networks
+    }
 
 
 def agreement(values: dict[str, list[float]]) -> dict[str, Any]:
@@ -388,12 +490,24 @@ def report(args: Any, chains: Sequence[Sequence[StageSpec]], results: dict[str, 
     )
     bench.table(
         title,
-        ("", "wall s", "ratio", "ideal", "stages", "forwards", "computing s", "waiting s", "busy"),
+        (
+            "",
+            "wall s",
+            "ratio",
+            "attainable",
+            "ideal",
+            "stages",
+            "forwards",
+            "computing s",
+            "waiting s",
+            "busy",
+        ),
         [
             (
                 name + (f" (scaled from {len(f['sampled'])})" if "sampled" in f else ""),
                 f["wall"],
                 f.get("ratio"),
+                f.get("attainable"),
                 f.get("ideal"),
                 f["stages"],
                 f["forwards"],

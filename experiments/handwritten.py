@@ -27,7 +27,7 @@ from dgkd_search.resolve import resolve
 from dgkd_search.sources import OnlineSources
 from dgkd_search.space import SearchSpace
 from dgkd_search.stage import Learner
-from dgkd_search.trial import load_model
+from dgkd_search.weights import load_model
 
 
 @dataclass(frozen=True)

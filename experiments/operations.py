@@ -2,6 +2,8 @@
 
 With F for the forward operations of one image, counted on convolutions and linear layers, training
 takes 3F an image (the backward pass is counted as two forwards), teaching and evaluating take F.
+Seconds measured for each network, in place of operations, give what the time would be if nothing
+but its training steps and forward passes took any.
 """
 
 from __future__ import annotations
@@ -72,7 +74,12 @@ def forward_operations(architecture: Architecture) -> float:
 
 
 def by_hand(
-    chains: Iterable[Chain], sizes: Sizes, cost: Cost = forward_operations, *, teacher: bool = True
+    chains: Iterable[Chain],
+    sizes: Sizes,
+    cost: Cost = forward_operations,
+    training: Cost | None = None,
+    *,
+    teacher: bool = True,
 ) -> Operations:
     """Every chain on its own, but for the teacher, which is trained once.
 
@@ -80,18 +87,22 @@ def by_hand(
     their end; the student after each epoch.
 
     Args:
+        cost: of a forward pass of one image.
+        training: of training one image; 3 ``cost`` if None.
         teacher: whether its training is counted.
     """
+    training = training or _thrice(cost)
     total = Operations()
     chains = list(chains)
     if teacher and chains:
-        total += _training(chains[0][0], sizes, cost, evaluations=1)
+        total += _training(chains[0][0], sizes, cost, training, evaluations=1)
     for chain in chains:
         names = {stage.key: stage.architecture for stage in chain}
         for stage in chain[1:]:
             epochs = stage.recipe.epochs
             final = stage is chain[-1]
-            total += _training(stage, sizes, cost, evaluations=epochs if final else 1)
+            evaluations = epochs if final else 1
+            total += _training(stage, sizes, cost, training, evaluations=evaluations)
             forwards = _images(stage, sizes) * epochs * survival(stage)
             operations = sum(forwards * cost(names[key]) for key in stage.sources)
             total += Operations(taught=operations, forwards=forwards * len(stage.sources))
@@ -102,6 +113,7 @@ def shared(
     chains: Iterable[Chain],
     sizes: Sizes,
     cost: Cost = forward_operations,
+    training: Cost | None = None,
     *,
     epochs: Mapping[str, int] | None = None,
 ) -> Operations:
@@ -110,8 +122,10 @@ def shared(
     Every model is evaluated after each of its epochs.
 
     Args:
+        cost, training: as for ``by_hand``.
         epochs: done, by key, where they are not those of the recipe: of pruned students.
     """
+    training = training or _thrice(cost)
     stages = {stage.key: stage for chain in chains for stage in chain}
     done = {key: stage.recipe.epochs for key, stage in stages.items()} | dict(epochs or {})
     total = Operations()
@@ -119,7 +133,7 @@ def shared(
     for key, stage in stages.items():
         if not done[key]:
             continue
-        total += _training(stage, sizes, cost, evaluations=done[key], epochs=done[key])
+        total += _training(stage, sizes, cost, training, evaluations=done[key], epochs=done[key])
         views = range(min(stage.recipe.views, done[key]))
         banks |= {(s, stage.recipe.augment, b) for s in stage.sources for b in views}
     for key, _, _ in banks:
@@ -135,14 +149,23 @@ def survival(stage: StageSpec) -> float:
     return 1 - drop + drop**count / count if count else 0.0
 
 
+def _thrice(cost: Cost) -> Cost:
+    return lambda architecture: TRAINING * cost(architecture)
+
+
 def _training(
-    stage: StageSpec, sizes: Sizes, cost: Cost, *, evaluations: int, epochs: int | None = None
+    stage: StageSpec,
+    sizes: Sizes,
+    cost: Cost,
+    training: Cost,
+    *,
+    evaluations: int,
+    epochs: int | None = None,
 ) -> Operations:
-    forward = cost(stage.architecture)
     epochs = stage.recipe.epochs if epochs is None else epochs
     return Operations(
-        trained=TRAINING * forward * _images(stage, sizes) * epochs,
-        evaluated=forward * sizes.validation * evaluations,
+        trained=training(stage.architecture) * _images(stage, sizes) * epochs,
+        evaluated=cost(stage.architecture) * sizes.validation * evaluations,
         stages=1,
     )
 

@@ -15,7 +15,7 @@ LAYERS = [
     "chain recipe files",
     "identity config config_file",
     "models data",
-    "leases outputs guidance schedules numerics device parsers",
+    "leases outputs guidance schedules numerics device parsers weights",
     "store sources stream",
     "inventory",
     "upkeep",
@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "optuna": {"space", "sampler", "study", "closing", "results", "tune"},
     "torch": {
         "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",
-        "supply", "trial", "resolve", "results", "closing",
+        "supply", "trial", "resolve", "results", "closing", "weights",
     },
 }  # fmt: skip
 

@@ -25,7 +25,8 @@ from dgkd_search.identity import StageSpec
 from dgkd_search.rows import Row
 from dgkd_search.stage import Learner
 from dgkd_search.store import Store
-from dgkd_search.trial import Trial, load_model
+from dgkd_search.trial import Trial
+from dgkd_search.weights import load_model
 
 HARD = {"augment": "crop+flip", "drop_prob": 0.5, "schedule": "onecycle"}
 CHAIN = ("resnet20", "resnet14", "resnet8")

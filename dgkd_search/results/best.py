@@ -18,7 +18,7 @@ from dgkd_search.files import sha256, write_bytes
 from dgkd_search.identity import StageSpec
 from dgkd_search.results.run import RunFolder, versions
 from dgkd_search.space import Configuration
-from dgkd_search.trial import load_model
+from dgkd_search.weights import load_model
 
 FORMAT = 1
 
