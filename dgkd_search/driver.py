@@ -162,7 +162,8 @@ def _schedule(
     def job(stages: tuple[StageSpec, ...]) -> str:
         if lease is not None:
             lease.add(stage.key for stage in stages)  # from now on nobody removes them
-        return make_job(stages, data, stores.of(stages), stores.limit)
+        place, judged = stores.of(stages), conductor.study.config.pruner != "none"
+        return make_job(stages, data, place, stores.limit, judged=judged)
 
     try:
         run_tune(conductor, job, resources, folder)

@@ -207,12 +207,15 @@ class Trial:
         rows = [EpochRow(**row) for row in meta["rows"]]
         self._record(spec, rows, 0)
         # Only a student's epochs mean something to a pruner; of the others the end is enough.
-        student = position == len(self.stages) - 1
-        yield from self._again(position, spec, rows if student else rows[-1:])
+        following = self.stages[position + 1 : position + 2]
+        more = any(self._finished(stage.key) is not None for stage in following)
+        yield from self._again(position, spec, rows[-1:] if following else rows, more)
 
-    def _again(self, position: int, spec: StageSpec, rows: Sequence[EpochRow]) -> Iterator[Row]:
+    def _again(
+        self, position: int, spec: StageSpec, rows: Sequence[EpochRow], more: bool = False
+    ) -> Iterator[Row]:
         for i, row in enumerate(rows, 1):
-            yield replace(self._row("replayed", position, spec, row), more=i < len(rows))
+            yield replace(self._row("replayed", position, spec, row), more=more or i < len(rows))
 
     def _record(self, spec: StageSpec, rows: Sequence[EpochRow], trained: int) -> None:
         trained = min(len(rows), trained + self._before.get(spec.key, 0))

@@ -11,6 +11,7 @@ import pytest
 from dgkd_search.data import PreparedData
 from dgkd_search.identity import StageSpec
 from dgkd_search.rows import Row
+from dgkd_search.stage import Learner
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
 from dgkd_search.tune import trainable
@@ -58,8 +59,67 @@ def test_every_row_is_reported_with_the_facts(stages_of: Any, train: Any, events
     assert len({event["attempt"] for event in events}) == 1
     train(stages)
     again = [[Row(**row).step for row in event["rows"]] for event in events[3:]]
-    assert again == [[None], [1, 2]]  # finished epochs come together
+    assert again == [[None, 1, 2]]  # what is finished comes together
     assert len({event["attempt"] for event in events}) == 2
+
+
+@pytest.mark.parametrize("judged", [True, False])
+@pytest.mark.parametrize("pause", [0.0, 5.0])
+def test_rows_that_nobody_judges_come_together(
+    stages_of: Any,
+    digits: PreparedData,
+    store: Store,
+    events: Events,
+    monkeypatch: pytest.MonkeyPatch,
+    judged: bool,
+    pause: float,
+) -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += pause
+        return now
+
+    monkeypatch.setattr(trainable.time, "monotonic", clock)
+    stages = stages_of("resnet14", "resnet8", epochs=4, student_epochs=3)
+    job = trainable.make_job(stages, digits.path, store.root, judged=judged)
+    trainable.train_trial({trainable.JOB: job})
+    found = [[(row["position"], row["epoch"]) for row in event["rows"]] for event in events]
+    assert [row for rows in found for row in rows] == [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (0, 4),
+        (1, 1),
+        (1, 2),
+        (1, 3),
+    ]
+    if pause:
+        assert [len(rows) for rows in found] == [1] * 7
+    else:  # the end of a stage is always told, and the first sign of life
+        assert [len(rows) for rows in found] == ([1, 3, 1, 1, 1] if judged else [1, 3, 3])
+    assert [event["facts"]["stages"][-1]["epochs"] for event in events] == [
+        rows[-1][1] for rows in found
+    ]
+
+
+def test_rows_before_a_failure_are_told_with_it(
+    stages_of: Any, train: Any, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_epoch, done = Learner.train_epoch, []
+
+    def fail(self: Learner) -> Any:
+        done.append(self.epoch)
+        if len(done) == 4:
+            raise RuntimeError("odd")
+        return train_epoch(self)
+
+    monkeypatch.setattr(Learner, "train_epoch", fail)
+    monkeypatch.setattr(trainable, "_TOGETHER", 1e9)
+    train(stages_of("resnet14", "resnet8", epochs=5))
+    assert [[row["epoch"] for row in event["rows"]] for event in events] == [[1], [2, 3]]
+    assert events[-1]["failure"].startswith("RuntimeError: odd")
 
 
 def test_a_damaged_stage_is_noted_in_the_last_event(

@@ -105,8 +105,9 @@ class Conductor:
         """Take in what a trial reported.
 
         Args:
-            event: ``rows`` (each a ``Row`` as a dict) or ``failure`` (one line), ``facts``, and
-                ``attempt``: which run of the trial it is, for Tune repeats one whose worker died.
+            event: ``rows`` (each a ``Row`` as a dict), ``failure`` (one line, where the trial
+                failed after them), ``facts``, and ``attempt``: which run of the trial it is, for
+                Tune repeats one whose worker died.
 
         Returns:
             Whether the trial is to be stopped.
@@ -119,11 +120,11 @@ class Conductor:
             running.earlier, running.facts = merge(running.earlier, running.facts), {}
             running.attempt = attempt
         running.facts = event.get("facts", running.facts)
-        if "failure" in event:
-            running.outcome, running.reason = "failed", " ".join(event["failure"].split())
         for row in event.get("rows", ()):
             if running.outcome is None:
                 self._take(running, Row(**row))
+        if "failure" in event and running.outcome is None:
+            running.outcome, running.reason = "failed", " ".join(event["failure"].split())
         if running.outcome is None and self._late:
             running.outcome = "failed"
             running.reason = f"stopped by the time budget of {self._budget_text()}"

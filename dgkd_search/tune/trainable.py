@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
@@ -23,22 +24,34 @@ from dgkd_search.tune.events import encode
 
 EVENT = "event"  # the one metric that rows carry
 JOB = "job"
+_TOGETHER = 1.0  # seconds of rows that nobody waits for, in one report
 
 
-def make_job(stages: Sequence[StageSpec], data: Path, store: Path, limit: int | None = None) -> str:
+def make_job(
+    stages: Sequence[StageSpec],
+    data: Path,
+    store: Path,
+    limit: int | None = None,
+    *,
+    judged: bool = True,
+) -> str:
     """A trial as one string, for a worker that shares the folders.
 
     Args:
         data, store: prepared data and store, under paths that every worker sees.
         limit: bytes that stored outputs may take; None for no limit.
+        judged: whether a pruner looks at each of the student's epochs.
     """
     specs = [stage.to_dict() for stage in stages]
     folders = {"data": str(data), "store": str(store)}
-    return json.dumps({"stages": specs, **folders, "limit": limit})
+    return json.dumps({"stages": specs, **folders, "limit": limit, "judged": judged})
 
 
 def train_trial(config: dict[str, Any]) -> None:
-    """Train the trial in ``config["job"]``, reporting an event for every row.
+    """Train the trial in ``config["job"]``, reporting its rows in events.
+
+    A report keeps the worker waiting for the driver, as long as an epoch of a small model takes:
+    rows that no pruner judges come together, those of a second in one event.
 
     A trial that can't succeed (a bug, too little memory, a loss that isn't finite) reports its
     failure and ends normally: repeating it would fail again. A stop by Tune arrives as
@@ -49,30 +62,33 @@ def train_trial(config: dict[str, Any]) -> None:
     """
     attempt = uuid.uuid4().hex
     trial = None
+    together: list[dict[str, Any]] = []
 
     def report(**event: Any) -> None:
         facts = (trial.result if trial else TrialResult()).to_dict()
         tune.report({EVENT: encode({**event, "facts": facts, "attempt": attempt})})
 
     try:
-        stages, data, store = _read_job(config[JOB])
+        stages, data, store, judged = _read_job(config[JOB])
         trial = Trial(stages, open_prepared(data), store())
         with contextlib.closing(iter(trial)) as rows:
-            together: list[dict[str, Any]] = []  # a report takes longer than a replayed epoch
+            reported = -_TOGETHER
             for row in rows:
                 together.append(row.to_dict())
-                if not row.more:
+                awaited = (judged and row.step is not None) or row.epoch == row.epochs
+                late = time.monotonic() - reported >= _TOGETHER
+                if not row.more and (awaited or late):
                     report(rows=together)
-                    together = []
+                    together, reported = [], time.monotonic()
     except DgkdError as error:
-        report(failure=" ".join(str(error).split()))
+        report(rows=together, failure=" ".join(str(error).split()))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        report(failure=" ".join(line.split()))
+        report(rows=together, failure=" ".join(line.split()))
 
 
-def _read_job(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store]]:
+def _read_job(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store], bool]:
     """What ``make_job`` wrote; DgkdError where another version of it did."""
     try:
         job = json.loads(text)
@@ -81,7 +97,7 @@ def _read_job(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store]]:
         if versions != {TRAINING_VERSION}:
             raise ValueError(f"training version {versions}, the worker's is {TRAINING_VERSION}")
         store = functools.partial(Store, Path(job["store"]), job["limit"])
-        return stages, Path(job["data"]), store
+        return stages, Path(job["data"]), store, bool(job["judged"])
     except (ValueError, KeyError, TypeError, AttributeError, DgkdError) as error:
         raise DgkdError(
             f"the worker can't read its job ({type(error).__name__}: {error}); "
