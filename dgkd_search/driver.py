@@ -123,11 +123,12 @@ def _room_for_outputs(
     images, classes = planner.info.train_count, len(planner.info.classes)
     need = estimate_outputs(planner.config, images, classes, resources.concurrency, stores.shared)
     if not need.total:
-        return "sources run online: no outputs are stored"
+        return f"stored outputs: {need}"
     stores.root.mkdir(parents=True, exist_ok=True)
     # What is stored already needs no room, or gives it.
     held = sum(file.size for file in store.outputs.files()) if store else 0
     free = shutil.disk_usage(stores.root).free + held
+    # The limit again: data that had to be fetched first weren't counted by ``check``.
     problems = no_room(need, "--store-limit", need.store, stores.limit)
     place = stores.root if stores.shared else NONE
     problems += no_room(need, f"--store {place}", need.running, free)

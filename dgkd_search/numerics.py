@@ -64,8 +64,8 @@ def keep_memory() -> None:
     """Have this process keep memory that it frees, instead of handing it back to the system.
 
     Activations of a batch are allocated anew at every step; by glibc's defaults the larger ones
-    are mapped, and their pages cleared, every time. Measured (experiments/bench_numerics.py): a
-    tenth to a sixth of a training step, half of an evaluation in large batches. Changes no result.
+    are mapped, and their pages cleared, every time. experiments/bench_numerics.py measures what
+    that costs. Changes no result.
     """
     if not sys.platform.startswith("linux"):
         return
