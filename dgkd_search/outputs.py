@@ -103,7 +103,7 @@ class OutputStore:
         description = {
             "spec": spec.to_dict(),
             "sha256": sha256(data),
-            "computed": time.time(),
+            "computed": int(time.time()),  # whole: arrays of one shape take the same room
         }
         files = {_ARRAY: data, _DESCRIPTION: to_json(description)}
         size = sum(map(len, files.values()))

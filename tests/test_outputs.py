@@ -31,7 +31,7 @@ def folder_of(store: Store, name: str, bank: int = 0) -> Path:
 
 
 def limited(store: Store, arrays: float) -> Store:
-    """The store, with room for so many arrays of ``logits``, give or take a time's digits."""
+    """The store, with room for so many arrays of ``logits``."""
     return Store(store.root, int(arrays * size_of(put_outputs(store, "sized"))))
 
 
@@ -98,7 +98,7 @@ def to_folder(path: Path) -> None:
     path.mkdir()
 
 
-other = {"spec": outputs_of("resnet20", 9).to_dict(), "sha256": "0" * 64, "computed": 1.0}
+other = {"spec": outputs_of("resnet20", 9).to_dict(), "sha256": "0" * 64, "computed": 1}
 DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "array cut": ("logits.npy", cut),
     "array flipped": ("logits.npy", flip),
