@@ -80,8 +80,9 @@ class OutputStore:
         folder = self._folder(spec)
         array = self._sound(folder)
         if array is not None:
+            now = time.time()  # left to the system, it may lie before what has happened already
             with suppress(OSError):  # a store that is read alone
-                os.utime(folder)
+                os.utime(folder, (now, now))
         return array
 
     def verify(self, folder: Path) -> bool:
