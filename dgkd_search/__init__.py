@@ -1,8 +1,8 @@
 """Search for the best chain of assistants in densely guided knowledge distillation.
 
-``search``, ``plan``, ``run_trial``, ``train_stage``, ``load_best`` and ``load_student`` are the
-whole of the library for most uses; they are imported when they are first asked for, so that
-``import dgkd_search`` costs nothing.
+``search``, ``resume``, ``plan``, ``run_trial``, ``train_stage``, ``load_best`` and
+``load_student`` are the whole of the library for most uses; they are imported when they are first
+asked for, so that ``import dgkd_search`` costs nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgkd_search.alone import train_stage
-    from dgkd_search.api import plan, run_trial, search
+    from dgkd_search.api import plan, resume, run_trial, search
     from dgkd_search.observer import Observer
     from dgkd_search.results.best import load_best, load_student
 
@@ -21,6 +21,7 @@ _HOME = {
     "load_best": "dgkd_search.results.best",
     "load_student": "dgkd_search.results.best",
     "plan": "dgkd_search.api",
+    "resume": "dgkd_search.api",
     "run_trial": "dgkd_search.api",
     "search": "dgkd_search.api",
     "train_stage": "dgkd_search.alone",
@@ -31,6 +32,7 @@ __all__ = [
     "load_best",
     "load_student",
     "plan",
+    "resume",
     "run_trial",
     "search",
     "train_stage",

@@ -11,7 +11,7 @@ from typing import Any
 
 from dgkd_search.chain import Chain
 from dgkd_search.data import PreparedData, prepare
-from dgkd_search.driver import run_search, store_path
+from dgkd_search.driver import resume_search, run_search, store_path
 from dgkd_search.errors import InputError
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import get_family
@@ -38,6 +38,21 @@ def search(observer: Observer | None = None, **options: Any) -> Summary:
         InputError: unknown options or values, all at once.
     """
     return run_search(Options.parse(options, "{}"), observer)
+
+
+def resume(run: Path | str, observer: Observer | None = None, **options: Any) -> Summary:
+    """Go on with a search that was interrupted, as ``dgkd-search --resume RUN`` does.
+
+    Args:
+        run: the run folder.
+        observer: as for ``search``.
+        options: a higher ``budget`` or ``time_budget``, other resources; nothing that would
+            change what defines the search.
+
+    Raises:
+        InputError: it is no run, or can't go on like that.
+    """
+    return resume_search(run, options, observer)
 
 
 def plan(

@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.errors import DgkdError, InputError, describe
 from dgkd_search.options import Options, closest
+from dgkd_search.signals import terminable
 
 _GROUPS = {
     "data": "data",
@@ -75,9 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"plot": _plot, "export": _export, "store": _store}
     try:
-        if arguments and arguments[0] in commands:
-            return commands[arguments[0]](arguments[1:])
-        return _search(arguments)
+        with terminable():
+            if arguments and arguments[0] in commands:
+                return commands[arguments[0]](arguments[1:])
+            return _search(arguments)
     except DgkdError as error:
         for line in str(error).splitlines():
             print(f"dgkd-search: {line}", file=sys.stderr)
@@ -86,11 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("dgkd-search: interrupted", file=sys.stderr)
         return 130
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(
-            f"dgkd-search: {error.strerror or error}{where}; what is finished is kept",
-            file=sys.stderr,
-        )
+        print(f"dgkd-search: {describe(error)}; what is finished is kept", file=sys.stderr)
         return 1
 
 
@@ -108,6 +106,11 @@ def search_parser() -> _Parser:
     parser.add_argument(
         "--config", metavar="FILE", help="YAML file that sets any option below; options win"
     )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with the search in this folder; budgets may be raised, resources change",
+    )
     groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
     for option in fields(Options):
         meta = option.metadata
@@ -124,25 +127,38 @@ def search_parser() -> _Parser:
 
 def _search(arguments: list[str]) -> int:
     values = vars(search_parser().parse(arguments))
-    config = values.pop("config")
-    options = _merge(None if config is None else Path(config), values)
+    config, resumed = values.pop("config"), values.pop("resume")
+    given, options = _merge(None if config is None else Path(config), values)
     if options.dry_run:
-        from dgkd_search.preview import preview
+        from dgkd_search.preview import check, preview
 
-        print("\n".join(preview(options)))
+        if resumed is None:
+            checked = check(options)
+        else:
+            from dgkd_search.results.run import RunFolder
+            from dgkd_search.resumption import check_resumption
+
+            resumption = check_resumption(RunFolder(Path(resumed).expanduser()), given)
+            print("\n".join(resumption.lines()))
+            checked = resumption.checked
+        print("\n".join(preview(checked)))
         return 0
-    from dgkd_search.driver import run_search
+    from dgkd_search.driver import resume_search, run_search
     from dgkd_search.progress import make_observer
 
-    summary = run_search(options, make_observer(options.quiet))
+    observer = make_observer(options.quiet)
+    if resumed is None:
+        summary = run_search(options, observer)
+    else:
+        summary = resume_search(resumed, given, observer)
     print(summary)
     if summary.test_problem is not None:
         raise DgkdError(f"the test set could not be read: {summary.test_problem}")
     return 0
 
 
-def _merge(config: Path | None, values: dict[str, object]) -> Options:
-    """Options from a file and from the command line; all problems at once.
+def _merge(config: Path | None, values: dict[str, object]) -> tuple[dict[str, object], Options]:
+    """What a file and the command line say, raw and as options; all problems at once.
 
     The command line wins, so what a file says of an option given there isn't even looked at.
     """
@@ -160,7 +176,8 @@ def _merge(config: Path | None, values: dict[str, object]) -> Options:
             problems.extend(error.messages)
     if problems:
         raise InputError(problems)
-    return Options.parse({**from_file, **given})
+    values = {**from_file, **given}
+    return values, Options.parse(values)
 
 
 def _plot(arguments: list[str]) -> int:
@@ -168,10 +185,11 @@ def _plot(arguments: list[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="folder that a search has made")
     folder = Path(parser.parse(arguments).run)
     from dgkd_search.closing import draw
+    from dgkd_search.results.record import load_study
     from dgkd_search.results.run import RunFolder
 
     run = RunFolder(folder)
-    for path in draw(run, run.load()):
+    for path in draw(run, load_study(run)):
         print(path)
     return 0
 

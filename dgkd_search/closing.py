@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import time
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,26 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.config import StudyConfig
-from dgkd_search.data import DataInfo, has_test, load_test
+from dgkd_search.data import DataInfo, PreparedData, has_test, load_test
 from dgkd_search.device import Normalise, accuracy, cores, in_batches
-from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.errors import DgkdError, InputError, describe
+from dgkd_search.files import UNREADABLE
 from dgkd_search.identity import StageSpec
 from dgkd_search.numerics import deterministic
 from dgkd_search.planner import Planner
 from dgkd_search.recipe import Numerics
-from dgkd_search.results.best import Accuracies, write_best
+from dgkd_search.reopen import Spent
+from dgkd_search.results.best import Accuracies, load_best, load_student, write_best
 from dgkd_search.results.plot import plot_accuracy
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary, Work
 from dgkd_search.results.table import trials_table
 from dgkd_search.store import Store
 from dgkd_search.study import REFERENCE, ChainStudy
+from dgkd_search.trial import Trial
 from dgkd_search.weights import load_model
+
+TEST = "test"  # attribute of the study: what was read of the test set
 
 
 def finish(
@@ -35,9 +40,10 @@ def finish(
     study: ChainStudy,
     planner: Planner,
     open_store: Callable[[Sequence[StageSpec]], Store],
+    data: PreparedData,
+    tell: Callable[[str], object],
     *,
-    began: float,
-    started: float,
+    spent: Spent,
     concurrency: int,
     ended: str | None,
 ) -> Summary:
@@ -45,8 +51,9 @@ def finish(
 
     Args:
         open_store: gives the store of the trial that trained some stages.
-        began: when the search did, on ``time.monotonic``.
-        started: seconds until its first trial could.
+        data: that it was trained on, should it have vanished from there.
+        tell: is given a line about each file that was damaged.
+        spent: by the search so far.
         concurrency: trials at once.
         ended: why it ended before its budget, or None.
 
@@ -56,14 +63,17 @@ def finish(
     best = study.best()
     if best is None or best.value is None:
         raise DgkdError(
-            f"no trial completed{f': {ended}' if ended else ''}; the trials lie in {run.path}"
+            f"no trial completed{f': {ended}' if ended else ''}; once that is mended, go on with "
+            f"`dgkd-search --resume {shlex.quote(str(run.path))}`"
         )
     configuration = study.configuration(best)
     stages = planner.stages(configuration)
+    key = stages[-1].key
+    past = _past(run, study, key, tell)
     store = open_store(stages)
-    entry = store.get(stages[-1].key)
-    if entry is None:
-        raise DgkdError(f"the best student vanished from the store {store.root}; search again")
+    weights = _weights(run, stages, store, data, past)
+    for note in store.notes:
+        tell(note)
     whole = study.config.space.max_assistants == len(study.config.space.pool)
     accuracies = Accuracies(
         validation=best.value,
@@ -80,27 +90,82 @@ def finish(
         configuration=configuration,
         stages=stages,
         info=planner.info,
-        weights=entry.tensors,
+        weights=weights,
     )
+    reads, problem = past.test_reads, None
+    accuracies = replace(accuracies, test=past.tests.get(key))
     # Everything is safe before the test set is opened: it may be damaged, or gone.
-    write(accuracies=accuracies, test_reads=0)
+    write(accuracies=accuracies, test_reads=reads)
     draw(run, study)
-    test, problem = _test_accuracy(study.config, planner.info, stages[-1], entry.tensors)
-    if test is not None:
+    if accuracies.test is None:
+        # Counted before it is read, or a stop in between would hide it.
+        study.set_attribute(TEST, {"reads": reads + 1, "accuracies": past.tests})
+        test, problem = _test_accuracy(study.config, planner.info, stages[-1], weights)
+        reads += test is not None
+        tests = past.tests | ({key: test} if test is not None else {})
+        study.set_attribute(TEST, {"reads": reads, "accuracies": tests})
         accuracies = replace(accuracies, test=test)
-        write(accuracies=accuracies, test_reads=1)
+        write(accuracies=accuracies, test_reads=reads)
     return Summary(
         run=run.path,
         trial=best.number,
         configuration=configuration,
         accuracies=accuracies,
-        work=_work(study, started, concurrency),
+        work=_work(study, spent, concurrency),
         budget=study.config.budget,
-        seconds=time.monotonic() - began,
+        seconds=spent.seconds,
         validation_count=planner.info.validation_count,
+        test_reads=reads,
         test_problem=problem,
         ended=ended,
     )
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What earlier ends of the search have left.
+
+    Attributes:
+        shipped: key of the student in the run folder, if that is whole.
+        tests: test accuracies in percent that are known, by student's key.
+        test_reads: how often the test set was read.
+    """
+
+    shipped: str | None
+    tests: dict[str, float]
+    test_reads: int
+
+
+def _past(run: RunFolder, study: ChainStudy, student: str, tell: Callable[[str], object]) -> _Past:
+    noted = study.attributes.get(TEST, {"reads": 0, "accuracies": {}})
+    reads, shipped = noted["reads"], None
+    if run.best.exists():
+        try:
+            load_student(run.path)  # compares checksums
+            best = load_best(run.best)
+            shipped, reads = best["stages"][-1]["key"], max(reads, int(best["test_reads"]))
+        except (InputError, *UNREADABLE) as error:
+            tell(f"{' '.join(str(error).split())}: written again")
+    return _Past(shipped, noted["accuracies"], reads)
+
+
+def _weights(
+    run: RunFolder,
+    stages: Sequence[StageSpec],
+    store: Store,
+    data: PreparedData,
+    past: _Past,
+) -> bytes:
+    """The best student's, from the store; made again where they are gone or damaged."""
+    entry = store.get(stages[-1].key)
+    if entry is None and past.shipped == stages[-1].key:
+        return run.student.read_bytes()
+    if entry is None:
+        Trial(stages, data, store).run()
+        entry = store.get(stages[-1].key)
+    if entry is None:
+        raise DgkdError(f"the best student vanishes from the store {store.root}; look at its disk")
+    return entry.tensors
 
 
 def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
@@ -138,7 +203,7 @@ def _test_accuracy(
     except InputError as error:
         return None, "; ".join(error.messages)
     except OSError as error:
-        return None, f"{error.filename}: {error.strerror}"
+        return None, describe(error)
     # On the CPU in full precision, as whoever loads the student will find it; no trial runs now.
     normalise = Normalise(info.mean, info.std)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
@@ -150,12 +215,14 @@ def _value(trial: FrozenTrial | None) -> float | None:
     return trial.value if trial and trial.state == TrialState.COMPLETE else None
 
 
-def _work(study: ChainStudy, started: float, concurrency: int) -> Work:
+def _work(study: ChainStudy, spent: Spent, concurrency: int) -> Work:
     """What the trials and the reference did, added up."""
     facts: list[dict[str, Any]] = [study.facts(t) for t in study.trials]
     facts.append(study.attributes.get(REFERENCE, {}))
     stages = [stage for fact in facts for stage in fact.get("stages", ())]
-    states = [t.state for t in study.trials if study.facts(t).get("begun", True)]
+    repeated = study.repeated
+    begun = [t for t in study.trials if study.facts(t).get("begun", True)]
+    states = [t.state for t in begun if t.number not in repeated]
     computing = sum(fact.get("computing", 0.0) for fact in facts)
     waiting = sum(fact.get("waiting", 0.0) for fact in facts)
     seconds = sum(fact.get("seconds", 0.0) for fact in facts)
@@ -169,6 +236,6 @@ def _work(study: ChainStudy, started: float, concurrency: int) -> Work:
         forwards=sum(fact.get("forwards", 0) for fact in facts),
         computing=computing,
         waiting=waiting,
-        starting=started * concurrency + max(0.0, seconds - computing - waiting),
+        starting=spent.starting + max(0.0, seconds - computing - waiting),
         concurrency=concurrency,
     )

@@ -1,9 +1,8 @@
-"""A whole search: data, study, Ray and Tune, and the report at its end."""
+"""A whole search, new or resumed: data, study, trials, and the report at its end."""
 
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -14,20 +13,22 @@ from typing import Any
 from dgkd_search.closing import finish
 from dgkd_search.config import Resources
 from dgkd_search.data import prepare
-from dgkd_search.errors import InputError, Stopped
-from dgkd_search.identity import StageSpec
-from dgkd_search.leases import Lease
-from dgkd_search.observer import Job, Observer, Observers
+from dgkd_search.errors import InputError
+from dgkd_search.files import make_folder
+from dgkd_search.observer import Observer, Observers
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
-from dgkd_search.preview import check
+from dgkd_search.preview import Checked, check
+from dgkd_search.reopen import Spent, begin_study, reopen_study, tell_past
+from dgkd_search.results.record import Record
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
-from dgkd_search.sharing import NONE, Stores, open_stores, private_folder
-from dgkd_search.sizes import counted, estimate_outputs, no_room, readable
+from dgkd_search.resumption import check_resumption
+from dgkd_search.session import Session, TableWriter, resumable
+from dgkd_search.sharing import NONE, Stores, open_stores
+from dgkd_search.sizes import estimate_outputs, no_room, readable
 from dgkd_search.store import Store, default_root
-from dgkd_search.study import ChainStudy
 from dgkd_search.tune.conductor import Conductor
 
 
@@ -50,54 +51,89 @@ def run_search(
     Raises:
         InputError: something is wrong with the options or the data; nothing was written.
         DgkdError: no trial completed.
-        Stopped: the user interrupted it.
+        Stopped: the user interrupted it; ``resume_search`` goes on.
+    """
+    checked = check(options)
+    with resumable(checked.run), checked.run.begin():
+        return _search(checked, observer or Observer(), first, None)
+
+
+def resume_search(
+    run: Path | str, given: Mapping[str, Any] | None = None, observer: Observer | None = None
+) -> Summary:
+    """Go on with a search, whatever its end was; a finished one has its results written again.
+
+    Args:
+        run: its folder.
+        given: options that may change (see ``check_resumption``), in underscores, raw.
+        observer: watches the search; none by default.
+
+    Raises:
+        InputError: it is no run, another driver works on it, its data are others, or an option
+            would change what defines it.
+        DgkdError, Stopped: as for ``run_search``.
+    """
+    folder = RunFolder(Path(run).expanduser())
+    check_resumption(folder, given or {})
+    with resumable(folder), folder.hold():
+        resumption = check_resumption(folder, given or {})  # nobody changes it any more
+        checked, record = resumption.checked, resumption.record
+        return _search(checked, observer or Observer(), record.first, record)
+
+
+def _search(
+    checked: Checked,
+    observer: Observer,
+    first: Sequence[Mapping[str, Any]] | None,
+    record: Record | None,
+) -> Summary:
+    """Both of the above, in a folder that is held.
+
+    Args:
+        record: of a run that goes on; None for a new one.
     """
     began = time.monotonic()
-    observer = observer or Observer()
-    checked = check(options)
-    resolved, run = checked.resolved, checked.run
+    resolved, run, resources = checked.resolved, checked.run, checked.resolved.resources
     for note in resolved.warnings:
         observer.message(f"note: {note}")
-    shared = None if options.store == NONE else store_path(options)
-    private = private_folder(run.path.absolute())
+    shared = None if resolved.options.store == NONE else store_path(resolved.options)
     with contextlib.ExitStack() as stack:
-        stores, store = stack.enter_context(open_stores(shared, private, options.store_limit))
+        limit = resolved.options.store_limit
+        stores, store = stack.enter_context(open_stores(shared, run.stores, limit))
         lease = None
         if store is not None:
             lease = stack.enter_context(store.lease("search", str(run.path.absolute())))
             lease.add(())  # from now on nobody removes the data either
         observer.message(f"preparing {resolved.options.dataset}")
-        data = prepare(resolved.config.data, stores.data)
+        data = prepare(resolved.config.data, stores.data, observer.message)
         planner = Planner(resolved.config, data.info)
-        observer.message(_room_for_outputs(planner, resolved.resources, stores, store))
-        # Ray reads its settings when it is first imported, so nothing imports it before this.
-        from dgkd_search.tune.session import ray_session
-
-        at_once = counted(resolved.resources.concurrency, "trial")
-        observer.message(f"starting Ray for {at_once} at once")
-        try:
-            with ray_session(resolved.resources) as folder:
-                run.create(replace(resolved.options, store=str(stores.root) if store else NONE))
-                if lease is not None:
-                    lease.rename(str(run.path.absolute()))  # others may have taken the name
-                study = ChainStudy(resolved.config, run.database, first)
-                conductor = Conductor(
-                    study,
-                    planner,
-                    Observers(observer, _TableWriter(study, run.trials)),
-                    resolved.resources.concurrency,
-                    began + study.config.time_budget if study.config.time_budget else None,
-                    store.__contains__ if store else None,
-                )
-                observer.started(
-                    study.config.budget,
-                    resolved.resources.concurrency,
-                    study.config.time_budget,
-                )
-                ready = time.monotonic()
-                _schedule(conductor, resolved.resources, data.path, stores, run, folder, lease)
-        finally:
-            observer.finished()
+        observer.message(_room_for_outputs(planner, resources, stores, store))
+        options = replace(resolved.options, store=str(stores.root) if store else NONE)
+        fingerprint = data.info.fingerprint
+        if record is None:
+            study = begin_study(run, options, resolved.config, fingerprint, first)
+        else:
+            study = reopen_study(record, options, resolved.config, fingerprint, observer)
+        before, time_budget = Spent.of(study), study.config.time_budget
+        conductor = Conductor(
+            study,
+            planner,
+            Observers(observer, TableWriter(study, run.trials)),
+            resources.concurrency,
+            began + time_budget - before.seconds if time_budget else None,
+            store.__contains__ if store else None,
+            spent=before.seconds,
+        )
+        if conductor.over:
+            observer.message(f"{run.path} is finished; its results are written again")
+        else:
+            if record is not None:
+                tell_past(study, before, observer)
+            session = Session(conductor, resources, data.path, stores, run, lease)
+            session.run(observer, before, began)
+        run.keep()  # there are results: bad input found from now on takes none of them away
+        conductor.abandon("stopped with the search")
+        write_trials(study, run.trials)
         for note in store.notes if store else ():
             observer.message(note)
         return finish(
@@ -105,9 +141,10 @@ def run_search(
             study,
             planner,
             stores.open,
-            began=began,
-            started=ready - began,
-            concurrency=resolved.resources.concurrency,
+            data,
+            observer.message,
+            spent=Spent.of(study),
+            concurrency=resources.concurrency,
             ended=conductor.ending,
         )
 
@@ -124,7 +161,7 @@ def _room_for_outputs(
     need = estimate_outputs(planner.config, images, classes, resources.concurrency, stores.shared)
     if not need.total:
         return f"stored outputs: {need}"
-    stores.root.mkdir(parents=True, exist_ok=True)
+    make_folder(stores.root)
     # What is stored already needs no room, or gives it.
     held = sum(file.size for file in store.outputs.files()) if store else 0
     free = shutil.disk_usage(stores.root).free + held
@@ -135,55 +172,6 @@ def _room_for_outputs(
     if problems:
         raise InputError(problems)
     return f"stored outputs: {need}; the disk has room for {readable(free)}"
-
-
-class _TableWriter(Observer):
-    """Keeps trials.csv up to date as trials end."""
-
-    def __init__(self, study: ChainStudy, path: Path) -> None:
-        self._study, self._path = study, path
-
-    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
-        write_trials(self._study, self._path)
-
-
-def _schedule(
-    conductor: Conductor,
-    resources: Resources,
-    data: Path,
-    stores: Stores,
-    run: RunFolder,
-    folder: Path,
-    lease: Lease | None,
-) -> None:
-    """Have Ray run the conductor's trials until it is over; whatever comes, none stays running."""
-    from dgkd_search.tune.runtime import run_tune
-    from dgkd_search.tune.trainable import make_job
-
-    def job(stages: tuple[StageSpec, ...]) -> str:
-        if lease is not None:
-            lease.add(stage.key for stage in stages)  # from now on nobody removes them
-        place, judged = stores.of(stages), conductor.study.config.pruner != "none"
-        return make_job(stages, data, place, stores.limit, judged=judged)
-
-    try:
-        run_tune(conductor, job, resources, folder)
-    except KeyboardInterrupt:
-        raise Stopped(_interrupted(run, stores)) from None
-    finally:
-        conductor.abandon("stopped with the search")
-        write_trials(conductor.study, run.trials)
-
-
-def _interrupted(run: RunFolder, stores: Stores) -> str:
-    text = f"interrupted; {run.path} holds the trials so far"
-    if not stores.shared:
-        return f"{text}; what they trained is gone with their stores (--store none)"
-    again = f"dgkd-search --config {shlex.quote(str(run.config))}"
-    return (
-        f"{text}, nothing that was trained is lost: `{again}` begins a new run that "
-        "finds it in the store"
-    )
 
 
 def store_path(options: Options) -> Path:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def describe(error: OSError) -> str:
+    """What the system says is wrong, and with which file, in one line."""
+    where = f" ({error.filename})" if error.filename else ""
+    return " ".join(f"{error.strerror or error}{where}".split())
+
+
 class DgkdError(Exception):
     """A failure with a one-line explanation; the command line prints it without a traceback."""
 
@@ -32,6 +38,10 @@ class InputError(DgkdError):
 
 class StageFailed(DgkdError):
     """A stage could not be trained (non-finite loss, device out of memory); its trial fails."""
+
+
+class Unavailable(DgkdError):
+    """Something that a trial needs is gone or damaged; another time it may be there."""
 
 
 class Stopped(DgkdError):

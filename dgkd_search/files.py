@@ -1,7 +1,8 @@
-"""The only module that writes to a store or a run folder.
+"""The only module that writes to a store or a run folder (SQLite writes study.db itself).
 
 A file or folder becomes visible whole or not at all: it is written under a temporary name beside
-its target, flushed to the disk, and renamed.
+its target, flushed to the disk, and renamed. Every change goes through a function of ``os``, one
+at a time, so that tests can end the process, or fail, before and after each.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ import json
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+_CHECKSUM = "checksum"
 TEMPORARY = ".tmp-"  # begins the names of what is being written or removed
+
+# What foreign or damaged JSON raises on its way to the values that were expected.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def sha256(data: bytes) -> str:
@@ -25,6 +32,28 @@ def sha256(data: bytes) -> str:
 
 def to_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
+def seal(value: Mapping[str, Any]) -> bytes:
+    """``to_json`` with a checksum of its own."""
+    return to_json({**value, _CHECKSUM: sha256(to_json(value))})
+
+
+def unseal(data: bytes, name: str) -> dict[str, Any]:
+    """What ``seal`` was given.
+
+    Raises:
+        ValueError: it was changed since; ``name`` is what to call it.
+    """
+    try:
+        value: dict[str, Any] = json.loads(data)
+        del value[_CHECKSUM]
+        sound = seal(value) == data  # to the last byte
+    except UNREADABLE:
+        raise ValueError(f"{name} is not readable") from None
+    if not sound:
+        raise ValueError(f"{name} fails its checksum")
+    return value
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -64,7 +93,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
     Returns:
         False if ``path`` was there already; it is then left as it is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = _temporary(path)
     try:
         temporary.mkdir()
@@ -81,6 +110,30 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
         shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(path.parent)
     return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, durably; what is there already stays."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; one that is gone already, or can't be removed, is left alone."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def touch(path: Path) -> None:
+    """Say that a file or folder was used now, where that may be written."""
+    now = time.time()  # left to the system, it may lie before what has happened already
+    with contextlib.suppress(OSError):
+        os.utime(path, (now, now))
 
 
 def unwritable(path: Path) -> str | None:
@@ -101,7 +154,7 @@ def unwritable(path: Path) -> str | None:
 
 def set_aside(path: Path, to: Path) -> Path | None:
     """Move a damaged file or folder into the folder ``to``; None if it is gone already."""
-    to.mkdir(parents=True, exist_ok=True)
+    make_folder(to)
     target = to / f"{path.name}-{uuid.uuid4().hex[:8]}"
     try:
         path.rename(target)
@@ -139,6 +192,7 @@ def remove_unless(path: Path, needed: Callable[[], bool]) -> int | None:
         with contextlib.suppress(OSError):  # another was made meanwhile: this one can go
             temporary.rename(path)
             return None
+    sync_folder(path.parent)  # or a power cut could bring it back without its files
     size = size_of(temporary)
     if temporary.is_dir() and not temporary.is_symlink():
         shutil.rmtree(temporary, ignore_errors=True)
@@ -175,7 +229,12 @@ def _temporary(path: Path) -> Path:
 
 
 def _write_and_sync(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    # Not by open(): what buffers and writes behind it can't be watched.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -14,14 +14,13 @@ import socket
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from filelock import FileLock
 
-from dgkd_search.files import TEMPORARY, to_json, write_bytes
+from dgkd_search.files import TEMPORARY, make_folder, remove_file, to_json, write_bytes
 
 KINDS = ("trial", "search")
 
@@ -55,7 +54,7 @@ class Lease:
     """
 
     def __init__(self, folder: Path, kind: str, name: str | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / uuid.uuid4().hex
         self._record, self._kind = path.with_suffix(".json"), kind
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
@@ -71,11 +70,6 @@ class Lease:
             self._keys |= keys
             self._write()
 
-    def rename(self, name: str) -> None:
-        """Call the holder something else from now on."""
-        self._name = name
-        self._write()
-
     def _write(self) -> None:
         value = {
             "kind": self._kind,
@@ -87,11 +81,9 @@ class Lease:
 
     def release(self) -> None:
         if self._kind == "trial" or not self._keys:
-            with suppress(OSError):
-                self._record.unlink(missing_ok=True)
+            remove_file(self._record)
         self._lock.release()
-        with suppress(OSError):
-            Path(self._lock.lock_file).unlink(missing_ok=True)
+        remove_file(Path(self._lock.lock_file))
 
     def __enter__(self) -> Lease:
         return self
@@ -115,8 +107,7 @@ def users(folder: Path) -> list[User]:
         if user.live or user.kind == "search":
             found.append(user)
         else:
-            with suppress(OSError):  # a store that is read alone
-                record.unlink(missing_ok=True)
+            remove_file(record)
     return sorted(found, key=lambda user: (user.since, user.name))
 
 
@@ -132,7 +123,7 @@ def forget(folder: Path, known: Collection[str]) -> int:
         if user.kind == "search" and not user.live and user.keys.isdisjoint(known)
     ]
     for record in ended:
-        record.unlink(missing_ok=True)
+        remove_file(record)
     return len(ended)
 
 
@@ -160,6 +151,5 @@ def _is_live(path: Path) -> bool:
     except OSError:  # held (a TimeoutError), or another account's: it may be
         return True
     lock.release()
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+    remove_file(path)
     return False

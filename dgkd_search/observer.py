@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dgkd_search.rows import Row
@@ -29,6 +30,17 @@ class Observer:
 
     def started(self, budget: int, concurrency: int, time_budget: float | None) -> None:
         """The search begins; ``budget`` is the number of trials to finish."""
+
+    def resumed(
+        self, ended: Mapping[str, int], best: tuple[Job, float] | None, seconds: float
+    ) -> None:
+        """The search goes on with what an earlier session has done; comes before ``started``.
+
+        Args:
+            ended: number of trials by state, as for ``job_ended``.
+            best: the most accurate complete trial so far, and its accuracy in percent.
+            seconds: that the search has taken.
+        """
 
     def message(self, text: str) -> None:
         """A line for the user: a stage of the work ("preparing the data"), a warning."""
@@ -62,6 +74,12 @@ class Observers(Observer):
     def started(self, budget: int, concurrency: int, time_budget: float | None) -> None:
         for observer in self._observers:
             observer.started(budget, concurrency, time_budget)
+
+    def resumed(
+        self, ended: Mapping[str, int], best: tuple[Job, float] | None, seconds: float
+    ) -> None:
+        for observer in self._observers:
+            observer.resumed(ended, best, seconds)
 
     def message(self, text: str) -> None:
         for observer in self._observers:

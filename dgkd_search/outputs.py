@@ -9,20 +9,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from dgkd_search.data.arrays import serialise
-from dgkd_search.files import TEMPORARY, remove_folder, sha256, to_json, write_folder
+from dgkd_search.files import TEMPORARY, remove_folder, seal, sha256, touch, unseal, write_folder
 from dgkd_search.identity import OutputsSpec, digest
 
 Array = NDArray[np.float16]
@@ -80,9 +78,7 @@ class OutputStore:
         folder = self._folder(spec)
         array = self._sound(folder)
         if array is not None:
-            now = time.time()  # left to the system, it may lie before what has happened already
-            with suppress(OSError):  # a store that is read alone
-                os.utime(folder, (now, now))
+            touch(folder)
         return array
 
     def verify(self, folder: Path) -> bool:
@@ -106,7 +102,7 @@ class OutputStore:
             "sha256": sha256(data),
             "computed": int(time.time()),  # whole: arrays of one shape take the same room
         }
-        files = {_ARRAY: data, _DESCRIPTION: to_json(description)}
+        files = {_ARRAY: data, _DESCRIPTION: seal(description)}
         size = sum(map(len, files.values()))
         if self.limit is None:
             return self._write(spec, files, size)
@@ -180,7 +176,7 @@ class OutputStore:
 
 
 def _read(folder: Path) -> Array:
-    description: dict[str, Any] = json.loads((folder / _DESCRIPTION).read_bytes())
+    description = unseal((folder / _DESCRIPTION).read_bytes(), _DESCRIPTION)
     if digest(["outputs", description["spec"]]) != folder.name:  # as ``OutputsSpec.key``
         raise ValueError(f"{_DESCRIPTION} describes other outputs")
     path = folder / _ARRAY

@@ -36,8 +36,11 @@ class Checked:
     outputs: Estimate | None
 
 
-def check(options: Options) -> Checked:
+def check(options: Options, run: RunFolder | None = None) -> Checked:
     """Everything that can be checked before something is written; no image is opened.
+
+    Args:
+        run: one that is there already; a new one is chosen by default.
 
     Raises:
         InputError: what is wrong with the options or, where they are right, with the run folder
@@ -46,7 +49,7 @@ def check(options: Options) -> Checked:
     resolved = resolve(options)
     problems: list[str] = []
     try:
-        run = RunFolder.choose(resolved.options)
+        run = run or RunFolder.choose(resolved.options)
     except InputError as error:
         problems.extend(error.messages)
     problems.extend(_unusable(options.store))
@@ -61,6 +64,7 @@ def check(options: Options) -> Checked:
             problems += no_room(outputs, "--store-limit", outputs.store, limit)
     if problems:
         raise InputError(problems)
+    assert run is not None
     classes = _CLASSES.get(resolved.config.data.dataset) or len(source.classes)
     notes = size_notes(resolved.config, classes, source.channels, source.image_size)
     return Checked(replace(resolved, warnings=(*resolved.warnings, *notes)), run, outputs)
@@ -85,13 +89,8 @@ def _unusable(store: str | None) -> list[str]:
     return [f"--store {root}: {bad}; choose another folder"] if bad else []
 
 
-def preview(options: Options) -> list[str]:
-    """Validate the options and describe the search, line by line; nothing is written.
-
-    Raises:
-        InputError: as a search would.
-    """
-    checked = check(options)
+def preview(checked: Checked) -> list[str]:
+    """Describe a search, line by line; nothing is written."""
     resolved, run = checked.resolved, checked.run
     config, resources = resolved.config, resolved.resources
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from dgkd_search.observer import Job, Observer
@@ -111,6 +111,12 @@ class LiveProgress(Observer):
             self._live.start(refresh=True)
             # The cursor stays visible, so that not even SIGKILL leaves a terminal without one.
             self._console.show_cursor(True)
+
+    def resumed(
+        self, ended: Mapping[str, int], best: tuple[Job, float] | None, seconds: float
+    ) -> None:
+        with self._lock:
+            self.state.resume(ended, best, seconds)
 
     def message(self, text: str) -> None:
         self._print(plain(text))
@@ -234,6 +240,11 @@ class LineProgress(Observer):
     def started(self, budget: int, concurrency: int, time_budget: float | None) -> None:
         self.state.start(budget, concurrency, time_budget)
 
+    def resumed(
+        self, ended: Mapping[str, int], best: tuple[Job, float] | None, seconds: float
+    ) -> None:
+        self.state.resume(ended, best, seconds)
+
     def message(self, text: str) -> None:
         for line in plain(text).splitlines():
             self._stream.write(f"{self._now()} {line}\n")
@@ -244,7 +255,11 @@ class LineProgress(Observer):
 
     def row(self, job: Job, row: Row) -> None:
         if self.state.add_row(job, row):
-            how = {"waiting": "another trial trains it", "replayed": "found in the store"}
+            how = {
+                "waiting": "another trial trains it",
+                "replayed": "found in the store",
+                "resumed": "goes on from a checkpoint",
+            }
             self.message(
                 f"{label(job)} {row.stage} ({row.position + 1} of {row.stages}): "
                 f"{how.get(row.event, 'training')}"

@@ -11,8 +11,8 @@ class Row:
     """One sign of life of a trial.
 
     Attributes:
-        event: ``epoch`` (trained now), ``replayed`` (an epoch that the store had), ``waiting``
-            (another trial trains this stage).
+        event: ``epoch`` (trained now), ``replayed`` (of a stage that the store had), ``resumed``
+            (of a checkpoint that is carried on), ``waiting`` (another trial trains this stage).
         stage: name of the model.
         position: of the stage, from 0, among ``stages`` stages.
         epoch: epochs of the stage done, of ``epochs``.

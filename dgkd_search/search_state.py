@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from dgkd_search.observer import Job
@@ -77,7 +77,14 @@ class SearchState:
     best: tuple[Job, float] | None = None
     running: dict[Job, Row | None] = field(default_factory=dict)
     _began: float | None = None
+    _before: tuple[int, float] = (0, 0.0)  # trials done and seconds taken by earlier sessions
     _stages: dict[tuple[int | None, int], str] = field(default_factory=dict)
+
+    def resume(
+        self, ended: Mapping[str, int], best: tuple[Job, float] | None, seconds: float
+    ) -> None:
+        self.ended, self.best = Counter(ended), best
+        self._before = self.done, seconds
 
     def start(self, budget: int, concurrency: int, time_budget: float | None) -> None:
         self.budget, self.concurrency, self.time_budget = budget, concurrency, time_budget
@@ -113,8 +120,8 @@ class SearchState:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start; 0 before it."""
-        return 0.0 if self._began is None else self.clock() - self._began
+        """Seconds that the search has taken, earlier sessions included."""
+        return self._before[1] + (0.0 if self._began is None else self.clock() - self._began)
 
     @property
     def trained(self) -> int:
@@ -128,12 +135,12 @@ class SearchState:
 
     def remaining(self) -> str | None:
         """A rough guess at the time left, in words; None where nothing can be said."""
-        done, elapsed = self.done, self.elapsed
-        limit = None if self.time_budget is None else max(0.0, self.time_budget - elapsed)
+        limit = None if self.time_budget is None else max(0.0, self.time_budget - self.elapsed)
+        done, elapsed = self.done - self._before[0], self.elapsed - self._before[1]
         # As long as the first trials run side by side their rate says nothing.
         if self.budget is None or done < max(1, min(self.concurrency, self.budget)):
             return None if limit is None else f"at most {rough(limit)} left"
-        guess = elapsed / done * max(0, self.budget - done)
+        guess = elapsed / done * max(0, self.budget - self.done)
         return f"about {rough(guess if limit is None else min(guess, limit))} left"
 
     def count(self) -> str:

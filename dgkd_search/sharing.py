@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import time
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
+from dgkd_search.files import make_folder, remove_folder
 from dgkd_search.identity import StageSpec
 from dgkd_search.store import Store
 
 NONE = "none"  # what --store says where trials share nothing
-_PRIVATE = "-stores-"  # in names of folders of private stores
-_HELD = "held.lock"  # in them, locked as long as their search lives
-_FRESH = 60.0  # seconds in which a lock may be made and not yet held
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class Stores:
 def open_stores(
     shared: Path | None, private: Path, limit: int | None
 ) -> Iterator[tuple[Stores, Store | None]]:
-    """The stores of a search, for its time; private ones are gone afterwards.
+    """The stores of a search, for its time; private ones are gone when it is over.
 
     Args:
         shared: folder of the store that trials share; None where they share nothing.
@@ -70,26 +63,6 @@ def open_stores(
         store = Store(shared, limit)
         yield Stores(store.root, True, limit), store
         return
-    _sweep(private.parent)
-    private.mkdir(parents=True)
-    try:
-        with FileLock(private / _HELD, timeout=0):
-            yield Stores(private.absolute(), False, limit), None
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
-
-
-def private_folder(run: Path) -> Path:
-    """Where the private stores of a run lie: nobody else's, even of one with the same folder."""
-    return run.with_name(f".{run.name}{_PRIVATE}{uuid.uuid4().hex[:8]}")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove private stores that killed searches left there."""
-    for left in folder.glob(f".*{_PRIVATE}*"):
-        held = left / _HELD
-        with contextlib.suppress(OSError):  # held (a TimeoutError), gone, or being made
-            if time.time() - held.stat().st_mtime < _FRESH:
-                continue
-            with FileLock(held, timeout=0):
-                shutil.rmtree(left, ignore_errors=True)
+    make_folder(private)
+    yield Stores(private.absolute(), False, limit), None
+    remove_folder(private)  # not after an interruption: the search may be resumed

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from dgkd_search.data import DataInfo
 from dgkd_search.data.views import Views
-from dgkd_search.device import TrainingData, accuracy
+from dgkd_search.device import TrainingData, accuracy, free_cached
 from dgkd_search.errors import StageFailed
 from dgkd_search.guidance import draw_survivors, guidance_loss
 from dgkd_search.identity import StageSpec, derive_seed
@@ -103,7 +104,7 @@ class Learner:
     def train_epoch(self) -> EpochRow:
         """Train the next epoch and evaluate on validation."""
         start = time.perf_counter()
-        with deterministic(self.spec.numerics), enough_memory(self.spec):
+        with deterministic(self.spec.numerics), enough_memory(self.spec, self._fitting):
             loss, taught = self._train()
             value = self._accuracy()
         row = EpochRow(self.epoch + 1, loss, value, time.perf_counter() - start, taught)
@@ -200,6 +201,25 @@ class Learner:
             self.spec.distillation,
         )
 
+    def _fitting(self) -> int | None:
+        """The largest half, quarter, ... of the batch size with which an epoch fits the device.
+
+        Found by trying a step and an evaluation, so the model is spoilt; None if no size does.
+        """
+        survivors = range(len(self.spec.sources)) if self.sources is not None else ()
+        size = self.spec.recipe.batch_size // 2
+        while size >= 2:
+            free_cached(self.data.device)
+            self._optimiser.zero_grad(set_to_none=True)
+            with contextlib.suppress(torch.OutOfMemoryError):
+                batch = [torch.arange(min(size, self.data.count))]
+                for rows, views in self.data.batches(batch, self._views, self.bank):
+                    torch.autograd.backward(self._loss(rows, views, self.bank, survivors))
+                self._accuracy()
+                return size
+            size //= 2
+        return None
+
     def _accuracy(self) -> float:
         with autocast(self.spec.numerics):
             batches = self.data.validation()
@@ -218,15 +238,25 @@ class Learner:
 
 
 @contextlib.contextmanager
-def enough_memory(spec: StageSpec) -> Iterator[None]:
-    """Raises StageFailed where the device has too little memory for the stage."""
+def enough_memory(
+    spec: StageSpec, fitting: Callable[[], int | None] | None = None
+) -> Iterator[None]:
+    """Raises StageFailed where the device has too little memory for the stage.
+
+    Args:
+        fitting: finds a batch size for which it has enough; None where that isn't what is large.
+    """
     try:
         yield
-    except torch.OutOfMemoryError:
-        size = spec.recipe.batch_size
+    except torch.OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # they hold what didn't fit
+        ways = "give it a larger --gpus-per-trial"
+        if fitting is not None:
+            size = fitting()
+            ways = f"--batch-size {size} fits, or {ways}" if size else f"no smaller fits, {ways}"
         raise StageFailed(
-            f"{spec.architecture.name}: out of memory on the device with batch size {size}; "
-            f"try --batch-size {max(2, size // 2)} or a larger --gpus-per-trial"
+            f"{spec.architecture.name}: out of memory on the device with batch size "
+            f"{spec.recipe.batch_size}; {ways}"
         ) from None
 
 

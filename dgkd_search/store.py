@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,19 @@ import platformdirs
 from filelock import FileLock
 
 from dgkd_search.errors import InputError
-from dgkd_search.files import remove_folder, set_aside, sha256, to_json, write_bytes, write_folder
+from dgkd_search.files import (
+    UNREADABLE,
+    make_folder,
+    remove_file,
+    remove_folder,
+    seal,
+    set_aside,
+    sha256,
+    to_json,
+    unseal,
+    write_bytes,
+    write_folder,
+)
 from dgkd_search.leases import Lease, User, users
 from dgkd_search.outputs import OutputStore
 
@@ -44,9 +56,6 @@ class StageEntry:
     tensors: bytes
     meta: dict[str, Any]
 
-
-# What foreign or damaged JSON raises on its way to the values that were expected.
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 # Something else lies where a file or folder belongs. Any other OSError (too many open files, a
 # disk that doesn't answer, missing rights) says nothing about the entry, and is passed on.
@@ -83,7 +92,7 @@ class Store:
         try:
             known = self._check_format()
             for name in _FOLDERS:
-                (self.root / name).mkdir(parents=True, exist_ok=True)
+                make_folder(self.root / name)
             if not known:
                 write_bytes(self._format, to_json({"format": FORMAT}))
         except OSError as error:
@@ -154,7 +163,7 @@ class Store:
                 self._set_aside(folder, "a file is missing")
         except (_Damaged, *_MISPLACED) as error:
             self._set_aside(folder, str(error))
-        except _UNREADABLE:
+        except UNREADABLE:
             self._set_aside(folder, "checkpoint.json is not readable")
         return None
 
@@ -165,14 +174,14 @@ class Store:
         two leaves the older checkpoint valid.
         """
         folder = self._partial(key)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         checksum = sha256(tensors)
         current = folder / f"{checksum}.safetensors"
         write_bytes(current, tensors)
         write_bytes(folder / "checkpoint.json", _description(key, checksum, meta))
         for old in folder.iterdir():
             if old.name not in (current.name, "checkpoint.json"):
-                old.unlink(missing_ok=True)
+                remove_file(old)
 
     def meta(self, key: str, partial: bool = False) -> dict[str, Any] | None:
         """What is said of a stage, finished or ``partial``, without reading its weights.
@@ -202,14 +211,23 @@ class Store:
             found = json.loads(self._format.read_bytes())["format"]
         except FileNotFoundError:
             return False
-        except _UNREADABLE:
-            found = "unreadable"
+        except UNREADABLE:
+            # Every entry says its format too: if these are ours, only the mark is damaged.
+            found = next(self._formats(), FORMAT)
+            if found == FORMAT:
+                self._set_aside(self._format, "it is not readable")
+                return False
         if found != FORMAT:
             raise InputError(
                 f"store {self.root}: its format is {found}, this version reads {FORMAT}; "
                 "it was left alone, choose another folder with --store"
             )
         return True
+
+    def _formats(self) -> Iterator[object]:
+        for path in self.root.glob("stages/*/*/stage.json"):
+            with suppress(OSError, *UNREADABLE):
+                yield json.loads(path.read_bytes())["format"]
 
     def _stage(self, key: str) -> Path:
         return self.root / "stages" / key[:2] / key
@@ -226,19 +244,16 @@ class Store:
 
 
 def _description(key: str, checksum: str, meta: Mapping[str, Any]) -> bytes:
-    value = {"format": FORMAT, "key": key, "tensors": checksum, **meta}
-    return to_json(value | {"checksum": sha256(to_json(value))})
+    return seal({"format": FORMAT, "key": key, "tensors": checksum, **meta})
 
 
 def _describe(key: str, description: Path) -> dict[str, Any]:
     try:
-        meta: dict[str, Any] = json.loads(description.read_bytes())
-        sound = meta.pop("checksum") == sha256(to_json(meta)) and meta["key"] == key
-        meta["tensors"]
-    except _UNREADABLE:
-        raise _Damaged(f"{description.name} is not readable") from None
-    if not sound:
-        raise _Damaged(f"{description.name} fails its checksum")
+        meta = unseal(description.read_bytes(), description.name)
+    except ValueError as error:
+        raise _Damaged(str(error)) from None
+    if meta.get("key") != key or "tensors" not in meta:
+        raise _Damaged(f"{description.name} describes something else")
     return meta
 
 

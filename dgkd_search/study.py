@@ -2,60 +2,36 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    PatientPruner,
-    SuccessiveHalvingPruner,
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dgkd_search.config import StudyConfig
-from dgkd_search.sampler import STARTUP_TRIALS, DistinctSampler
+from dgkd_search.files import sha256, to_json
+from dgkd_search.judging import judge_again, make_pruner
+from dgkd_search.sampler import DistinctSampler
 from dgkd_search.space import Configuration, SearchSpace
 
 # Constant: Hyperband assigns trials to brackets by a hash of the study's name.
 STUDY_NAME = "dgkd-search"
-_REDUCTION = 3
 REFERENCE = "reference"  # attribute of the study: the student on labels alone
 FACTS = "facts"  # attribute of a trial that has ended: what it did
 NOT_BEGUN = {"begun": False}  # facts of a trial that was drawn when the search ended
+AGAIN = "again"  # fact of a failed trial that a resumed search tries again
 REASON = "reason"  # attribute of a failed trial, in one line
-
-
-def make_pruner(name: str, epochs: int) -> BasePruner:
-    """Optuna's pruner called ``name`` for curves of ``epochs`` steps, the first being 1.
-
-    Resources are explicit: Hyperband otherwise learns its maximum from the first trials, and a
-    resumed study would differ.
-    """
-    # At a high learning rate curves cross: measured on CIFAR-10 images, accuracies of the first
-    # third of the epochs pruned 14 trials of 15.
-    median = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 2))
-    least = max(1, epochs // _REDUCTION**2)
-    match name:
-        case "median":
-            return median
-        case "hyperband":
-            return HyperbandPruner(least, epochs, _REDUCTION)
-        case "sha":
-            return SuccessiveHalvingPruner(least, _REDUCTION)
-        case "patient":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                return PatientPruner(median, patience=max(1, epochs // 5))
-        case _:
-            return NopPruner()
+_CHECKSUM = "checksum"  # fact of a trial with a value
+_CHAIN = "chain"  # attribute of every trial
+_DRAWN = "drawn"  # attribute of every trial: checksum of its parameters
 
 
 @dataclass(frozen=True)
@@ -92,11 +68,14 @@ class ChainStudy:
             for name, params in self.space.first().items()
         }
         self._live: dict[int, optuna.Trial] = {}
-        self._steps: dict[int, set[int]] = {}  # that each live trial has reported
+        self._steps: dict[int, dict[int, float]] = {}  # that each live trial has reported
+        self._unjudged: dict[int, int] = {}  # the last step of each trial that was taken over
         self._finished: int | None = None  # asked for all the time, changed by ends alone
         self._checked, self._exhausted = -1, False
         self._drawn: int | None = None  # trials so far, where nothing was written beside us
         self._cache: list[FrozenTrial] | None = None
+        self._again: set[int] = set()  # failed trials whose configurations may be tried again
+        begin_with = list(self.space.first().values() if first is None else first)
         self._study = optuna.create_study(
             study_name=STUDY_NAME,
             storage=f"sqlite:///{path}" if path else None,
@@ -105,7 +84,7 @@ class ChainStudy:
                 config.sampler,
                 config.seed,
                 self._seen,
-                list(self.space.first().values()) if first is None else first,
+                begin_with,
             ),
             pruner=make_pruner(config.pruner, config.student_recipe.epochs),
             direction="maximize",
@@ -114,6 +93,11 @@ class ChainStudy:
         # Hyperband makes its brackets at the first curve that it judges, and until then takes
         # every trial for bracket 0: a reopened study would go on differently.
         self._study.pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
+        for trial in self.drawn:
+            if trial.state == TrialState.FAIL and self.facts(trial).get(AGAIN):
+                self._again.add(trial.number)
+                begin_with.append(trial.params)
+        self._cache = None
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -148,12 +132,16 @@ class ChainStudy:
         return self._exhausted
 
     @property
-    def attributes(self) -> dict[str, Any]:
-        return self._study.user_attrs
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """Facts of the whole study."""
+        return {
+            name: {k: v for k, v in value.items() if k != _CHECKSUM}
+            for name, value in self._study.user_attrs.items()
+        }
 
-    def set_attribute(self, name: str, value: Any) -> None:
-        """Remember a fact of the whole study, in plain JSON types."""
-        self._study.set_user_attr(name, value)
+    def set_attribute(self, name: str, value: Mapping[str, Any]) -> None:
+        """Remember facts of the whole study, in plain JSON types."""
+        self._study.set_user_attr(name, {**value, _CHECKSUM: sha256(to_json(value))})
 
     def ask(self) -> Proposal | None:
         """The next trial; None when no configuration is left."""
@@ -161,11 +149,35 @@ class ChainStudy:
             return None
         self._cache = self._drawn = None
         trial = self._study.ask(fixed_distributions=self.space.distributions)
-        configuration = self.space.configuration(trial.params)
-        self._live[trial.number] = trial
-        self._steps[trial.number] = set()
         self._drawn = trial.number + 1
-        trial.set_user_attr("chain", str(configuration.chain.canonical()))
+        return self._take(trial, {})
+
+    def adopt(self) -> list[Proposal]:
+        """Take over the trials that an earlier search left without an end, by number.
+
+        Each goes on under its number, with its parameters and what it has reported; one that
+        was just being drawn gets the parameters that it would have got.
+        """
+        proposals = []
+        for frozen in [t for t in self.trials if t.state == TrialState.RUNNING]:
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            for name, distribution in self.space.distributions.items():
+                if name not in frozen.params:
+                    _suggest(trial, name, distribution)
+            proposals.append(self._take(trial, dict(frozen.intermediate_values)))
+            if frozen.intermediate_values:
+                self._unjudged[frozen.number] = max(frozen.intermediate_values)
+        return proposals
+
+    def _take(self, trial: optuna.Trial, steps: dict[int, float]) -> Proposal:
+        configuration = self.space.configuration(trial.params)
+        self._live[trial.number], self._steps[trial.number] = trial, steps
+        if _CHAIN not in trial.user_attrs:
+            trial.set_user_attr(_CHAIN, str(configuration.chain.canonical()))
+        if _DRAWN not in trial.user_attrs:
+            trial.set_user_attr(_DRAWN, _checksum(trial.number, trial.params))
+        if REASON in trial.user_attrs:  # left by a stop before the trial's end
+            trial.set_user_attr(REASON, "")
         self._cache = None
         return Proposal(trial.number, configuration)
 
@@ -174,19 +186,37 @@ class ChainStudy:
 
         Returns:
             Whether Optuna's pruner says that the trial should stop. Never at the last epoch,
-            which completes the trial. A step that is known already changes nothing.
+            which completes the trial. A step that is known already changes nothing; only of a
+            trial that was taken over, the pruner is asked about the last one again.
         """
-        trial = self._live[number]
+        trial, last = self._live[number], step >= self.config.student_recipe.epochs
         if step in self._steps[number]:
-            return False
-        self._steps[number].add(step)
-        self._cache = None
-        trial.report(value, step)
-        if step >= self.config.student_recipe.epochs:
-            return False
-        # Asked for the first trials too: successive halving compares with those it was asked for.
-        hopeless = trial.should_prune()
+            if value != self._steps[number][step]:  # changed behind our back
+                self._steps[number][step] = value
+                trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)
+                self._cache = None
+            if self._unjudged.get(number) != step:
+                return False
+            del self._unjudged[number]
+            if last:
+                return False
+            hopeless, notes = judge_again(self._study, number)
+            for name, note in notes.items():
+                trial.storage.set_trial_system_attr(trial._trial_id, name, note)
+        else:
+            self._steps[number][step] = value
+            self._cache = None
+            trial.report(value, step)
+            if last:
+                return False
+            # Asked for the first trials too: successive halving compares with all it was asked for.
+            hopeless = trial.should_prune()
         return hopeless and not self._is_first(trial)
+
+    def remember(self, number: int, facts: dict[str, Any]) -> None:
+        """Keep the facts of a trial that goes on in a later search."""
+        self._live[number].set_user_attr(FACTS, facts)
+        self._cache = None
 
     def complete(self, number: int, value: float, facts: dict[str, Any]) -> None:
         self._tell(number, facts, value=value)
@@ -211,9 +241,8 @@ class ChainStudy:
         self._cache = None
 
     def facts(self, trial: FrozenTrial) -> dict[str, Any]:
-        """What was told with the trial's end; empty before, and where its search died."""
-        facts: dict[str, Any] = trial.user_attrs.get(FACTS, {})
-        return facts
+        """What was told with the trial's end, or remembered when its search was interrupted."""
+        return {k: v for k, v in trial.user_attrs.get(FACTS, {}).items() if k != _CHECKSUM}
 
     def configuration(self, trial: FrozenTrial) -> Configuration:
         return self.space.configuration(trial.params)
@@ -235,7 +264,36 @@ class ChainStudy:
         identity = self._first.get(name)
         if identity is None:
             return None
-        return next((t for t in self.drawn if self.configuration(t).identity == identity), None)
+        found = [t for t in self.drawn if self.configuration(t).identity == identity]
+        # It may have been tried again.
+        return min(found, key=lambda trial: trial.state == TrialState.FAIL, default=None)
+
+    @property
+    def repeated(self) -> set[int]:
+        """Numbers of failed trials whose configuration was tried again."""
+        last = {self.configuration(t).identity: t.number for t in self.drawn}
+        failed = [t for t in self.drawn if t.state == TrialState.FAIL]
+        return {t.number for t in failed if last[self.configuration(t).identity] != t.number}
+
+    def damage(self) -> str | None:
+        """Whether a trial isn't what was written when it ended, in words; None if all are.
+
+        SQLite itself would not notice a changed number.
+        """
+        for name, value in self._study.user_attrs.items():
+            said = {k: v for k, v in value.items() if k != _CHECKSUM}
+            if value[_CHECKSUM] != sha256(to_json(said)):
+                return f"{name} fails its checksum"
+        for trial in self.trials:
+            drawn = trial.user_attrs.get(_DRAWN)
+            sound = drawn is None or drawn == _checksum(trial.number, trial.params)
+            sealed = trial.user_attrs.get(FACTS, {}).get(_CHECKSUM)
+            if sealed is not None or trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                running = trial.state == TrialState.RUNNING  # ended while its end was written
+                sound = sound and (running or sealed == _of_frozen(trial))
+            if not sound:
+                return f"trial {trial.number} fails its checksum"
+        return None
 
     @property
     def drawn(self) -> list[FrozenTrial]:
@@ -246,8 +304,9 @@ class ChainStudy:
         return self.space.configuration(trial.params).identity in self._first.values()
 
     def _seen(self, number: int) -> set[tuple[object, ...]]:
-        """Identities of all trials but ``number``."""
-        return {self.configuration(t).identity for t in self.drawn if t.number != number}
+        """Identities of all trials but ``number`` and those to be tried again."""
+        left_out = self._again | {number}
+        return {self.configuration(t).identity for t in self.drawn if t.number not in left_out}
 
     def _tell(
         self,
@@ -256,8 +315,51 @@ class ChainStudy:
         value: float | None = None,
         state: TrialState | None = None,
     ) -> None:
-        trial = self._live.pop(number)
-        trial.set_user_attr(FACTS, facts)  # as one: each attribute is a commit, some 5 ms
+        trial, steps = self._live[number], self._steps[number]
+        final = value
+        if state == TrialState.PRUNED:
+            final = steps.get(max(steps, default=0))
+        sound = _checksum(number, trial.params, final, steps, facts)
+        # As one: each attribute is a commit, some 5 ms.
+        trial.set_user_attr(FACTS, {**facts, _CHECKSUM: sound})
         self._study.tell(trial, values=value, state=state)
-        del self._steps[number]
+        del self._live[number], self._steps[number]
+        self._unjudged.pop(number, None)
         self._cache = self._finished = None
+
+
+def _of_frozen(trial: FrozenTrial) -> str:
+    """The checksum that was written if all of a trial that has ended is what was written."""
+    facts = {k: v for k, v in trial.user_attrs.get(FACTS, {}).items() if k != _CHECKSUM}
+    value = None if trial.state == TrialState.FAIL else trial.value
+    return _checksum(trial.number, trial.params, value, trial.intermediate_values, facts)
+
+
+def _checksum(
+    number: int,
+    params: Mapping[str, Any],
+    value: float | None = None,
+    steps: Mapping[int, float] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """Of what a trial says; the same before it was stored and after, where 50 becomes 50.0."""
+    settings = {k: float(v) if isinstance(v, int | float) else v for k, v in params.items()}
+    curve = {str(step): _exact(accuracy) for step, accuracy in (steps or {}).items()}
+    last = None if value is None else _exact(value)
+    return sha256(to_json([number, settings, last, curve, dict(facts or {})]))
+
+
+def _exact(value: float) -> str:
+    return float(value).hex()  # a loss that isn't finite may have made no number of it
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
+    """As ``Study.ask`` does for fixed distributions."""
+    match distribution:
+        case CategoricalDistribution():
+            trial.suggest_categorical(name, distribution.choices)
+        case IntDistribution():
+            trial.suggest_int(name, distribution.low, distribution.high)
+        case FloatDistribution():
+            low, high, step = distribution.low, distribution.high, distribution.step
+            trial.suggest_float(name, low, high, step=step, log=distribution.log)

@@ -16,7 +16,7 @@ from torch import nn
 
 from dgkd_search.data import PreparedData, open_prepared
 from dgkd_search.device import TrainingData, free_cached
-from dgkd_search.errors import DgkdError
+from dgkd_search.errors import Unavailable
 from dgkd_search.identity import StageSpec
 from dgkd_search.rows import Row, StageResult, TrialResult
 from dgkd_search.stage import EpochRow, Learner, enough_memory
@@ -85,7 +85,7 @@ class Trial:
                 return
             except _Vanished as error:
                 if chance + 1 == _CHANCES:
-                    raise DgkdError(str(error)) from None
+                    raise Unavailable(str(error)) from None
                 self._known.clear()  # whatever else is gone is trained again as well
                 self._before = {stage.key: stage.trained for stage in self.result.stages}
 
@@ -163,7 +163,7 @@ class Trial:
             learner = Learner(spec, data, supply.sources)
             if partial is not None:
                 learner.restore(partial.tensors, [EpochRow(**r) for r in partial.meta["rows"]])
-        yield from self._again(position, spec, learner.rows)
+        yield from self._again("resumed", position, spec, learner.rows)
         before = learner.epoch
         while not learner.finished:
             yield from self._outputs(supply, learner.bank, forwards)
@@ -209,13 +209,18 @@ class Trial:
         # Only a student's epochs mean something to a pruner; of the others the end is enough.
         following = self.stages[position + 1 : position + 2]
         more = any(self._finished(stage.key) is not None for stage in following)
-        yield from self._again(position, spec, rows[-1:] if following else rows, more)
+        yield from self._again("replayed", position, spec, rows[-1:] if following else rows, more)
 
     def _again(
-        self, position: int, spec: StageSpec, rows: Sequence[EpochRow], more: bool = False
+        self,
+        event: str,
+        position: int,
+        spec: StageSpec,
+        rows: Sequence[EpochRow],
+        more: bool = False,
     ) -> Iterator[Row]:
         for i, row in enumerate(rows, 1):
-            yield replace(self._row("replayed", position, spec, row), more=more or i < len(rows))
+            yield replace(self._row(event, position, spec, row), more=more or i < len(rows))
 
     def _record(self, spec: StageSpec, rows: Sequence[EpochRow], trained: int) -> None:
         trained = min(len(rows), trained + self._before.get(spec.key, 0))

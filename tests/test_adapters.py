@@ -15,7 +15,7 @@ from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
-from dgkd_search.tune.adapters import ConductorScheduler, ConductorSearcher
+from dgkd_search.tune.adapters import Alarm, ConductorScheduler, ConductorSearcher
 from dgkd_search.tune.conductor import Conductor
 from dgkd_search.tune.events import encode
 from dgkd_search.tune.trainable import EVENT, JOB, make_job
@@ -26,10 +26,13 @@ class Search:
         self.study = make_study(epochs=3, reference=False, **config)
         self.planner = Planner(self.study.config, INFO)
         self.conductor = Conductor(self.study, self.planner, Observer(), concurrency=2)
+        self.alarm = Alarm()
         self.searcher = ConductorSearcher(
-            self.conductor, lambda stages: make_job(stages, Path("/data"), Path("/store"))
+            self.conductor,
+            lambda stages: make_job(stages, Path("/data"), Path("/store")),
+            self.alarm,
         )
-        self.scheduler = ConductorScheduler(self.conductor)
+        self.scheduler = ConductorScheduler(self.conductor, self.alarm)
 
     def row(self, identifier: str, step: int, value: float) -> str:
         row = Row("epoch", "resnet8", 1, 2, step, 3, step, 0.5, value).to_dict()
@@ -133,3 +136,21 @@ def test_the_searcher_refuses_tunes_own_limiter_and_snapshots(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
     with pytest.raises(NotImplementedError, match="resumed from its study"):
         searcher.restore("snapshot")
+
+
+def test_an_error_of_the_conductor_stops_the_trial_and_is_kept_for_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search = Search()
+    search.searcher.suggest("a")
+    search.alarm.check()
+
+    def full(*arguments: object) -> bool:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(search.conductor, "on_row", full)
+    assert search.row("a", 1, 50.0) == TrialScheduler.STOP
+    monkeypatch.setattr(search.conductor, "on_end", lambda *arguments: 1 / 0)
+    search.searcher.on_trial_complete("a", {})
+    with pytest.raises(OSError, match="no space left"):
+        search.alarm.check()

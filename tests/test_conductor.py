@@ -11,7 +11,7 @@ from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
-from dgkd_search.study import NOT_BEGUN, REFERENCE
+from dgkd_search.study import AGAIN, NOT_BEGUN, REFERENCE
 from dgkd_search.tune.conductor import Conductor
 from dgkd_search.tune.events import decode, encode
 
@@ -150,7 +150,7 @@ def test_a_reference_that_fails_is_told_and_the_search_goes_on() -> None:
     search = Search(reference=True, budget=1)
     search.fail(search.begin(), "out of memory")
     assert search.watcher.ended == [(None, "failed", None, "out of memory")]
-    assert REFERENCE not in search.study.attributes
+    assert "val_accuracy" not in search.study.attributes[REFERENCE]
     search.finish(search.begin())
     assert search.conductor.over
 
@@ -287,7 +287,7 @@ def test_the_time_budget_stops_what_runs() -> None:
     assert search.study.trials[0].user_attrs["reason"] == "stopped by the time budget of 100 s"
     assert search.conductor.ending == "the time budget of 100 s is used up"
     assert search.conductor.gave_up is None
-    assert REFERENCE not in search.study.attributes
+    assert "val_accuracy" not in search.study.attributes[REFERENCE]
 
 
 def test_a_trial_whose_last_epoch_comes_late_is_complete() -> None:
@@ -486,7 +486,8 @@ def test_trials_held_back_when_a_search_stops_are_told_as_failed() -> None:
     for number in held:
         reason = search.study.trials[number or 0].user_attrs["reason"]
         assert reason == "not begun: interrupted"
-        assert search.study.facts(search.study.trials[number or 0]) == NOT_BEGUN
+        facts = search.study.facts(search.study.trials[number or 0])
+        assert facts == NOT_BEGUN | {AGAIN: True}
     assert search.study.live == 0
 
 

@@ -11,7 +11,7 @@ ROOT = Path(dgkd_search.__file__).parent
 
 # From low to high; modules of one line may not import each other, parts of a package may.
 LAYERS = [
-    "errors rows workers",
+    "errors rows workers signals",
     "chain recipe files",
     "identity config config_file",
     "models data",
@@ -25,11 +25,13 @@ LAYERS = [
     "observer resolve store_command",
     "search_state space",
     "progress planner sampler",
+    "judging",
     "study",
     "results",
+    "reopen",
     "tune",
-    "closing",
-    "preview",
+    "closing preview",
+    "session resumption",
     "driver",
     "api",
     "__init__",
@@ -41,7 +43,9 @@ RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 # Packages that are heavy, or that only some parts may know.
 MAY_IMPORT = {
     "ray": {"tune"},
-    "optuna": {"space", "sampler", "study", "closing", "results", "tune"},
+    "optuna": {
+        "space", "sampler", "judging", "study", "reopen", "session", "closing", "results", "tune",
+    },
     "torch": {
         "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",
         "supply", "trial", "resolve", "results", "closing", "weights",

@@ -212,14 +212,3 @@ def test_ended_searches_that_left_nothing_are_forgotten(tmp_path: Path) -> None:
         assert forget(tmp_path, {"c"}) == 1
         assert [user.name for user in users(tmp_path)] == ["left", "live", "now"]
         assert forget(tmp_path, {"c"}) == 0
-
-
-def test_a_holder_may_take_another_name(tmp_path: Path) -> None:
-    with Lease(tmp_path, "search", "runs/first") as lease:
-        lease.add(["a"])
-        lease.rename("runs/first-2")
-        (user,) = users(tmp_path)
-        assert (user.name, user.keys) == ("runs/first-2", frozenset("a"))
-        lease.add(["b"])
-    (user,) = users(tmp_path)
-    assert (user.name, user.keys, user.live) == ("runs/first-2", frozenset("ab"), False)

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dgkd_search.config_file import read_config
-from dgkd_search.errors import InputError
+from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.options import Options
+from dgkd_search.reopen import begin_study
 from dgkd_search.resolve import resolve
+from dgkd_search.results.record import define, read_record
 from dgkd_search.results.run import RunFolder
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+DEFINITION = define(Options(), "f" * 32, None)
+
+
+def begun(**said: Any) -> RunFolder:
+    """A run of which the study was just made."""
+    resolved = resolve(Options.parse({"concurrency": 1, "out": "run", **said}))
+    run = RunFolder.choose(resolved.options)
+    with run.begin():
+        begin_study(run, resolved.options, resolved.config, "f" * 32, None)
+    return run
 
 
 def refusal(out: Path | str) -> str:
@@ -83,19 +102,15 @@ def test_a_name_that_no_database_url_can_hold_is_refused(tmp_path: Path, name: s
     for file in ("config.yaml", "study.db"):
         (tmp_path / name / file).touch()
     with pytest.raises(InputError, match="rename the folder"):
-        RunFolder(name).load()
+        read_record(RunFolder(name))
 
 
 @pytest.mark.parametrize("name", ["a b", "a#b", "é", "a:b", "a@b", "a&b=c", "'"])
 def test_a_study_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str) -> None:
-    from dgkd_search.study import ChainStudy
-
-    resolved = resolve(Options.parse({"concurrency": 1, "out": name}))
-    run = RunFolder.choose(resolved.options)
-    run.create(resolved.options)
-    ChainStudy(resolved.config, run.database)
+    run = begun(out=name)
     assert run.database.is_file()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [name]
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert read_record(run).definition is not None
 
 
 SAID: list[dict[str, Any]] = [
@@ -110,46 +125,86 @@ SAID: list[dict[str, Any]] = [
 def test_config_yaml_repeats_the_search(tmp_path: Path, said: dict[str, Any]) -> None:
     resolved = resolve(Options.parse({**said, "out": "run", "quiet": True}))
     run = RunFolder.choose(resolved.options)
-    run.create(resolved.options)
-    assert [p.name for p in run.path.iterdir()] == ["config.yaml"]
+    with run.begin():
+        run.write_definition(define(resolved.options, "f" * 32, None))
+    names = sorted(p.name for p in run.path.iterdir())
+    assert names == [".definition.json", ".lock", "config.yaml"]
     problems: list[str] = []
     again = Options.parse(read_config(run.config, problems))
     assert problems == []
     assert (again.out, again.quiet) == (None, False)  # another run goes elsewhere
     assert resolve(again).config == resolved.config
     assert resolve(again).resources == resolved.resources
+    assert replace(resolved.options, out=None, quiet=False) == read_record(run).options
 
 
-def test_a_study_is_loaded_with_its_configuration(tmp_path: Path) -> None:
-    from dgkd_search.study import ChainStudy
-
-    resolved = resolve(Options.parse({"budget": 3, "concurrency": 1, "out": "run"}))
-    run = RunFolder.choose(resolved.options)
-    run.create(resolved.options)
-    ChainStudy(resolved.config, run.database)
-    study = run.load()
-    assert (study.config, study.trials) == (resolved.config, [])
-    run.config.write_text("budget: 0\nx: 1\nbudget: 2\n")
-    with pytest.raises(InputError, match="line 3: budget stands twice"):
-        run.load()
-    run.config.write_text("budget: 0\nx: 1\n")
-    with pytest.raises(InputError) as caught:
-        run.load()
-    assert len(caught.value.messages) == 2
-    assert caught.value.messages[0].startswith("run/config.yaml: budget 0")
+def test_bad_input_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "deep/er"):
+        run = RunFolder(name)
+        with pytest.raises(InputError, match="bad"), run.begin():
+            run.write_definition(DEFINITION)
+            (run.path / "study.db").touch()
+            run.stores.mkdir()
+            raise InputError("bad")
+    assert [p.name for p in tmp_path.iterdir()] == ["empty"]
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
-@pytest.mark.parametrize("missing", ["config.yaml", "study.db"])
-def test_a_folder_that_is_no_run_is_not_loaded(tmp_path: Path, missing: str) -> None:
-    for name in {"config.yaml", "study.db"} - {missing}:
-        (tmp_path / name).write_text("budget: 3\n")
-    with pytest.raises(InputError, match="is no run folder"):
-        RunFolder(tmp_path).load()
-    assert len(list(tmp_path.iterdir())) == 1
+def test_bad_input_after_the_work_takes_nothing_away(tmp_path: Path) -> None:
+    run = RunFolder("run")
+    with pytest.raises(InputError, match="late"), run.begin():
+        run.write_definition(DEFINITION)
+        run.keep()
+        raise InputError("late")
+    assert run.config.exists()
 
 
-def test_a_damaged_study_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("budget: 3\n")
-    (tmp_path / "study.db").write_text("this is no database, however long it may be\n" * 50)
-    with pytest.raises(InputError, match=r"study\.db: is no study"):
-        RunFolder(tmp_path).load()
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, DgkdError])
+def test_other_ends_keep_a_run_that_has_begun(tmp_path: Path, error: type[BaseException]) -> None:
+    for name, kept in (("early", False), ("late", True)):
+        run = RunFolder(name)
+        with pytest.raises(error), run.begin():
+            if kept:
+                run.write_definition(DEFINITION)
+            raise error("x")
+        assert run.config.exists() == run.path.exists() == kept
+
+
+def test_a_folder_has_one_driver_and_others_are_told_who(tmp_path: Path) -> None:
+    run = RunFolder("run")
+    with run.begin():
+        run.write_definition(DEFINITION)
+        for intrude in (RunFolder("run").hold, RunFolder("run").begin):
+            with pytest.raises(InputError) as caught, intrude():
+                pass
+            assert f"process {os.getpid()} on {socket.gethostname()}, since 20" in str(caught.value)
+        (run.path / ".driver.json").write_text("[]")
+        with pytest.raises(InputError, match="a search is running there; wait"), run.hold():
+            pass
+    with run.hold():
+        assert run.config.exists()
+    with pytest.raises(InputError, match="--resume run"), RunFolder("run").begin():
+        pass
+
+
+def test_a_killed_drivers_folder_is_free(tmp_path: Path) -> None:
+    code = (
+        "import os; from dgkd_search.results.run import RunFolder\n"
+        "with RunFolder('run').begin(): os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert RunFolder.choose(Options(out="run")).path == Path("run")
+    with RunFolder("run").begin():
+        pass
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_two_searches_of_one_second_get_a_folder_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.strftime", lambda form, at=None: "now")
+    one, two = RunFolder.choose(Options()), RunFolder.choose(Options())
+    assert one.path == two.path
+    with one.begin(), two.begin():
+        assert (one.path.name, two.path.name) == ("digits-resnet-now", "digits-resnet-now-2")

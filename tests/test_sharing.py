@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.identity import StageSpec, chain_stages
 from dgkd_search.recipe import OUTPUTS, Distillation, Numerics, Recipe
 from dgkd_search.rows import TrialResult
-from dgkd_search.sharing import NONE, Stores, open_stores, private_folder
+from dgkd_search.sharing import NONE, Stores, open_stores
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
 
@@ -333,46 +332,22 @@ def test_private_stores_are_gone_when_the_search_is(
         Trial(stages, digits, stores.open(stages)).run()
         assert stages[0].key in stores.open(stages)
         stores.data.mkdir()
-        assert {path.name for path in private.iterdir()} == {stages[0].key, "data", "held.lock"}
+        assert {path.name for path in private.iterdir()} == {stages[0].key, "data"}
     assert not private.exists()
     assert private.parent.exists()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_private_stores_are_gone_after_a_failure(
+def test_private_stores_stay_for_a_search_that_goes_on_later(
     plan: Callable[..., list[Stages]], tmp_path: Path, error: type[BaseException]
 ) -> None:
     private, stages = tmp_path / "private", plan("stored")[0]
     with pytest.raises(error), open_stores(None, private, 5) as (stores, _):
         stores.open(stages).put("a" * 32, b"weights", {})
-        assert private.exists()
         raise error
+    with open_stores(None, private, 5) as (stores, _):
+        assert "a" * 32 in stores.open(stages)
     assert not private.exists()
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from dgkd_search.sharing import open_stores
-with open_stores(None, Path(sys.argv[1]), None) as (stores, _):
-    (stores.root / "weights").write_text("large")
-    os._exit(9)
-"""
-
-
-def test_private_stores_of_killed_searches_go_with_the_next_one(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    killed, fresh, live = (private_folder(run) for _ in range(3))
-    for folder in (killed, fresh):
-        subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
-        assert (folder / "weights").exists()
-    (tmp_path / "own-stores-kept").mkdir()
-    with open_stores(None, live, None):
-        for folder in (killed, live):
-            os.utime(folder / "held.lock", (1, 1))
-        with open_stores(None, private_folder(run), None):
-            assert live.exists()
-    assert sorted(tmp_path.iterdir()) == sorted([fresh, tmp_path / "own-stores-kept"])
 
 
 def test_private_stores_that_were_never_opened_are_no_trouble(tmp_path: Path) -> None:

@@ -351,14 +351,23 @@ def test_settings_are_put_back_after_a_failure(
     assert torch.get_num_threads() == 1
 
 
-def test_too_little_memory_fails_with_a_smaller_batch_size_to_try(
-    stages_of: Any, data: DeviceData, teacher: OnlineSources
+@pytest.mark.parametrize(
+    ("room", "ways"),
+    [(20, "--batch-size 16 fits, or"), (9, "--batch-size 8 fits"), (1, "no smaller")],
+)
+def test_too_little_memory_fails_with_a_batch_size_that_fits(
+    stages_of: Any, data: DeviceData, teacher: OnlineSources, room: int, ways: str
 ) -> None:
     def fail() -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        if len(spy.rows[-1]) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
 
-    with pytest.raises(StageFailed, match=r"^resnet8: out of memory .* try --batch-size 16 or"):
-        Learner(stages_of("resnet20", "resnet8")[-1], data, Spy(teacher, fail)).train_epoch()
+    spy = Spy(teacher, fail)
+    with pytest.raises(StageFailed) as caught:
+        Learner(stages_of("resnet20", "resnet8")[-1], data, spy).train_epoch()
+    start = "resnet8: out of memory on the device with batch size 32; "
+    assert str(caught.value).startswith(start + ways)
+    assert str(caught.value).endswith("give it a larger --gpus-per-trial")
 
 
 def test_a_learner_wants_as_many_sources_as_its_spec(stages_of: Any, data: DeviceData) -> None:

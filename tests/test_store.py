@@ -269,7 +269,23 @@ def test_a_checkpoint_never_leads_out_of_its_folder(
     assert len(store.notes) == 1
 
 
-@pytest.mark.parametrize("text", ['{"format": 2}', '{"format": "1"}', "{}", "[]", "", "\x00"])
+@pytest.mark.parametrize("text", ["{}", "[]", "", "\x00"])
+def test_a_damaged_mark_is_made_again_where_the_entries_are_ours(store: Store, text: str) -> None:
+    store.put(KEY, b"weights", {"rows": []})
+    (store.root / "format.json").write_text(text)
+    again = Store(store.root)
+    assert again.get(KEY) is not None
+    assert json.loads((store.root / "format.json").read_bytes()) == {"format": FORMAT}
+    (note,) = again.notes
+    assert note.startswith("format.json: damaged (it is not readable), set aside as ")
+    entry = next((store.root / "stages").glob("*/*/stage.json"))
+    entry.write_text('{"format": 2}')
+    (store.root / "format.json").write_text(text)
+    with pytest.raises(InputError, match="its format is 2, this version reads 1"):
+        Store(store.root)
+
+
+@pytest.mark.parametrize("text", ['{"format": 2}', '{"format": "1"}'])
 def test_a_store_of_another_format_is_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / "format.json").write_text(text)
     with pytest.raises(InputError) as refusal:

@@ -102,14 +102,16 @@ def test_the_last_epoch_never_prunes(pruner: str) -> None:
     assert not study.report(number, 9, 1.0)
 
 
-def test_a_known_step_changes_nothing(tmp_path: Path) -> None:
+def test_a_known_step_counts_once_and_the_later_value_stays(tmp_path: Path) -> None:
     study = make_study(path=tmp_path / "study.db", pruner="median")
     for level in range(60, 66):
         run(study, rising(level))
     number = ask(study).number
     assert not study.report(number, 1, 50.0)
-    assert not study.report(number, 1, 10.0)
+    assert not study.report(number, 1, 50.0)
     assert study.trials[number].intermediate_values == {1: 50.0}
+    assert not study.report(number, 1, 51.0)  # replayed from the store, which has checksums
+    assert study.trials[number].intermediate_values == {1: 51.0}
 
 
 def test_finished_counts_completed_and_pruned_trials() -> None:

@@ -331,7 +331,7 @@ def test_one_who_waits_carries_on_what_the_other_leaves(
     assert next(second).event == "waiting"
     first.close()
     rows = [row for row in second if row.event != "waiting"]
-    assert [(row.event, row.step) for row in rows] == [("replayed", 1), ("epoch", 2), ("epoch", 3)]
+    assert [(row.event, row.step) for row in rows] == [("resumed", 1), ("epoch", 2), ("epoch", 3)]
 
 
 def test_the_stage_in_progress_is_told(stages_of: Any, trial_of: Any, store: Store) -> None:

@@ -126,7 +126,7 @@ def test_statistics_that_are_not_those_of_the_pixels_are_damage(
     value["mean"][0] += 1e-6
     info.write_bytes(to_json(value))
     (problem,) = verify_store(store)
-    assert "mean and deviation" in problem
+    assert "info.json fails its checksum" in problem
 
 
 def test_a_checkpoint_that_is_being_replaced_is_left_alone(store: Store) -> None:

@@ -41,7 +41,12 @@ class Listing:
     labels: Labels
 
     def paths(self, rows: Iterable[int]) -> list[Path]:
-        return [self.root / os.fsdecode(self.names[row]) for row in rows]
+        """Raises ValueError for a name that leads out of the folder."""
+        names = [os.fsdecode(self.names[row]) for row in rows]
+        for name in names:
+            if name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name!r} does not lie in {self.root}")
+        return [self.root / name for name in names]
 
 
 def to_files(source: Source, chosen: Chosen) -> dict[str, bytes]:

@@ -6,10 +6,9 @@ large for that, the arrays say where each image lies; it is decoded whenever it 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,20 @@ from dgkd_search.data.source import Images, Part, Source, open_source
 from dgkd_search.data.splits import choose
 from dgkd_search.data.statistics import MeanStd, mean_and_std
 from dgkd_search.errors import InputError
-from dgkd_search.files import set_aside, to_json, write_folder
+from dgkd_search.files import (
+    make_folder,
+    remove_folder,
+    seal,
+    set_aside,
+    sha256,
+    unseal,
+    write_folder,
+)
 from dgkd_search.identity import digest
 
 # Raised whenever the same settings and files give other arrays.
-PREPARED_VERSION = 1
+PREPARED_VERSION = 2
+_INFO = "info.json"
 _CHUNK = 4096  # images at once, which bounds what statistics need
 # Decoded bytes beyond which ``auto`` streams a folder: what a machine for training spares easily.
 # Never taken from the machine at hand: the mode is part of what the data is, and so of every key.
@@ -99,12 +107,18 @@ class PreparedData:
         return listing.open_listing(self.path, part, count)
 
 
-def prepare(config: DataConfig, cache: Path) -> PreparedData:
+def prepare(
+    config: DataConfig, cache: Path, tell: Callable[[str], object] = lambda note: None
+) -> PreparedData:
     """Decode, split and store data in ``cache``, or find it there; test images stay closed.
 
     Both parts are held in memory while they are written. Where images are to be streamed, names
-    and labels are stored instead, and a sample is decoded for mean and deviation. A damaged folder
-    of the cache is moved to ``cache/damaged`` and made again.
+    and labels are stored instead, and a sample is decoded for mean and deviation. What is found is
+    compared with its checksums; a damaged folder is moved to ``cache/damaged`` and made again.
+
+    Args:
+        cache: folder of prepared data, made where it is missing.
+        tell: is given a line about what was damaged.
 
     Raises:
         InputError: if the data or its settings cannot be used.
@@ -125,16 +139,19 @@ def prepare(config: DataConfig, cache: Path) -> PreparedData:
     )
     cache = cache.absolute()  # processes elsewhere on the machine open what we return
     path = cache / key
-    if path.exists() and (data := _open_or_none(path)) is not None:
-        return data
-    cache.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        with contextlib.suppress(InputError):
+            return verify_prepared(path)
+    make_folder(cache)
     with FileLock(cache / f"{key}.lock"):  # a second process waits instead of decoding again
         if path.exists():
-            if (data := _open_or_none(path)) is not None:
-                return data
-            set_aside(path, cache / "damaged")
+            try:
+                return verify_prepared(path)
+            except InputError as error:
+                moved = set_aside(path, cache / "damaged")
+                tell(f"{error}, set aside as {moved}; made again")
         for left in cache.glob(f".tmp-*-{key}"):  # of a killed process, for we hold the lock
-            shutil.rmtree(left, ignore_errors=True)
+            remove_folder(left)
         write_folder(path, _build(config, source, identity, streamed))
     return open_prepared(path)
 
@@ -147,7 +164,8 @@ def open_prepared(path: str | Path) -> PreparedData:
     """
     path = Path(path)
     try:
-        value = json.loads((path / "info.json").read_bytes())
+        value = unseal((path / _INFO).read_bytes(), _INFO)
+        del value["files"]  # see ``verify_prepared``
         data = PreparedData(path, replace(DataInfo.from_dict(value), path=str(path)))
         if data.info.streamed:
             data.listing("train")
@@ -163,31 +181,28 @@ def open_prepared(path: str | Path) -> PreparedData:
     return data
 
 
-def verify_prepared(path: str | Path) -> None:
-    """Read a folder that ``prepare`` made and compare it with its fingerprint.
+def verify_prepared(path: str | Path) -> PreparedData:
+    """Open a folder that ``prepare`` made and compare every file with its checksum.
 
-    Streamed data hold no pixels, and their fingerprint stands for files elsewhere: of them the
-    names and labels are checked as ``open_prepared`` does.
+    Returns:
+        The data. (Streamed images lie elsewhere: their names and labels are compared.)
 
     Raises:
         InputError: if it is missing or damaged.
     """
-    data = open_prepared(path)
-    if data.info.streamed:
-        return
-    train = data.train()
-    found = _fingerprint(data.info.classes, train, data.validation())
-    if found != data.info.fingerprint:
-        raise InputError(f"{path}: pixels, labels or classes are not those that were prepared")
-    if _statistics(train.images) != (data.info.mean, data.info.std):
-        raise InputError(f"{path}: mean and deviation are not those of its pixels")
-
-
-def _open_or_none(path: Path) -> PreparedData | None:
+    data, path = open_prepared(path), Path(path)
     try:
-        return open_prepared(path)
-    except InputError:
-        return None
+        checksums = unseal((path / _INFO).read_bytes(), _INFO)["files"]
+        for name in sorted(file.name for file in path.iterdir() if file.name != _INFO):
+            with (path / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != checksums.pop(name):
+                    raise ValueError(f"{name} fails its checksum")
+        if checksums:
+            raise ValueError(f"{', '.join(checksums)} is missing")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: is no whole prepared data ({reason})") from None
+    return data
 
 
 def _is_streamed(config: DataConfig, source: Source) -> bool:
@@ -226,7 +241,8 @@ def _build(config: DataConfig, source: Source, identity: str, streamed: bool) ->
         path="",  # known when it is opened, wherever the cache lies by then
         streamed=streamed,
     )
-    return {**files, "info.json": to_json(info.to_dict())}
+    checksums = {name: sha256(content) for name, content in files.items()}
+    return {**files, _INFO: seal({**info.to_dict(), "files": checksums})}
 
 
 def _to_files(train: Part, validation: Part) -> dict[str, bytes]:

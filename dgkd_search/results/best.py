@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dgkd_search.data import DataInfo
 from dgkd_search.device import Normalise
 from dgkd_search.errors import InputError
-from dgkd_search.files import sha256, write_bytes
+from dgkd_search.files import make_folder, sha256, write_bytes
 from dgkd_search.identity import StageSpec
 from dgkd_search.results.run import RunFolder, versions
 from dgkd_search.space import Configuration
@@ -131,7 +131,7 @@ _MALFORMED = (
 
 
 def _damaged(file: Path) -> InputError:
-    return InputError(f"{file}: is damaged; make it again with a search on the same store")
+    return InputError(f"{file}: is damaged; --resume of its run writes it again")
 
 
 class Student(nn.Module):
@@ -183,7 +183,10 @@ def load_student(path: Path | str) -> Student:
     except _MALFORMED:
         raise _damaged(described) from None
     if student is None:
-        raise InputError(f"{file}: isn't the file that best.yaml names (checksum); export it again")
+        raise InputError(
+            f"{file}: isn't the file that best.yaml names (checksum); --resume of its run "
+            "writes it again"
+        )
     student.eval()
     return student
 
@@ -203,7 +206,7 @@ def export(run: RunFolder, target: Path) -> list[Path]:
                 raise InputError(
                     f"--to {target}: holds another {source.name}; choose a fresh folder"
                 )
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
         for source in (run.student, run.best):
             write_bytes(target / source.name, source.read_bytes())
             written.append(target / source.name)

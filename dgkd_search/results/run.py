@@ -1,32 +1,55 @@
-"""The run folder: where a search's results lie, and what repeats it."""
+"""The run folder: where a search's results lie, what repeats it, and who works on it."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import json
+import os
+import socket
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
-from sqlalchemy.exc import SQLAlchemyError
+from filelock import FileLock
 
-from dgkd_search.config_file import read_config
 from dgkd_search.errors import InputError
-from dgkd_search.files import unwritable, write_new
+from dgkd_search.files import (
+    TEMPORARY,
+    UNREADABLE,
+    make_folder,
+    remove_file,
+    remove_folder,
+    seal,
+    set_aside,
+    sync_folder,
+    to_json,
+    unwritable,
+    write_bytes,
+)
 from dgkd_search.options import Options
-from dgkd_search.resolve import resolve, to_yaml_values
-from dgkd_search.study import ChainStudy
 
 _CONFIG = "config.yaml"
-_STUDY = "study.db"
+_LOCK, _HOLDER, _STORES = ".lock", ".driver.json", ".stores"
+_DEFINITION = ".definition.json"
 
 
 class RunFolder:
-    """Paths of one run, and the configuration that defines it."""
+    """Paths of one run, and the lock that one driver at a time holds.
 
-    def __init__(self, path: Path | str) -> None:
+    Args:
+        path: of the folder.
+        fresh: whether its name was made up, so that another may be taken.
+    """
+
+    def __init__(self, path: Path | str, fresh: bool = False) -> None:
         self.path = Path(path)
+        self._fresh = fresh
+        self._kept = False
 
     @property
     def config(self) -> Path:
@@ -34,7 +57,7 @@ class RunFolder:
 
     @property
     def database(self) -> Path:
-        return self.path / _STUDY
+        return self.path / "study.db"
 
     @property
     def trials(self) -> Path:
@@ -48,6 +71,16 @@ class RunFolder:
     def student(self) -> Path:
         return self.path / "student.safetensors"
 
+    @property
+    def definition(self) -> Path:
+        """What config.yaml and study.db are compared with, under a checksum."""
+        return self.path / _DEFINITION
+
+    @property
+    def stores(self) -> Path:
+        """Where trials that share nothing keep what they train, until the search is over."""
+        return self.path / _STORES
+
     @classmethod
     def choose(cls, options: Options) -> RunFolder:
         """Where a new run goes; nothing is written yet.
@@ -57,69 +90,125 @@ class RunFolder:
         """
         if options.out is None:
             name = f"{options.dataset}-{options.family}-{time.strftime('%Y%m%d-%H%M%S')}"
-            path = Path("runs") / name
-            for number in range(2, 1000):
-                if not path.exists():
-                    break
-                path = Path("runs") / f"{name}-{number}"
+            run = cls(Path("runs") / name, fresh=True)
+            while run.path.exists():
+                run._move_on(name)
         else:
-            path = Path(options.out).expanduser()
-        _check_writable(path)
-        return cls(path)
+            run = cls(Path(options.out).expanduser())
+        _check_writable(run.path)
+        return run
 
-    def create(self, options: Options) -> None:
-        """Make the folder and its config.yaml; ``options`` must be resolved.
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[None]:
+        """Make the folder and hold it; it is gone again if the input turns out to be bad.
 
         Raises:
-            InputError: another search has begun there since it was chosen.
+            InputError: another search has begun there since the folder was chosen.
         """
+        made = self._make()
+        try:
+            with self.hold():
+                _check_unused(self.path)
+                try:
+                    yield
+                except InputError:
+                    if not self._kept:
+                        self._empty()
+                    raise
+                finally:
+                    if not self.config.exists():
+                        self._empty()
+        finally:
+            if not self.config.exists():
+                remove_file(self.path / _LOCK)
+                for folder in made:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+
+    def keep(self) -> None:
+        """From now on the folder holds something: it stays, whatever turns out."""
+        self._kept = True
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other drivers out; the lock of one that is killed is released by the system.
+
+        Raises:
+            InputError: another one holds it, or the folder can't be written.
+        """
+        lock = FileLock(self.path / _LOCK, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except TimeoutError:
+            raise InputError(
+                f"{self.path}: a search is running there{self._holder()}; wait for its end or "
+                "interrupt it"
+            ) from None
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: can't be written ({error.strerror}); mend that, or copy the folder"
+            ) from None
+        try:
+            who = {"host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
+            write_bytes(self.path / _HOLDER, to_json(who))
+            yield
+        finally:
+            remove_file(self.path / _HOLDER)
+            lock.release()
+
+    def write_definition(self, definition: Mapping[str, Any]) -> None:
+        """Make or replace what says what the search is: for us, and as config.yaml for users.
+
+        Args:
+            definition: see ``record.define``.
+        """
+        write_bytes(self.definition, seal(definition))
+        write_bytes(self.config, self.config_text(definition["options"]))
+
+    def config_text(self, options: Mapping[str, Any]) -> bytes:
+        """config.yaml of these options (resolved, by their names in it)."""
         text = (
             f"# dgkd-search {version('dgkd-search')}. Repeat this search with\n"
             f"#   dgkd-search --config {_CONFIG}\n"
         )
-        text += yaml.safe_dump(to_yaml_values(options), sort_keys=False, allow_unicode=True)
-        chosen = self.path
-        for number in itertools.count(2):
-            self.path.mkdir(parents=True, exist_ok=True)
-            if write_new(self.config, text.encode()):
-                return
-            if options.out is not None:
-                raise InputError(
-                    f"--out {self.path}: another search has begun there; choose a fresh folder"
-                )
-            # Two searches of one second: the later one moves on.
-            self.path = chosen.with_name(f"{chosen.name}-{number}")
+        order = [f.name.replace("_", "-") for f in fields(Options)]
+        values = {name: options[name] for name in sorted(options, key=order.index)}
+        text += yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return text.encode()
 
-    def load(self) -> ChainStudy:
-        """The study of a run that was made before.
+    def set_aside(self, path: Path) -> Path | None:
+        """Move a damaged file of the run out of the way; None if it is gone already."""
+        return set_aside(path, self.path / "damaged")
 
-        Raises:
-            InputError: no run is there, or its configuration doesn't hold any more.
-        """
-        if not self.config.is_file() or not self.database.is_file():
-            raise InputError(
-                f"{self.path}: is no run folder ({_CONFIG} and {_STUDY} are needed); "
-                "name one that a search has made"
-            )
-        if bad := _unnameable(self.path):
-            raise InputError(f"{self.path}: {bad}; rename the folder")
-        problems: list[str] = []
-        raw = read_config(self.config, problems)
-        if problems:
-            raise InputError(problems)
-        options = Options.parse(raw, source=f"{self.config}: {{}}")
-        # What needs the machine of the search, and not its results, is left out.
-        values = {k: v for k, v in to_yaml_values(options).items() if k not in _MACHINE}
-        resolved = resolve(Options.parse({**values, "gpus-per-trial": 0}))
-        try:
-            return ChainStudy(resolved.config, self.database)
-        except SQLAlchemyError:
-            raise InputError(
-                f"{self.database}: is no study that this version reads; name another run"
-            ) from None
+    def _make(self) -> list[Path]:
+        """Make the folder; those that weren't there, the deepest first."""
+        name = self.path.name
+        while True:
+            made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            make_folder(self.path.parent)
+            try:
+                self.path.mkdir(exist_ok=not self._fresh)
+                sync_folder(self.path.parent)
+                return made
+            except FileExistsError:
+                self._move_on(name)  # two searches of one second
 
+    def _move_on(self, name: str) -> None:
+        tail = self.path.name.removeprefix(name).lstrip("-")
+        self.path = self.path.with_name(f"{name}-{int(tail or 1) + 1}")
 
-_MACHINE = {"concurrency", "gpus-per-trial", "address", "store"}
+    def _empty(self) -> None:
+        for path in self.path.iterdir():
+            if path.name != _LOCK:
+                remove_folder(path)
+
+    def _holder(self) -> str:
+        """Who has the lock, as far as they have said."""
+        with contextlib.suppress(OSError, *UNREADABLE):
+            said = json.loads((self.path / _HOLDER).read_bytes())
+            since = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(said["since"])))
+            return f" (process {int(said['process'])} on {str(said['host'])[:60]}, since {since})"
+        return ""
 
 
 def versions() -> dict[str, str]:
@@ -128,19 +217,29 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
 
 
-def _unnameable(path: Path) -> str | None:
+def unnameable(path: Path) -> str | None:
     """Why a study's database can't lie there: its place is part of a URL, and a template."""
     return "its name must be free of ?, %, { and }" if set(str(path)) & set("?%{}") else None
 
 
+def _check_unused(path: Path) -> None:
+    if (path / _CONFIG).exists():
+        raise InputError(
+            f"--out {path}: holds a run already; choose a fresh folder, or go on with "
+            f"--resume {path}"
+        )
+    ours = (_LOCK, _HOLDER, _STORES, _DEFINITION)  # of a search that was killed before it began
+    names = [entry.name for entry in path.iterdir()]
+    if any(name not in ours and not name.startswith(TEMPORARY) for name in names):
+        raise InputError(f"--out {path}: isn't empty; choose a fresh folder")
+
+
 def _check_writable(path: Path) -> None:
-    if bad := _unnameable(path):
+    if bad := unnameable(path):
         raise InputError(f"--out {path}: {bad}; choose another folder")
     try:
         if path.is_dir():
-            if any(path.iterdir()):
-                what = "holds a run already" if (path / _CONFIG).exists() else "isn't empty"
-                raise InputError(f"--out {path}: {what}; choose a fresh folder")
+            _check_unused(path)
         elif path.exists() or path.is_symlink():
             raise InputError(f"--out {path}: is no folder; choose a fresh one")
         if bad := unwritable(path):

@@ -53,6 +53,7 @@ class Summary:
         configuration: what it trained.
         seconds: wall time.
         validation_count: images in the validation part.
+        test_reads: how often the test set was read: once a student that came out best.
         test_problem: what is wrong with the test set, or None.
         ended: why the search ended before its budget, or None.
     """
@@ -65,6 +66,7 @@ class Summary:
     budget: int
     seconds: float
     validation_count: int
+    test_reads: int = 1
     test_problem: str | None = None
     ended: str | None = None
 
@@ -87,7 +89,8 @@ class Summary:
         details.append(f"trial {self.trial}")
         work = self.work
         if acc.test is not None:
-            test = f"{acc.test:.2f} %, read once"
+            reads = "once" if self.test_reads == 1 else f"{self.test_reads} times"
+            test = f"{acc.test:.2f} %, read {reads}"
         else:
             test = "could not be read" if self.test_problem else "there is no test set"
         low, high = self.interval

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray.tune import Callback
@@ -23,15 +24,42 @@ class _Unsaved:
         return {}
 
 
+class Alarm:
+    """Keeps the first error that the conductor met until the search can be ended with it.
+
+    Tune takes an exception of its callbacks for a failure of the trial that it was about, and
+    goes on: a full disk under study.db would become a row of failed trials.
+    """
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Raise the error, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._error = self._error or error
+
+
 class ConductorSearcher(_Unsaved, Searcher):  # type: ignore[misc]
     """Proposes the conductor's next job. It has no metric: rows of many kinds pass by."""
 
     def __init__(
-        self, conductor: Conductor, make_job: Callable[[tuple[StageSpec, ...]], str]
+        self,
+        conductor: Conductor,
+        make_job: Callable[[tuple[StageSpec, ...]], str],
+        alarm: Alarm,
     ) -> None:
         super().__init__()
         self._conductor = conductor
         self._make_job = make_job
+        self._alarm = alarm
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._conductor.over:
@@ -42,7 +70,8 @@ class ConductorSearcher(_Unsaved, Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        self._conductor.on_end(trial_id, "its worker died repeatedly" if error else None)
+        with self._alarm.listening():
+            self._conductor.on_end(trial_id, "its worker died repeatedly" if error else None)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         return True  # Tune's own limiter leaks a slot for each error that it isn't told of
@@ -57,17 +86,19 @@ class ConductorSearcher(_Unsaved, Searcher):  # type: ignore[misc]
 class ConductorScheduler(_Unsaved, FIFOScheduler):  # type: ignore[misc]
     """Runs trials in order and stops those that the conductor says."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: Conductor, alarm: Alarm) -> None:
         super().__init__()
         self._conductor = conductor
+        self._alarm = alarm
 
     def on_trial_result(
         self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]
     ) -> str:
-        known = EVENT in result and trial.trial_id in self._conductor.running
-        if known and self._conductor.on_row(trial.trial_id, decode(result[EVENT])):
-            return str(TrialScheduler.STOP)
-        return str(TrialScheduler.CONTINUE)
+        stop = True
+        with self._alarm.listening():
+            known = EVENT in result and trial.trial_id in self._conductor.running
+            stop = known and self._conductor.on_row(trial.trial_id, decode(result[EVENT]))
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         self._reconcile(tune_controller.get_trials())
@@ -77,7 +108,8 @@ class ConductorScheduler(_Unsaved, FIFOScheduler):  # type: ignore[misc]
         """End jobs whose Tune trial ended without a word: some errors reach no callback."""
         for trial in trials:
             if trial.status == TuneTrial.ERROR and trial.trial_id in self._conductor.running:
-                self._conductor.on_end(trial.trial_id, "its worker could not be started")
+                with self._alarm.listening():
+                    self._conductor.on_end(trial.trial_id, "its worker could not be started")
 
 
 class StepHook(_Unsaved, Callback):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
-from dgkd_search.study import NOT_BEGUN, REFERENCE, ChainStudy
+from dgkd_search.study import AGAIN, NOT_BEGUN, REFERENCE, ChainStudy, Proposal
 from dgkd_search.tune.events import merge
 
 _FAILURES_IN_A_ROW = 3
@@ -35,6 +35,7 @@ class _Running:
     values: dict[int, float] = field(default_factory=dict)  # by step
     outcome: str | None = None  # complete, pruned, failed, stopped, or None while it runs
     reason: str | None = None
+    again: bool = False  # whether a failure is worth another try in a resumed search
 
 
 class Conductor:
@@ -45,6 +46,9 @@ class Conductor:
         deadline: of the time budget, on ``clock``; None without one.
         trained: says whether a stage of some key is finished, so that a trial that would only
             wait for one in training lets others go first; None where trials share no stages.
+        spent: seconds that earlier sessions of the search took.
+
+    Trials that an earlier session left without an end go on first.
 
     Attributes:
         gave_up: why the search stopped before its budget, in one line; None if it didn't.
@@ -59,6 +63,7 @@ class Conductor:
         deadline: float | None = None,
         trained: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        spent: float = 0.0,
     ) -> None:
         self.gave_up: str | None = None
         self.study = study
@@ -68,10 +73,17 @@ class Conductor:
         self._deadline = deadline
         self._trained = trained
         self._clock = clock
-        self._held: list[tuple[Job, tuple[StageSpec, ...]]] = []  # drawn, not yet begun
+        self._origin = clock() - spent
+        # Drawn, not yet begun; or begun by an earlier session.
+        self._held = [self._job(proposal) for proposal in study.adopt()]
+        self._earlier = {
+            trial.number: {k: v for k, v in study.facts(trial).items() if k != AGAIN}
+            for trial in study.trials
+        }
         self._running: dict[str, _Running] = {}
         self._failures: list[str] = []
-        self._reference_due = study.config.reference and REFERENCE not in study.attributes
+        reference = study.attributes.get(REFERENCE, {AGAIN: True})
+        self._reference_due = study.config.reference and reference.get(AGAIN, False)
 
     @property
     def running(self) -> set[str]:
@@ -125,8 +137,9 @@ class Conductor:
                 self._take(running, Row(**row))
         if "failure" in event and running.outcome is None:
             running.outcome, running.reason = "failed", " ".join(event["failure"].split())
+            running.again = bool(event.get("again"))
         if running.outcome is None and self._late:
-            running.outcome = "failed"
+            running.outcome, running.again = "failed", True
             running.reason = f"stopped by the time budget of {self._budget_text()}"
         return running.outcome is not None and running.outcome != "complete"
 
@@ -136,12 +149,9 @@ class Conductor:
         if running is None:
             return
         if running.outcome is None:
-            running.outcome = "failed"
+            running.outcome, running.again = "failed", True
             running.reason = error or "ended before its last epoch"
-        running.facts = merge(running.earlier, running.facts)
-        running.facts["seconds"] = round(self._clock() - running.started, 3)
-        for note in running.facts.pop("notes", ()):
-            self._observer.message(note)
+        self._gather(running)
         value = running.values[max(running.values)] if running.values else None
         if running.job.number is None:
             self._end_reference(running, value)
@@ -149,15 +159,26 @@ class Conductor:
             self._tell(running, running.job.number, value)
         self._observer.job_ended(running.job, running.outcome, value, running.reason)
 
+    def suspend(self) -> None:
+        """Leave what runs to a later session of the search."""
+        for running in self._running.values():
+            self._gather(running)
+            if running.job.number is not None:
+                self.study.remember(running.job.number, running.facts)
+            self._observer.job_ended(running.job, "stopped", None, "goes on when it is resumed")
+        self._running.clear()
+        self._held.clear()
+
     def abandon(self, reason: str) -> None:
         """End every job that Tune has not ended; at the end of a search there should be none."""
         for identifier, running in list(self._running.items()):
             if running.outcome is None:
-                running.outcome, running.reason = "stopped", reason
+                running.outcome, running.reason, running.again = "stopped", reason, True
             self.on_end(identifier)
         for job, _ in self._held:
             assert job.number is not None
-            self.study.fail(job.number, f"not begun: {reason}", NOT_BEGUN)
+            facts = self._earlier.get(job.number) or NOT_BEGUN
+            self.study.fail(job.number, f"not begun: {reason}", facts | {AGAIN: True})
         self._held.clear()
         self.study.fail_unfinished()
 
@@ -208,8 +229,9 @@ class Conductor:
         if self.study.finished + self.study.live >= self.study.config.budget:
             return None
         proposal = self.study.ask()
-        if proposal is None:
-            return None
+        return self._job(proposal) if proposal is not None else None
+
+    def _job(self, proposal: Proposal) -> tuple[Job, tuple[StageSpec, ...]]:
         chain = proposal.configuration.chain.canonical()
         drop = proposal.configuration.drop_prob
         job = Job(proposal.number, chain.models, chain.guidance, drop)
@@ -229,7 +251,8 @@ class Conductor:
     def _start(
         self, identifier: str, job: Job, stages: tuple[StageSpec, ...]
     ) -> tuple[StageSpec, ...]:
-        self._running[identifier] = _Running(job, stages, self._clock())
+        earlier = {} if job.number is None else self._earlier.pop(job.number, {})
+        self._running[identifier] = _Running(job, stages, self._clock(), earlier=earlier)
         self._observer.job_started(job)
         return stages
 
@@ -244,9 +267,20 @@ class Conductor:
         elif row.step == row.epochs:
             running.outcome = "complete"
 
+    def _gather(self, running: _Running) -> None:
+        """Make the job's facts those of all its attempts, and tell what they noted."""
+        before = running.earlier.get("seconds", 0.0)
+        running.facts = merge(running.earlier, running.facts)
+        running.facts["seconds"] = round(before + self._clock() - running.started, 3)
+        running.facts["elapsed"] = round(self._clock() - self._origin, 3)
+        for note in running.facts.pop("notes", ()):
+            self._observer.message(note)
+
     def _end_reference(self, running: _Running, value: float | None) -> None:
         if running.outcome == "complete":
             self.study.set_attribute(REFERENCE, {"val_accuracy": value, **running.facts})
+        elif running.outcome == "failed":
+            self.study.set_attribute(REFERENCE, {**running.facts, AGAIN: running.again})
 
     def _tell(self, running: _Running, number: int, value: float | None) -> None:
         if running.outcome == "complete" and value is not None:
@@ -254,7 +288,8 @@ class Conductor:
         elif running.outcome == "pruned":
             self.study.prune(number, running.facts)
         else:
-            self.study.fail(number, str(running.reason), running.facts)
+            again = {AGAIN: True} if running.again else {}
+            self.study.fail(number, str(running.reason), running.facts | again)
         if running.outcome != "failed":
             self._failures.clear()
         elif not self._late:

@@ -62,21 +62,22 @@ def run_tune(
 
     Raises:
         KeyboardInterrupt: between two steps of Tune, after SIGINT or SIGTERM.
+        Exception: what the conductor raised, likewise.
     """
     from ray import tune
 
-    from dgkd_search.tune.adapters import ConductorScheduler, ConductorSearcher, StepHook
+    from dgkd_search.tune.adapters import Alarm, ConductorScheduler, ConductorSearcher, StepHook
     from dgkd_search.tune.trainable import train_trial
 
-    interruption = Interruption()
+    interruption, alarm = Interruption(), Alarm()
     share: dict[str, float] = {"cpu": resources.cpus_per_trial}
     if resources.gpus_per_trial:
         share["gpu"] = resources.gpus_per_trial
     tuner = tune.Tuner(
         tune.with_resources(train_trial, share),
         tune_config=tune.TuneConfig(
-            search_alg=ConductorSearcher(conductor, make_job),
-            scheduler=ConductorScheduler(conductor),
+            search_alg=ConductorSearcher(conductor, make_job, alarm),
+            scheduler=ConductorScheduler(conductor, alarm),
             num_samples=-1,
             max_concurrent_trials=resources.concurrency,
             reuse_actors=True,  # a fresh one imports torch for seconds
@@ -85,9 +86,10 @@ def run_tune(
             name="search",
             storage_path=str(folder / "tune"),
             failure_config=tune.FailureConfig(max_failures=2),
-            callbacks=[StepHook(interruption.check)],
+            callbacks=[StepHook(interruption.check), StepHook(alarm.check)],
             verbose=0,
         ),
     )
     with interruption.listening():
         tuner.fit()
+    alarm.check()

@@ -10,15 +10,21 @@ import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from dgkd_search.config import Resources
 from dgkd_search.errors import DgkdError, InputError
 
 _OBJECT_STORE = 100 * 2**20  # bytes; trials pass files, not objects
 _PATIENCE = 10  # seconds for a cluster to answer
+_PREFIX = "dgkd-"
+_HELD = "held.lock"  # in a temporary folder, locked as long as its search lives
+_FRESH = 60.0  # seconds in which a lock may be made and not yet held
 
 _DRIVER = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -48,7 +54,11 @@ def ray_session(resources: Resources) -> Iterator[Path]:
         DgkdError: this process uses Ray already.
     """
     # /tmp rather than $TMPDIR: Ray's socket paths are limited to 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="dgkd-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    place = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
+    _sweep(place)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
+    held = FileLock(folder / _HELD, timeout=0)
+    held.acquire()
     settings = _DRIVER | _WORKER
     if resources.address is None:
         settings |= _private(folder)
@@ -64,14 +74,31 @@ def ray_session(resources: Resources) -> Iterator[Path]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             _connect(resources, folder)
+            _set(handlers)  # Ray would end the process by itself
             _check_nodes(resources, ray.nodes())
             yield folder
         finally:
             ray.shutdown()
+            held.release()
             shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(ValueError):  # not in the main thread
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
+            _set(handlers)
+
+
+def _set(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Set signal handlers, where that can be done: in the main thread."""
+    with contextlib.suppress(ValueError):
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what killed searches of this user left there."""
+    for left in place.glob(f"{_PREFIX}*"):
+        held = left / _HELD
+        with contextlib.suppress(OSError):  # held (a TimeoutError), gone, or another's
+            if time.time() - held.stat().st_mtime > _FRESH and left.stat().st_uid == os.getuid():
+                with FileLock(held, timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def _private(folder: Path) -> dict[str, str]:

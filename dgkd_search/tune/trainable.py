@@ -15,7 +15,7 @@ from typing import Any
 from ray import tune
 
 from dgkd_search.data import open_prepared
-from dgkd_search.errors import DgkdError
+from dgkd_search.errors import DgkdError, InputError, Unavailable, describe
 from dgkd_search.identity import TRAINING_VERSION, StageSpec
 from dgkd_search.rows import TrialResult
 from dgkd_search.store import Store
@@ -54,7 +54,8 @@ def train_trial(config: dict[str, Any]) -> None:
     rows that no pruner judges come together, those of a second in one event.
 
     A trial that can't succeed (a bug, too little memory, a loss that isn't finite) reports its
-    failure and ends normally: repeating it would fail again. A stop by Tune arrives as
+    failure and ends normally: repeating it would fail again. Where the disk failed, it says that
+    another session of the search may try again. A stop by Tune arrives as
     ``SystemExit`` from ``tune.report`` and passes through; closing the rows releases locks.
 
     Every event carries an ``attempt``: another one's facts start from nothing, as when Tune
@@ -80,8 +81,12 @@ def train_trial(config: dict[str, Any]) -> None:
                 if not row.more and (awaited or late):
                     report(rows=together)
                     together, reported = [], time.monotonic()
+    except (Unavailable, InputError) as error:  # of the data or the store, not of the trial
+        report(rows=together, failure=" ".join(str(error).split()), again=True)
     except DgkdError as error:
         report(rows=together, failure=" ".join(str(error).split()))
+    except OSError as error:  # a full disk, a folder that is gone: mended, perhaps, by tomorrow
+        report(rows=together, failure=describe(error), again=True)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"

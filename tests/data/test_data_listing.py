@@ -79,14 +79,6 @@ def test_a_folder_is_found_again_and_opened_from_its_files(prepared: Prepare) ->
     assert DataInfo.from_dict(json.loads(json.dumps(data.info.to_dict()))) == data.info
 
 
-def test_an_info_of_before_there_was_streaming_is_one_of_memory(prepared: Prepare) -> None:
-    data = prepared(images="memory")
-    value = json.loads((data.path / "info.json").read_bytes())
-    del value["streamed"]
-    (data.path / "info.json").write_text(json.dumps(value))
-    assert open_prepared(data.path) == data
-
-
 @pytest.mark.parametrize("size", [24 * 3 * 16 * 16, 24 * 3 * 16 * 16 - 1])
 def test_auto_streams_what_would_take_too_much_memory(
     prepared: Prepare, monkeypatch: pytest.MonkeyPatch, size: int

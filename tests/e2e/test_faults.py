@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,56 +16,83 @@ from searches import TINY, run, start, trials
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_search_and_keeps_what_is_finished(
-    tmp_path: Path, asked: signal.Signals
+LONG = [
+    *TINY,
+    *"--budget 3 --student-epochs 12 --concurrency 1 --seed 5".split(),
+]
+SAME = ("number", "state", "assistants", "drop_probability", "val_accuracy", "student_epochs")
+
+
+def results(folder: Path) -> tuple[list[list[str]], bytes]:
+    """What must be the same however often a search was stopped."""
+    rows = [[row[name] for name in SAME] for row in trials(folder)]
+    return rows, (folder / "student.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[list[str]], bytes]:
+    """The results of a search that nothing disturbed."""
+    cwd = tmp_path_factory.mktemp("whole")
+    code, _, err = run(*LONG, *"--out run --store store".split(), cwd=cwd)
+    assert code == 0, err
+    return results(cwd / "run")
+
+
+def checkpoint(process: subprocess.Popen[str], store: Path) -> float:
+    """Wait for the process's next checkpoint; its time."""
+    began = time.time()
+    deadline = time.monotonic() + 120
+    while True:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        times = [0.0]
+        for path in store.glob("partial/*/checkpoint.json"):
+            with contextlib.suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime)
+        if max(times) > began:
+            return max(times) - began
+        time.sleep(0.02)
+
+
+def test_a_search_goes_on_after_any_end(
+    tmp_path: Path, whole: tuple[list[list[str]], bytes]
 ) -> None:
-    process = start(
-        *TINY, *"--budget 30 --student-epochs 40 --out run --store store".split(), cwd=tmp_path
-    )
-    table = tmp_path / "run" / "trials.csv"
-    deadline = time.monotonic() + 120
-    while not (table.exists() and "COMPLETE" in table.read_text()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    process.send_signal(asked)
-    sent = time.monotonic()
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert time.monotonic() - sent < 10
-    assert "Traceback" not in err
-    assert "interrupted" in err.splitlines()[-1]
-    states = {row["state"] for row in trials(tmp_path / "run")}
-    assert states == {"COMPLETE", "FAIL"}, "nothing is left running"
-    kept = list((tmp_path / "store/stages").glob("*/*/stage.json"))
-    assert kept and all(json.loads(path.read_bytes())["rows"] for path in kept)
+    store = tmp_path / "store"
+    for ended in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        begin = ["--resume", "run"] if store.exists() else [*LONG, "--out", "run", "--store", store]
+        process = start(*begin, cwd=tmp_path)
+        checkpoint(process, store)
+        if ended == signal.SIGTERM:
+            code, _, err = run("--resume", "run", cwd=tmp_path)
+            assert code == 2 and f"(process {process.pid} on " in err
+        process.send_signal(ended)
+        sent = time.monotonic()
+        _, err = process.communicate(timeout=60)
+        if ended == signal.SIGKILL:
+            assert process.returncode == -ended
+            continue
+        assert process.returncode == 130, err
+        assert time.monotonic() - sent < 10
+        assert "Traceback" not in err
+        assert "go on with `dgkd-search --resume run`" in err.splitlines()[-1]
+    code, out, err = run("--resume", "run", cwd=tmp_path)
+    assert code == 0, err
+    assert results(tmp_path / "run") == whole
+    assert "3 of 3: " in out and ", 0 failed" in out
+    code, out, err = run("--resume", "run", "--budget", 4, cwd=tmp_path)
+    assert code == 0 and "4 of 4: " in out, err
+    assert [row[:6] for row in results(tmp_path / "run")[0]][:3] == whole[0]
 
 
-def test_a_killed_worker_costs_nothing_but_time(tmp_path: Path) -> None:
-    options = [*TINY, *"--budget 2 --pruner none --no-reference --concurrency 1".split()]
-    process = start(
-        *options, *"--student-epochs 12 --out killed --store store".split(), cwd=tmp_path
-    )
-    partial = tmp_path / "store" / "partial"
-    deadline = time.monotonic() + 120
-    while not any(partial.glob("*/checkpoint.json")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_a_killed_worker_costs_nothing_but_time(
+    tmp_path: Path, whole: tuple[list[list[str]], bytes]
+) -> None:
+    process = start(*LONG, *"--out run --store store".split(), cwd=tmp_path)
+    checkpoint(process, tmp_path / "store")
     os.kill(worker_of(process.pid), signal.SIGKILL)
     _, err = process.communicate(timeout=150)
     assert process.returncode == 0, err
-    code, _, err = run(
-        *options, *"--student-epochs 12 --out whole --store other".split(), cwd=tmp_path
-    )
-    assert code == 0, err
-    same = ("number", "state", "assistants", "val_accuracy", "student_key", "student_epochs")
-    killed, whole = (
-        [[row[name] for name in same] for row in trials(tmp_path / folder)]
-        for folder in ("killed", "whole")
-    )
-    assert killed == whole
+    assert results(tmp_path / "run") == whole
 
 
 def worker_of(driver: int) -> int:
@@ -135,6 +162,3 @@ def test_a_search_is_private_and_leaves_the_process_as_it_was(tmp_path: Path) ->
         [sys.executable, "-c", WATCHED], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert found.stdout.endswith("fine\n"), found.stderr
-
-
-# Eight configurations, which the budget makes every search try.

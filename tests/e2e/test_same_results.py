@@ -8,37 +8,17 @@ import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
-from searches import TINY, run, trials
+from searches import run
 
 from dgkd_search.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
-def test_results_do_not_depend_on_scheduling(tmp_path: Path) -> None:
-    found = []
-    for concurrency in (1, 2):
-        out, store = f"run{concurrency}", tmp_path / f"store{concurrency}"
-        code, _, err = run(
-            *TINY,
-            *f"--budget 4 --sampler random --pruner none --concurrency {concurrency}".split(),
-            *("--augment", "crop", "--out", out, "--store", store),
-            cwd=tmp_path,
-        )
-        assert code == 0, err
-        rows = trials(tmp_path / out)
-        weights = {}
-        for row in rows:
-            entry = Store(store).get(row["student_key"])
-            assert entry is not None
-            weights[row["student_key"]] = entry.tensors
-        found.append((weights, [(r["assistants"], r["val_accuracy"]) for r in rows]))
-    assert found[0] == found[1], "bit-identical students, whoever trained what first"
-
-
+# Eight configurations, which the budget makes every search try.
 LADDER = (
-    "--train-limit 200 --family plain-c10 --teacher plain10-c10 --student plain2-c10 "
-    "--assistants plain8-c10,plain6-c10,plain4-c10 --augment crop+flip --views 2 --epochs 3 "
+    "--train-limit 100 --family plain-c10 --teacher plain10-c10 --student plain2-c10 "
+    "--assistants plain8-c10,plain6-c10,plain4-c10 --augment crop+flip --views 2 --epochs 2 "
     "--batch-size 16 --lr 0.02 --drop-prob 0.25 --sampler random --seed 3 --pruner none "
     "--budget 8 --no-reference"
 ).split()
@@ -57,7 +37,6 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
         "alone": "--store none --concurrency 1",
         "beside": "--store none --concurrency 2",
         "shared": "--store store --concurrency 2",
-        "again": "--store store --concurrency 1",
     }
     found, printed = {}, {}
     for out, way in ways.items():
@@ -66,11 +45,10 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
         found[out] = curves(tmp_path / out)
         stores = [path.parent.name for path in tmp_path.rglob("format.json")]
         assert stores == (["store"] if "--store store" in way else []), "private ones are gone"
-        assert list(tmp_path.glob(".*-stores-*")) == []
     assert len(found["alone"]) == 8
-    assert all(list(curve) == [1, 2, 3] for curve in found["alone"].values())
-    assert len({tuple(curve.values()) for curve in found["alone"].values()}) > 4
-    assert found["alone"] == found["beside"] == found["shared"] == found["again"]
+    assert all(list(curve) == [1, 2] for curve in found["alone"].values())
+    assert len({tuple(curve.values()) for curve in found["alone"].values()}) > 2
+    assert found["alone"] == found["beside"] == found["shared"]
     for out in ways:
         best = yaml.safe_load((tmp_path / out / "best.yaml").read_text())
         entry = Store(tmp_path / "store").get(best["stages"][-1]["key"])
@@ -81,5 +59,3 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
     assert "28 trained, 0 found in the store" in printed["alone"]
     assert "28 trained, 0 found in the store" in printed["beside"]
     assert "16 trained, 12 found in the store" in printed["shared"]
-    assert "stages      0 trained, 28 found in the store" in printed["again"]
-    assert "0 images run through frozen models, which taught 0 times" in printed["again"]

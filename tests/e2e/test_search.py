@@ -44,6 +44,8 @@ def test_the_run_folder_is_complete(finished: tuple[Path, str, str]) -> None:
         "accuracy_vs_assistants.svg",
         "best.yaml",
         "student.safetensors",
+        ".definition.json",
+        ".lock",
     }
 
 
@@ -149,7 +151,8 @@ def test_the_configuration_repeats_the_search_without_training(
         [[row[name] for name in same] for row in trials(f)] for f in (folder, cwd / "again")
     )
     assert first == again
-    assert "0 trained, " in out
+    assert "stages      0 trained, " in out
+    assert "0 images run through frozen models, which taught 0 times" in out
 
 
 def write_images(folder: Path, per_class: int, seed: int) -> None:

@@ -130,7 +130,7 @@ def test_a_damaged_best_yaml_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     run.best.write_text(text)
-    with pytest.raises(InputError, match=r"best\.yaml: is damaged; make it again") as refusal:
+    with pytest.raises(InputError, match=r"best\.yaml: is damaged; --resume of its run") as refusal:
         load_student(run.path)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "pwned").exists()
@@ -152,7 +152,7 @@ def test_a_damaged_best_yaml_is_refused_in_one_line(
 )
 def test_a_best_yaml_that_does_not_fit_is_refused_in_one_line(run: RunFolder, change: Any) -> None:
     edit(run, change)
-    with pytest.raises(InputError, match=r"best\.yaml: is damaged; make it again") as refusal:
+    with pytest.raises(InputError, match=r"best\.yaml: is damaged; --resume of its run") as refusal:
         load_student(run.path)
     assert "\n" not in str(refusal.value)
 

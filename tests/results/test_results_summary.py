@@ -10,6 +10,7 @@ from dgkd_search import closing
 from dgkd_search.chain import Chain
 from dgkd_search.config import DataConfig, Space, StudyConfig
 from dgkd_search.recipe import Distillation, Numerics, Recipe
+from dgkd_search.reopen import Spent
 from dgkd_search.results.best import Accuracies
 from dgkd_search.results.summary import Summary, Work
 from dgkd_search.space import Configuration
@@ -169,7 +170,7 @@ def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     study.fail(three, "broken")
     reference = {"val_accuracy": 60.0, "stages": [stage("resnet8", 1)], "computing": 1.5}
     study.set_attribute(REFERENCE, reference)
-    work = closing._work(study, started=4.0, concurrency=3)
+    work = closing._work(study, Spent(60.0, 3 * 4.0), concurrency=3)
     assert (work.completed, work.pruned, work.failed, work.finished) == (1, 1, 1, 2)
     assert (work.trained, work.reused) == (3, 1)
     assert (work.computing, work.waiting) == (8.5, 5.0)

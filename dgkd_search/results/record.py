@@ -1,0 +1,314 @@
+"""What a run folder says of its search, compared before anything of it is believed.
+
+What the search is lies in ``.definition.json`` under a checksum, and in study.db; config.yaml is
+its copy for users. Each can be made again from another, and study.db from the store, in which
+every finished stage lies under its own checksums. What is damaged is named, and set aside by
+whoever resumes the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from dgkd_search.config import StudyConfig
+from dgkd_search.config_file import read_config
+from dgkd_search.defaults import fill
+from dgkd_search.errors import InputError
+from dgkd_search.files import UNREADABLE, unseal
+from dgkd_search.identity import TRAINING_VERSION
+from dgkd_search.models import get_family
+from dgkd_search.options import Options
+from dgkd_search.resolve import resolve, to_yaml_values
+from dgkd_search.results.run import RunFolder, unnameable
+from dgkd_search.study import STUDY_NAME, ChainStudy
+
+FORMAT = 1
+DEFINITION = "definition"  # attribute of the study: what it is
+# What may differ from one session of a run to the next. The data are told by their fingerprint.
+FREE = {"budget", "time_budget", "concurrency", "gpus_per_trial", "address"} | {
+    "store", "store_limit", "data_dir", "quiet", "dry_run",
+}  # fmt: skip
+
+
+class Damaged(Exception):
+    """A file isn't what was written; says why."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as its folder tells it.
+
+    Attributes:
+        options: all of them, resolved.
+        definition: what the search is (see ``define``).
+        damaged: files that aren't what was written, and why; ``missing`` ones among them.
+    """
+
+    run: RunFolder
+    options: Options
+    definition: Mapping[str, Any]
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Sequence[Mapping[str, Any]] | None:
+        """Parameters of the trials that the study began with, where they were given."""
+        first: Sequence[Mapping[str, Any]] | None = self.definition["first"]
+        return first
+
+
+def define(
+    options: Options, fingerprint: str, first: Sequence[Mapping[str, Any]] | None
+) -> dict[str, Any]:
+    """What defines a search, in plain JSON types.
+
+    Args:
+        options: resolved.
+        fingerprint: of the data.
+        first: parameters of the trials to begin with, if they were given.
+    """
+    return {
+        "format": FORMAT,
+        "training": TRAINING_VERSION,
+        "options": to_yaml_values(options),
+        "data": fingerprint,
+        "first": None if first is None else [dict(params) for params in first],
+    }
+
+
+def read_record(run: RunFolder) -> Record:
+    """What a run folder says; nothing is written.
+
+    Raises:
+        InputError: it is no run, of another version, can't be read, or config.yaml was changed.
+    """
+    if not run.config.is_file() and not run.database.is_file():
+        raise InputError(
+            f"{run.path}: is no run folder ({run.config.name} and {run.database.name} are "
+            "missing); name one that a search has made"
+        )
+    if bad := unnameable(run.path):
+        raise InputError(f"{run.path}: {bad}; rename the folder")
+    damaged: dict[Path, str] = {}
+    kept = None
+    try:
+        kept = unseal(_read(run.definition), "it")
+    except FileNotFoundError:
+        damaged[run.definition] = "it is missing"
+    except (ValueError, Damaged) as error:
+        damaged[run.definition] = str(error)
+    stored = None
+    try:
+        stored = _stored_definition(run.database)
+    except FileNotFoundError:
+        damaged[run.database] = "it is missing"
+    except Damaged as error:
+        damaged[run.database] = str(error)
+    if stored is not None and "options" not in stored:  # of another version
+        kept = stored
+    definition = kept or stored
+    if definition is None:
+        why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
+        raise InputError(
+            f"{run.path}: can't be read ({why}); start a new run, which finds in the store "
+            "what was trained"
+        )
+    found = definition.get("format"), definition.get("training")
+    if found != (FORMAT, TRAINING_VERSION):
+        raise InputError(
+            f"{run.path}: was made by another version (format and training {found}, this one "
+            f"has {(FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
+        )
+    options = Options.parse(definition["options"])
+    try:
+        _check_config(run, options, definition)
+    except FileNotFoundError:
+        damaged[run.config] = "it is missing"
+    except Damaged as error:
+        damaged[run.config] = str(error)
+    return Record(run, options, definition, damaged)
+
+
+def check_same(
+    given: Options, begun: Options, label: str, way_out: str, names: Sequence[str] | None = None
+) -> None:
+    """Compare what defines a search.
+
+    Args:
+        label: how to name an option; its last ``{}`` stands for the name.
+        names: of the options to compare, all that define a search by default.
+
+    Raises:
+        InputError: a line for each difference.
+    """
+    problems = []
+    before, _, after = label.rpartition("{}")
+    one, other = vars(given), vars(begun)
+    for name in names if names is not None else one:
+        differs = one[name] != other[name]
+        if name == "gpus_per_trial":
+            differs = bool(one[name]) != bool(other[name])  # a GPU's results are not a CPU's
+        elif name in FREE or name == "out":
+            continue
+        if differs:
+            option = f"{before}{name.replace('_', '-')}{after}"
+            problems.append(
+                f"{option} {_show(one[name])}: the run was begun with {_show(other[name])}; "
+                f"{way_out}"
+            )
+    if problems:
+        raise InputError(problems)
+
+
+def load_study(run: RunFolder) -> ChainStudy:
+    """The study of a run, to look at.
+
+    Raises:
+        InputError: no run is there, or it can't be read.
+    """
+    record = read_record(run)
+    # What needs the machine of the search, and not its results, is left out.
+    machine = {"concurrency", "gpus_per_trial", "address", "store"}
+    values = {name: value for name, value in vars(record.options).items() if name not in machine}
+    config = resolve(Options(**values, gpus_per_trial=0)).config
+    why = record.damaged.get(run.database)
+    if why is None:
+        try:
+            return open_study(config, run.database, record.first)
+        except Damaged as error:
+            why = str(error)
+    raise InputError(f"{run.database}: is damaged ({why}); --resume {run.path} makes it again")
+
+
+def open_study(
+    config: StudyConfig, database: Path, first: Sequence[Mapping[str, Any]] | None
+) -> ChainStudy:
+    """The study in a database, every trial of it compared with its checksum.
+
+    Raises:
+        Damaged: with the reason, in words.
+        InputError: the system doesn't let it be opened, which says nothing about it.
+    """
+    try:
+        study = ChainStudy(config, database, first)
+        why = study.damage()
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever SQLAlchemy and Optuna raise on odd rows
+        _raise_if_of_the_system(error, database)
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    if why is not None:
+        raise Damaged(why)
+    return study
+
+
+def _check_config(run: RunFolder, options: Options, definition: Mapping[str, Any]) -> None:
+    """Compare config.yaml with what it is a copy of.
+
+    Raises:
+        InputError: it says something else that would make it another search.
+        Damaged: it says something else, or nothing; or OSError.
+    """
+    text = _read(run.config)
+    if text == run.config_text(definition["options"]):
+        return
+    problems: list[str] = []
+    try:
+        raw = read_config(run.config, problems)
+        said = Options.parse(raw, f"{run.config}: {{}}")
+        said = fill(said, get_family(said.family))
+        if problems or raw.keys() != {k.replace("-", "_") for k in definition["options"]}:
+            raise InputError("options are missing, or stand twice")
+    except InputError as error:
+        why = error.messages[0].removeprefix("--config ").removeprefix(f"{run.config}: ")
+        raise Damaged(why) from None
+    check_same(said, options, f"{run.config}: {{}}", "put that back, or start a new run")
+    raise Damaged("it isn't what was written; give what is to change as options")
+
+
+def _stored_definition(path: Path) -> dict[str, Any] | None:
+    """The definition in study.db; None where no trial was drawn yet.
+
+    Raises:
+        Damaged: it is no database, or doesn't hold together.
+        FileNotFoundError: there is none.
+        InputError: the system doesn't let it be opened.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    try:
+        with _connected(path) as database:
+            (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if sound != "ok":
+                raise Damaged(" ".join(str(sound).split()))
+            # Looked up without Optuna, which would make tables in whatever it is given.
+            found = database.execute(
+                "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) "
+                "WHERE study_name = ? AND key = ?",
+                (STUDY_NAME, DEFINITION),
+            ).fetchone()
+            if found is None:
+                # None was written before runs could be resumed, or a stop came before it.
+                (trials,) = database.execute("SELECT count(*) FROM trials").fetchone()
+                return {"format": 0} if trials else None
+            value = json.loads(found[0])
+            if isinstance(value, dict):
+                value.pop("checksum", None)  # compared when the study is opened
+                return value
+            raise Damaged("its study has no readable definition")
+    except (sqlite3.DatabaseError, *UNREADABLE) as error:
+        _raise_if_of_the_system(error, path)
+        raise Damaged(" ".join(str(error).split())) from None
+
+
+def _raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
+    """Locked, without rights, a disk that doesn't answer: none of it is the file's fault.
+
+    Raises:
+        InputError: if the error is of that kind.
+    """
+    while error is not None:
+        odd = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR  # no such table
+        if isinstance(error, sqlite3.OperationalError) and not odd:
+            why = " ".join(str(error).split())
+            raise InputError(f"{path}: can't be opened ({why}); mend that, and try again") from None
+        error = error.__cause__ or error.__context__
+
+
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[sqlite3.Connection]:
+    # Writable if it may be: what a killed search left half written is rolled back.
+    mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
+    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+        yield connection
+
+
+def _read(path: Path) -> bytes:
+    """Raises InputError where the system doesn't let it be read, FileNotFoundError if it is gone,
+    Damaged where something else lies there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except IsADirectoryError:
+        raise Damaged("it is a folder") from None
+    except OSError as error:
+        raise InputError(
+            f"{path}: can't be read ({error.strerror}); mend that, and try again"
+        ) from None
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,126 @@
+"""The trials of a search, run by Ray until it is over or interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from dgkd_search.config import Resources
+from dgkd_search.errors import DgkdError, Stopped, describe
+from dgkd_search.identity import StageSpec
+from dgkd_search.leases import Lease
+from dgkd_search.observer import Job, Observer
+from dgkd_search.reopen import Spent
+from dgkd_search.results.run import RunFolder
+from dgkd_search.results.table import write_trials
+from dgkd_search.sharing import Stores
+from dgkd_search.signals import terminable
+from dgkd_search.sizes import counted
+from dgkd_search.study import ChainStudy
+from dgkd_search.tune.conductor import Conductor
+
+
+@dataclass(frozen=True)
+class Session:
+    """A conductor's trials, run by Ray; one search may take several sessions.
+
+    Attributes:
+        data: the prepared data.
+        folder: of the run.
+        lease: on the shared store, if there is one.
+    """
+
+    conductor: Conductor
+    resources: Resources
+    data: Path
+    stores: Stores
+    folder: RunFolder
+    lease: Lease | None
+
+    def run(self, observer: Observer, before: Spent, began: float) -> None:
+        """Schedule the trials; whatever comes, those that haven't ended can be resumed.
+
+        Args:
+            before: what earlier sessions took.
+            began: when this one did, on ``time.monotonic``.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted it.
+            SQLAlchemyError, StorageInternalError, OSError: the disk failed.
+        """
+        # Ray reads its settings when it is first imported, so nothing imports it before this.
+        from dgkd_search.tune.runtime import run_tune
+        from dgkd_search.tune.session import ray_session
+
+        study, concurrency = self.conductor.study, self.resources.concurrency
+        observer.message(f"starting Ray for {counted(concurrency, 'trial')} at once")
+        spent, over = before, False
+        try:
+            with ray_session(self.resources) as temporary:
+                observer.started(study.config.budget, concurrency, study.config.time_budget)
+                starting = (time.monotonic() - began) * concurrency
+                spent = replace(before, starting=before.starting + starting)
+                run_tune(self.conductor, self._job, self.resources, temporary)
+            over = True
+        finally:
+            observer.finished()
+            # What can't be noted for want of room is found again in the store.
+            with contextlib.suppress(SQLAlchemyError, StorageInternalError, OSError):
+                if not over:
+                    self.conductor.suspend()
+                replace(spent, seconds=before.seconds + time.monotonic() - began).note(study)
+
+    def _job(self, stages: tuple[StageSpec, ...]) -> str:
+        from dgkd_search.tune.trainable import make_job
+
+        if self.lease is not None:
+            self.lease.add(stage.key for stage in stages)  # from now on nobody removes them
+        place, judged = self.stores.of(stages), self.conductor.study.config.pruner != "none"
+        return make_job(stages, self.data, place, self.stores.limit, judged=judged)
+
+
+@contextlib.contextmanager
+def resumable(folder: RunFolder) -> Iterator[None]:
+    """Ends of a search that are no bug, as errors that say how it goes on.
+
+    SIGTERM is taken as SIGINT is, wherever it comes.
+
+    Raises:
+        Stopped: the user interrupted it.
+        DgkdError: the disk failed.
+    """
+    with terminable():
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Stopped(f"interrupted{_way_on(folder, '; ')}") from None
+        except (SQLAlchemyError, StorageInternalError) as error:
+            why = " ".join(str(error.__cause__ or error).split("\n")[0].split())
+            raise DgkdError(
+                f"{folder.database}: can't be used ({why}){_way_on(folder, '; mend that, then ')}"
+            ) from error
+        except OSError as error:
+            raise DgkdError(f"{describe(error)}{_way_on(folder, '; mend that, then ')}") from error
+
+
+def _way_on(folder: RunFolder, joined: str) -> str:
+    if not folder.config.exists():  # it had not begun: nothing is left of it
+        return ""
+    return f"{joined}go on with `dgkd-search --resume {shlex.quote(str(folder.path))}`"
+
+
+class TableWriter(Observer):
+    """Keeps trials.csv up to date as trials end."""
+
+    def __init__(self, study: ChainStudy, path: Path) -> None:
+        self._study, self._path = study, path
+
+    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+        write_trials(self._study, self._path)

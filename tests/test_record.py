@@ -1,0 +1,296 @@
+"""Reading a run folder back: nothing damaged is believed, nothing that defines it changes."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import yaml
+from studies import make_config, run_trials
+
+from dgkd_search.errors import InputError
+from dgkd_search.observer import Observer
+from dgkd_search.options import Options
+from dgkd_search.reopen import Spent, begin_study, reopen_study
+from dgkd_search.resolve import Resolved, resolve
+from dgkd_search.results.record import load_study, read_record
+from dgkd_search.results.run import RunFolder
+from dgkd_search.resumption import check_resumption
+from dgkd_search.study import ChainStudy
+
+DATA = "f" * 32
+SAID = {"budget": 3, "concurrency": 1, "epochs": 4, "time_budget": "1h", "pruner": "none"}
+
+
+@pytest.fixture
+def resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolved:
+    monkeypatch.chdir(tmp_path)
+    return resolve(Options.parse({**SAID, "out": "run"}))
+
+
+@pytest.fixture
+def run(resolved: Resolved) -> RunFolder:
+    """A run of two trials."""
+    folder = RunFolder("run")
+    with folder.begin():
+        study = begin_study(folder, resolved.options, resolved.config, DATA, None)
+        run_trials(study, 2)
+        Spent(5.0, 2.0).note(study)
+    return folder
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def edit(run: RunFolder, **values: Any) -> None:
+    said = yaml.safe_load(run.config.read_text())
+    run.config.write_text(yaml.safe_dump({**said, **values}))
+
+
+def change(run: RunFolder, statement: str, *values: Any) -> None:
+    with sqlite3.connect(run.database) as database:
+        assert database.execute(statement, values).rowcount > 0
+    database.close()
+
+
+def reopened(run: RunFolder, fingerprint: str = DATA) -> tuple[ChainStudy, list[str]]:
+    listener = Listener()
+    record = read_record(run)
+    config = resolve(record.options).config
+    return reopen_study(record, record.options, config, fingerprint, listener), listener.messages
+
+
+def test_a_run_is_read_as_it_was_written(run: RunFolder, resolved: Resolved) -> None:
+    record = read_record(run)
+    assert vars(record.options) == {**vars(resolved.options), "out": None}
+    assert record.definition is not None and record.definition["data"] == DATA
+    assert (record.damaged, record.first) == ({}, None)
+    study = load_study(run)
+    assert [trial.number for trial in study.trials] == [0, 1]
+    assert study.damage() is None
+    assert Spent.of(study) == Spent(5.0, 2.0)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="is no run folder"):
+            read_record(RunFolder(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
+    edit(run, epochs=5, seed=7, budget=9)
+    with pytest.raises(InputError) as caught:
+        read_record(run)
+    assert sorted(message.split(":")[1].strip() for message in caught.value.messages) == [
+        "epochs 5",
+        "seed 7",
+    ]
+    assert "begun with 4" in str(caught.value)
+    edit(run, epochs=4, seed=0, budget=9, concurrency=2)
+    record = read_record(run)
+    assert (record.options.budget, record.options.concurrency) == (3, 1)
+    assert "give what is to change as options" in record.damaged[run.config]
+
+
+def test_other_data_are_refused(run: RunFolder) -> None:
+    with pytest.raises(InputError, match="begun with other data"):
+        reopened(run, "e" * 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({}, None),
+        ({"budget": "3", "time_budget": "2h", "concurrency": "2", "quiet": True}, None),
+        ({"epochs": "4", "teacher": "resnet26"}, None),  # as it was
+        ({"epochs": "5"}, "--epochs 5: the run was begun with 4; leave it out"),
+        ({"cpus_per_trial": 2}, "--cpus-per-trial 2: the run was begun with 1"),
+        ({"gpus-per-trial": "1"}, "--gpus-per-trial 1: the run was begun with 0"),
+        ({"budget": 2}, "--budget 2: the run has 3; on resume it can only be raised"),
+        ({"time-budget": "90"}, "--time-budget 90: the run has 3600"),
+        ({"out": "other"}, "--out other: a run that is resumed stays where it is"),
+        ({"epochs": "0"}, "--epochs 0: must be"),
+        ({"nothing": "0"}, "--nothing: unknown option"),
+    ],
+)
+def test_what_may_be_given_on_resume(
+    run: RunFolder, given: dict[str, Any], wrong: str | None
+) -> None:
+    if wrong is None:
+        options = check_resumption(run, given).checked.resolved.options
+        assert options.budget == 3
+        assert options.time_budget == (7200 if "time_budget" in given else 3600)
+        assert options.concurrency == (2 if "concurrency" in given else 1)
+    else:
+        with pytest.raises(InputError) as caught:
+            check_resumption(run, given)
+        (message,) = caught.value.messages
+        assert message.startswith(wrong)
+
+
+def test_a_raised_budget_stays(run: RunFolder) -> None:
+    record = read_record(run)
+    options = check_resumption(run, {"budget": 5}).checked.resolved.options
+    study = reopen_study(record, options, resolve(options).config, DATA, Observer())
+    assert study.config.budget == 5
+    assert read_record(run).options.budget == 5
+    with pytest.raises(InputError, match="--budget 4: the run has 5"):
+        check_resumption(run, {"budget": 4})
+
+
+CONFIG_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "empty options": lambda path: path.write_text("epochs: {}"),
+    "unknown option": lambda path: path.write_text("epochz: 4"),
+    "cut within a word": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "cut at a line": lambda path: path.write_bytes(path.read_bytes().partition(b"store")[0]),
+    "another number": lambda path: path.write_text(
+        path.read_text().replace("budget: 3", "budget: 9")
+    ),
+    "bytes": lambda path: path.write_bytes(bytes(range(256))),
+}
+
+
+@pytest.mark.parametrize("name", CONFIG_DAMAGE)
+def test_config_yaml_is_made_again_from_the_study(run: RunFolder, name: str) -> None:
+    before = run.config.read_text()
+    CONFIG_DAMAGE[name](run.config)
+    study, (message,) = reopened(run)
+    assert message.startswith("run/config.yaml: damaged (")
+    assert run.config.read_text() == before
+    assert len(study.trials) == 2
+    assert len(list((run.path / "damaged").glob("*"))) == (name != "gone")
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{}")])
+def test_the_definition_is_made_again_from_the_study(
+    run: RunFolder, damage: Callable[[Path], object]
+) -> None:
+    before = run.definition.read_bytes()
+    damage(run.definition)
+    study, (message,) = reopened(run)
+    assert message.startswith("run/.definition.json: damaged (it ")
+    assert run.definition.read_bytes() == before
+    assert len(study.trials) == 2
+
+
+DATABASE_DAMAGE: dict[str, Callable[[RunFolder], object]] = {
+    "gone": lambda run: run.database.unlink(),
+    "empty": lambda run: run.database.write_bytes(b""),
+    "text": lambda run: run.database.write_text("no database\n" * 500),
+    "cut": lambda run: run.database.write_bytes(run.database.read_bytes()[:40_000]),
+    "foreign": lambda run: (run.database.unlink(), sqlite3.connect(run.database).execute(
+        "CREATE TABLE trials (x)"
+    )),
+    "value": lambda run: change(run, "UPDATE trial_values SET value = value + 1"),
+    "curve": lambda run: change(
+        run, "UPDATE trial_intermediate_values SET intermediate_value = 1 WHERE step = 2"
+    ),
+    "parameter": lambda run: change(
+        run, "UPDATE trial_params SET param_value = 1 - param_value WHERE param_value IN (0, 1)"
+    ),
+    "reference": lambda run: change(
+        run,
+        "UPDATE study_user_attributes SET value_json = replace(value_json, '5.0', '6.0') "
+        "WHERE key = 'spent'",
+    ),
+    "fact": lambda run: change(
+        run,
+        "UPDATE trial_user_attributes SET value_json = replace(value_json, '{', '{\"x\": 1, ')"
+        " WHERE key = 'facts'",
+    ),
+    "attribute": lambda run: change(run, "UPDATE trial_user_attributes SET value_json = '{'"),
+    "state": lambda run: change(run, "UPDATE trials SET state = 'ODD'"),
+    "definition": lambda run: change(run, "UPDATE study_user_attributes SET value_json = '[1]'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DATABASE_DAMAGE)
+def test_a_damaged_study_is_named_and_begun_again(run: RunFolder, name: str) -> None:
+    DATABASE_DAMAGE[name](run)
+    if name != "gone":
+        with pytest.raises(InputError, match=r"study\.db: is damaged .*--resume run makes it"):
+            load_study(run)
+    study, messages = reopened(run)
+    assert (study.trials, study.damage()) == ([], None)
+    assert study.attributes["definition"]["data"] == DATA
+    aside = [path.name for path in (run.path / "damaged").glob("*")]
+    (message,) = messages
+    assert message.startswith("run/study.db: damaged (")
+    assert message.endswith("made again, its trials from what is in the store")
+    if name != "gone":
+        assert len(aside) == 1 and aside[0].startswith("study.db-")
+        assert "set aside as run/damaged" in message
+    assert len(run_trials(study, 2)) == 2
+    assert load_study(run).damage() is None
+
+
+def test_without_any_definition_there_is_no_way_on(run: RunFolder) -> None:
+    run.definition.unlink()
+    run.database.write_bytes(b"\x00")
+    with pytest.raises(InputError, match=r"can't be read .*start a new run"):
+        read_record(run)
+
+
+def test_another_version_is_left_alone(run: RunFolder) -> None:
+    definition = dict(read_record(run).definition)
+    run.write_definition({**definition, "training": 99})
+    before = run.database.read_bytes()
+    with pytest.raises(InputError, match="was made by another version"):
+        read_record(run)
+    assert run.database.read_bytes() == before
+
+
+def test_what_the_system_refuses_is_no_damage(run: RunFolder) -> None:
+    before = run.database.read_bytes()
+    blocker = sqlite3.connect(run.database, isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    at_once = functools.partial(sqlite3.connect, timeout=0.01)
+    with (
+        mock.patch("sqlite3.connect", at_once),
+        pytest.raises(InputError, match=r"study\.db: can't be opened \(database is locked"),
+    ):
+        read_record(run)
+    blocker.close()
+    assert run.database.read_bytes() == before
+    assert len(load_study(run).trials) == 2
+
+
+def test_a_run_from_before_runs_could_be_resumed_is_refused(run: RunFolder) -> None:
+    change(run, "DELETE FROM study_user_attributes")
+    run.definition.unlink()
+    with pytest.raises(InputError, match=r"another version \(format and training \(0, None\)"):
+        read_record(run)
+
+
+def test_a_stop_before_the_definition_loses_nothing(run: RunFolder) -> None:
+    change(run, "DELETE FROM study_user_attributes")
+    for table in ("trial_values", "trial_intermediate_values", "trial_params", "trials"):
+        change(run, f"DELETE FROM {table}")
+    study, messages = reopened(run)
+    assert (study.trials, messages) == ([], [])
+    assert study.attributes["definition"]["data"] == DATA
+
+
+def test_a_study_of_given_first_trials_goes_on_with_them(tmp_path: Path) -> None:
+    resolved = resolve(Options.parse({**SAID, "concurrency": 1, "no_reference": True}))
+    run = RunFolder(tmp_path / "run")
+    config = make_config()
+    with run.begin():
+        probe = ChainStudy(config)
+        first = [dict(params) for params in list(probe.space.every())[5:8]]
+        begin_study(run, resolved.options, config, DATA, first)
+    record = read_record(run)
+    assert record.first == first
