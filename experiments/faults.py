@@ -1,0 +1,370 @@
+"""Searches that are killed, interrupted, damaged and starved of room, again and again.
+
+    python experiments/faults.py --n 100 --seed 0 --json FILE
+
+A small search on digits is run once undisturbed. Then it is run again, and at random moments one
+thing of a seeded list is done to it: the driver, a worker or both are killed, it is interrupted,
+a random file of its store is cut, changed by one bit or deleted, or its disk is full. After each
+it is resumed, and once it has come to its end by itself everything is compared with the
+undisturbed run; then the next search begins, until N things were done.
+
+Every session ends with a known exit code and without a traceback, or the search counts as wrong.
+A trial is lost if the undisturbed run has it and the other hasn't, doubled if two that finished
+have the same parameters, wrong if its number, its curve or its student's weights are others (its
+number may be another after a full disk); likewise stages.
+An epoch is done again if a checkpoint of it was there before. A file that was deleted or damaged
+is made again by training; what that takes isn't counted.
+
+The disk is a small tmpfs where this process may mount one. Elsewhere that fault is left out, and
+the table says so (tests/test_crash_points.py has every single write fail).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import bench
+
+OPTIONS = """
+    --train-limit 150 --family plain-c10 --teacher plain10-c10 --student plain2-c10
+    --assistants plain8-c10,plain6-c10,plain4-c10 --epochs 4 --student-epochs 8 --batch-size 16
+    --lr 0.02 --drop-prob 0.25 --pruner none --budget 8 --concurrency 1
+"""
+SEARCH = OPTIONS.split()
+PATIENCE = 300  # seconds for a session; one that takes longer hangs
+# Exit codes that a session may end with: 0 where its end came before, or in spite of the fault.
+ENDINGS = defaultdict(
+    lambda: {0},
+    {
+        "kill driver": {0, -signal.SIGKILL},
+        "kill both": {0, -signal.SIGKILL},
+        "SIGINT": {0, 130},
+        "SIGTERM": {0, 130},
+        "full disk": {0, 1},
+    },
+)
+KINDS = (
+    "kill driver",
+    "kill worker",
+    "kill both",
+    "SIGINT",
+    "SIGTERM",
+    "cut a file",
+    "flip a bit",
+    "delete a file",
+    "full disk",
+)
+ROOM = 48 * 2**20  # bytes of the small disk
+
+
+@dataclass
+class Tally:
+    """What was found over all searches."""
+
+    tried: Counter[str] = field(default_factory=Counter)
+    wrong: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    first_epochs: list[float] = field(default_factory=list)  # seconds from --resume
+    again: list[int] = field(default_factory=list)  # epochs done again after each fault
+    problems: list[str] = field(default_factory=list)
+
+
+class Search:
+    """A search in a folder, in sessions."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store = folder, folder / "store"
+
+    def start(self) -> subprocess.Popen[str]:
+        """The first session, or the next one."""
+        config = self.folder / "run" / "config.yaml"
+        begun = config.exists() or (self.folder / "run" / "study.db").exists()
+        words = ["--resume", "run"] if begun else [*SEARCH, "--out", "run", "--store", "store"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "dgkd_search", *words],
+            cwd=self.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def progress(self) -> dict[str, int]:
+        """Epochs of every stage that the store has, by key."""
+        found = {}
+        for pattern in ("stages/*/*/stage.json", "partial/*/checkpoint.json"):
+            for path in self.store.glob(pattern):
+                with contextlib.suppress(OSError, ValueError, KeyError):
+                    said = json.loads(path.read_bytes())
+                    found[said["key"]] = max(found.get(said["key"], 0), len(said["rows"]))
+        return found
+
+    def results(self) -> dict[str, Any]:
+        """Finished trials by parameters, students and stages by their checksums."""
+        import optuna
+        from optuna.trial import TrialState
+
+        from dgkd_search.store import Store
+
+        study = optuna.load_study(
+            study_name="dgkd-search", storage=f"sqlite:///{self.folder / 'run' / 'study.db'}"
+        )
+        ended = [t for t in study.trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+        store = Store(self.store)
+        stages = {}
+        for path in self.store.glob("stages/*/*"):
+            if (entry := store.get(path.name)) is not None:
+                stages[path.name] = entry.meta["tensors"]
+        return {
+            "trials": [
+                (json.dumps(t.params, sort_keys=True), [t.value, t.intermediate_values, t.number])
+                for t in ended
+            ],
+            "running": sum(t.state == TrialState.RUNNING for t in study.trials),
+            "stages": stages,
+            "student": (self.folder / "run" / "student.safetensors").read_bytes(),
+        }
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes that a process has started, and theirs."""
+    children = defaultdict(list)
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            children[int(fields[1])].append(int(path.parent.name))
+    pending = [pid]
+    while pending:
+        for child in children[pending.pop()]:
+            pending.append(child)
+            yield child
+
+
+def workers(driver: int) -> list[int]:
+    """Processes in which Ray runs trials of this driver."""
+    found = []
+    for pid in descendants(driver):
+        with contextlib.suppress(OSError):
+            if b"ray::ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def kill(*pids: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def damage(kind: str, store: Path, rng: random.Random) -> str | None:
+    """Do something to a file of the store that holds results; its name, if there is one."""
+    files = sorted(
+        path
+        for part in ("stages", "partial", "outputs")
+        for path in (store / part).rglob("*")
+        if path.is_file() and not any(name.startswith(".tmp-") for name in path.parts)
+    )
+    if not files:
+        return None
+    path = rng.choice(files)
+    with contextlib.suppress(FileNotFoundError):  # the search has just removed it
+        if kind == "delete a file":
+            path.unlink()
+            return str(path)
+        data = bytearray(path.read_bytes())
+        place = rng.randrange(len(data)) if data else 0
+        if kind == "cut a file":
+            os.truncate(path, place)
+        elif data:
+            data[place] ^= 1 << rng.randrange(8)
+            with path.open("r+b") as file:
+                file.seek(place)
+                file.write(data[place : place + 1])
+        return str(path)
+    return None
+
+
+def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bool:
+    """A session with a fault in it; whether the search came to its end by itself."""
+    resumed = search.store.exists()
+    before = search.progress()
+    process, began = search.start(), time.monotonic()
+    delay = rng.uniform(1, 8) if rng.random() < 0.2 else None  # while it starts
+    first = None
+    done = False
+    moment = rng.uniform(0, 6)
+    filler = search.folder / "filler"
+    while process.poll() is None and time.monotonic() - began < PATIENCE:
+        now = time.monotonic()
+        if first is None and sum(search.progress().values()) > sum(before.values()):
+            first = now
+            if resumed:
+                tally.first_epochs.append(now - began)
+        ready = now - began >= delay if delay is not None else first and now - first >= moment
+        if ready and not done:
+            reached = search.progress()
+            done = kind == "none" or _act(kind, process, search, rng, filler)
+            tally.tried[kind] += done and kind != "none"
+        time.sleep(0.05)
+    hung = process.poll() is None
+    if hung:
+        kill(*descendants(process.pid), process.pid)
+        tally.wrong[kind]["hung"] += 1
+    _, err = process.communicate()
+    filler.unlink(missing_ok=True)
+    if "Traceback" in err or (not hung and process.returncode not in ENDINGS[kind]):
+        tally.wrong[kind]["wrong"] += 1
+        tally.problems.append(f"{kind}: exit {process.returncode}: {err[-2000:]}")
+    if done and kind in KINDS[:5]:
+        time.sleep(1)  # what was killed may be writing its last checkpoint
+        now_has = search.progress()
+        tally.again.append(sum(max(0, n - now_has.get(key, 0)) for key, n in reached.items()))
+    return process.returncode == 0
+
+
+def _act(
+    kind: str, process: subprocess.Popen[str], search: Search, rng: random.Random, filler: Path
+) -> bool:
+    """Do it; whether there was anything to do it to."""
+    if kind in ("kill worker", "kill both"):
+        kill(*workers(process.pid))
+    if kind in ("kill driver", "kill both"):
+        kill(process.pid)
+    elif kind in ("SIGINT", "SIGTERM"):
+        process.send_signal(signal.Signals[kind])
+    elif kind == "full disk":
+        with filler.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(2**16))
+                file.flush()
+    elif kind in ("cut a file", "flip a bit", "delete a file"):
+        return damage(kind, search.store, rng) is not None
+    return True
+
+
+def compare(found: dict[str, Any], whole: dict[str, Any], kinds: list[str], tally: Tally) -> None:
+    """Count what a search of these faults has lost, doubled, or has otherwise than the other."""
+    name = kinds[0] if len(set(kinds)) == 1 else ", ".join(sorted(set(kinds)))
+    trials, expected = dict(found["trials"]), dict(whole["trials"])
+    if "full disk" in kinds:  # what it stopped was tried again, under a number of its own
+        trials, expected = (
+            {key: said[:2] for key, said in some.items()} for some in (trials, expected)
+        )
+    counts = {
+        "lost": len(expected.keys() - trials.keys())
+        + len(whole["stages"].keys() - found["stages"]),
+        "doubled": len(found["trials"]) - len(trials),
+        "wrong": sum(trials[key] != expected.get(key) for key in trials)
+        + sum(found["stages"].get(key, said) != said for key, said in whole["stages"].items())
+        + (found["student"] != whole["student"])
+        + found["running"],
+    }
+    for what, count in counts.items():
+        if count:
+            tally.wrong[name][what] += count
+            tally.problems.append(f"{name}: {count} {what}")
+
+
+@contextlib.contextmanager
+def folder(root: Path, mounted: bool) -> Iterator[Path]:
+    """A fresh folder on a small disk of its own, where one can be mounted."""
+    root.mkdir()
+    if mounted:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(root)], check=True
+        )
+    try:
+        yield root
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(root)], check=True)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def can_mount(root: Path) -> bool:
+    with contextlib.suppress(OSError, subprocess.CalledProcessError), folder(root, True):
+        return True
+    return False
+
+
+def measure(n: int, seed: int) -> tuple[Tally, bool]:
+    """Do ``n`` things to searches; whether disks could be filled."""
+    rng, tally = random.Random(seed), Tally()
+    with TemporaryDirectory(prefix="dgkd-faults-") as work:
+        root = Path(work)
+        mounted = can_mount(root / "probe")
+        kinds = KINDS if mounted else KINDS[:-1]
+        with folder(root / "whole", mounted) as place:
+            search = Search(place)
+            _, err = (process := search.start()).communicate()
+            if process.returncode != 0:
+                raise SystemExit(f"the undisturbed search failed: {err}")
+            whole = search.results()
+        number = 0
+        while sum(tally.tried.values()) < n:
+            number += 1
+            met: list[str] = []
+            with folder(root / str(number), mounted) as place:
+                search = Search(place)
+                while True:
+                    left = n - sum(tally.tried.values())
+                    kind = rng.choice(kinds) if left > 0 else "none"
+                    met.append(kind)
+                    if one_fault(search, kind, rng, tally):
+                        break
+                compare(search.results(), whole, met, tally)
+            print(f"{sum(tally.tried.values())} faults, {number} searches", file=sys.stderr)
+    return tally, mounted
+
+
+def main() -> None:
+    options = bench.parser(__doc__)
+    options.add_argument("--n", type=int, default=100, help="things to do (100)")
+    args: argparse.Namespace = options.parse_args()
+    began = time.perf_counter()
+    tally, mounted = measure(args.n, args.seed)
+    print(f"{'fault':<16}{'tried':>7}{'lost':>7}{'doubled':>9}{'wrong':>7}{'hung':>6}")
+    for kind in [*KINDS, *sorted(tally.wrong.keys() - set(KINDS))]:
+        found = tally.wrong[kind]
+        numbers = [found[what] for what in ("lost", "doubled", "wrong", "hung")]
+        print(f"{kind:<16}{tally.tried[kind]:>7}{numbers[0]:>7}{numbers[1]:>9}{numbers[2]:>7}"
+              f"{numbers[3]:>6}")  # fmt: skip
+    if not mounted:
+        print("no disk could be mounted, so none was filled")
+    for problem in tally.problems:
+        print(problem)
+    seconds = tally.first_epochs or [float("nan")]
+    print(
+        f"epochs done again after a kill or interruption: at most {max(tally.again, default=0)}; "
+        f"from --resume to the first new epoch: {statistics.median(seconds):.1f} s, "
+        f"at most {max(seconds):.1f} s"
+    )
+    figures = {
+        "tried": dict(tally.tried),
+        "found": {kind: dict(counts) for kind, counts in tally.wrong.items() if counts},
+        "mounted": mounted,
+        "epochs_again": tally.again,
+        "seconds_to_first_epoch": tally.first_epochs,
+    }
+    bench.save(args, began, {"faults": args.n}, figures)
+    if any(sum(counts.values()) for counts in tally.wrong.values()):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
