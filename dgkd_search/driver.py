@@ -25,7 +25,7 @@ from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.table import write_trials
 from dgkd_search.resumption import check_resumption
-from dgkd_search.session import Session, TableWriter, resumable
+from dgkd_search.scheduling import Session, TableWriter, resumable
 from dgkd_search.sharing import NONE, Stores, open_stores
 from dgkd_search.sizes import estimate_outputs, no_room, readable
 from dgkd_search.store import Store, default_root
@@ -131,7 +131,6 @@ def _search(
                 tell_past(study, before, observer)
             session = Session(conductor, resources, data.path, stores, run, lease)
             session.run(observer, before, began)
-        run.keep()  # there are results: bad input found from now on takes none of them away
         conductor.abandon("stopped with the search")
         write_trials(study, run.trials)
         for note in store.notes if store else ():

@@ -24,7 +24,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*arguments: object) -> None:
         raise AssertionError("the search began")
 
-    monkeypatch.setattr(import_module("dgkd_search.session").Session, "run", never)
+    monkeypatch.setattr(import_module("dgkd_search.scheduling").Session, "run", never)
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

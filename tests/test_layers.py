@@ -31,7 +31,7 @@ LAYERS = [
     "reopen",
     "tune",
     "closing preview",
-    "session resumption",
+    "scheduling resumption",
     "driver",
     "api",
     "__init__",
@@ -44,7 +44,8 @@ RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 MAY_IMPORT = {
     "ray": {"tune"},
     "optuna": {
-        "space", "sampler", "judging", "study", "reopen", "session", "closing", "results", "tune",
+        "space", "sampler", "judging", "study", "reopen", "scheduling", "closing", "results",
+        "tune",
     },
     "torch": {
         "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",

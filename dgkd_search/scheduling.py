@@ -64,6 +64,7 @@ class Session:
         spent, over = before, False
         try:
             with ray_session(self.resources) as temporary:
+                self.folder.keep()  # bad input that is found from now on takes nothing away
                 observer.started(study.config.budget, concurrency, study.config.time_budget)
                 starting = (time.monotonic() - began) * concurrency
                 spent = replace(before, starting=before.starting + starting)
