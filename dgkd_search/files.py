@@ -34,9 +34,26 @@ def to_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value``, of plain JSON types, with a checksum of its own."""
+    return {**value, _CHECKSUM: sha256(to_json(value))}
+
+
+def unsealed(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What ``sealed`` was given.
+
+    Raises:
+        ValueError: it was changed since; ``name`` is what to call it.
+    """
+    said = {key: part for key, part in value.items() if key != _CHECKSUM}
+    if value.get(_CHECKSUM) != sha256(to_json(said)):
+        raise ValueError(f"{name} fails its checksum")
+    return said
+
+
 def seal(value: Mapping[str, Any]) -> bytes:
-    """``to_json`` with a checksum of its own."""
-    return to_json({**value, _CHECKSUM: sha256(to_json(value))})
+    """``sealed``, as the bytes of a file."""
+    return to_json(sealed(value))
 
 
 def unseal(data: bytes, name: str) -> dict[str, Any]:

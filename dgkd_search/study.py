@@ -17,7 +17,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dgkd_search.config import StudyConfig
-from dgkd_search.files import sha256, to_json
+from dgkd_search.files import sealed, sha256, to_json, unsealed
 from dgkd_search.judging import judge_again, make_pruner
 from dgkd_search.sampler import DistinctSampler
 from dgkd_search.space import Configuration, SearchSpace
@@ -29,7 +29,7 @@ FACTS = "facts"  # attribute of a trial that has ended: what it did
 NOT_BEGUN = {"begun": False}  # facts of a trial that was drawn when the search ended
 AGAIN = "again"  # fact of a failed trial that a resumed search tries again
 REASON = "reason"  # attribute of a failed trial, in one line
-_CHECKSUM = "checksum"  # fact of a trial with a value
+_CHECKSUM = "checksum"  # fact of a trial that has ended
 _CHAIN = "chain"  # attribute of every trial
 _DRAWN = "drawn"  # attribute of every trial: checksum of its parameters
 
@@ -133,15 +133,12 @@ class ChainStudy:
 
     @property
     def attributes(self) -> dict[str, dict[str, Any]]:
-        """Facts of the whole study."""
-        return {
-            name: {k: v for k, v in value.items() if k != _CHECKSUM}
-            for name, value in self._study.user_attrs.items()
-        }
+        """Facts of the whole study; see ``damage``."""
+        return {name: unsealed(value, name) for name, value in self._study.user_attrs.items()}
 
     def set_attribute(self, name: str, value: Mapping[str, Any]) -> None:
         """Remember facts of the whole study, in plain JSON types."""
-        self._study.set_user_attr(name, {**value, _CHECKSUM: sha256(to_json(value))})
+        self._study.set_user_attr(name, sealed(value))
 
     def ask(self) -> Proposal | None:
         """The next trial; None when no configuration is left."""
@@ -186,12 +183,12 @@ class ChainStudy:
 
         Returns:
             Whether Optuna's pruner says that the trial should stop. Never at the last epoch,
-            which completes the trial. A step that is known already changes nothing; only of a
-            trial that was taken over, the pruner is asked about the last one again.
+            which completes the trial. A step that is known already counts once, with its later
+            value; only of a trial that was taken over is the pruner asked about the last one again.
         """
         trial, last = self._live[number], step >= self.config.student_recipe.epochs
         if step in self._steps[number]:
-            if value != self._steps[number][step]:  # changed behind our back
+            if value != self._steps[number][step]:  # what the store has is under checksums
                 self._steps[number][step] = value
                 trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)
                 self._cache = None
@@ -276,21 +273,21 @@ class ChainStudy:
         return {t.number for t in failed if last[self.configuration(t).identity] != t.number}
 
     def damage(self) -> str | None:
-        """Whether a trial isn't what was written when it ended, in words; None if all are.
+        """What isn't as it was written, in words; None where all is.
 
         SQLite itself would not notice a changed number.
         """
-        for name, value in self._study.user_attrs.items():
-            said = {k: v for k, v in value.items() if k != _CHECKSUM}
-            if value[_CHECKSUM] != sha256(to_json(said)):
-                return f"{name} fails its checksum"
+        try:
+            _ = self.attributes
+        except ValueError as error:
+            return str(error)
         for trial in self.trials:
             drawn = trial.user_attrs.get(_DRAWN)
             sound = drawn is None or drawn == _checksum(trial.number, trial.params)
-            sealed = trial.user_attrs.get(FACTS, {}).get(_CHECKSUM)
-            if sealed is not None or trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                running = trial.state == TrialState.RUNNING  # ended while its end was written
-                sound = sound and (running or sealed == _of_frozen(trial))
+            said = trial.user_attrs.get(FACTS, {}).get(_CHECKSUM)
+            if said is not None or trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                running = trial.state == TrialState.RUNNING  # a stop came before its end was told
+                sound = sound and (running or said == _of_frozen(trial))
             if not sound:
                 return f"trial {trial.number} fails its checksum"
         return None
@@ -350,7 +347,7 @@ def _checksum(
 
 
 def _exact(value: float) -> str:
-    return float(value).hex()  # a loss that isn't finite may have made no number of it
+    return float(value).hex()  # to the last bit, and NaN too, which JSON can't say
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
