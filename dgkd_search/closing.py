@@ -69,7 +69,7 @@ def finish(
     configuration = study.configuration(best)
     stages = planner.stages(configuration)
     key = stages[-1].key
-    past = _past(run, study, key, tell)
+    past = _past(run, study, tell)
     store = open_store(stages)
     weights = _weights(run, stages, store, data, past)
     for note in store.notes:
@@ -136,7 +136,7 @@ class _Past:
     test_reads: int
 
 
-def _past(run: RunFolder, study: ChainStudy, student: str, tell: Callable[[str], object]) -> _Past:
+def _past(run: RunFolder, study: ChainStudy, tell: Callable[[str], object]) -> _Past:
     noted = study.attributes.get(TEST, {"reads": 0, "accuracies": {}})
     reads, shipped = noted["reads"], None
     if run.best.exists():
@@ -145,7 +145,9 @@ def _past(run: RunFolder, study: ChainStudy, student: str, tell: Callable[[str],
             best = load_best(run.best)
             shipped, reads = best["stages"][-1]["key"], max(reads, int(best["test_reads"]))
         except (InputError, *UNREADABLE) as error:
-            tell(f"{' '.join(str(error).split())}: written again")
+            for path in (run.best, run.student):
+                run.set_aside(path)
+            tell(f"{error}; both were set aside in {run.damaged} and are written again")
     return _Past(shipped, noted["accuracies"], reads)
 
 

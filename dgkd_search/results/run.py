@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / _DEFINITION
 
     @property
+    def damaged(self) -> Path:
+        """Where damaged files are moved to."""
+        return self.path / "damaged"
+
+    @property
     def stores(self) -> Path:
         """Where trials that share nothing keep what they train, until the search is over."""
         return self.path / _STORES
@@ -178,7 +183,7 @@ class RunFolder:
 
     def set_aside(self, path: Path) -> Path | None:
         """Move a damaged file of the run out of the way; None if it is gone already."""
-        return set_aside(path, self.path / "damaged")
+        return set_aside(path, self.damaged)
 
     def _make(self) -> list[Path]:
         """Make the folder; those that weren't there, the deepest first."""
