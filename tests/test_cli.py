@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from dgkd_search.chain import Chain
 from dgkd_search.cli import main
@@ -150,42 +148,3 @@ def test_what_a_file_says_of_an_option_given_on_the_command_line_is_not_looked_a
     Path("c.yaml").write_text("budget: wrong\n")
     assert dry(capsys, "--config c.yaml --budget 4")
     assert main(["--dry-run", "--config", "c.yaml"]) == 2
-
-
-WORDS = st.one_of(
-    st.text(max_size=6),
-    st.integers(-3, 2**70).map(str),
-    st.floats().map(repr),
-    st.sampled_from(
-        "none resnet14 resnet20,resnet14 plain plain4 cifar10 imagefolder teacher,dense 0:0.5 "
-        "0,.25 all lr 1e-3 -1e-3 5m true ~ ~nobody/x / /dev/null c.yaml --quiet --help=1 -".split()
-    ),
-)
-OPTIONS = (
-    "dataset data-dir image-size train-limit family teacher student assistants max-assistants "
-    "guidance drop-prob drop-scope epochs student-epochs batch-size lr weight-decay schedule "
-    "temperature kd-weight loss-scale augment budget tune sampler pruner seed train-seed "
-    "split-seed time-budget concurrency gpus-per-trial cpus-per-trial address out store config"
-).split()
-
-
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(st.dictionaries(st.sampled_from(OPTIONS), WORDS, max_size=3), st.booleans())
-def test_whatever_is_written_is_done_or_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: dict[str, str], joined: bool
-) -> None:
-    (tmp_path / "c.yaml").write_text("seed: 1\n")
-    arguments = ["--dry-run"]
-    for name, value in words.items():
-        arguments += [f"--{name}={value}"] if joined else [f"--{name}", value]
-    capsys.readouterr()
-    code = main(arguments)
-    out, err = capsys.readouterr()
-    assert code in (0, 2), err
-    assert (out == "") == (code == 2) == (err != "")
-    assert all(line.startswith("dgkd-search: ") for line in err.splitlines())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.yaml"]

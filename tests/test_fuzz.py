@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+from itertools import chain
 from pathlib import Path
 from unittest import mock
 
@@ -66,10 +67,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @many(450)
-@given(st.lists(st.tuples(st.sampled_from(NAMES), WORDS), max_size=4))
-def test_options(tmp_path: Path, given_options: list[tuple[str, str]]) -> None:
-    words = [word for name, value in given_options for word in (f"{name}={value}",)]
-    check([*words, "--dry-run"])
+@given(st.lists(st.tuples(st.sampled_from(NAMES), WORDS), max_size=4), st.booleans())
+def test_options(tmp_path: Path, pairs: list[tuple[str, str]], joined: bool) -> None:
+    words = [f"{name}={value}" for name, value in pairs] if joined else list(chain(*pairs))
+    check(["--dry-run", *words])
     assert list(tmp_path.iterdir()) == []
 
 

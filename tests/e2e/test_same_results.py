@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 # Eight configurations, which the budget makes every search try.
 LADDER = (
-    "--train-limit 100 --family plain-c10 --teacher plain10-c10 --student plain2-c10 "
-    "--assistants plain8-c10,plain6-c10,plain4-c10 --augment crop+flip --views 2 --epochs 2 "
+    "--train-limit 200 --family plain-c10 --teacher plain10-c10 --student plain2-c10 "
+    "--assistants plain8-c10,plain6-c10,plain4-c10 --augment crop+flip --views 2 --epochs 3 "
     "--batch-size 16 --lr 0.02 --drop-prob 0.25 --sampler random --seed 3 --pruner none "
     "--budget 8 --no-reference"
 ).split()
@@ -31,24 +31,34 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
     return {t.user_attrs["facts"]["stages"][-1]["key"]: t.intermediate_values for t in study.trials}
 
 
+def weights(store: Path) -> dict[str, bytes]:
+    """Of every stage, by its key."""
+    return {
+        path.parent.name: path.read_bytes() for path in store.glob("stages/*/*/weights.safetensors")
+    }
+
+
 @pytest.mark.timeout(600)
 def test_sharing_changes_no_result(tmp_path: Path) -> None:
     ways = {
         "alone": "--store none --concurrency 1",
         "beside": "--store none --concurrency 2",
         "shared": "--store store --concurrency 2",
+        "single": "--store other --concurrency 1",
     }
     found, printed = {}, {}
     for out, way in ways.items():
         code, printed[out], err = run(*LADDER, *way.split(), "--out", out, cwd=tmp_path)
         assert code == 0, err
         found[out] = curves(tmp_path / out)
-        stores = [path.parent.name for path in tmp_path.rglob("format.json")]
-        assert stores == (["store"] if "--store store" in way else []), "private ones are gone"
+        stores = {path.parent.name for path in tmp_path.rglob("format.json")}
+        known = {"shared": {"store"}, "single": {"store", "other"}}
+        assert stores == known.get(out, set()), "private ones are gone"
     assert len(found["alone"]) == 8
-    assert all(list(curve) == [1, 2] for curve in found["alone"].values())
-    assert len({tuple(curve.values()) for curve in found["alone"].values()}) > 2
-    assert found["alone"] == found["beside"] == found["shared"]
+    assert all(list(curve) == [1, 2, 3] for curve in found["alone"].values())
+    assert len({tuple(curve.values()) for curve in found["alone"].values()}) > 4
+    assert found["alone"] == found["beside"] == found["shared"] == found["single"]
+    assert weights(tmp_path / "store") == weights(tmp_path / "other"), "whoever trained what first"
     for out in ways:
         best = yaml.safe_load((tmp_path / out / "best.yaml").read_text())
         entry = Store(tmp_path / "store").get(best["stages"][-1]["key"])
@@ -58,4 +68,5 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
     # each of 7 sets of larger ones and itself, 8 students.
     assert "28 trained, 0 found in the store" in printed["alone"]
     assert "28 trained, 0 found in the store" in printed["beside"]
-    assert "16 trained, 12 found in the store" in printed["shared"]
+    for out in ("shared", "single"):
+        assert "16 trained, 12 found in the store" in printed[out]
