@@ -140,6 +140,22 @@ def make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
+def new_folder(path: Path) -> None:
+    """Make a folder, durably, where those above it are.
+
+    Raises:
+        FileExistsError: something is there.
+    """
+    path.mkdir()
+    sync_folder(path.parent)
+
+
+def remove_empty(path: Path) -> None:
+    """Remove a folder with nothing in it; any other is left alone."""
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
 def remove_file(path: Path) -> None:
     """Remove a file; one that is gone already, or can't be removed, is left alone."""
     with contextlib.suppress(OSError):

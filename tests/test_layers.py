@@ -114,6 +114,42 @@ def test_only_the_parts_that_may_know_a_package_import_it(path: Path) -> None:
         assert package not in packages or part(path) in parts, package
 
 
+# Functions that change a disk: of whatever they are called on, and of some modules.
+CHANGES = set(
+    "write_text mkdir makedirs unlink rmdir removedirs rmtree symlink utime chmod copyfile "
+    "copytree to_csv mkstemp mkdtemp NamedTemporaryFile".split()
+)
+CHANGES |= {
+    f"os.{name}" for name in "open write truncate remove rename renames replace link".split()
+}
+CHANGES |= {"shutil.copy", "shutil.copy2", "shutil.move"}
+# Ray's temporary folder, and the user's own of downloads: nothing in a store or run folder.
+MAY_CHANGE = {"files.py", "tune/session.py", "data/cifar.py"}
+
+
+def changes(path: Path) -> list[str]:
+    """Calls in a file that change a disk, with their lines."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        whole = ast.unparse(node.func)
+        name = whole.rpartition(".")[2]
+        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        modes = {a.value for a in arguments if isinstance(a, ast.Constant)}
+        writes = name == "open" and modes & {"w", "wb", "a", "ab", "x", "xb", "r+b", "w+b"}
+        own = name == "write_bytes" and name != whole  # a path's
+        if {name, whole} & CHANGES or writes or own:
+            found.append(f"{node.lineno}: {whole}")
+    return found
+
+
+def test_one_module_alone_writes_to_store_and_run_folder() -> None:
+    """So that every change can be interposed upon (tests/crashing.py)."""
+    found = {ids(path): lines for path in FILES if (lines := changes(path))}
+    assert found.keys() == MAY_CHANGE, found
+
+
 def test_ray_is_first_imported_by_runtime_and_by_nothing_that_is_imported_before_it() -> None:
     for name in ("__init__.py", "conductor.py"):
         assert "ray" not in {n.split(".")[0] for _, n in imports(ROOT / "tune" / name)}

@@ -22,11 +22,12 @@ from dgkd_search.files import (
     TEMPORARY,
     UNREADABLE,
     make_folder,
+    new_folder,
+    remove_empty,
     remove_file,
     remove_folder,
     seal,
     set_aside,
-    sync_folder,
     to_json,
     unwritable,
     write_bytes,
@@ -127,8 +128,7 @@ class RunFolder:
             if not self.config.exists():
                 remove_file(self.path / _LOCK)
                 for folder in made:
-                    with contextlib.suppress(OSError):
-                        folder.rmdir()
+                    remove_empty(folder)
 
     def keep(self) -> None:
         """From now on the folder holds something: it stays, whatever turns out."""
@@ -190,10 +190,12 @@ class RunFolder:
         name = self.path.name
         while True:
             made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+            if not self._fresh:
+                make_folder(self.path)
+                return made
             make_folder(self.path.parent)
             try:
-                self.path.mkdir(exist_ok=not self._fresh)
-                sync_folder(self.path.parent)
+                new_folder(self.path)
                 return made
             except FileExistsError:
                 self._move_on(name)  # two searches of one second

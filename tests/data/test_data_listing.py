@@ -207,3 +207,11 @@ def test_the_option_reaches_the_data_and_the_configuration_file(root: Path) -> N
     assert resolved.config.data.images == "stream"
     assert to_yaml_values(resolved.options)["images"] == "stream"
     assert resolve(Options()).config.data.images == "auto"
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "/etc/passwd", ".."])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    listing = listing_module.Listing(tmp_path, np.array([b"a/1.png", name.encode()]), np.zeros(2))
+    assert listing.paths([0]) == [tmp_path / "a" / "1.png"]
+    with pytest.raises(ValueError, match="does not lie in"):
+        listing.paths([0, 1])
