@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -151,9 +152,14 @@ def _search(arguments: list[str]) -> int:
         summary = run_search(options, observer)
     else:
         summary = resume_search(resumed, given, observer)
-    print(summary)
+    print(summary, flush=True)  # a signal may end the process before it has come to its end
     if summary.test_problem is not None:
         raise DgkdError(f"the test set could not be read: {summary.test_problem}")
+    if summary.gave_up:
+        raise DgkdError(
+            f"ended before its budget: {summary.ended}; mend that, then go on with "
+            f"`dgkd-search --resume {shlex.quote(str(summary.run))}`"
+        )
     return 0
 
 

@@ -46,6 +46,7 @@ def finish(
     spent: Spent,
     concurrency: int,
     ended: str | None,
+    gave_up: bool = False,
 ) -> Summary:
     """Pick the best student, read the test set for it alone, and write the results.
 
@@ -56,6 +57,7 @@ def finish(
         spent: by the search so far.
         concurrency: trials at once.
         ended: why it ended before its budget, or None.
+        gave_up: whether it did because trials kept failing.
 
     Raises:
         DgkdError: no trial completed.
@@ -118,6 +120,7 @@ def finish(
         test_reads=reads,
         test_problem=problem,
         ended=ended,
+        gave_up=gave_up,
     )
 
 

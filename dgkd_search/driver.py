@@ -145,6 +145,7 @@ def _search(
             spent=Spent.of(study),
             concurrency=resources.concurrency,
             ended=conductor.ending,
+            gave_up=conductor.gave_up is not None,
         )
 
 

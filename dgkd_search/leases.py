@@ -7,6 +7,7 @@ which studies used what the store holds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from types import TracebackType
 
 from filelock import FileLock
 
-from dgkd_search.files import TEMPORARY, make_folder, remove_file, to_json, write_bytes
+from dgkd_search.files import TEMPORARY, UNREADABLE, make_folder, remove_file, to_json, write_bytes
 
 KINDS = ("trial", "search")
 
@@ -127,19 +128,30 @@ def forget(folder: Path, known: Collection[str]) -> int:
     return len(ended)
 
 
+def unreadable(folder: Path) -> list[Path]:
+    """Files where records lie that are none; of a live user another one will be written."""
+    found = [path for path, user in _read(folder) if user is None]
+    return [path for path in found if path.exists() and not _is_live(path.with_suffix(".lock"))]
+
+
 def _records(folder: Path) -> Iterator[tuple[Path, User]]:
+    for record, user in _read(folder):
+        if user is not None:
+            yield record, user
+
+
+def _read(folder: Path) -> Iterator[tuple[Path, User | None]]:
     for record in folder.glob("*.json"):
         if record.name.startswith(TEMPORARY):
             continue
         live = _is_live(record.with_suffix(".lock"))
-        try:
+        user = None
+        with contextlib.suppress(OSError, *UNREADABLE):
             value = json.loads(record.read_bytes())
             kind, name, since = str(value["kind"]), str(value["name"]), float(value["since"])
-            keys = frozenset(map(str, value["keys"]))
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            continue  # gone meanwhile, or no record of ours
-        if kind in KINDS and math.isfinite(since):
-            yield record, User(kind, name, since, keys, live)
+            if kind in KINDS and math.isfinite(since):
+                user = User(kind, name, since, frozenset(map(str, value["keys"])), live)
+        yield record, user
 
 
 def _is_live(path: Path) -> bool:

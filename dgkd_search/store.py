@@ -34,7 +34,7 @@ from dgkd_search.files import (
     write_bytes,
     write_folder,
 )
-from dgkd_search.leases import Lease, User, users
+from dgkd_search.leases import Lease, User, unreadable, users
 from dgkd_search.outputs import OutputStore
 
 FORMAT = 1
@@ -111,6 +111,11 @@ class Store:
     def users(self) -> list[User]:
         """Who uses this store, and which searches did."""
         return users(self.root / "users")
+
+    def verify_users(self) -> None:
+        """Set aside what lies among the records of users and is none."""
+        for path in unreadable(self.root / "users"):
+            self._set_aside(path, "it is no record of a search")
 
     def lease(self, kind: str, name: str | None = None) -> Lease:
         """See ``Lease``."""

@@ -87,7 +87,8 @@ def _open(path: str | None) -> Store:
     if path == NONE:
         raise InputError("--store none: trials that share no store leave none; name a folder")
     root = default_root() if path is None else Path(path).expanduser()
-    if not (root / MARK).is_file():
+    # Without its mark, which may have been lost, its folders tell.
+    if not (root / MARK).is_file() and not (root / "stages").is_dir():
         raise InputError(
             f"store {root}: no store is there; a search makes one, or name another with --store"
         )

@@ -50,7 +50,8 @@ class Freed:
 def verify_store(store: Store) -> list[str]:
     """Read every stage, checkpoint, array of outputs and data set and compare it with its checksum.
 
-    What is damaged is set aside. What a process is writing at the moment is left to that process.
+    Records of searches have none, but must be readable. What is damaged is set aside. What a
+    process is writing at the moment is left to that process.
 
     Returns:
         A line for each damaged thing.
@@ -65,6 +66,7 @@ def verify_store(store: Store) -> list[str]:
                 store.get_partial(path.name)
     for path in keyed(store, "outputs"):
         store.outputs.verify(path)
+    store.verify_users()
     problems = store.notes[noted:]
     for path in keyed(store, "data"):
         with _held(_data_lock(path)) as held:

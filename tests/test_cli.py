@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from results.test_results_summary import SUMMARY
 
 from dgkd_search.chain import Chain
 from dgkd_search.cli import main
@@ -19,6 +21,20 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_a_search_that_gave_up_says_so_after_its_results(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = replace(SUMMARY, run=Path("a run"), ended="3 trials failed in a row", gave_up=True)
+    monkeypatch.setattr("dgkd_search.driver.run_search", lambda *_: found)
+    assert main([]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("ended early 3 trials failed in a row\nbest chain")
+    assert err == (
+        "dgkd-search: ended before its budget: 3 trials failed in a row; mend that, then go on "
+        "with `dgkd-search --resume 'a run'`\n"
+    )
 
 
 def dry(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:

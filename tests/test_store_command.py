@@ -253,6 +253,31 @@ def test_where_no_store_is_nothing_is_made(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_store_that_lost_its_mark_is_one_still(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_stage(Store(tmp_path), "a")
+    (tmp_path / "format.json").unlink()
+    assert main(["store", "--verify", "--store", str(tmp_path)]) == 0
+    assert (tmp_path / "format.json").exists()
+    assert Store(tmp_path).get(key("a")) is not None
+
+
+def test_what_is_no_record_of_a_search_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    for name, text in (("one", "{"), ("two", "[]"), ("three", '{"kind": "search"}')):
+        (tmp_path / "users" / f"{name}.json").write_text(text)
+    with store.lease("search", "run") as lease:
+        lease.add([key("a")])
+        assert main(["store", "--verify", "--store", str(tmp_path)]) == 1
+    out, _ = capsys.readouterr()
+    assert out.count("it is no record of a search") == 3
+    assert [path.suffix for path in (tmp_path / "users").glob("*.json")] == [".json"]
+    assert main(["store", "--verify", "--store", str(tmp_path)]) == 0
+
+
 def test_a_store_of_another_format_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

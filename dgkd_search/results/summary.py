@@ -56,6 +56,7 @@ class Summary:
         test_reads: how often the test set was read: once a student that came out best.
         test_problem: what is wrong with the test set, or None.
         ended: why the search ended before its budget, or None.
+        gave_up: whether it ended so because trials kept failing.
     """
 
     run: Path
@@ -69,6 +70,7 @@ class Summary:
     test_reads: int = 1
     test_problem: str | None = None
     ended: str | None = None
+    gave_up: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
