@@ -8,7 +8,8 @@ a random file of its store is cut, changed by one bit or deleted, or its disk is
 it is resumed, and once it has come to its end by itself everything is compared with the
 undisturbed run; then the next search begins, until N things were done.
 
-Every session ends with a known exit code and without a traceback, or the search counts as wrong.
+Every session ends with a known exit code and without a traceback, one that is interrupted within
+10 s and saying how to go on, or the search counts as wrong.
 A trial is lost if the undisturbed run has it and the other hasn't, doubled if two that finished
 have the same parameters, wrong if its number, its curve or its student's weights are others (its
 number may be another after a full disk); likewise stages.
@@ -33,7 +34,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,6 +49,7 @@ OPTIONS = """
 """
 SEARCH = OPTIONS.split()
 PATIENCE = 300  # seconds for a session; one that takes longer hangs
+PROMPTNESS = 10  # seconds from a signal to the end
 # Exit codes that a session may end with: 0 where its end came before, or in spite of the fault.
 ENDINGS = defaultdict(
     lambda: {0},
@@ -205,8 +207,11 @@ def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bo
     before = search.progress()
     process, began = search.start(), time.monotonic()
     delay = rng.uniform(1, 8) if rng.random() < 0.2 else None  # while it starts
-    first = None
+    first = sent = None
     done = False
+    if kind == "full disk" and shutil.disk_usage(search.folder).free < ROOM / 2:
+        tally.problems.append(f"a search has left {shutil.disk_usage(search.folder)}")
+        tally.wrong[kind]["wrong"] += 1
     moment = rng.uniform(0, 6)
     filler = search.folder / "filler"
     while process.poll() is None and time.monotonic() - began < PATIENCE:
@@ -218,10 +223,11 @@ def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bo
         ready = now - began >= delay if delay is not None else first and now - first >= moment
         if ready and not done:
             reached = search.progress()
+            sent = time.monotonic()
             done = kind == "none" or _act(kind, process, search, rng, filler)
             tally.tried[kind] += done and kind != "none"
         time.sleep(0.05)
-    hung = process.poll() is None
+    hung, ended = process.poll() is None, time.monotonic()
     if hung:
         kill(*descendants(process.pid), process.pid)
         tally.wrong[kind]["hung"] += 1
@@ -230,6 +236,11 @@ def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bo
     if "Traceback" in err or (not hung and process.returncode not in ENDINGS[kind]):
         tally.wrong[kind]["wrong"] += 1
         tally.problems.append(f"{kind}: exit {process.returncode}: {err[-2000:]}")
+    if process.returncode == 130 and sent is not None:
+        slow = ended - sent > PROMPTNESS
+        if slow or not err.rstrip().endswith("go on with `dgkd-search --resume run`"):
+            tally.wrong[kind]["wrong"] += 1
+            tally.problems.append(f"{kind}: ended after {ended - sent:.1f} s: {err[-500:]}")
     if done and kind in KINDS[:5]:
         time.sleep(1)  # what was killed may be writing its last checkpoint
         now_has = search.progress()
@@ -248,7 +259,7 @@ def _act(
     elif kind in ("SIGINT", "SIGTERM"):
         process.send_signal(signal.Signals[kind])
     elif kind == "full disk":
-        with filler.open("wb") as file, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), filler.open("wb") as file:
             while True:
                 file.write(bytes(2**16))
                 file.flush()
@@ -302,13 +313,15 @@ def can_mount(root: Path) -> bool:
     return False
 
 
-def measure(n: int, seed: int) -> tuple[Tally, bool]:
-    """Do ``n`` things to searches; whether disks could be filled."""
+def measure(plan: Sequence[str], seed: int, mounted: bool) -> Tally:
+    """Do the things of a plan to searches, one after the other.
+
+    Args:
+        mounted: whether each search has a small disk of its own.
+    """
     rng, tally = random.Random(seed), Tally()
     with TemporaryDirectory(prefix="dgkd-faults-") as work:
         root = Path(work)
-        mounted = can_mount(root / "probe")
-        kinds = KINDS if mounted else KINDS[:-1]
         with folder(root / "whole", mounted) as place:
             search = Search(place)
             _, err = (process := search.start()).communicate()
@@ -316,20 +329,19 @@ def measure(n: int, seed: int) -> tuple[Tally, bool]:
                 raise SystemExit(f"the undisturbed search failed: {err}")
             whole = search.results()
         number = 0
-        while sum(tally.tried.values()) < n:
+        while sum(tally.tried.values()) < len(plan):
             number += 1
             met: list[str] = []
             with folder(root / str(number), mounted) as place:
                 search = Search(place)
                 while True:
-                    left = n - sum(tally.tried.values())
-                    kind = rng.choice(kinds) if left > 0 else "none"
-                    met.append(kind)
-                    if one_fault(search, kind, rng, tally):
+                    tried = sum(tally.tried.values())
+                    met.append(plan[tried] if tried < len(plan) else "none")
+                    if one_fault(search, met[-1], rng, tally):
                         break
                 compare(search.results(), whole, met, tally)
             print(f"{sum(tally.tried.values())} faults, {number} searches", file=sys.stderr)
-    return tally, mounted
+    return tally
 
 
 def main() -> None:
@@ -337,7 +349,11 @@ def main() -> None:
     options.add_argument("--n", type=int, default=100, help="things to do (100)")
     args: argparse.Namespace = options.parse_args()
     began = time.perf_counter()
-    tally, mounted = measure(args.n, args.seed)
+    with TemporaryDirectory(prefix="dgkd-faults-") as probe:
+        mounted = can_mount(Path(probe) / "probe")
+    rng = random.Random(args.seed)
+    plan = [rng.choice(KINDS if mounted else KINDS[:-1]) for _ in range(args.n)]
+    tally = measure(plan, args.seed, mounted)
     print(f"{'fault':<16}{'tried':>7}{'lost':>7}{'doubled':>9}{'wrong':>7}{'hung':>6}")
     for kind in [*KINDS, *sorted(tally.wrong.keys() - set(KINDS))]:
         found = tally.wrong[kind]

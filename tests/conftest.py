@@ -114,6 +114,20 @@ def without_seconds() -> Callable[[Iterable[EpochRow]], list[dict[str, Any]]]:
     return _without_seconds
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough",
+        action="store_true",
+        help="also what takes too long for every commit: every fault at every point of a search",
+    )
+
+
+@pytest.fixture(scope="session")
+def thorough(pytestconfig: pytest.Config) -> bool:
+    """Whether a test may take an hour."""
+    return bool(pytestconfig.getoption("--thorough"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole searches last: what is wrong in a part shows within minutes."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)

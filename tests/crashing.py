@@ -1,7 +1,8 @@
 """Ends a process at, or lets fail, every single change that it makes to the disk.
 
 ``points`` runs actions in forked processes, the k-th of which meets its fault at the k-th change,
-until one comes through without. Changes are the functions of ``os`` through which all of them go.
+until one comes through without. Changes are the functions of ``os`` through which all of them go
+and, where SQLAlchemy is loaded, the commits of a database.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import contextlib
 import errno
 import os
 import shutil
+import sqlite3
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -80,6 +83,8 @@ def points(
     fresh: Callable[[], Path],
     actions: Callable[[Path], Sequence[Action]],
     stubborn: bool = True,
+    first: int = 0,
+    step: int = 1,
 ) -> Iterator[tuple[Outcome, Path]]:
     """Every point at which the actions can meet the fault, and the folder as it leaves it.
 
@@ -87,8 +92,9 @@ def points(
         fresh: makes a new folder, in which nothing was done.
         actions: on that folder, in order.
         stubborn: whether the next one is tried after one that failed.
+        first, step: which changes meet it, all by default.
     """
-    k = 0
+    k = first
     while True:
         root = fresh()
         code, outcome = _run(fault, k, root, actions, stubborn)
@@ -99,7 +105,7 @@ def points(
         if code == BROKEN:
             return
         shutil.rmtree(root)
-        k += 1
+        k += step
 
 
 def _run(
@@ -173,6 +179,36 @@ class _Disk:
     def interpose(self) -> None:
         for name in CHANGES:
             setattr(os, name, self._wrapped(name))
+        if "sqlalchemy" in sys.modules:
+            self._interpose_commits()
+
+    def _interpose_commits(self) -> None:
+        from sqlalchemy.engine.default import DefaultDialect
+
+        commit = DefaultDialect.do_commit
+        said = {errno.ENOSPC: "database or disk is full", errno.EIO: "disk I/O error"}
+
+        def change(dialect: Any, connection: Any) -> None:
+            writes = connection.in_transaction
+            here = writes and self._meet(lambda n: sqlite3.OperationalError(said[n]))
+            commit(dialect, connection)
+            if here and self.fault.kind == "after":
+                os._exit(ENDED)
+
+        DefaultDialect.do_commit = change  # type: ignore[method-assign]
+
+    def _meet(self, error: Callable[[int], Exception]) -> bool:
+        """The next change, up to where it would happen; whether the fault is here."""
+        here, self.count = self.count == self.k, self.count + 1
+        if here or (self.met and self.fault.for_good):
+            self.met = True
+            if self.fault.kind == "error":
+                raise error(self.fault.number)
+            if self.fault.kind in ("power", "torn"):
+                self._cut()
+            if self.fault.kind != "after":
+                os._exit(ENDED)
+        return here
 
     def _wrapped(self, name: str) -> Callable[..., Any]:
         def change(*arguments: Any, **options: Any) -> Any:
@@ -180,22 +216,14 @@ class _Disk:
                 found = self.real["open"](*arguments, **options)  # changes nothing
                 self.paths[found] = Path(arguments[0]).absolute()
                 return found
-            here, self.count = self.count, self.count + 1
-            if here == self.k or (self.met and self.fault.for_good):
-                self.met = True
-                if self.fault.kind == "error":
-                    number = self.fault.number
-                    raise OSError(number, os.strerror(number), str(arguments[0]))
-                if self.fault.kind in ("power", "torn"):
-                    self._cut()
-                if self.fault.kind != "after":
-                    os._exit(ENDED)
+            where = str(arguments[0])
+            here = self._meet(lambda number: OSError(number, os.strerror(number), where))
             undo = self._undo(name, arguments, options)
             result = self.real[name](*arguments, **options)
             if undo is not None:
                 self.pending.append(undo)
             self._note(name, arguments, result)
-            if here == self.k and self.fault.kind == "after":
+            if here and self.fault.kind == "after":
                 os._exit(ENDED)
             return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from optuna.storages._rdb.storage import _VersionManager
 from sqlalchemy import Engine, event
 
 from dgkd_search.config import DataConfig, Space, StudyConfig
@@ -17,6 +18,20 @@ from dgkd_search.study import ChainStudy, Proposal
 POOL = ("resnet44", "resnet32", "resnet20", "resnet14")
 LR = 0.1
 INFO = DataInfo("digits", ("a", "b"), 1, 8, (0.5,), (0.5,), 10, 10, "f" * 32, "/nowhere")
+
+
+_read_scripts = _VersionManager._create_alembic_script
+_scripts: list[Any] = []
+
+
+def _scripts_read_once(manager: _VersionManager) -> Any:
+    """Optuna reads its migration scripts, 30 modules, whenever a database is opened."""
+    if not _scripts:
+        _scripts.append(_read_scripts(manager))
+    return _scripts[0]
+
+
+_VersionManager._create_alembic_script = _scripts_read_once  # type: ignore[method-assign]
 
 
 @event.listens_for(Engine, "connect")

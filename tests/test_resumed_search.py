@@ -160,11 +160,12 @@ def warm() -> None:
 
 
 def test_a_search_ended_at_any_commit_goes_on_identically(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thorough: bool
 ) -> None:
     """With a pruner that keeps notes in its trials: a stop may come between note and verdict."""
     monkeypatch.setattr("dgkd_search.sampler.STARTUP_TRIALS", 2)  # then TPE has its say
     config: dict[str, Any] = {"pruner": "hyperband", "budget": 5, "reference": False}
+    config["epochs"] = 4 if thorough else 2  # of several rungs, or of one
     run_in_pieces(tmp_path / "whole.db", [], False, **config)
     whole = json.loads((tmp_path / "whole.json").read_text())
     assert {trial[1] for trial in whole["trials"]} == {"COMPLETE", "PRUNED"}
@@ -172,7 +173,7 @@ def test_a_search_ended_at_any_commit_goes_on_identically(
     while not run_in_pieces(path := tmp_path / f"{k}.db", [k], k % 2 == 0, **config):
         assert json.loads(path.with_suffix(".json").read_text()) == whole, k
         k += 1
-    assert k > 80
+    assert k > 60
 
 
 @pytest.mark.parametrize("pruner", ["median", "patient", "sha", "none"])

@@ -2,122 +2,62 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
-import time
+from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-from searches import TINY, run, start, trials
+from searches import TINY, start
+
+from dgkd_search.results.record import load_study
+from dgkd_search.results.run import RunFolder
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
-LONG = [
-    *TINY,
-    *"--budget 3 --student-epochs 12 --concurrency 1 --seed 5".split(),
-]
-SAME = ("number", "state", "assistants", "drop_probability", "val_accuracy", "student_epochs")
+LONG = [*TINY, *"--budget 3 --student-epochs 12 --concurrency 1 --seed 5".split()]
 
 
-def results(folder: Path) -> tuple[list[list[str]], bytes]:
-    """What must be the same however often a search was stopped."""
-    rows = [[row[name] for name in SAME] for row in trials(folder)]
-    return rows, (folder / "student.safetensors").read_bytes()
+def test_nothing_is_lost_whatever_ends_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault harness in short, on searches that take longer to end than to be disturbed."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments")
+    faults = import_module("faults")
+    monkeypatch.setattr(faults, "SEARCH", LONG)
+    plan = ["kill driver", "SIGTERM", "kill worker", "flip a bit", "SIGINT"]
+    tally = faults.measure(plan, seed=3, mounted=False)
+    assert tally.problems == []
+    assert dict(+tally.tried) == dict.fromkeys(plan, 1)
+    assert max(tally.again) <= 1
+    assert tally.first_epochs
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[list[str]], bytes]:
-    """The results of a search that nothing disturbed."""
-    cwd = tmp_path_factory.mktemp("whole")
-    code, _, err = run(*LONG, *"--out run --store store".split(), cwd=cwd)
-    assert code == 0, err
-    return results(cwd / "run")
-
-
-def checkpoint(process: subprocess.Popen[str], store: Path) -> float:
-    """Wait for the process's next checkpoint; its time."""
-    began = time.time()
-    deadline = time.monotonic() + 120
-    while True:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        times = [0.0]
-        for path in store.glob("partial/*/checkpoint.json"):
-            with contextlib.suppress(FileNotFoundError):
-                times.append(path.stat().st_mtime)
-        if max(times) > began:
-            return max(times) - began
-        time.sleep(0.02)
-
-
-def test_a_search_goes_on_after_any_end(
-    tmp_path: Path, whole: tuple[list[list[str]], bytes]
-) -> None:
-    store = tmp_path / "store"
-    for ended in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
-        begin = ["--resume", "run"] if store.exists() else [*LONG, "--out", "run", "--store", store]
-        process = start(*begin, cwd=tmp_path)
-        checkpoint(process, store)
-        if ended == signal.SIGTERM:
-            code, _, err = run("--resume", "run", cwd=tmp_path)
-            assert code == 2 and f"(process {process.pid} on " in err
-        process.send_signal(ended)
-        sent = time.monotonic()
-        _, err = process.communicate(timeout=60)
-        if ended == signal.SIGKILL:
-            assert process.returncode == -ended
-            continue
-        assert process.returncode == 130, err
-        assert time.monotonic() - sent < 10
-        assert "Traceback" not in err
-        assert "go on with `dgkd-search --resume run`" in err.splitlines()[-1]
-    code, out, err = run("--resume", "run", cwd=tmp_path)
-    assert code == 0, err
-    assert results(tmp_path / "run") == whole
-    assert "3 of 3: " in out and ", 0 failed" in out
-    code, out, err = run("--resume", "run", "--budget", 4, cwd=tmp_path)
-    assert code == 0 and "4 of 4: " in out, err
-    assert [row[:6] for row in results(tmp_path / "run")[0]][:3] == whole[0]
-
-
-def test_a_killed_worker_costs_nothing_but_time(
-    tmp_path: Path, whole: tuple[list[list[str]], bytes]
-) -> None:
-    process = start(*LONG, *"--out run --store store".split(), cwd=tmp_path)
-    checkpoint(process, tmp_path / "store")
-    os.kill(worker_of(process.pid), signal.SIGKILL)
-    _, err = process.communicate(timeout=150)
-    assert process.returncode == 0, err
-    assert results(tmp_path / "run") == whole
-
-
-def worker_of(driver: int) -> int:
-    """The process in which Ray runs trials."""
-    for status in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"ray::ImplicitFunc" in status.read_bytes():
-                pid = int(status.parent.name)
-                if session_of(pid) & session_of(driver):
-                    return pid
-        except OSError:
-            continue  # it has just ended
-    raise AssertionError("no worker is running")
-
-
-def session_of(pid: int) -> set[str]:
-    """Names of the Ray folders that a process has to do with."""
-    names: set[str] = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(link.readlink())
-        except OSError:
-            continue
-        names |= {part for part in target.split("/") if part.startswith("dgkd-")}
-    return names
+def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path) -> None:
+    """At the same time, over the same teacher and assistants, and each with students of its own."""
+    names = ("one", "two")
+    processes = [
+        start(
+            *TINY,
+            *f"--budget 2 --drop-prob {drop} --concurrency 1 --store store --out {out}".split(),
+            cwd=tmp_path,
+        )
+        for out, drop in zip(names, ("0.1", "0.3"), strict=True)
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+    trained = Counter[str]()
+    for out in names:
+        study = load_study(RunFolder(tmp_path / out))
+        facts = [study.facts(trial) for trial in study.trials] + [study.attributes["reference"]]
+        trained.update(
+            stage["key"] for fact in facts for stage in fact["stages"] if stage["trained"]
+        )
+    kept = {path.name for path in (tmp_path / "store" / "stages").glob("*/*")}
+    assert dict(trained) == dict.fromkeys(kept, 1)
+    # The student alone, the teacher, one assistant, plain KD, and one student each.
+    assert len(kept) == 6
 
 
 WATCHED = """

@@ -1,0 +1,230 @@
+"""A whole search, ended at or failed by every change that it makes to the disk or study.db.
+
+From the making of its folder over its trials to the reading of the test set, and again where its
+budget is raised. In place of Ray this process runs the trials, all stages of which are in the
+store already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+import yaml
+from crashing import Action, Fault, Outcome, points
+from test_resumed_search import forked
+from test_resumed_search import outcome as trials_of
+
+import dgkd_search.closing
+from dgkd_search.data import open_prepared
+from dgkd_search.driver import resume_search, run_search
+from dgkd_search.errors import describe
+from dgkd_search.files import write_bytes
+from dgkd_search.identity import StageSpec
+from dgkd_search.options import Options
+from dgkd_search.results.record import load_study
+from dgkd_search.results.run import RunFolder
+from dgkd_search.store import Store
+from dgkd_search.trial import Trial
+from dgkd_search.tune.conductor import Conductor
+
+FAULTS = [
+    Fault("before"),
+    Fault("power"),
+    Fault("error", errno.ENOSPC),
+    Fault("error", errno.EIO, True),
+]
+SAID = {
+    "train_limit": 20, "family": "plain-c10", "teacher": "plain10-c10", "student": "plain2-c10",
+    "assistants": "plain4-c10", "epochs": 1, "student_epochs": 2, "batch_size": 16,
+    "drop_prob": "0,0.5", "sampler": "random", "pruner": "none", "concurrency": 1,
+    "no_reference": True,
+}  # fmt: skip
+
+
+def train(conductor: Conductor, make_job: Callable[[Any], str], *_: object) -> None:
+    """What ``run_tune`` does, without Ray."""
+    while (stages := conductor.next_job(name := uuid.uuid4().hex)) is not None:
+        job = json.loads(make_job(stages))
+        event: dict[str, Any] = {}
+        trial = Trial(
+            [StageSpec.from_dict(spec) for spec in job["stages"]],
+            open_prepared(Path(job["data"])),
+            Store(Path(job["store"])),
+        )
+        rows = []
+        try:
+            rows = [row.to_dict() for row in trial]
+        except OSError as error:
+            event = {"failure": describe(error), "again": True}
+        conductor.on_row(name, {"rows": rows, "facts": trial.result.to_dict(), **event})
+        conductor.on_end(name)
+
+
+def figure(table: Any, folder: Path, **_: object) -> list[Path]:
+    write_bytes(folder / "accuracy_vs_assistants.svg", b"drawn")
+    return []
+
+
+def readings(root: Path) -> Path:
+    """Where each reading of the test set leaves a letter; outside the disk that fails."""
+    return root.with_name(f"{root.name}-readings")
+
+
+def begin(root: Path) -> None:
+    said = {**SAID, "budget": 2, "out": str(root / "run"), "store": str(root / "store")}
+    with reading(root):
+        run_search(Options.parse(said))
+
+
+def go_on(root: Path, **given: object) -> None:
+    with reading(root):
+        resume_search(root / "run", given)
+
+
+@contextlib.contextmanager
+def reading(root: Path) -> Iterator[None]:
+    """Note readings of the test set."""
+    real = dgkd_search.closing.load_test
+
+    def read(data: Any) -> Any:
+        with readings(root).open("a") as file:
+            file.write(".")
+        return real(data)
+
+    with mock.patch("dgkd_search.closing.load_test", read):
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_ray() -> Iterator[None]:
+    """Searches with their trials in this process, and with figures that take no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        runtime = SimpleNamespace(run_tune=train)
+        ray = SimpleNamespace(ray_session=lambda _: contextlib.nullcontext(Path()))
+        patch.setitem(sys.modules, "dgkd_search.tune.runtime", runtime)
+        patch.setitem(sys.modules, "dgkd_search.tune.session", ray)
+        patch.setattr("dgkd_search.closing.plot_accuracy", figure)
+        patch.setattr("dgkd_search.closing.cores", lambda: 1)  # forked processes have no more
+        yield
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on a disk that needs no time to flush, where the system has one."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path_factory.mktemp("disk")
+        return
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@dataclass
+class Whole:
+    """Undisturbed searches.
+
+    Attributes:
+        filled: a folder whose store has everything that a search needs.
+        ended: the same with a run that has ended.
+        results: of the run, and of it with a trial more.
+    """
+
+    filled: Path
+    ended: Path
+    results: dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def whole(memory: Path) -> Whole:
+    filled, ended = memory / "filled", memory / "ended"
+    begin(filled)
+    go_on(filled, budget=3)
+    shutil.rmtree(filled / "run")
+    shutil.copytree(filled, ended)
+    begin(ended)
+    more = memory / "more"
+    shutil.copytree(ended, more)
+    go_on(more, budget=3)
+    return Whole(filled, ended, {"begun": results(ended), "raised": results(more)})
+
+
+def results(root: Path) -> dict[str, Any]:
+    run = RunFolder(root / "run")
+    best = yaml.safe_load(run.best.read_text())
+    best.pop("test_reads")
+    return {
+        **trials_of(load_study(run)),
+        "best": best,
+        "student": run.student.read_bytes(),
+    }
+
+
+def finished(found: dict[str, Any]) -> dict[str, Any]:
+    """Values and curves by parameters."""
+    return {json.dumps(t[2]): t[3:5] for t in found["trials"] if t[1] in ("COMPLETE", "PRUNED")}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("name", ["begun", "raised"])
+def test_every_point_of_a_search(
+    whole: Whole, memory: Path, name: str, fault: Fault, thorough: bool
+) -> None:
+    """Each change meets one of the faults; with ``--thorough``, all of them."""
+    first, step = (0, 1) if thorough else (FAULTS.index(fault), len(FAULTS))
+    numbers = itertools.count()
+
+    def fresh() -> Path:
+        root = memory / f"{name}-{fault}-{next(numbers)}"
+        shutil.copytree(whole.filled if name == "begun" else whole.ended, root)
+        return root
+
+    def actions(root: Path) -> list[Action]:
+        return [lambda: begin(root) if name == "begun" else go_on(root, budget=3)]
+
+    met = 0
+    for outcome, root in points(fault, fresh, actions, first=first, step=step):
+        assert outcome.error is None, outcome
+        check(root, name, fault, outcome, whole)
+        readings(root).unlink(missing_ok=True)
+        met += 1
+    assert met * step > 60
+
+
+def check(root: Path, name: str, fault: Fault, outcome: Outcome, whole: Whole) -> None:
+    """Go on, and compare."""
+    __tracebackhide__ = True
+    run, expected = RunFolder(root / "run"), whole.results[name]
+
+    def recover() -> None:
+        if name == "raised":
+            go_on(root, budget=3)
+        elif run.config.exists() or run.database.exists():
+            go_on(root)
+        else:
+            begin(root)
+
+    assert forked(recover) == 0, outcome
+    found = results(root)
+    if fault.kind != "error":
+        assert found == expected, outcome
+    # A trial that met a failing disk was tried again, under another number.
+    assert finished(found) == finished(expected) or fault.kind == "error"
+    assert {t[1] for t in found["trials"]} <= {"COMPLETE", "FAIL"}
+    assert len(finished(found)) == sum(t[1] == "COMPLETE" for t in found["trials"]) >= 2
+    noted = yaml.safe_load(run.best.read_text())["test_reads"]
+    read = len(readings(root).read_text()) if readings(root).exists() else 0
+    assert read <= noted <= read + 1 + (name == "raised"), outcome
