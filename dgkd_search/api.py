@@ -81,7 +81,7 @@ def plan(
     family = get_family(config.family)
     members = [family.member(name) for name in chain.models]
     for larger, smaller in pairwise(members):
-        if larger.depth <= smaller.depth:
+        if larger.size <= smaller.size:
             raise InputError(
                 f"chain {chain}: {larger.name} is not larger than {smaller.name}; reorder them"
             )

@@ -13,15 +13,26 @@ from dgkd_search.options import Options
 
 T = TypeVar("T")
 
-# Largest and smallest model of the default chain. Published for ResNet: 26 to 8, and 56 to 20.
+# Largest and smallest model of the default chain. Published for ResNet: 26 to 8, and 56 to 20;
+# for wide ResNets 40-2 to 16-2, for VGG 13 to 8 (the field's CIFAR-100 benchmarks).
 _ENDS = {
     "resnet": ("resnet56", "resnet8"),
     "plain": ("plain10", "plain2"),
     "plain-c10": ("plain10-c10", "plain2-c10"),
+    "wrn": ("wrn_40_2", "wrn_16_2"),
+    "vgg": ("vgg13", "vgg8"),
+    "resnet-imagenet": ("resnet50", "resnet18"),
 }
 _DIGITS_ENDS = {"resnet": ("resnet26", "resnet8")}
 
-# The recipes of arXiv 2009.08825 (experiments) for its two families.
+_BENCHMARK: dict[str, Any] = {
+    "epochs": 240,
+    "batch_size": 64,
+    "lr": 0.05,
+    "weight_decay": 5e-4,
+    "schedule": "late",
+}
+# Those of arXiv 2009.08825 (experiments) for its first two families, the field's for the others.
 _RECIPES: dict[str, dict[str, Any]] = {
     "resnet": {
         "epochs": 160,
@@ -36,6 +47,15 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "lr": 0.01,
         "weight_decay": 1e-4,
         "schedule": "constant",
+    },
+    "wrn": _BENCHMARK,
+    "vgg": _BENCHMARK,
+    "resnet-imagenet": {
+        "epochs": 100,
+        "batch_size": 512,
+        "lr": 0.2,
+        "weight_decay": 1e-4,
+        "schedule": "thirds",
     },
 }
 # 1,150 images of 8x8 pixels are learnt in a few epochs.
@@ -56,7 +76,7 @@ def fill(options: Options, family: Family) -> Options:
     ends = (_DIGITS_ENDS if digits else {}).get(family.name) or _ENDS.get(
         family.name, (family.members[-1].name, family.members[0].name)
     )
-    kind = family.name.split("-")[0]  # plain-c10 is trained as plain is
+    kind = family.name.removesuffix("-c10")  # plain-c10 is trained as plain is
     recipe = _DIGITS_RECIPE if digits else _RECIPES.get(kind, _RECIPES["resnet"])
     defaults: dict[str, Any] = {
         "teacher": ends[0],

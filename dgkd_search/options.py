@@ -69,7 +69,11 @@ class Options:
     )
 
     family: str = _option(
-        "resnet", "chain", text, "NAME", "family of the models: resnet, plain, plain-c10"
+        "resnet",
+        "chain",
+        text,
+        "NAME",
+        "of the models: resnet, plain, plain-c10, wrn, vgg, resnet-imagenet",
     )
     teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
     student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dgkd_search.errors import InputError
 
-SCHEDULES = ("step", "cosine", "onecycle", "constant")
+SCHEDULES = ("step", "late", "thirds", "cosine", "onecycle", "constant")
 AUGMENTS = ("none", "crop", "flip", "crop+flip")
 LOSS_SCALES = ("mean", "sum")
 OUTPUTS = ("stored", "online")
@@ -40,8 +40,10 @@ class Recipe:
         batch_size: images a step, at least 2 (batch normalisation needs two).
         lr: peak learning rate, above 0.
         weight_decay: L2 penalty on all parameters, at least 0.
-        schedule: ``step`` (divided by 10 at 1/2 and 3/4 of the epochs), ``cosine`` (to 0),
-            ``onecycle`` (linear up over the first quarter, linear down to 0) or ``constant``.
+        schedule: ``step`` (divided by 10 at 1/2 and 3/4 of the epochs, as in arXiv 2009.08825),
+            ``late`` (at 5/8, 3/4 and 7/8, as in the field's CIFAR-100 benchmarks), ``thirds``
+            (at 3, 6 and 9 tenths, as on ImageNet), ``cosine`` (to 0), ``onecycle`` (linear up
+            over the first quarter, linear down to 0) or ``constant``.
         augment: ``none``, ``crop`` (padding of an eighth of the image), ``flip`` or ``crop+flip``.
         views: number of banks of fixed views; epoch e trains on bank e mod views.
             0 means min(epochs, 32), or 1 where nothing is augmented.

@@ -120,15 +120,15 @@ def to_yaml_values(options: Options) -> dict[str, Any]:
 def _space(options: Options, family: Family, problems: list[str]) -> Space:
     teacher, student = given(options.teacher), given(options.student)
     pool = options.assistants or ()
-    depths: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for option, names in (("teacher", (teacher,)), ("student", (student,)), ("assistants", pool)):
         for name in names:
             try:
-                depths[name] = family.member(name).depth
+                sizes[name] = family.member(name).size
             except InputError as error:
                 problems.extend(f"--{option}: {message}" for message in error.messages)
-    if teacher in depths and student in depths:
-        if depths[teacher] <= depths[student]:
+    if teacher in sizes and student in sizes:
+        if sizes[teacher] <= sizes[student]:
             problems.append(
                 f"--teacher {teacher}: must be larger than the student {student}; "
                 "name a larger teacher or a smaller student"
@@ -137,7 +137,7 @@ def _space(options: Options, family: Family, problems: list[str]) -> Space:
             outside = [
                 name
                 for name in pool
-                if name in depths and not depths[student] < depths[name] < depths[teacher]
+                if name in sizes and not sizes[student] < sizes[name] < sizes[teacher]
             ]
             if outside:
                 choices = ", ".join(family.between(teacher, student)) or "none"
@@ -145,12 +145,12 @@ def _space(options: Options, family: Family, problems: list[str]) -> Space:
                     f"--assistants {','.join(outside)}: must lie strictly between {student} and "
                     f"{teacher}; choose from {choices}"
                 )
-    ordered = tuple(sorted(pool, key=lambda name: (-depths.get(name, 0), name)))
-    for depth, same in groupby((n for n in ordered if n in depths), key=depths.__getitem__):
+    ordered = tuple(sorted(pool, key=lambda name: (-sizes.get(name, 0), name)))
+    for size, same in groupby((n for n in ordered if n in sizes), key=sizes.__getitem__):
         equals = tuple(same)
         if len(equals) > 1:
             problems.append(
-                f"--assistants {','.join(equals)}: are equally deep ({depth}), and sizes must "
+                f"--assistants {','.join(equals)}: are of one size ({size:,}), and sizes must "
                 "strictly decrease along a chain; keep one of them"
             )
     bound = given(options.max_assistants)
@@ -259,7 +259,7 @@ def _idle(options: Options) -> list[str]:
 
 
 def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int) -> list[str]:
-    """Where depth and parameter count disagree, a line for each pair of neighbours."""
+    """Where a family's order and parameter counts disagree, a line for each pair of neighbours."""
     space = config.space
     names = (space.teacher, *space.pool, space.student)
     counts = {
@@ -267,8 +267,8 @@ def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int
         for name in names
     }
     return [
-        f"{larger} is deeper than {smaller} but has fewer parameters "
-        f"({counts[larger]:,} against {counts[smaller]:,}); chains go by depth"
+        f"{larger} ranks above {smaller} but has fewer parameters "
+        f"({counts[larger]:,} against {counts[smaller]:,}); chains go by rank"
         for larger, smaller in pairwise(names)
         if counts[larger] < counts[smaller]
     ]

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from dgkd_search.recipe import Recipe
 
 _WARMUP = 0.25  # share of a one-cycle schedule in which the rate rises
+# Shares of the epochs after which the rate is divided by 10.
+_DROPS = {
+    "step": (Fraction(1, 2), Fraction(3, 4)),
+    "late": (Fraction(5, 8), Fraction(3, 4), Fraction(7, 8)),
+    "thirds": (Fraction(3, 10), Fraction(6, 10), Fraction(9, 10)),
+}
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """The rate of optimiser step ``step`` (0 is the first one of the first epoch).
 
-    ``step`` divides by 10 at half and three quarters of the epochs (the recipe of arXiv
-    2009.08825); the others move with every step.
+    ``step``, ``late`` and ``thirds`` change between epochs, ``cosine`` and ``onecycle`` with
+    every step.
     """
     total = recipe.epochs * steps_per_epoch
     progress = step / total
     match recipe.schedule:
-        case "step":
+        case "step" | "late" | "thirds":
             epoch = step // steps_per_epoch
-            drops = (epoch >= recipe.epochs / 2) + (epoch >= recipe.epochs * 3 / 4)
+            drops = sum(epoch >= recipe.epochs * share for share in _DROPS[recipe.schedule])
             return recipe.lr * 0.1**drops
         case "cosine":
             return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))

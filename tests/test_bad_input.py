@@ -64,10 +64,10 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     ("words", "value", "way"),
     [
         ("--dataset mnist", "--dataset mnist", "choose from digits, cifar10, cifar100"),
-        ("--family vgg", "'vgg'", "choose from plain, plain-c10, resnet"),
+        ("--family vggg", "'vggg'", "choose from plain, plain-c10, resnet"),
         ("--pruner best", "--pruner best", "choose from median, hyperband"),
         ("--sampler best", "--sampler best", "choose from tpe, random"),
-        ("--schedule fast", "--schedule fast", "choose from step, cosine, onecycle, constant"),
+        ("--schedule fast", "--schedule fast", "choose from step, late, thirds, cosine"),
         ("--augment mixup", "--augment mixup", "choose from none, crop, flip, crop+flip"),
         ("--loss-scale max", "--loss-scale max", "choose from mean, sum"),
         ("--drop-scope teacher", "--drop-scope teacher", "choose from student, all"),

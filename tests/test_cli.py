@@ -144,7 +144,7 @@ def test_the_depth_note_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         for line in dry(capsys, "--dataset cifar100 --family plain --concurrency 1")
         if line.startswith("note: ")
     )
-    assert note.startswith("note: plain7 is deeper than plain6")
+    assert note.startswith("note: plain7 ranks above plain6")
 
 
 def test_the_command_line_wins_over_the_file(

@@ -107,16 +107,16 @@ def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
         ({"max_assistants": 9}, ["--max-assistants 9: there are 2"]),
         (
             {"teacher": "resnet56", "assistants": "resnet32,resnet32x4"},
-            ["--assistants resnet32,resnet32x4: are equally deep (32)"],
+            ["--assistants resnet32,resnet32x4: are of one size (32)"],
         ),
         ({"drop_prob": "0.3:0.4", "drop_scope": "all"}, ["--drop-prob 0.3:0.4: holds none"]),
         ({"dataset": "imagefolder"}, ["--data-dir: missing"]),
         ({"data_dir": "."}, ["--data-dir .: the digits are embedded"]),
-        ({"family": "vgg"}, ["--family: family 'vgg': unknown; choose from plain"]),
+        ({"family": "vggg"}, ["--family: family 'vggg': unknown; choose from plain"]),
         ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: this machine has 0 GPUs"]),
         (
-            {"dataset": "imagefolder", "family": "vgg", "gpus_per_trial": 2},
-            ["--data-dir: missing", "--gpus-per-trial 2", "--family: family 'vgg'"],
+            {"dataset": "imagefolder", "family": "vggg", "gpus_per_trial": 2},
+            ["--data-dir: missing", "--gpus-per-trial 2", "--family: family 'vggg'"],
         ),
         (
             {"teacher": "resnet20", "assistants": "resnet26,plain4", "max_assistants": 3},
@@ -155,7 +155,7 @@ def test_under_scope_all_a_range_of_drops_is_coarse() -> None:
 def test_depth_and_size_that_disagree_are_told() -> None:
     config = made(family="plain", dataset="cifar100").config
     (warning,) = size_notes(config, classes=100, channels=3, image_size=32)
-    assert warning.startswith("plain7 is deeper than plain6 but has fewer parameters")
+    assert warning.startswith("plain7 ranks above plain6 but has fewer parameters")
     assert "655,684 against 1,107,204" in warning
     assert size_notes(made().config, classes=10, channels=1, image_size=8) == []
 

@@ -40,6 +40,18 @@ def test_step_is_the_published_recipe() -> None:
     assert rates == pytest.approx([0.1] * 80 + [0.01] * 40 + [0.001] * 40)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "lengths"),
+    [("late", 240, [150, 30, 30, 30]), ("thirds", 100, [30, 30, 30, 10])],
+)
+def test_the_others_drop_where_their_recipes_do(
+    schedule: str, epochs: int, lengths: list[int]
+) -> None:
+    rates = [rates[0] for rates in by_epoch(schedule, epochs, steps=1)]
+    powers = [power for power, length in enumerate(lengths) for _ in range(length)]
+    assert rates == pytest.approx([0.1 * 10**-power for power in powers])
+
+
 def test_constant_is_constant() -> None:
     assert by_epoch("constant", 3) == [[0.1] * 3] * 3
 

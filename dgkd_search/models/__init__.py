@@ -3,7 +3,7 @@
 A new family is one module that ends in a ``Family``, and one line of registration here.
 """
 
-from dgkd_search.models import plain, resnet
+from dgkd_search.models import plain, resnet, resnet_imagenet, vgg, wrn
 from dgkd_search.models.registry import (
     Family,
     Member,
@@ -27,3 +27,6 @@ __all__ = [
 register(resnet.FAMILY)
 register(plain.FAMILY)
 register(plain.FAMILY_C10)
+register(wrn.FAMILY)
+register(vgg.FAMILY)
+register(resnet_imagenet.FAMILY)

@@ -20,14 +20,18 @@ class Member:
 
     Attributes:
         name: unique in the family, for example ``resnet20``.
-        depth: declared depth in layers; orders the family from small to large.
+        size: orders the family from small to large: declared depth in layers or, where members
+            differ in width too, parameters.
         in_pool: whether a search may choose it as an assistant unasked; other members take part
             only when they are named.
+        lines: what it has in common with some others, such as a width: between two members of
+            one line, a search chooses along it.
     """
 
     name: str
-    depth: int
+    size: int
     in_pool: bool = True
+    lines: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Family:
 
     Attributes:
         name: unique among the registered families.
-        members: kept sorted by depth, then name, in whatever order they are given.
+        members: kept sorted by size, then name, in whatever order they are given.
         build: makes the structure of an architecture of this family, mapping images
             [N, channels, image_size, image_size] to logits [N, classes]; weights are drawn by
             ``dgkd_search.models.build``.
@@ -57,7 +61,7 @@ class Family:
                 f"family {self.name!r}: members named twice: {', '.join(twice)}; "
                 "give each its own name"
             )
-        ordered = tuple(sorted(self.members, key=lambda member: (member.depth, member.name)))
+        ordered = tuple(sorted(self.members, key=lambda member: (member.size, member.name)))
         object.__setattr__(self, "members", ordered)
 
     def member(self, name: str) -> Member:
@@ -73,15 +77,20 @@ class Family:
         raise InputError(f"model {name!r}: not in family {self.name!r}; choose from {choices}")
 
     def between(self, teacher: str, student: str) -> tuple[str, ...]:
-        """Names of the pool's members strictly between two in depth, largest first.
+        """Names of the pool's members strictly between two in size, largest first.
 
-        Empty where none lies between, so also where the teacher is no deeper than the student.
+        Empty where none lies between, so also where the teacher is no larger than the student.
 
         Raises:
             InputError: the family lacks the teacher or the student.
         """
-        upper, lower = self.member(teacher).depth, self.member(student).depth
-        inside = (m.name for m in self.members if m.in_pool and lower < m.depth < upper)
+        upper, lower = self.member(teacher), self.member(student)
+        along = upper.lines & lower.lines
+        inside = (
+            member.name
+            for member in self.members
+            if lower.size < member.size < upper.size and member.in_pool and along <= member.lines
+        )
         return tuple(inside)[::-1]
 
 

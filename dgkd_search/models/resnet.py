@@ -90,7 +90,7 @@ def _build(architecture: Architecture) -> nn.Module:
     member = FAMILY.member(architecture.name)
     widths = _MEMBERS[member]
     return ResNet(
-        member.depth, widths.stem, widths.stages, architecture.channels, architecture.classes
+        member.size, widths.stem, widths.stages, architecture.channels, architecture.classes
     )
 
 

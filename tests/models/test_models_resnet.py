@@ -44,7 +44,7 @@ def test_members_and_pool() -> None:
     members = get_family("resnet").members
     assert [m.name for m in members if m.in_pool] == [n for n in COUNTS if "x4" not in n]
     assert [m.name for m in members if not m.in_pool] == ["resnet8x4", "resnet32x4"]
-    assert [m.depth for m in members] == [8, 8, 14, 20, 26, 32, 32, 44, 56, 110]
+    assert [m.size for m in members] == [8, 8, 14, 20, 26, 32, 32, 44, 56, 110]
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -52,7 +52,7 @@ def test_depth_counts_the_layers_of_the_longest_path(name: str) -> None:
     convolutions = [
         m for m in network(name).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)
     ]
-    assert len(convolutions) + 1 == get_family("resnet").member(name).depth
+    assert len(convolutions) + 1 == get_family("resnet").member(name).size
     assert all(m.bias is None for m in convolutions)
 
 

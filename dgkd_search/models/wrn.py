@@ -1,0 +1,105 @@
+"""Wide residual networks ``wrn_{6n+4}_{k}`` (Zagoruyko and Komodakis, arXiv 1605.07146).
+
+For small images and without dropout, as the field's distillation benchmarks use them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dgkd_search.chain import Architecture
+from dgkd_search.models.layers import Classifier, conv3x3
+from dgkd_search.models.registry import Family, Member
+
+_STEM = 16
+_WIDTHS = (16, 32, 64)
+
+
+class PreActivationBlock(nn.Module):
+    """Normalisation and ReLU before each of two convolutions; [N, inputs, H, W] to
+    [N, outputs, ⌈H/s⌉, ⌈W/s⌉].
+
+    Where the width changes, the shortcut is a bare 1×1 convolution of the activated input.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = conv3x3(inputs, outputs, stride)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.conv2 = conv3x3(outputs, outputs)
+        self.shortcut: nn.Module | None = None
+        if inputs != outputs or stride != 1:
+            self.shortcut = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Apply the block; shapes as in the class."""
+        active = functional.relu(self.norm1(images))
+        beside: Tensor = images if self.shortcut is None else self.shortcut(active)
+        active = functional.relu(self.norm2(self.conv1(active)))
+        residual: Tensor = self.conv2(active)
+        return beside + residual
+
+
+class WideResNet(nn.Module):
+    """Stem, three stages of pre-activation blocks with strides 1, 2, 2, normalisation, average
+    pool, classifier.
+
+    Args:
+        depth: convolutions and classifier along the longest path, 6n+4 with n at least 1.
+        width: what multiplies the widths 16, 32 and 64 of the stages.
+        channels: image channels.
+        classes: number of outputs.
+    """
+
+    def __init__(self, depth: int, width: int, channels: int, classes: int) -> None:
+        super().__init__()
+        self.stem = conv3x3(channels, _STEM)
+        self.stages = nn.Sequential()
+        inputs = _STEM
+        for outputs, stride in zip((w * width for w in _WIDTHS), (1, 2, 2), strict=True):
+            rest = (PreActivationBlock(outputs, outputs, 1) for _ in range((depth - 4) // 6 - 1))
+            self.stages.append(nn.Sequential(PreActivationBlock(inputs, outputs, stride), *rest))
+            inputs = outputs
+        self.norm = nn.BatchNorm2d(inputs)
+        self.classifier = Classifier(inputs, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, channels, H, W] to logits [N, classes]."""
+        features: Tensor = functional.relu(self.norm(self.stages(self.stem(images))))
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        return logits
+
+
+def _parameters(depth: int, width: int) -> int:
+    """For 100 classes of colour images; what the family is ordered by."""
+    blocks, inputs, total = (depth - 4) // 6, _STEM, 9 * 3 * _STEM
+    for stage, outputs in enumerate(w * width for w in _WIDTHS):
+        total += 9 * outputs * (inputs + (2 * blocks - 1) * outputs)  # convolutions
+        total += inputs * outputs if stage or inputs != outputs else 0  # shortcut
+        total += 2 * inputs + 2 * outputs + (blocks - 1) * 4 * outputs  # normalisation
+        inputs = outputs
+    return total + 2 * inputs + (inputs + 1) * 100
+
+
+# Depths and widths of the paper's tables and of the distillation benchmarks. The widest serve as
+# teachers alone unless they are named: each costs as much as all others together.
+_MEMBERS = {
+    Member(
+        f"wrn_{depth}_{width}",
+        _parameters(depth, width),
+        in_pool=width <= 4,
+        lines=frozenset({f"depth {depth}", f"width {width}"}),
+    ): (depth, width)
+    for depth in (10, 16, 22, 28, 34, 40)
+    for width in (1, 2, 4, 8, 10)
+}
+
+
+def _build(architecture: Architecture) -> nn.Module:
+    depth, width = _MEMBERS[FAMILY.member(architecture.name)]
+    return WideResNet(depth, width, architecture.channels, architecture.classes)
+
+
+FAMILY = Family("wrn", tuple(_MEMBERS), _build)
