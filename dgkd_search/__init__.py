@@ -1,7 +1,7 @@
 """Search for the best chain of assistants in densely guided knowledge distillation.
 
-``search``, ``resume``, ``plan``, ``run_trial``, ``train_stage``, ``load_best`` and
-``load_student`` are the whole of the library for most uses; they are imported when they are first
+``search``, ``resume``, ``plan``, ``run_trial``, ``train_stage``, ``load_best``, ``load_student``
+and ``family`` are the whole of the library for most uses; they are imported when they are first
 asked for, so that ``import dgkd_search`` costs nothing.
 """
 
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dgkd_search.alone import train_stage
     from dgkd_search.api import plan, resume, run_trial, search
+    from dgkd_search.models import family
     from dgkd_search.observer import Observer
     from dgkd_search.results.best import load_best, load_student
 
 _HOME = {
     "Observer": "dgkd_search.observer",
+    "family": "dgkd_search.models",
     "load_best": "dgkd_search.results.best",
     "load_student": "dgkd_search.results.best",
     "plan": "dgkd_search.api",
@@ -29,6 +31,7 @@ _HOME = {
 
 __all__ = [
     "Observer",
+    "family",
     "load_best",
     "load_student",
     "plan",

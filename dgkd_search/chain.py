@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from dgkd_search.errors import InputError
 
@@ -19,6 +20,8 @@ class Architecture:
         classes: number of outputs, at least 2.
         channels: image channels (1 grey, 3 colour).
         image_size: height and width of the square image in pixels, at least 8.
+        origin: module that makes the family known; empty for those that are built in.
+        code: checksum of the family's code; empty likewise.
     """
 
     family: str
@@ -26,6 +29,12 @@ class Architecture:
     classes: int
     channels: int
     image_size: int
+    origin: str = ""
+    code: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; of a family that is built in, its code isn't spoken of."""
+        return {name: value for name, value in asdict(self).items() if value != ""}
 
 
 @dataclass(frozen=True)

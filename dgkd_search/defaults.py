@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 from dgkd_search.data import DEFAULT_AUGMENT
 from dgkd_search.errors import InputError
-from dgkd_search.models import Family
+from dgkd_search.models import Family, get_family, load_families
 from dgkd_search.options import Options
 
 T = TypeVar("T")
+
+_FAMILY = "resnet"
 
 # Largest and smallest model of the default chain. Published for ResNet: 26 to 8, and 56 to 20;
 # for wide ResNets 40-2 to 16-2, for VGG 13 to 8 (the field's CIFAR-100 benchmarks).
@@ -70,6 +72,24 @@ _BUDGET = {"digits": 20}
 _DEFAULT_BUDGET = 32
 
 
+def family_of(options: Options) -> Family:
+    """The family that is meant: one of the user's own where its module is named alone.
+
+    Raises:
+        InputError: it is unknown, or its module can't be imported.
+    """
+    own = load_families(options.models) if options.models is not None else ()
+    if options.family is not None:
+        try:
+            return get_family(options.family)
+        except InputError as error:
+            raise InputError([f"--family: {message}" for message in error.messages]) from None
+    if len(own) > 1:
+        names = ", ".join(family.name for family in own)
+        raise InputError(f"--family: missing; {options.models} has several: {names}")
+    return own[0] if own else get_family(_FAMILY)
+
+
 def fill(options: Options, family: Family) -> Options:
     """The options with the defaults of the family and the data set."""
     digits = options.dataset == "digits"
@@ -88,6 +108,7 @@ def fill(options: Options, family: Family) -> Options:
     if options.data_dir is not None:
         defaults["data_dir"] = str(Path(options.data_dir).expanduser().absolute())
         options = replace(options, data_dir=None)
+    defaults["family"] = family.name
     missing = {name: v for name, v in defaults.items() if getattr(options, name) is None}
     options = replace(options, **missing)
     if options.student_epochs is None:

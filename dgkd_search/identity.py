@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,6 +70,7 @@ class StageSpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         value = asdict(self)
+        value["architecture"] = self.architecture.to_dict()
         value["sources"] = list(self.sources)
         if not self.sources:
             value["outputs"] = None  # nobody is consulted
@@ -120,11 +121,8 @@ class OutputsSpec:
 def chain_stages(
     chain: Chain,
     *,
-    family: str,
+    architecture: Callable[[str], Architecture],
     data: str,
-    classes: int,
-    channels: int,
-    image_size: int,
     recipe: Recipe,
     student_recipe: Recipe,
     distillation: Distillation,
@@ -139,6 +137,8 @@ def chain_stages(
     Only models that the student depends on are among them (see ``Chain.canonical``).
 
     Args:
+        architecture: of a model of the chain, by its name.
+        data: fingerprint of the prepared data.
         recipe, assistant_distillation: for the teacher and every assistant.
         student_recipe, distillation, replicate: for the final student alone, so that chains
             share their prefixes whatever is tuned.
@@ -152,7 +152,7 @@ def chain_stages(
         stages.append(
             StageSpec(
                 data=data,
-                architecture=Architecture(family, name, classes, channels, image_size),
+                architecture=architecture(name),
                 sources=tuple(stages[i].key for i in sources),
                 recipe=student_recipe if final else recipe,
                 distillation=settings.canonical(len(sources)),

@@ -68,12 +68,19 @@ class Options:
         "image folders: memory (decoded once), stream (from their files) or auto (by size: 8 GiB)",
     )
 
-    family: str = _option(
-        "resnet",
+    family: str | None = _option(
+        None,
         "chain",
         text,
         "NAME",
-        "of the models: resnet, plain, plain-c10, wrn, vgg, resnet-imagenet",
+        "of the models: resnet, plain, plain-c10, wrn, vgg, resnet-imagenet, yours (resnet)",
+    )
+    models: str | None = _option(
+        None,
+        "chain",
+        text,
+        "MODULE",
+        "module of a family of your own, as mypackage.mymodels",
     )
     teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
     student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")

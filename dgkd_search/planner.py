@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dgkd_search.chain import Chain
+from dgkd_search.chain import Architecture, Chain
 from dgkd_search.config import StudyConfig
 from dgkd_search.data import DataInfo
 from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.models import get_family
 from dgkd_search.space import Configuration
 
 
@@ -28,11 +29,8 @@ class Planner:
         drop = configuration.distillation.drop_prob if config.space.drop_scope == "all" else 0.0
         return chain_stages(
             configuration.chain,
-            family=config.family,
+            architecture=self.architecture,
             data=self.info.fingerprint,
-            classes=len(self.info.classes),
-            channels=self.info.channels,
-            image_size=self.info.image_size,
             recipe=config.recipe,
             student_recipe=replace(config.student_recipe, lr=configuration.lr),
             distillation=configuration.distillation,
@@ -42,6 +40,14 @@ class Planner:
             replicate=replicate,
             outputs=config.outputs,
         )
+
+    def architecture(self, name: str) -> Architecture:
+        """A model of the family, for the images and classes of the data."""
+        info = self.info
+        of = get_family(self.config.family).architectures(
+            len(info.classes), info.channels, info.image_size
+        )
+        return of(name)
 
     def reference(self) -> tuple[StageSpec, ...]:
         """The student on labels alone."""

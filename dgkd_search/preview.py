@@ -10,6 +10,7 @@ from dgkd_search.data.source import Source, open_source
 from dgkd_search.data.splits import choose
 from dgkd_search.errors import InputError
 from dgkd_search.files import unwritable
+from dgkd_search.models import get_family, try_out
 from dgkd_search.options import Options
 from dgkd_search.resolve import Resolved, resolve, size_notes, to_yaml_values
 from dgkd_search.results.run import RunFolder
@@ -66,6 +67,12 @@ def check(options: Options, run: RunFolder | None = None) -> Checked:
         raise InputError(problems)
     assert run is not None
     classes = _CLASSES.get(resolved.config.data.dataset) or len(source.classes)
+    space = resolved.config.space
+    of = get_family(resolved.config.family).architectures(
+        classes, source.channels, source.image_size
+    )
+    for name in (space.teacher, *space.pool, space.student):
+        try_out(of(name))
     notes = size_notes(resolved.config, classes, source.channels, source.image_size)
     return Checked(replace(resolved, warnings=(*resolved.warnings, *notes)), run, outputs)
 

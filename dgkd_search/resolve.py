@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from dgkd_search.chain import Architecture
 from dgkd_search.config import DataConfig, Resources, Space, StudyConfig
-from dgkd_search.defaults import fill, given
+from dgkd_search.defaults import family_of, fill, given
 from dgkd_search.device import cores
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, parameter_count
@@ -46,9 +45,9 @@ def resolve(options: Options) -> Resolved:
     _check_data(options, problems)
     resources = _resources(options, problems)
     try:
-        family = get_family(options.family)
+        family = family_of(options)
     except InputError as error:
-        problems.extend(f"--family: {message}" for message in error.messages)
+        problems.extend(error.messages)
         raise InputError(problems) from None
     options = fill(options, family)
     space = _space(options, family, problems)
@@ -261,9 +260,9 @@ def _idle(options: Options) -> list[str]:
 def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int) -> list[str]:
     """Where a family's order and parameter counts disagree, a line for each pair of neighbours."""
     space = config.space
-    names = (space.teacher, *space.pool, space.student)
+    names, family = (space.teacher, *space.pool, space.student), get_family(config.family)
     counts = {
-        name: parameter_count(Architecture(config.family, name, classes, channels, image_size))
+        name: parameter_count(family.architectures(classes, channels, image_size)(name))
         for name in names
     }
     return [

@@ -14,6 +14,7 @@ from dgkd_search.chain import Chain
 from dgkd_search.config import DataConfig
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.models import get_family
 from dgkd_search.recipe import Distillation, Numerics, Recipe
 from dgkd_search.stage import EpochRow, Learner
 
@@ -79,11 +80,10 @@ def stages_of(digits: PreparedData) -> StagesOf:
         ]
         return chain_stages(
             Chain(models, guidance),
-            family="resnet",
+            architecture=get_family("resnet").architectures(
+                len(info.classes), info.channels, info.image_size
+            ),
             data=info.fingerprint,
-            classes=len(info.classes),
-            channels=info.channels,
-            image_size=info.image_size,
             recipe=recipes[0],
             student_recipe=recipes[1],
             distillation=Distillation(**distillation),

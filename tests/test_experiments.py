@@ -20,6 +20,7 @@ from PIL import Image
 from dgkd_search import numerics
 from dgkd_search.chain import Architecture, Chain
 from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.models import get_family
 from dgkd_search.recipe import Distillation, Numerics, Recipe
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -83,11 +84,8 @@ def chain(
     recipe = Recipe(epochs, 20, 0.1, 0.0, "constant", augment, views)
     return chain_stages(
         Chain(models),
-        family="plain",
+        architecture=get_family("plain").architectures(10, 3, 32),
         data="f" * 32,
-        classes=10,
-        channels=3,
-        image_size=32,
         recipe=recipe,
         student_recipe=recipe,
         distillation=Distillation(drop_prob=drop),

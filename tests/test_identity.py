@@ -30,6 +30,8 @@ OTHER = {
     "sources": ("a" * 32,),
     "family": "plain",
     "name": "resnet14",
+    "origin": "mypackage.mymodels",
+    "code": "c" * 32,
     "schedule": "cosine",
     "augment": "flip",
     "loss_scale": "sum",
@@ -117,11 +119,8 @@ def test_seeds_fit_every_generator(parts: list[object]) -> None:
 
 def stages(chain: Chain, **settings: Any) -> tuple[StageSpec, ...]:
     defaults: dict[str, Any] = {
-        "family": "resnet",
+        "architecture": lambda name: Architecture("resnet", name, 10, 1, 8),
         "data": "d",
-        "classes": 10,
-        "channels": 1,
-        "image_size": 8,
         "recipe": RECIPE,
         "student_recipe": RECIPE,
         "distillation": Distillation(),

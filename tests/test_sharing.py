@@ -21,6 +21,7 @@ from dgkd_search.chain import Chain
 from dgkd_search.data import PreparedData
 from dgkd_search.errors import InputError
 from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.models import get_family
 from dgkd_search.recipe import OUTPUTS, Distillation, Numerics, Recipe
 from dgkd_search.rows import TrialResult
 from dgkd_search.sharing import NONE, Stores, open_stores
@@ -49,11 +50,10 @@ def plan(digits: PreparedData) -> Callable[..., list[Stages]]:
         return [
             chain_stages(
                 Chain(models),
-                family="resnet",
+                architecture=get_family("resnet").architectures(
+                    len(info.classes), info.channels, info.image_size
+                ),
                 data=info.fingerprint,
-                classes=len(info.classes),
-                channels=info.channels,
-                image_size=info.image_size,
                 recipe=recipe,
                 student_recipe=recipe,
                 distillation=loss,

@@ -26,6 +26,7 @@ from dgkd_search.data import PreparedData, prepare
 from dgkd_search.device import DeviceData
 from dgkd_search.errors import StageFailed
 from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.models import get_family
 from dgkd_search.recipe import AUGMENTS, Distillation, Numerics, Recipe
 from dgkd_search.stage import Learner, views_of
 from dgkd_search.store import Store
@@ -234,11 +235,10 @@ def specs(data: PreparedData, outputs: str = "stored", epochs: int = 2) -> tuple
     recipe = Recipe(epochs, 27, 0.05, 5e-4, "constant", "crop+flip")
     return chain_stages(
         Chain(("resnet14", "resnet8"), "dense"),
-        family="resnet",
+        architecture=get_family("resnet").architectures(
+            len(info.classes), info.channels, info.image_size
+        ),
         data=info.fingerprint,
-        classes=len(info.classes),
-        channels=info.channels,
-        image_size=info.image_size,
         recipe=replace(recipe, epochs=1, views=0),
         student_recipe=recipe,
         distillation=Distillation(),

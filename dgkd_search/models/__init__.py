@@ -4,6 +4,7 @@ A new family is one module that ends in a ``Family``, and one line of registrati
 """
 
 from dgkd_search.models import plain, resnet, resnet_imagenet, vgg, wrn
+from dgkd_search.models.own import family, load_families
 from dgkd_search.models.registry import (
     Family,
     Member,
@@ -12,16 +13,20 @@ from dgkd_search.models.registry import (
     get_family,
     parameter_count,
     register,
+    try_out,
 )
 
 __all__ = [
     "Family",
     "Member",
     "build",
+    "family",
     "family_names",
     "get_family",
+    "load_families",
     "parameter_count",
     "register",
+    "try_out",
 ]
 
 register(resnet.FAMILY)

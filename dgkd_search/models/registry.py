@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dgkd_search.chain import Architecture
 from dgkd_search.errors import InputError
@@ -43,7 +44,9 @@ class Family:
         members: kept sorted by size, then name, in whatever order they are given.
         build: makes the structure of an architecture of this family, mapping images
             [N, channels, image_size, image_size] to logits [N, classes]; weights are drawn by
-            ``dgkd_search.models.build``.
+            ``dgkd_search.models.build`` or, for a family with an origin, by itself.
+        origin: module that makes it known; empty for those that are built in.
+        code: checksum of the code that its networks come from; empty likewise.
 
     Raises:
         ValueError: two members share a name.
@@ -52,6 +55,8 @@ class Family:
     name: str
     members: tuple[Member, ...]
     build: Callable[[Architecture], nn.Module]
+    origin: str = ""
+    code: str = ""
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -76,6 +81,18 @@ class Family:
         choices = ", ".join(member.name for member in self.members)
         raise InputError(f"model {name!r}: not in family {self.name!r}; choose from {choices}")
 
+    def architectures(
+        self, classes: int, channels: int, image_size: int
+    ) -> Callable[[str], Architecture]:
+        """The members for some data, by name; see ``Architecture``."""
+
+        def named(name: str) -> Architecture:
+            return Architecture(
+                self.name, name, classes, channels, image_size, self.origin, self.code
+            )
+
+        return named
+
     def between(self, teacher: str, student: str) -> tuple[str, ...]:
         """Names of the pool's members strictly between two in size, largest first.
 
@@ -94,16 +111,18 @@ class Family:
         return tuple(inside)[::-1]
 
 
+_INSTALLED = "dgkd_search.families"  # entry points of packages that have families
 _families: dict[str, Family] = {}
 
 
 def register(family: Family) -> None:
-    """Make a family available by name.
+    """Make a family available by name; a module that is imported again replaces its own.
 
     Raises:
         ValueError: the name is taken.
     """
-    if family.name in _families:
+    known = _families.get(family.name)
+    if known is not None and not (known.origin and known.origin == family.origin):
         raise ValueError(
             f"family {family.name!r}: already registered; register it once, or rename it"
         )
@@ -111,8 +130,8 @@ def register(family: Family) -> None:
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of the registered families, in alphabetical order."""
-    return tuple(sorted(_families))
+    """Names of the families that are registered or installed, in alphabetical order."""
+    return tuple(sorted({*_families, *entry_points(group=_INSTALLED).names}))
 
 
 def get_family(name: str) -> Family:
@@ -122,6 +141,9 @@ def get_family(name: str) -> Family:
         InputError: no such family.
     """
     if name not in _families:
+        for entry in entry_points(group=_INSTALLED, name=name):
+            entry.load()  # its module makes it known
+    if name not in _families:
         raise InputError(f"family {name!r}: unknown; choose from {', '.join(family_names())}")
     return _families[name]
 
@@ -130,7 +152,8 @@ def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
     """A new network on the CPU, in training mode, with freshly drawn weights.
 
     Torch's global random state is neither read nor changed: the weights follow from the
-    architecture and the generator's state alone.
+    architecture and the generator's state alone. Networks of a user's own draw them as their
+    constructors say, from a CPU generator seeded by ours.
 
     Args:
         architecture: which network.
@@ -142,10 +165,44 @@ def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
     Raises:
         InputError: all that is wrong with the architecture, together.
     """
-    model = _structure(architecture)
+    family = _check(architecture)
+    if family.origin:
+        return _own(family, architecture, int(torch.randint(2**62, (), generator=generator)))
+    model = _structure(family, architecture)
     model.to_empty(device="cpu")
     initialise(model, generator)
     return model
+
+
+def try_out(architecture: Architecture) -> None:
+    """Give a user's own network two images; those that are built in are known to work.
+
+    Raises:
+        InputError: it can't be made or take them, or gives no logits for them.
+    """
+    family = _check(architecture)
+    if not family.origin:
+        return
+    label = f"model {architecture.name!r} of {family.origin}"
+    size = architecture.channels, architecture.image_size, architecture.image_size
+    model = _own(family, architecture, 0).eval()
+    try:
+        with torch.inference_mode():
+            logits = model(torch.zeros(2, *size))
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        shape = " x ".join(map(str, size))
+        raise InputError(f"{label}: can't take images of {shape} ({why})") from error
+    wanted = [2, architecture.classes]
+    if (
+        not isinstance(logits, Tensor)
+        or list(logits.shape) != wanted
+        or not logits.is_floating_point()
+    ):
+        found = type(logits).__name__
+        if isinstance(logits, Tensor):
+            found = f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}"
+        raise InputError(f"{label}: gives {found} for two images, not float {wanted}")
 
 
 @cache
@@ -155,19 +212,45 @@ def parameter_count(architecture: Architecture) -> int:
     Raises:
         InputError: all that is wrong with the architecture, together.
     """
-    return sum(parameter.numel() for parameter in _structure(architecture).parameters())
+    family = _check(architecture)
+    model = _own(family, architecture, 0) if family.origin else _structure(family, architecture)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _structure(architecture: Architecture) -> nn.Module:
-    _check(architecture)
+def _structure(family: Family, architecture: Architecture) -> nn.Module:
     with torch.device("meta"):  # the constructors' own draws must not touch the global state
-        return get_family(architecture.family).build(architecture)
+        return family.build(architecture)
 
 
-def _check(architecture: Architecture) -> None:
+def _own(family: Family, architecture: Architecture, seed: int) -> nn.Module:
+    label = f"model {architecture.name!r} of {family.origin}"
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        try:
+            model = family.build(architecture)
+        except Exception as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"{label}: can't be made for {architecture.classes} classes and images of "
+                f"{architecture.channels} x {architecture.image_size} x "
+                f"{architecture.image_size} ({why})"
+            ) from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{label}: is a {type(model).__name__}; return a torch.nn.Module")
+    return model.train()
+
+
+def _check(architecture: Architecture) -> Family:
+    """The architecture's family.
+
+    Raises:
+        InputError: all that is wrong with the architecture, together.
+    """
     problems: list[str] = []
+    family = None
     try:
-        get_family(architecture.family).member(architecture.name)
+        family = get_family(architecture.family)
+        family.member(architecture.name)
     except InputError as error:
         problems.extend(error.messages)
     for value, least, what in (
@@ -177,5 +260,11 @@ def _check(architecture: Architecture) -> None:
     ):
         if value < least:
             problems.append(f"{what} {value}: must be at least {least}; give {least} or more")
-    if problems:
+    if family is not None and family.code != architecture.code:
+        problems.append(
+            f"family {family.name!r}: its code ({family.origin or 'built in'}) isn't the one that "
+            "the stage was planned with; have the same everywhere, and begin a new search"
+        )
+    if problems or family is None:
         raise InputError(problems)
+    return family

@@ -16,6 +16,7 @@ from dgkd_search.device import Normalise
 from dgkd_search.errors import InputError
 from dgkd_search.files import make_folder, sha256, write_bytes
 from dgkd_search.identity import StageSpec
+from dgkd_search.models import family_names
 from dgkd_search.results.run import RunFolder, versions
 from dgkd_search.space import Configuration
 from dgkd_search.weights import load_model
@@ -179,6 +180,15 @@ def load_student(path: Path | str) -> Student:
     try:
         matches = sha256(weights) == best["weights"]["sha256"]
         spec = StageSpec.from_dict(best["stages"][-1])
+        unknown = spec.architecture.family not in family_names()
+    except _MALFORMED:
+        raise _damaged(described) from None
+    if unknown and spec.architecture.origin:  # a file doesn't choose what is imported
+        raise InputError(
+            f"{described}: its network is of a family of your own; import "
+            f"{spec.architecture.origin} first"
+        )
+    try:
         student = Student(load_model(spec, weights), best["data"]) if matches else None
     except _MALFORMED:
         raise _damaged(described) from None

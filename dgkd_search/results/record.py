@@ -20,11 +20,10 @@ from urllib.parse import quote
 
 from dgkd_search.config import StudyConfig
 from dgkd_search.config_file import read_config
-from dgkd_search.defaults import fill
+from dgkd_search.defaults import family_of, fill
 from dgkd_search.errors import InputError
 from dgkd_search.files import UNREADABLE, unseal
 from dgkd_search.identity import TRAINING_VERSION
-from dgkd_search.models import get_family
 from dgkd_search.options import Options
 from dgkd_search.resolve import resolve, to_yaml_values
 from dgkd_search.results.run import RunFolder, unnameable
@@ -223,7 +222,7 @@ def _check_config(run: RunFolder, options: Options, definition: Mapping[str, Any
     try:
         raw = read_config(run.config, problems)
         said = Options.parse(raw, f"{run.config}: {{}}")
-        said = fill(said, get_family(said.family))
+        said = fill(said, family_of(said))
         if problems or raw.keys() != {k.replace("-", "_") for k in definition["options"]}:
             raise InputError("options are missing, or stand twice")
     except InputError as error:

@@ -17,6 +17,7 @@ from ray import tune
 from dgkd_search.data import open_prepared
 from dgkd_search.errors import DgkdError, InputError, Unavailable, describe
 from dgkd_search.identity import TRAINING_VERSION, StageSpec
+from dgkd_search.models import load_families
 from dgkd_search.rows import TrialResult
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
@@ -101,6 +102,8 @@ def _read_job(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store], bo
         versions = {spec.version for spec in stages}
         if versions != {TRAINING_VERSION}:
             raise ValueError(f"training version {versions}, the worker's is {TRAINING_VERSION}")
+        for origin in {spec.architecture.origin for spec in stages} - {""}:
+            load_families(origin)
         store = functools.partial(Store, Path(job["store"]), job["limit"])
         return stages, Path(job["data"]), store, bool(job["judged"])
     except (ValueError, KeyError, TypeError, AttributeError, DgkdError) as error:

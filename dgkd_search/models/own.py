@@ -1,0 +1,96 @@
+"""Families of a user's own: a callable for each size, in a module that a search imports."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from dgkd_search.chain import Architecture
+from dgkd_search.errors import InputError
+from dgkd_search.models.registry import Family, Member, family_names, get_family, register
+
+
+class Make(Protocol):
+    """Makes a network for images [N, channels, image_size, image_size], giving logits
+    [N, classes]; its constructor draws the weights, from torch's CPU generator."""
+
+    def __call__(self, *, classes: int, channels: int, image_size: int) -> nn.Module: ...
+
+
+def family(name: str, **members: Make) -> Family:
+    """Make a family of your own known to searches.
+
+    Call it at the top of a module, and name that module with ``--models``. The module's code, and
+    that of the callables, is part of what identifies a trained model: change it, and models are
+    trained anew.
+
+    Args:
+        name: what ``--family`` calls it.
+        members: a callable for each size, from the smallest to the largest.
+
+    Raises:
+        ValueError: no member, or the name is taken by another module.
+    """
+    caller = sys._getframe(1).f_globals
+    if not members:
+        raise ValueError(f"family {name!r}: no member given; give a callable for each size")
+
+    def make(architecture: Architecture) -> nn.Module:
+        return members[architecture.name](
+            classes=architecture.classes,
+            channels=architecture.channels,
+            image_size=architecture.image_size,
+        )
+
+    found = Family(
+        name,
+        tuple(Member(member, rank) for rank, member in enumerate(members, 1)),
+        make,
+        origin=str(caller["__name__"]),
+        code=_checksum(caller.get("__file__"), *members.values()),
+    )
+    register(found)
+    return found
+
+
+def load_families(module: str) -> tuple[Family, ...]:
+    """Import a module, from the current folder or an installed package; the families in it.
+
+    Raises:
+        InputError: it can't be imported, or makes no family known.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # a console script's path has its own folder alone
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"--models {module}: can't be imported ({why}); name a module of the current folder "
+            "or of an installed package"
+        ) from None
+    found = tuple(f for f in map(get_family, family_names()) if f.origin == module)
+    if not found:
+        raise InputError(
+            f"--models {module}: makes no family known; call dgkd_search.family(...) in it"
+        )
+    return found
+
+
+def _checksum(file: str | None, *callables: Callable[..., object]) -> str:
+    """Of the code that the networks come from, as far as it lies in files of its own."""
+    files = {file}
+    for function in callables:
+        with contextlib.suppress(TypeError):  # built in, or a partial object
+            files.add(inspect.getsourcefile(inspect.unwrap(function)))
+    contents = {Path(name).read_bytes() for name in files if name and Path(name).is_file()}
+    return hashlib.sha256(b"\0".join(sorted(contents))).hexdigest()[:32]
