@@ -56,12 +56,12 @@ def resume(run: Path | str, observer: Observer | None = None, **options: Any) ->
 
 
 def plan(
-    models: Sequence[str], *, guidance: str = "dense", drop_prob: float = 0.0, **options: Any
+    names: Sequence[str], /, *, guidance: str = "dense", drop_prob: float = 0.0, **options: Any
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
     """The stages of one chain, and the data that they train on.
 
     Args:
-        models: from the teacher to the student; one model alone is trained on labels.
+        names: of the models, from the teacher to the student; one model alone is trained on labels.
         guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
         drop_prob: of the student's sources, in [0, 1).
         options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
@@ -73,11 +73,11 @@ def plan(
     Raises:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
-    if isinstance(models, str):
-        raise InputError(f"models {models!r}: give a list of names, from the teacher on")
+    if isinstance(names, str):
+        raise InputError(f"models {names!r}: give a list of names, from the teacher on")
     resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
     config = resolved.config
-    chain = Chain(tuple(models), guidance)
+    chain = Chain(tuple(names), guidance)
     family = get_family(config.family)
     members = [family.member(name) for name in chain.models]
     for larger, smaller in pairwise(members):
