@@ -13,6 +13,7 @@ from dgkd_search.chain import Chain
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.driver import resume_search, run_search, store_path
 from dgkd_search.errors import InputError
+from dgkd_search.given import as_entry, read_teacher
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import get_family
 from dgkd_search.observer import Observer
@@ -75,9 +76,11 @@ def plan(
     """
     if isinstance(names, str):
         raise InputError(f"models {names!r}: give a list of names, from the teacher on")
+    chain = Chain(tuple(names), guidance)
+    if len(names) > 1 and "teacher_weights" in options:
+        options |= {"teacher": chain.teacher, "student": chain.student}
     resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
     config = resolved.config
-    chain = Chain(tuple(names), guidance)
     family = get_family(config.family)
     members = [family.member(name) for name in chain.models]
     for larger, smaller in pairwise(members):
@@ -85,10 +88,17 @@ def plan(
             raise InputError(
                 f"chain {chain}: {larger.name} is not larger than {smaller.name}; reorder them"
             )
-    data = prepare(config.data, Store(store_path(resolved.options)).data)
+    store = Store(store_path(resolved.options))
+    data = prepare(config.data, store.data)
+    planner = Planner(config, data.info)
+    if resolved.options.teacher_weights is not None:
+        path = Path(resolved.options.teacher_weights)
+        teacher = read_teacher(path, planner.architecture(config.space.teacher))
+        planner = replace(planner, given=teacher.checksum)
+        store.put(*as_entry(teacher, planner.teacher(), data, store))
     distillation = replace(config.distillation, drop_prob=drop_prob)
     configuration = Configuration(chain, distillation, config.student_recipe.lr)
-    return Planner(config, data.info).stages(configuration), data
+    return planner.stages(configuration), data
 
 
 def run_trial(

@@ -105,6 +105,9 @@ def fill(options: Options, family: Family) -> Options:
         "budget": _BUDGET.get(options.dataset, _DEFAULT_BUDGET),
         **recipe,
     }
+    if options.teacher_weights is not None:
+        path = Path(options.teacher_weights).expanduser().absolute()
+        options = replace(options, teacher_weights=str(path))
     if options.data_dir is not None:
         defaults["data_dir"] = str(Path(options.data_dir).expanduser().absolute())
         options = replace(options, data_dir=None)

@@ -12,9 +12,10 @@ from typing import Any
 
 from dgkd_search.closing import finish
 from dgkd_search.config import Resources
-from dgkd_search.data import prepare
+from dgkd_search.data import PreparedData, prepare
 from dgkd_search.errors import InputError
 from dgkd_search.files import make_folder
+from dgkd_search.given import GivenTeacher, as_entry
 from dgkd_search.observer import Observer, Observers
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
@@ -106,14 +107,17 @@ def _search(
             lease.add(())  # from now on nobody removes the data either
         observer.message(f"preparing {resolved.options.dataset}")
         data = prepare(resolved.config.data, stores.data, observer.message)
-        planner = Planner(resolved.config, data.info)
+        given = checked.teacher.checksum if checked.teacher else ""
+        planner = Planner(resolved.config, data.info, given)
+        if checked.teacher is not None:
+            stores = _give(checked.teacher, planner, data, stores, store, observer)
         observer.message(_room_for_outputs(planner, resources, stores, store))
         options = replace(resolved.options, store=str(stores.root) if store else NONE)
         fingerprint = data.info.fingerprint
         if record is None:
-            study = begin_study(run, options, resolved.config, fingerprint, first)
+            study = begin_study(run, options, resolved.config, fingerprint, first, given)
         else:
-            study = reopen_study(record, options, resolved.config, fingerprint, observer)
+            study = reopen_study(record, options, resolved.config, fingerprint, observer, given)
         before, time_budget = Spent.of(study), study.config.time_budget
         conductor = Conductor(
             study,
@@ -147,6 +151,25 @@ def _search(
             ended=conductor.ending,
             gave_up=conductor.gave_up is not None,
         )
+
+
+def _give(
+    teacher: GivenTeacher,
+    planner: Planner,
+    data: PreparedData,
+    stores: Stores,
+    store: Store | None,
+    observer: Observer,
+) -> Stores:
+    """The stores, in which every chain will find the teacher that the user has brought along."""
+    spec = planner.teacher()
+    given = as_entry(teacher, spec, data, store)
+    observer.message(
+        f"teacher {spec.architecture.name} from {teacher.path}: "
+        f"{given[2]['rows'][0]['val_accuracy']:.2f} % on validation; if it was trained on these "
+        "images, that is more than it is worth"
+    )
+    return replace(stores, given=given)
 
 
 def _room_for_outputs(

@@ -15,6 +15,9 @@ from typing import Any
 from dgkd_search.chain import Architecture, Chain
 from dgkd_search.recipe import Distillation, Numerics, Recipe
 
+# In the place of a recipe, for weights that nobody trains here.
+_GIVEN = Recipe(1, 2, 1.0, 0.0, "constant", "none")
+
 # Raised whenever the training code changes what the same settings produce.
 TRAINING_VERSION = 2
 
@@ -43,6 +46,7 @@ class StageSpec:
         numerics: device type, threads, precision, memory format.
         train_seed: seed of initialisation, order and drops.
         replicate: number of the repeat; only a final student has one above 0.
+        given: checksum of the weights, where a user has brought them along: nothing is trained.
         outputs: how sources are consulted: ``stored`` (their logits on each view, computed once and
             kept in float16) or ``online`` (run on every batch).
     """
@@ -56,6 +60,7 @@ class StageSpec:
     train_seed: int = 0
     replicate: int = 0
     outputs: str = "stored"
+    given: str = ""
     version: int = TRAINING_VERSION
 
     @property
@@ -74,6 +79,8 @@ class StageSpec:
         value["sources"] = list(self.sources)
         if not self.sources:
             value["outputs"] = None  # nobody is consulted
+        if not self.given:
+            del value["given"]
         return value
 
     @classmethod
@@ -89,6 +96,7 @@ class StageSpec:
             train_seed=value["train_seed"],
             replicate=value["replicate"],
             outputs=value["outputs"] or cls.outputs,
+            given=value.get("given", ""),
             version=value["version"],
         )
 
@@ -131,6 +139,7 @@ def chain_stages(
     train_seed: int = 0,
     replicate: int = 0,
     outputs: str = "stored",
+    given: Mapping[str, str] | None = None,
 ) -> tuple[StageSpec, ...]:
     """The stages of a chain in training order, the student's last.
 
@@ -142,6 +151,7 @@ def chain_stages(
         recipe, assistant_distillation: for the teacher and every assistant.
         student_recipe, distillation, replicate: for the final student alone, so that chains
             share their prefixes whatever is tuned.
+        given: checksums of the weights of models that aren't trained, by name.
     """
     chain = chain.canonical()
     stages: list[StageSpec] = []
@@ -149,6 +159,11 @@ def chain_stages(
         final = position == len(chain.models) - 1
         sources: Sequence[int] = chain.sources(position)
         settings = distillation if final else assistant_distillation
+        if weights := (given or {}).get(name):
+            stages.append(
+                StageSpec(data, architecture(name), (), _GIVEN, None, numerics, given=weights)
+            )
+            continue
         stages.append(
             StageSpec(
                 data=data,

@@ -84,6 +84,9 @@ class Options:
     )
     teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
     student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")
+    teacher_weights: str | None = _option(
+        None, "chain", place, "FILE", "weights of the teacher: then it isn't trained"
+    )
     assistants: tuple[str, ...] | None = _option(
         None,
         "chain",

@@ -14,10 +14,15 @@ from dgkd_search.space import Configuration
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans the stages of every configuration of one study on one data set."""
+    """Plans the stages of every configuration of one study on one data set.
+
+    Attributes:
+        given: checksum of the teacher's weights, where the user has brought them along.
+    """
 
     config: StudyConfig
     info: DataInfo
+    given: str = ""
 
     def stages(self, configuration: Configuration, replicate: int = 0) -> tuple[StageSpec, ...]:
         """The stages of a configuration in training order, the student's last.
@@ -39,7 +44,15 @@ class Planner:
             train_seed=config.train_seed,
             replicate=replicate,
             outputs=config.outputs,
+            given={config.space.teacher: self.given} if self.given else {},
         )
+
+    def teacher(self) -> StageSpec:
+        """The stage of the teacher, with which every chain begins."""
+        space = self.config.space
+        chain = Chain((space.teacher, space.student))
+        lr = self.config.student_recipe.lr
+        return self.stages(Configuration(chain, self.config.distillation, lr))[0]
 
     def architecture(self, name: str) -> Architecture:
         """A model of the family, for the images and classes of the data."""

@@ -10,6 +10,7 @@ from dgkd_search.data.source import Source, open_source
 from dgkd_search.data.splits import choose
 from dgkd_search.errors import InputError
 from dgkd_search.files import unwritable
+from dgkd_search.given import GivenTeacher, read_teacher
 from dgkd_search.models import get_family, try_out
 from dgkd_search.options import Options
 from dgkd_search.resolve import Resolved, resolve, size_notes, to_yaml_values
@@ -30,11 +31,13 @@ class Checked:
     Attributes:
         run: where it goes.
         outputs: room for stored outputs; None for data that aren't at hand to be counted.
+        teacher: its weights, where the user has brought them along.
     """
 
     resolved: Resolved
     run: RunFolder
     outputs: Estimate | None
+    teacher: GivenTeacher | None = None
 
 
 def check(options: Options, run: RunFolder | None = None) -> Checked:
@@ -74,7 +77,10 @@ def check(options: Options, run: RunFolder | None = None) -> Checked:
     for name in (space.teacher, *space.pool, space.student):
         try_out(of(name))
     notes = size_notes(resolved.config, classes, source.channels, source.image_size)
-    return Checked(replace(resolved, warnings=(*resolved.warnings, *notes)), run, outputs)
+    resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
+    weights = resolved.options.teacher_weights
+    teacher = read_teacher(Path(weights), of(space.teacher)) if weights is not None else None
+    return Checked(resolved, run, outputs, teacher)
 
 
 def _outputs(resolved: Resolved, source: Source) -> Estimate | None:

@@ -54,6 +54,7 @@ def begin_study(
     config: StudyConfig,
     fingerprint: str,
     first: Sequence[Mapping[str, Any]] | None,
+    given: str = "",
 ) -> ChainStudy:
     """A new study in its run folder.
 
@@ -61,8 +62,9 @@ def begin_study(
         options: resolved.
         fingerprint: of the data.
         first: see ``run_search``.
+        given: checksum of the teacher's weights, if they were given.
     """
-    definition = define(options, fingerprint, first)
+    definition = define(options, fingerprint, first, given)
     run.write_definition(definition)  # before there is a study, which it can make again
     study = ChainStudy(config, run.database, first)
     study.set_attribute(DEFINITION, definition)
@@ -70,12 +72,17 @@ def begin_study(
 
 
 def reopen_study(
-    record: Record, options: Options, config: StudyConfig, fingerprint: str, observer: Observer
+    record: Record,
+    options: Options,
+    config: StudyConfig,
+    fingerprint: str,
+    observer: Observer,
+    given: str = "",
 ) -> ChainStudy:
     """The study of a run that goes on; what is damaged is set aside and made again.
 
     Raises:
-        InputError: the data are others than the run was begun with.
+        InputError: the data, or the teacher's weights, are others than the run was begun with.
     """
     run, damaged = record.run, dict(record.damaged)
     if record.definition["data"] != fingerprint:
@@ -83,6 +90,11 @@ def reopen_study(
             f"{run.path}: the run was begun with other data (fingerprint "
             f"{record.definition['data']}, these have {fingerprint}); bring those back, name "
             "their folder with --data-dir, or start a new run"
+        )
+    if record.definition.get("given", "") != given:
+        raise InputError(
+            f"{run.path}: the run was begun with other weights of its teacher; name their file "
+            "with --teacher-weights, or start a new run"
         )
     study = None
     if run.database.exists() and run.database not in damaged:
@@ -98,8 +110,8 @@ def reopen_study(
         how = ", its trials from what is in the store" if path == run.database else ""
         observer.message(f"{path}: damaged ({why}){aside}; made again{how}")
     if study is None:
-        return begin_study(run, options, config, fingerprint, record.first)
-    definition = define(options, fingerprint, record.first)
+        return begin_study(run, options, config, fingerprint, record.first, given)
+    definition = define(options, fingerprint, record.first, given)
     run.write_definition(definition)  # a budget may have been raised
     if study.attributes.get(DEFINITION) != definition:
         study.set_attribute(DEFINITION, definition)

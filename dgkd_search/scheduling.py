@@ -83,7 +83,7 @@ class Session:
 
         if self.lease is not None:
             self.lease.add(stage.key for stage in stages)  # from now on nobody removes them
-        place, judged = self.stores.of(stages), self.conductor.study.config.pruner != "none"
+        place, judged = self.stores.open(stages).root, self.conductor.study.config.pruner != "none"
         return make_job(stages, self.data, place, self.stores.limit, judged=judged)
 
 

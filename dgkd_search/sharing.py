@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dgkd_search.files import make_folder, remove_folder
 from dgkd_search.identity import StageSpec
@@ -22,11 +23,13 @@ class Stores:
         root: the shared store, or the folder of the private ones.
         shared: whether trials share the store.
         limit: bytes of stored outputs in one store; None for no limit.
+        given: what every store is to hold, as key, weights and description.
     """
 
     root: Path
     shared: bool
     limit: int | None = None
+    given: tuple[str, bytes, Mapping[str, Any]] | None = None
 
     @property
     def data(self) -> Path:
@@ -40,7 +43,11 @@ class Stores:
         return self.root if self.shared else self.root / stages[-1].key
 
     def open(self, stages: Sequence[StageSpec]) -> Store:
-        return Store(self.of(stages), self.limit)
+        """The store of that trial, holding what is given."""
+        store = Store(self.of(stages), self.limit)
+        if self.given is not None and store.get(self.given[0]) is None:
+            store.put(*self.given)
+        return store
 
 
 @contextlib.contextmanager

@@ -155,6 +155,11 @@ class Trial:
             free_cached(self._device)  # the models went with the frame of _epochs
 
     def _epochs(self, position: int, spec: StageSpec) -> Iterator[Row]:
+        if spec.given:
+            raise Unavailable(
+                f"{spec.architecture.name}: the weights that were given vanished from "
+                f"{self.store.root}; --resume reads them again"
+            )
         partial = self.store.get_partial(spec.key)
         forwards = Forwards()
         with enough_memory(spec):

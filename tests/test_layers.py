@@ -20,7 +20,7 @@ LAYERS = [
     "inventory",
     "upkeep",
     "stage options",
-    "supply alone",
+    "supply alone given",
     "trial defaults sharing sizes",
     "observer resolve store_command",
     "search_state space",
@@ -49,7 +49,7 @@ MAY_IMPORT = {
     },
     "torch": {
         "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",
-        "supply", "trial", "resolve", "results", "closing", "weights",
+        "supply", "trial", "resolve", "results", "closing", "weights", "given",
     },
 }  # fmt: skip
 

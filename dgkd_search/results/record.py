@@ -31,9 +31,10 @@ from dgkd_search.study import STUDY_NAME, ChainStudy
 
 FORMAT = 1
 DEFINITION = "definition"  # attribute of the study: what it is
-# What may differ from one session of a run to the next. The data are told by their fingerprint.
+# What may differ from one session of a run to the next. Data and the weights of a teacher that was
+# given are told by their checksums.
 FREE = {"budget", "time_budget", "concurrency", "gpus_per_trial", "address"} | {
-    "store", "store_limit", "data_dir", "quiet", "dry_run",
+    "store", "store_limit", "data_dir", "teacher_weights", "quiet", "dry_run",
 }  # fmt: skip
 
 
@@ -64,7 +65,10 @@ class Record:
 
 
 def define(
-    options: Options, fingerprint: str, first: Sequence[Mapping[str, Any]] | None
+    options: Options,
+    fingerprint: str,
+    first: Sequence[Mapping[str, Any]] | None,
+    given: str = "",
 ) -> dict[str, Any]:
     """What defines a search, in plain JSON types.
 
@@ -72,6 +76,7 @@ def define(
         options: resolved.
         fingerprint: of the data.
         first: parameters of the trials to begin with, if they were given.
+        given: checksum of the teacher's weights, if they were given.
     """
     return {
         "format": FORMAT,
@@ -79,6 +84,7 @@ def define(
         "options": to_yaml_values(options),
         "data": fingerprint,
         "first": None if first is None else [dict(params) for params in first],
+        **({"given": given} if given else {}),
     }
 
 
