@@ -22,6 +22,9 @@ from typing import Any
 _CHECKSUM = "checksum"
 TEMPORARY = ".tmp-"  # begins the names of what is being written or removed
 
+# What the system says where nothing, or something else, lies in the place of a file or folder. Any
+# other OSError (too many open files, a disk that doesn't answer) says nothing about what is there.
+MISPLACED = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 # What foreign or damaged JSON raises on its way to the values that were expected.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -84,24 +87,6 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     sync_folder(path.parent)
-
-
-def write_new(path: Path, data: bytes) -> bool:
-    """Make ``path`` with ``data``, atomically and durably, where nothing is there yet.
-
-    Returns:
-        False if ``path`` was there already; of several processes exactly one gets True.
-    """
-    temporary = _temporary(path)
-    try:
-        _write_and_sync(temporary, data)
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return True
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:

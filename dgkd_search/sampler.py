@@ -20,6 +20,7 @@ from dgkd_search.space import SearchSpace
 STARTUP_TRIALS = 5
 # A draw takes TPE some 15 ms. In a small space that is half explored already, most are repeats.
 _ATTEMPTS = 12
+_DRAW = "draw"  # system attribute of every trial
 
 
 def base_sampler(name: str, seed: int) -> BaseSampler:
@@ -65,6 +66,17 @@ class DistinctSampler(BaseSampler):
         return self._space.distributions
 
     def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The whole draw, noted before any of it is told: parameters are told one by one, and a
+        stop in between must not mix two draws."""
+        noted: dict[str, Any] | None = trial.system_attrs.get(_DRAW)
+        if noted is None:
+            noted = self._sample(study, trial, search_space)
+            study._storage.set_trial_system_attr(trial._trial_id, _DRAW, noted)
+        return noted
+
+    def _sample(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         seen = self._seen(trial.number)
@@ -139,5 +151,5 @@ def _in_memory(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
 def _without_attributes(trial: FrozenTrial) -> FrozenTrial:
     """What samplers look at: our own attributes are most of what would be copied."""
     bare = copy.copy(trial)
-    bare.user_attrs = {}
+    bare.user_attrs, bare.system_attrs = {}, {}
     return bare

@@ -316,7 +316,9 @@ class ChainStudy:
         final = value
         if state == TrialState.PRUNED:
             final = steps.get(max(steps, default=0))
-        sound = _checksum(number, trial.params, final, steps, facts)
+        ended = (state or TrialState.COMPLETE).name
+        notes = trial.storage.get_trial_system_attrs(trial._trial_id)
+        sound = _checksum(number, trial.params, final, steps, facts, ended, notes)
         # As one: each attribute is a commit, some 5 ms.
         trial.set_user_attr(FACTS, {**facts, _CHECKSUM: sound})
         self._study.tell(trial, values=value, state=state)
@@ -329,7 +331,15 @@ def _of_frozen(trial: FrozenTrial) -> str:
     """The checksum that was written if all of a trial that has ended is what was written."""
     facts = {k: v for k, v in trial.user_attrs.get(FACTS, {}).items() if k != _CHECKSUM}
     value = None if trial.state == TrialState.FAIL else trial.value
-    return _checksum(trial.number, trial.params, value, trial.intermediate_values, facts)
+    return _checksum(
+        trial.number,
+        trial.params,
+        value,
+        trial.intermediate_values,
+        facts,
+        trial.state.name,
+        trial.system_attrs,
+    )
 
 
 def _checksum(
@@ -338,12 +348,15 @@ def _checksum(
     value: float | None = None,
     steps: Mapping[int, float] | None = None,
     facts: Mapping[str, Any] | None = None,
+    state: str = "",
+    notes: Mapping[str, Any] | None = None,
 ) -> str:
     """Of what a trial says; the same before it was stored and after, where 50 becomes 50.0."""
     settings = {k: float(v) if isinstance(v, int | float) else v for k, v in params.items()}
     curve = {str(step): _exact(accuracy) for step, accuracy in (steps or {}).items()}
     last = None if value is None else _exact(value)
-    return sha256(to_json([number, settings, last, curve, dict(facts or {})]))
+    told = {k: _exact(v) if isinstance(v, float) else v for k, v in (notes or {}).items()}
+    return sha256(to_json([number, settings, last, curve, dict(facts or {}), state, told]))
 
 
 def _exact(value: float) -> str:

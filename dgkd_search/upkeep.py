@@ -214,9 +214,6 @@ def _verify_data(path: Path) -> Iterator[str]:
         verify_prepared(path)
     except (InputError, RecursionError) as error:
         cause = error.__cause__ or error
-        found = FileNotFoundError | NotADirectoryError | IsADirectoryError
-        if isinstance(cause, OSError) and not isinstance(cause, found):
-            raise cause from None  # the system's fault, not the data's
         why = " ".join(str(cause).split()) or type(cause).__name__
         moved = set_aside(path, path.parent / "damaged")
         if moved is not None:

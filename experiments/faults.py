@@ -253,7 +253,9 @@ def _act(
 ) -> bool:
     """Do it; whether there was anything to do it to."""
     if kind in ("kill worker", "kill both"):
-        kill(*workers(process.pid))
+        if not (found := workers(process.pid)):
+            return False
+        kill(*found)
     if kind in ("kill driver", "kill both"):
         kill(process.pid)
     elif kind in ("SIGINT", "SIGTERM"):

@@ -214,6 +214,25 @@ DATABASE_DAMAGE: dict[str, Callable[[RunFolder], object]] = {
     "attribute": lambda run: change(run, "UPDATE trial_user_attributes SET value_json = '{'"),
     "state": lambda run: change(run, "UPDATE trials SET state = 'ODD'"),
     "definition": lambda run: change(run, "UPDATE study_user_attributes SET value_json = '[1]'"),
+    "a definition's name": lambda run: change(
+        run, "UPDATE study_user_attributes SET key = 'definitioo' WHERE key = 'definition'"
+    ),
+    "a name in the definition": lambda run: change(
+        run,
+        "UPDATE study_user_attributes SET value_json = replace(value_json, 'options', 'optionr')",
+    ),
+    "a number in the definition": lambda run: change(
+        run, "UPDATE study_user_attributes SET value_json = replace(value_json, ': 3,', ': 7,') "
+        "WHERE key = 'definition'"
+    ),
+    "the study's name": lambda run: change(run, "UPDATE studies SET study_name = 'x'"),
+    "what a pruner noted": lambda run: change(
+        run, "UPDATE trial_system_attributes SET value_json = '{}'"
+    ),
+    "a state": lambda run: change(run, "UPDATE trials SET state = 'PRUNED'"),
+    "a header": lambda run: run.database.write_bytes(
+        run.database.read_bytes()[:18] + b"\x09" + run.database.read_bytes()[19:]
+    ),
 }  # fmt: skip
 
 
@@ -242,6 +261,32 @@ def test_without_any_definition_there_is_no_way_on(run: RunFolder) -> None:
     run.database.write_bytes(b"\x00")
     with pytest.raises(InputError, match=r"can't be read .*start a new run"):
         read_record(run)
+
+
+def test_a_damaged_definition_in_the_study_is_not_believed(run: RunFolder) -> None:
+    """Not even where there is no other one: config.yaml alone can't tell a budget from a slip."""
+    run.definition.unlink()
+    change(
+        run, "UPDATE study_user_attributes SET value_json = replace(value_json, ': 3,', ': 7,') "
+        "WHERE key = 'definition'",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"can't be read .*its definition fails its checksum"):
+        read_record(run)
+
+
+def test_the_definition_alone_makes_a_run_again(run: RunFolder) -> None:
+    before = run.config.read_text()
+    run.config.unlink()
+    run.database.unlink()
+    study, messages = reopened(run)
+    assert (study.trials, len(messages)) == ([], 2)
+    assert run.config.read_text() == before
+
+
+def test_the_version_in_a_comment_is_no_part_of_it(run: RunFolder) -> None:
+    text = run.config.read_text()
+    run.config.write_text(text.replace(text.splitlines()[0], "# dgkd-search 99.0. Repeat with"))
+    assert read_record(run).damaged == {}
 
 
 def test_another_version_is_left_alone(run: RunFolder) -> None:

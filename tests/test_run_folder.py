@@ -51,7 +51,7 @@ def test_without_out_a_fresh_name_under_runs_is_chosen(
 ) -> None:
     monkeypatch.setattr("time.strftime", lambda form: "now")
     for expected in ("digits-resnet-now", "digits-resnet-now-2", "digits-resnet-now-3"):
-        run = RunFolder.choose(Options())
+        run = RunFolder.choose(Options(family="resnet"))
         assert run.path == Path("runs") / expected
         assert not run.path.exists()
         run.path.mkdir(parents=True)
@@ -188,6 +188,15 @@ def test_a_folder_has_one_driver_and_others_are_told_who(tmp_path: Path) -> None
         pass
 
 
+def test_whoever_is_refused_leaves_the_lock(tmp_path: Path) -> None:
+    """A driver holds its folder before the run is described in it."""
+    with RunFolder("run").begin():
+        for _ in range(2):
+            with pytest.raises(InputError, match="is running"), RunFolder("run").begin():
+                pass
+    assert not Path("run").exists()
+
+
 def test_a_killed_drivers_folder_is_free(tmp_path: Path) -> None:
     code = (
         "import os; from dgkd_search.results.run import RunFolder\n"
@@ -204,7 +213,7 @@ def test_two_searches_of_one_second_get_a_folder_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.strftime", lambda form, at=None: "now")
-    one, two = RunFolder.choose(Options()), RunFolder.choose(Options())
+    one, two = (RunFolder.choose(Options(family="resnet")) for _ in range(2))
     assert one.path == two.path
     with one.begin(), two.begin():
         assert (one.path.name, two.path.name) == ("digits-resnet-now", "digits-resnet-now-2")

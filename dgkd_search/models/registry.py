@@ -134,6 +134,11 @@ def family_names() -> tuple[str, ...]:
     return tuple(sorted({*_families, *entry_points(group=_INSTALLED).names}))
 
 
+def registered() -> tuple[Family, ...]:
+    """Those that are registered, in alphabetical order."""
+    return tuple(_families[name] for name in sorted(_families))
+
+
 def get_family(name: str) -> Family:
     """The registered family called ``name``.
 
@@ -142,7 +147,13 @@ def get_family(name: str) -> Family:
     """
     if name not in _families:
         for entry in entry_points(group=_INSTALLED, name=name):
-            entry.load()  # its module makes it known
+            try:
+                entry.load()  # its module makes it known
+            except Exception as error:
+                why = " ".join(f"{type(error).__name__}: {error}".split())
+                raise InputError(
+                    f"family {name!r}: {entry.value}, which is installed, can't be loaded ({why})"
+                ) from None
     if name not in _families:
         raise InputError(f"family {name!r}: unknown; choose from {', '.join(family_names())}")
     return _families[name]

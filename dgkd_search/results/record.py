@@ -22,7 +22,7 @@ from dgkd_search.config import StudyConfig
 from dgkd_search.config_file import read_config
 from dgkd_search.defaults import family_of, fill
 from dgkd_search.errors import InputError
-from dgkd_search.files import UNREADABLE, unseal
+from dgkd_search.files import UNREADABLE, unseal, unsealed
 from dgkd_search.identity import TRAINING_VERSION
 from dgkd_search.options import Options
 from dgkd_search.resolve import resolve, to_yaml_values
@@ -94,7 +94,7 @@ def read_record(run: RunFolder) -> Record:
     Raises:
         InputError: it is no run, of another version, can't be read, or config.yaml was changed.
     """
-    if not run.config.is_file() and not run.database.is_file():
+    if not any(path.is_file() for path in (run.config, run.database, run.definition)):
         raise InputError(
             f"{run.path}: is no run folder ({run.config.name} and {run.database.name} are "
             "missing); name one that a search has made"
@@ -116,9 +116,9 @@ def read_record(run: RunFolder) -> Record:
         damaged[run.database] = "it is missing"
     except Damaged as error:
         damaged[run.database] = str(error)
-    if stored is not None and "options" not in stored:  # of another version
-        kept = stored
     definition = kept or stored
+    if kept is not None and stored is not None and "options" not in stored:
+        damaged[run.database] = "its definition is missing"
     if definition is None:
         why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
         raise InputError(
@@ -222,7 +222,8 @@ def _check_config(run: RunFolder, options: Options, definition: Mapping[str, Any
         Damaged: it says something else, or nothing; or OSError.
     """
     text = _read(run.config)
-    if text == run.config_text(definition["options"]):
+    expected = run.config_text(definition["options"])
+    if _without_comments(text) == _without_comments(expected):  # they tell the version
         return
     problems: list[str] = []
     try:
@@ -236,6 +237,10 @@ def _check_config(run: RunFolder, options: Options, definition: Mapping[str, Any
         raise Damaged(why) from None
     check_same(said, options, f"{run.config}: {{}}", "put that back, or start a new run")
     raise Damaged("it isn't what was written; give what is to change as options")
+
+
+def _without_comments(text: bytes) -> list[bytes]:
+    return [line for line in text.splitlines() if not line.startswith(b"#")]
 
 
 def _stored_definition(path: Path) -> dict[str, Any] | None:
@@ -263,11 +268,7 @@ def _stored_definition(path: Path) -> dict[str, Any] | None:
                 # None was written before runs could be resumed, or a stop came before it.
                 (trials,) = database.execute("SELECT count(*) FROM trials").fetchone()
                 return {"format": 0} if trials else None
-            value = json.loads(found[0])
-            if isinstance(value, dict):
-                value.pop("checksum", None)  # compared when the study is opened
-                return value
-            raise Damaged("its study has no readable definition")
+            return unsealed(json.loads(found[0]), "its definition")
     except (sqlite3.DatabaseError, *UNREADABLE) as error:
         _raise_if_of_the_system(error, path)
         raise Damaged(" ".join(str(error).split())) from None
@@ -280,7 +281,9 @@ def _raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
         InputError: if the error is of that kind.
     """
     while error is not None:
-        odd = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR  # no such table
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        odd = code == sqlite3.SQLITE_ERROR  # no such table
+        odd |= code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)  # so says its header
         if isinstance(error, sqlite3.OperationalError) and not odd:
             why = " ".join(str(error).split())
             raise InputError(f"{path}: can't be opened ({why}); mend that, and try again") from None

@@ -124,9 +124,9 @@ class RunFolder:
                 finally:
                     if not self.config.exists():
                         self._empty()
+                        remove_file(self.path / _LOCK)  # as long as it is ours
         finally:
             if not self.config.exists():
-                remove_file(self.path / _LOCK)
                 for folder in made:
                     remove_empty(folder)
 

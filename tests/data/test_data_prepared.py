@@ -1,6 +1,8 @@
 """Prepared data: found again, checked, made anew; digits; settings; what an import costs."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -269,3 +271,18 @@ def test_importing_the_package_is_cheap():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_a_disk_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
+    config = DataConfig("digits", train_limit=40)
+    whole = prepare(config, tmp_path)
+
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            prepare(config, tmp_path)
+    assert not (tmp_path / "damaged").exists()
+    assert prepare(config, tmp_path).path == whole.path

@@ -94,6 +94,33 @@ def test_other_code_is_another_model(write: Write) -> None:
     assert architecture(module) == two
 
 
+def test_code_of_other_files_counts_where_callables_come_from_it(write: Write) -> None:
+    """Partial objects and objects that are called included."""
+    name = Path.cwd().name
+    user = f"""
+from functools import partial
+import dgkd_search
+from nets_{name} import Maker, mlp
+
+dgkd_search.family("mine", a=partial(partial(mlp), width=4), b=Maker())
+"""
+    nets = """
+from torch import nn
+
+def mlp(width, classes, **_):
+    return nn.Linear(width, classes)
+
+class Maker:
+    def __call__(self, **_):
+        return nn.Identity()
+"""
+    checksums = set()
+    for body in (nets, nets.replace("Linear(", "LazyLinear(")):
+        write(body, f"nets_{name}")
+        checksums.add(architecture(write(user), "a").code)
+    assert len(checksums) == 2
+
+
 def test_an_architecture_that_is_built_in_is_told_without_code() -> None:
     told = Architecture("resnet", "resnet8", 10, 3, 32).to_dict()
     assert set(told) == {"family", "name", "classes", "channels", "image_size"}
@@ -163,4 +190,10 @@ def test_installed_families_are_found_by_name(
     monkeypatch.setattr(registry, "entry_points", installed.select)
     monkeypatch.syspath_prepend(Path.cwd())
     assert "mine" in registry.family_names()
+    broken = metadata.EntryPoint("broken", "nowhere_to_be_found:X", "dgkd_search.families")
+    installed = metadata.EntryPoints([entry, broken])
+    monkeypatch.setattr(registry, "entry_points", installed.select)
+    with pytest.raises(InputError, match="family 'broken': nowhere_to_be_found:X, which is inst"):
+        get_family("broken")
+    assert load_families(entry.module), "whatever else is broken"
     assert [member.name for member in get_family("mine").members] == ["small", "middle", "large"]
