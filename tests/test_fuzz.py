@@ -106,7 +106,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 DAMAGE = st.tuples(
-    st.sampled_from(["config.yaml", "study.db"]),
+    st.sampled_from(["config.yaml", "study.db", ".definition.json"]),
     st.sampled_from(["flip", "cut", "gone", "text", "folder", "zeros"]),
     st.floats(0, 1, exclude_max=True),
     st.integers(0, 7),

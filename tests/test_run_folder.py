@@ -197,6 +197,15 @@ def test_whoever_is_refused_leaves_the_lock(tmp_path: Path) -> None:
     assert not Path("run").exists()
 
 
+def test_what_a_killed_driver_was_writing_goes(tmp_path: Path) -> None:
+    with RunFolder("run").begin():
+        RunFolder("run").write_definition(DEFINITION)
+    (tmp_path / "run" / ".tmp-0123456789ab-student.safetensors").write_bytes(b"half")
+    (tmp_path / "run" / ".tmp-0123456789ab-.stores").mkdir()
+    with RunFolder("run").hold():
+        assert not list((tmp_path / "run").glob(".tmp-*"))
+
+
 def test_a_killed_drivers_folder_is_free(tmp_path: Path) -> None:
     code = (
         "import os; from dgkd_search.results.run import RunFolder\n"

@@ -154,6 +154,8 @@ class RunFolder:
                 f"{self.path}: can't be written ({error.strerror}); mend that, or copy the folder"
             ) from None
         try:
+            for left in self.path.glob(f"{TEMPORARY}*"):  # of a driver that was killed
+                remove_folder(left)
             who = {"host": socket.gethostname(), "process": os.getpid(), "since": time.time()}
             write_bytes(self.path / _HOLDER, to_json(who))
             yield

@@ -54,6 +54,8 @@ def ray_session(resources: Resources) -> Iterator[Path]:
         DgkdError: this process uses Ray already.
     """
     # /tmp rather than $TMPDIR: Ray's socket paths are limited to 107 bytes.
+    if resources.address is not None:
+        _check_reachable(resources.address)
     place = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
     _sweep(place)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
@@ -62,8 +64,6 @@ def ray_session(resources: Resources) -> Iterator[Path]:
     settings = _DRIVER | _WORKER
     if resources.address is None:
         settings |= _private(folder)
-    else:
-        _check_reachable(resources.address)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with _environment(settings):
         import ray
