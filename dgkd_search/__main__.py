@@ -1,8 +1,6 @@
 """``python -m dgkd_search`` is ``dgkd-search``."""
 
-import sys
-
-from dgkd_search.cli import main
+from dgkd_search.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

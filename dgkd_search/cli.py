@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import re
 import shlex
 import sys
@@ -34,6 +36,7 @@ exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 """
 
 
+INTERRUPTED = 130  # exit code
 _NAMES = ("plot", "export", "store")  # of commands
 
 
@@ -72,6 +75,19 @@ def _attach_values(arguments: Sequence[str]) -> list[str]:
     return result
 
 
+def run() -> NoReturn:
+    """The command, in a process of its own."""
+    code = main()
+    if code == INTERRUPTED:
+        # Everything is put away. Ray's exit handlers would wait a minute for processes that a
+        # signal to the whole group has ended too.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -87,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("dgkd-search: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except OSError as error:
         print(f"dgkd-search: {describe(error)}; what is finished is kept", file=sys.stderr)
         return 1

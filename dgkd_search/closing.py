@@ -147,10 +147,11 @@ def _past(run: RunFolder, study: ChainStudy, tell: Callable[[str], object]) -> _
             load_student(run.path)  # compares checksums
             best = load_best(run.best)
             shipped, reads = best["stages"][-1]["key"], max(reads, int(best["test_reads"]))
-        except (InputError, *UNREADABLE) as error:
+        except (InputError, *UNREADABLE):
             for path in (run.best, run.student):
                 run.set_aside(path)
-            tell(f"{error}; both were set aside in {run.damaged} and are written again")
+            names = f"{run.best.name} and {run.student.name}"
+            tell(f"{run.path}: {names} are damaged; set aside in {run.damaged}, written again")
     return _Past(shipped, noted["accuracies"], reads)
 
 

@@ -81,7 +81,14 @@ def family_of(options: Options) -> Family:
     own = load_families(options.models) if options.models is not None else ()
     if options.family is not None:
         try:
-            return get_family(options.family)
+            found = get_family(options.family)
+            if own and found not in own:
+                names = ", ".join(family.name for family in own)
+                raise InputError(
+                    f"{options.family!r}: isn't of {options.models}; leave --models out, or name "
+                    f"{names}"
+                )
+            return found
         except InputError as error:
             raise InputError([f"--family: {message}" for message in error.messages]) from None
     if len(own) > 1:

@@ -8,7 +8,6 @@ which studies used what the store holds.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import socket
@@ -21,7 +20,15 @@ from types import TracebackType
 
 from filelock import FileLock
 
-from dgkd_search.files import TEMPORARY, UNREADABLE, make_folder, remove_file, to_json, write_bytes
+from dgkd_search.files import (
+    TEMPORARY,
+    UNREADABLE,
+    make_folder,
+    remove_file,
+    seal,
+    unseal,
+    write_bytes,
+)
 
 KINDS = ("trial", "search")
 
@@ -78,7 +85,7 @@ class Lease:
             "since": self._since,
             "keys": sorted(self._keys),
         }
-        write_bytes(self._record, to_json(value))
+        write_bytes(self._record, seal(value))
 
     def release(self) -> None:
         if self._kind == "trial" or not self._keys:
@@ -147,7 +154,7 @@ def _read(folder: Path) -> Iterator[tuple[Path, User | None]]:
         live = _is_live(record.with_suffix(".lock"))
         user = None
         with contextlib.suppress(OSError, *UNREADABLE):
-            value = json.loads(record.read_bytes())
+            value = unseal(record.read_bytes(), record.name)
             kind, name, since = str(value["kind"]), str(value["name"]), float(value["since"])
             if kind in KINDS and math.isfinite(since):
                 user = User(kind, name, since, frozenset(map(str, value["keys"])), live)

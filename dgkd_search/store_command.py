@@ -98,7 +98,7 @@ def _open(path: str | None) -> Store:
 def _verify(store: Store) -> int:
     entries = list_store(store).entries
     print(f"reading {readable(sum(entry.size for entry in entries))} in {store.root}", flush=True)
-    problems = verify_store(store)
+    problems = [*store.notes, *verify_store(store)]  # some were met as it was opened
     for problem in problems:
         print(problem)
     if problems:

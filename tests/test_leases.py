@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dgkd_search.files import to_json
+from dgkd_search.files import seal, to_json
 from dgkd_search.leases import Lease, User, forget, users
 
 HOLDER = """
@@ -122,13 +122,13 @@ DAMAGED = {
     "empty": b"",
     "null": b"null",
     "list": b"[]",
-    "no keys": to_json({k: v for k, v in GOOD.items() if k != "keys"}),
-    "odd keys": to_json({**GOOD, "keys": 3}),
-    "odd time": to_json({**GOOD, "since": "yesterday"}),
+    "no keys": seal({k: v for k, v in GOOD.items() if k != "keys"}),
+    "odd keys": seal({**GOOD, "keys": 3}),
+    "odd time": seal({**GOOD, "since": "yesterday"}),
     "time without end": json.dumps({**GOOD, "since": float("inf")}).encode(),
     "no time": json.dumps({**GOOD, "since": float("nan")}).encode(),
-    "too large a time": to_json({**GOOD, "since": 10**400}),
-    "of another kind": to_json({**GOOD, "kind": "guest"}),
+    "too large a time": seal({**GOOD, "since": 10**400}),
+    "of another kind": seal({**GOOD, "kind": "guest"}),
     "too deep": b"[" * 100_000,
     "binary": bytes(range(256)),
 }
@@ -188,14 +188,14 @@ def test_records_of_another_account_are_read_and_kept(
     with holder(tmp_path, "trial") as process:
         process.kill()
         process.communicate()
-    (tmp_path / "x.json").write_bytes(to_json({**GOOD, "kind": "trial"}))  # of a dead trial
+    (tmp_path / "x.json").write_bytes(seal({**GOOD, "kind": "trial"}))  # of a dead trial
 
     def refuse(self: Path, missing_ok: bool = False) -> None:
         raise PermissionError(13, "no", str(self))
 
     monkeypatch.setattr(Path, "unlink", refuse)
     assert users(tmp_path) == []
-    (tmp_path / "y.json").write_bytes(to_json({**GOOD, "kind": "trial"}))
+    (tmp_path / "y.json").write_bytes(seal({**GOOD, "kind": "trial"}))
     (tmp_path / "y.lock").mkdir()  # can't be taken: whether it is held isn't known
     assert [user.live for user in users(tmp_path)] == [True]
 

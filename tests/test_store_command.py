@@ -261,13 +261,23 @@ def test_a_store_that_lost_its_mark_is_one_still(
     assert main(["store", "--verify", "--store", str(tmp_path)]) == 0
     assert (tmp_path / "format.json").exists()
     assert Store(tmp_path).get(key("a")) is not None
+    (tmp_path / "format.json").write_text("{")
+    capsys.readouterr()
+    assert main(["store", "--verify", "--store", str(tmp_path)]) == 1
+    assert "format.json: damaged (" in capsys.readouterr().out
+    assert main(["store", "--verify", "--store", str(tmp_path)]) == 0
 
 
 def test_what_is_no_record_of_a_search_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = Store(tmp_path)
-    for name, text in (("one", "{"), ("two", "[]"), ("three", '{"kind": "search"}')):
+    with store.lease("search", "earlier") as lease:
+        lease.add([key("b")])
+    (record,) = (tmp_path / "users").glob("*.json")
+    changed = record.read_text().replace("earlier", "earliar")
+    record.unlink()
+    for name, text in (("one", "{"), ("two", "[]"), ("three", changed)):
         (tmp_path / "users" / f"{name}.json").write_text(text)
     with store.lease("search", "run") as lease:
         lease.add([key("a")])

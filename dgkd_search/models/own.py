@@ -41,8 +41,11 @@ def family(name: str, **members: Make) -> Family:
         ValueError: no member, or the name is taken by another module.
     """
     caller = sys._getframe(1).f_globals
-    if not members:
-        raise ValueError(f"family {name!r}: no member given; give a callable for each size")
+    if len(members) < 2:
+        raise ValueError(
+            f"family {name!r}: {len(members)} members given; give a callable for each size, from "
+            "a student to a teacher"
+        )
 
     def make(architecture: Architecture) -> nn.Module:
         return members[architecture.name](
@@ -75,10 +78,12 @@ def load_families(module: str) -> tuple[Family, ...]:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(
-            f"--models {module}: can't be imported ({why}); name a module of the current folder "
-            "or of an installed package"
-        ) from None
+        way = "mend that"
+        if isinstance(error, ModuleNotFoundError) and module.startswith(str(error.name)):
+            way = "name a module of the current folder or of an installed package"
+            if module.endswith(".py"):
+                way = f"name it without .py: {module.removesuffix('.py')}"
+        raise InputError(f"--models {module}: can't be imported ({why}); {way}") from None
     found = tuple(family for family in registered() if family.origin == module)
     if not found:
         raise InputError(

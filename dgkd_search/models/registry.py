@@ -213,7 +213,10 @@ def try_out(architecture: Architecture) -> None:
         found = type(logits).__name__
         if isinstance(logits, Tensor):
             found = f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}"
-        raise InputError(f"{label}: gives {found} for two images, not float {wanted}")
+        raise InputError(
+            f"{label}: gives {found} for two images, not float {wanted}; end it in one output for "
+            "each class"
+        )
 
 
 @cache

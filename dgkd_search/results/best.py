@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from dgkd_search.data import DataInfo
 from dgkd_search.device import Normalise
 from dgkd_search.errors import InputError
-from dgkd_search.files import make_folder, sha256, write_bytes
+from dgkd_search.files import make_folder, sealed, sha256, unsealed, write_bytes
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import family_names
 from dgkd_search.results.run import RunFolder, versions
 from dgkd_search.space import Configuration
 from dgkd_search.weights import load_model
 
-FORMAT = 1
+FORMAT = 2
+_UNSEALED = 1  # the format before, without a checksum
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def write_best(
     }
     write_bytes(run.student, weights)
     text = "# The best chain of a search; load its student with dgkd_search.load_student(FOLDER).\n"
-    text += yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    text += yaml.safe_dump(sealed(value), sort_keys=False, allow_unicode=True)
     write_bytes(run.best, text.encode())
 
 
@@ -112,11 +113,16 @@ def load_best(path: Path | str) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict) or "format" not in value:
         raise _damaged(file)
-    if value["format"] != FORMAT:
-        raise InputError(f"{file}: its format is {value['format']!r}, this version reads {FORMAT}")
-    if "stages" not in value or "weights" not in value:
-        raise _damaged(file)
-    return value
+    if value["format"] not in (_UNSEALED, FORMAT):
+        raise InputError(
+            f"{file}: its format is {value['format']!r}, this version reads {_UNSEALED} and {FORMAT}"
+        )
+    if value["format"] == _UNSEALED and {"stages", "weights"} <= value.keys():
+        return value
+    try:
+        return unsealed(value, file.name)
+    except (TypeError, ValueError):
+        raise _damaged(file) from None
 
 
 # What values other than the written ones raise on their way to a model.

@@ -137,6 +137,8 @@ def _connect(resources: Resources, folder: Path) -> None:
         if resources.address is None:
             raise
         raise _unreachable(resources.address, error) from None
+    except SystemExit:  # so Ray takes a SIGTERM until its start is over
+        raise KeyboardInterrupt from None
 
 
 def _check_reachable(address: str) -> None:

@@ -133,9 +133,9 @@ def test_an_architecture_that_is_built_in_is_told_without_code() -> None:
         ("1 / 0", "can't be imported (ZeroDivisionError: division by zero)"),
         ("raise SystemExit(3)", "can't be imported (SystemExit: 3)"),
         ("x = 1", "makes no family known"),
-        ("import dgkd_search\ndgkd_search.family('mine')", "(ValueError: family 'mine': no member"),
+        ("import dgkd_search\ndgkd_search.family('mine')", "(ValueError: family 'mine': 0 members"),
         (
-            "import dgkd_search\ndgkd_search.family('resnet', a=print)",
+            "import dgkd_search\ndgkd_search.family('resnet', a=print, b=print)",
             "family 'resnet': already registered",
         ),
     ],
@@ -157,7 +157,8 @@ def test_a_module_that_is_no_use_is_refused_in_one_line(
      ("return 3", "is a int; return a torch.nn.Module")],
 )  # fmt: skip
 def test_a_network_that_cannot_be_made_is_named(write: Write, body: str, reason: str) -> None:
-    code = f"import dgkd_search\ndef make(**_):\n    {body}\ndgkd_search.family('mine', a=make)"
+    code = f"import dgkd_search\ndef make(**_):\n    {body}\n"
+    code += "dgkd_search.family('mine', a=make, b=make)"
     with pytest.raises(InputError, match="model 'a' of mymodels") as caught:
         build(architecture(write(code), "a"), seeded(0))
     assert reason in str(caught.value)
@@ -173,7 +174,7 @@ def test_a_network_that_cannot_be_made_is_named(write: Write, body: str, reason:
 )
 def test_networks_are_tried_out(write: Write, network: str, reason: str | None) -> None:
     code = f"import dgkd_search\nfrom torch import nn\ndef make(**_):\n    return {network}\n"
-    one = architecture(write(code + "dgkd_search.family('mine', a=make)"), "a")
+    one = architecture(write(code + "dgkd_search.family('mine', a=make, b=make)"), "a")
     if reason is None:
         try_out(one)
         return

@@ -43,9 +43,10 @@ def run(
 
 
 def edit(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
-    value = yaml.safe_load(run.best.read_text())
+    """As if it had been written so."""
+    value = load_best(run.best)
     change(value)
-    run.best.write_text(yaml.safe_dump(value))
+    run.best.write_text(yaml.safe_dump(sealed(value)))
 
 
 def test_best_yaml_says_the_whole_chain(run: RunFolder, stages_of: Any) -> None:
@@ -158,8 +159,8 @@ def test_a_best_yaml_that_does_not_fit_is_refused_in_one_line(run: RunFolder, ch
 
 
 def test_another_format_is_named(run: RunFolder) -> None:
-    edit(run, lambda best: best.update(format=2))
-    with pytest.raises(InputError, match="its format is 2, this version reads 1"):
+    edit(run, lambda best: best.update(format=3))
+    with pytest.raises(InputError, match="its format is 3, this version reads 1 and 2"):
         load_best(run.path)
 
 
@@ -198,3 +199,18 @@ def test_export_passes_on_nothing_damaged(run: RunFolder, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="checksum"):
         export(run, tmp_path / "target")
     assert not (tmp_path / "target").exists()
+
+
+def test_every_word_of_best_yaml_is_under_its_checksum(run: RunFolder) -> None:
+    text = run.best.read_text()
+    for old, new in (
+        ("outputs: null", "outputs: oull"),
+        ("epochs: ", "epochs: 1"),
+        ("digits", "x"),
+    ):
+        assert old in text
+        run.best.write_text(text.replace(old, new, 1))
+        with pytest.raises(InputError, match=r"best\.yaml: is damaged"):
+            load_best(run.path)
+    run.best.write_text("# a word of one's own\n" + text)
+    assert "checksum" not in load_best(run.path)
