@@ -115,7 +115,8 @@ def load_best(path: Path | str) -> dict[str, Any]:
         raise _damaged(file)
     if value["format"] not in (_UNSEALED, FORMAT):
         raise InputError(
-            f"{file}: its format is {value['format']!r}, this version reads {_UNSEALED} and {FORMAT}"
+            f"{file}: its format is {value['format']!r}, this version reads {_UNSEALED} and "
+            f"{FORMAT}"
         )
     if value["format"] == _UNSEALED and {"stages", "weights"} <= value.keys():
         return value

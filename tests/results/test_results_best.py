@@ -13,6 +13,7 @@ from dgkd_search.chain import Chain
 from dgkd_search.data import PreparedData
 from dgkd_search.device import DeviceData, accuracy
 from dgkd_search.errors import InputError
+from dgkd_search.files import sealed
 from dgkd_search.recipe import Distillation
 from dgkd_search.results.best import Accuracies, export, load_best, load_student, write_best
 from dgkd_search.results.run import RunFolder
