@@ -104,7 +104,11 @@ class Learner:
     def train_epoch(self) -> EpochRow:
         """Train the next epoch and evaluate on validation."""
         start = time.perf_counter()
-        with deterministic(self.spec.numerics), enough_memory(self.spec, self._fitting):
+        with (
+            deterministic(self.spec.numerics),
+            enough_memory(self.spec, self._fitting),
+            self._own_draws(),
+        ):
             loss, taught = self._train()
             value = self._accuracy()
         row = EpochRow(self.epoch + 1, loss, value, time.perf_counter() - start, taught)
@@ -144,6 +148,21 @@ class Learner:
 
     def _generator(self, purpose: str, epoch: int = 0) -> torch.Generator:
         return torch.Generator().manual_seed(derive_seed(self.spec.seed, purpose, epoch))
+
+    @contextlib.contextmanager
+    def _own_draws(self) -> Iterator[None]:
+        """Seed what a user's own network draws from torch's global state, as dropout does.
+
+        By epoch, so that a stage that goes on from a checkpoint ends the same. Networks that are
+        built in draw nothing.
+        """
+        if not self.spec.architecture.origin:
+            yield
+            return
+        devices = [self.data.device] if self.data.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(derive_seed(self.spec.seed, "network", self.epoch))
+            yield
 
     def _batches(self) -> Sequence[Tensor]:
         """Rows of this epoch's mini-batches, shuffled; a last single image is left out."""
