@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dgkd_search.data.source import Source, open_source
-from dgkd_search.data.splits import choose
+import numpy as np
+
+from dgkd_search.data.source import Labels, Source, open_source
+from dgkd_search.data.splits import Chosen, choose
 from dgkd_search.errors import InputError
 from dgkd_search.files import unwritable
 from dgkd_search.given import GivenTeacher, read_teacher
@@ -21,6 +24,7 @@ from dgkd_search.space import SearchSpace
 from dgkd_search.store import MARK, default_root
 
 _COUNT_LIMIT = 10_000
+_UNEVEN = 3  # times as many images in one class as in another
 _CLASSES = {"cifar10": 10, "cifar100": 100}  # known without reading their files
 
 
@@ -59,7 +63,8 @@ def check(options: Options, run: RunFolder | None = None) -> Checked:
     problems.extend(_unusable(options.store))
     try:
         source = open_source(resolved.config.data)
-        outputs = _outputs(resolved, source)
+        chosen = _chosen(resolved, source)
+        outputs = _outputs(resolved, source, chosen)
     except InputError as error:
         problems.extend(error.messages)
     else:
@@ -77,17 +82,37 @@ def check(options: Options, run: RunFolder | None = None) -> Checked:
     for name in (space.teacher, *space.pool, space.student):
         try_out(of(name))
     notes = size_notes(resolved.config, classes, source.channels, source.image_size)
+    if chosen is not None:
+        notes += _uneven(source.classes, chosen.train_labels)
     resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
     weights = resolved.options.teacher_weights
     teacher = read_teacher(Path(weights), of(space.teacher)) if weights is not None else None
     return Checked(resolved, run, outputs, teacher)
 
 
-def _outputs(resolved: Resolved, source: Source) -> Estimate | None:
+def _chosen(resolved: Resolved, source: Source) -> Chosen | None:
+    """What is to be trained on; None for data that may have to be fetched first."""
+    data = resolved.config.data
+    return None if data.dataset in _CLASSES else choose(source, data.train_limit, data.split_seed)
+
+
+def _uneven(classes: Sequence[str], labels: Labels) -> list[str]:
+    """A line about classes of very different sizes, if there are any."""
+    counts = np.bincount(labels, minlength=len(classes))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < _UNEVEN * counts[least]:
+        return []
+    return [
+        f"classes are uneven: {classes[most]} has {counts[most]:,} training images, "
+        f"{classes[least]} {counts[least]:,}; accuracy counts images, so it favours large classes"
+    ]
+
+
+def _outputs(resolved: Resolved, source: Source, chosen: Chosen | None) -> Estimate | None:
     config = resolved.config
-    if config.data.dataset in _CLASSES:
+    if chosen is None:
         return None
-    images = len(choose(source, config.data.train_limit, config.data.split_seed).rows.train)
+    images = len(chosen.rows.train)
     shared = resolved.options.store != NONE
     concurrency = resolved.resources.concurrency
     return estimate_outputs(config, images, len(source.classes), concurrency, shared)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from results.test_results_summary import SUMMARY
 
 from dgkd_search.chain import Chain
@@ -164,3 +165,22 @@ def test_what_a_file_says_of_an_option_given_on_the_command_line_is_not_looked_a
     Path("c.yaml").write_text("budget: wrong\n")
     assert dry(capsys, "--config c.yaml --budget 4")
     assert main(["--dry-run", "--config", "c.yaml"]) == 2
+
+
+@pytest.mark.parametrize(("few", "told"), [(2, True), (4, False)])
+def test_uneven_classes_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, few: int, told: bool
+) -> None:
+    for name, count in (("cat", 6), ("dog", few)):
+        (tmp_path / "photos" / "train" / name).mkdir(parents=True)
+        (tmp_path / "photos" / "val" / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("L", (8, 8), i).save(tmp_path / "photos" / "train" / name / f"{i}.png")
+        Image.new("L", (8, 8)).save(tmp_path / "photos" / "val" / name / "0.png")
+    lines = dry(capsys, "--dataset imagefolder --data-dir photos --image-size 8 --concurrency 1")
+    found = [line for line in lines if line.startswith("note: classes")]
+    expected = (
+        "note: classes are uneven: cat has 6 training images, dog 2; accuracy counts images, so "
+        "it favours large classes"
+    )
+    assert found == ([expected] if told else [])
