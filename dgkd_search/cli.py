@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dgkd_search.errors import DgkdError, InputError, describe
+from dgkd_search.errors import DgkdError, InputError, Stopped, describe
 from dgkd_search.options import Options, closest
 from dgkd_search.signals import terminable
 
@@ -36,7 +36,6 @@ exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 """
 
 
-INTERRUPTED = 130  # exit code
 _NAMES = ("plot", "export", "store")  # of commands
 
 
@@ -78,14 +77,12 @@ def _attach_values(arguments: Sequence[str]) -> list[str]:
 def run() -> NoReturn:
     """The command, in a process of its own."""
     code = main()
-    if code == INTERRUPTED:
-        # Everything is put away. Ray's exit handlers would wait a minute for processes that a
-        # signal to the whole group has ended too.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
+    # Everything is put away. Ray's exit handlers would wait a minute for processes that a signal to
+    # the whole group has ended too, and a signal that comes meanwhile would be taken for the end.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("dgkd-search: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return 130
     except OSError as error:
         print(f"dgkd-search: {describe(error)}; what is finished is kept", file=sys.stderr)
         return 1
@@ -145,6 +142,16 @@ def search_parser() -> _Parser:
 def _search(arguments: list[str]) -> int:
     values = vars(search_parser().parse(arguments))
     config, resumed = values.pop("config"), values.pop("resume")
+    try:
+        return _begin_or_resume(config, resumed, values)
+    except KeyboardInterrupt:  # before the search has taken over
+        if resumed is None:
+            raise
+        way = f"dgkd-search --resume {shlex.quote(resumed)}"
+        raise Stopped(f"interrupted; go on with `{way}`") from None
+
+
+def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, object]) -> int:
     given, options = _merge(None if config is None else Path(config), values)
     if options.dry_run:
         from dgkd_search.preview import check, preview

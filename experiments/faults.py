@@ -14,7 +14,8 @@ A trial is lost if the undisturbed run has it and the other hasn't, doubled if t
 have the same parameters, wrong if its number, its curve or its student's weights are others (its
 number may be another after a full disk); likewise stages.
 Epochs are done again where a stage's checkpoint falls behind one that was seen before; one that is
-deleted or damaged is made again by training, so from then on that search isn't watched for it.
+deleted or damaged is made again by training, so from then on that search isn't watched for it. A
+damaged stage that nobody has needed since is needed by another search before it counts as lost.
 
 The disk is a small tmpfs where this process may mount one. Elsewhere that fault is left out, and
 the table says so (tests/test_crash_points.py has every single write fail).
@@ -116,6 +117,13 @@ class Search:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def whole_again(self) -> None:
+        """Another search of the same, in which whatever is missing in the store is needed."""
+        words = [*SEARCH, "--out", "again", "--store", "store"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "dgkd_search", *words]
+        subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, check=True)
 
     def progress(self) -> dict[str, int]:
         """Epochs of every stage that the store has, by key."""
@@ -252,7 +260,8 @@ def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bo
         tally.problems.append(f"{kind}: exit {process.returncode}: {err[-2000:]}")
     if process.returncode == 130 and sent is not None:
         slow = ended - sent > PROMPTNESS
-        if slow or not err.rstrip().endswith("go on with `dgkd-search --resume run`"):
+        begun = (search.folder / "run" / "config.yaml").exists()
+        if slow or (begun and "go on with `dgkd-search --resume run`" not in err):
             tally.wrong[kind]["wrong"] += 1
             tally.problems.append(f"{kind}: ended after {ended - sent:.1f} s: {err[-500:]}")
     tally.again.append(again)
@@ -352,7 +361,12 @@ def measure(plan: Sequence[str], seed: int, mounted: bool) -> Tally:
                     met.append(plan[tried] if tried < len(plan) else "none")
                     if one_fault(search, met[-1], rng, tally):
                         break
-                compare(search.results(), whole, met, tally)
+                found = search.results()
+                lacks = whole["stages"].keys() - found["stages"].keys()
+                if lacks and not {*met}.isdisjoint(DAMAGING):
+                    search.whole_again()  # nobody has needed it since it was damaged
+                    found["stages"] = search.results()["stages"]
+                compare(found, whole, met, tally)
             print(f"{sum(tally.tried.values())} faults, {number} searches", file=sys.stderr)
     return tally
 

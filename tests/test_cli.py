@@ -38,6 +38,18 @@ def test_a_search_that_gave_up_says_so_after_its_results(
     )
 
 
+def test_an_interruption_before_a_resumed_search_began_says_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dgkd_search.driver.resume_search", interrupted)
+    assert main(["--resume", "a run"]) == 130
+    said = "dgkd-search: interrupted; go on with `dgkd-search --resume 'a run'`\n"
+    assert capsys.readouterr().err == said
+
+
 def dry(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
     assert main(["--dry-run", *words.split()]) == 0
     out, err = capsys.readouterr()

@@ -78,10 +78,42 @@ def ray_session(resources: Resources) -> Iterator[Path]:
             _check_nodes(resources, ray.nodes())
             yield folder
         finally:
-            ray.shutdown()
-            held.release()
-            shutil.rmtree(folder, ignore_errors=True)
-            _set(handlers)
+            with _undisturbed(handlers):
+                ray.shutdown()
+                held.release()
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _undisturbed(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Let Ray come to its end; a signal that comes meanwhile is raised afterwards.
+
+    Args:
+        handlers: to be set then.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM has come.
+    """
+    came: list[int] = []
+    noting = dict.fromkeys(handlers, lambda number, frame: came.append(number))
+    _set(noting)
+    from ray._private import worker
+
+    node = worker._global_node
+    if node is not None:
+        end = node.kill_all_processes
+
+        def end_undisturbed(*arguments: Any, **options: Any) -> Any:
+            _set(noting)  # Ray's core has just reset SIGTERM, and this takes seconds
+            return end(*arguments, **options)
+
+        node.kill_all_processes = end_undisturbed
+    try:
+        yield
+    finally:
+        _set(handlers)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _set(handlers: Mapping[signal.Signals, Any]) -> None:
