@@ -66,7 +66,8 @@ def plan(
         guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
         drop_prob: of the student's sources, in [0, 1).
         options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
-            prepared in the user's cache folder: they are there for ``run_trial``.
+            prepared in the user's cache folder: they are there for ``run_trial``. Weights of a
+            teacher that are given go into the store, which ``run_trial`` must be given too.
 
     Returns:
         Stages in training order, for ``run_trial`` or, one by one, for ``train_stage``.
@@ -77,7 +78,7 @@ def plan(
     if isinstance(names, str):
         raise InputError(f"models {names!r}: give a list of names, from the teacher on")
     chain = Chain(tuple(names), guidance)
-    if len(names) > 1 and "teacher_weights" in options:
+    if len(names) > 1 and options.get("teacher_weights") is not None:
         options |= {"teacher": chain.teacher, "student": chain.student}
     resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
     config = resolved.config

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dgkd_search.errors import DgkdError, InputError, Stopped, describe
+from dgkd_search.errors import DgkdError, InputError, Stopped, describe, way_on
 from dgkd_search.options import Options, closest
 from dgkd_search.signals import terminable
 
@@ -147,8 +146,7 @@ def _search(arguments: list[str]) -> int:
     except KeyboardInterrupt:  # before the search has taken over
         if resumed is None:
             raise
-        way = f"dgkd-search --resume {shlex.quote(resumed)}"
-        raise Stopped(f"interrupted; go on with `{way}`") from None
+        raise Stopped(f"interrupted; {way_on(resumed)}") from None
 
 
 def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, object]) -> int:
@@ -175,13 +173,12 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
         summary = run_search(options, observer)
     else:
         summary = resume_search(resumed, given, observer)
-    print(summary, flush=True)  # a signal may end the process before it has come to its end
+    print(summary)
     if summary.test_problem is not None:
         raise DgkdError(f"the test set could not be read: {summary.test_problem}")
     if summary.gave_up:
         raise DgkdError(
-            f"ended before its budget: {summary.ended}; mend that, then go on with "
-            f"`dgkd-search --resume {shlex.quote(str(summary.run))}`"
+            f"ended before its budget: {summary.ended}; mend that, then {way_on(summary.run)}"
         )
     return 0
 

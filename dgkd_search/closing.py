@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dgkd_search.config import StudyConfig
 from dgkd_search.data import DataInfo, PreparedData, has_test, load_test
 from dgkd_search.device import Normalise, accuracy, cores, in_batches
-from dgkd_search.errors import DgkdError, InputError, describe
+from dgkd_search.errors import DgkdError, InputError, describe, way_on
 from dgkd_search.files import UNREADABLE
 from dgkd_search.identity import StageSpec
 from dgkd_search.numerics import deterministic
@@ -65,8 +64,8 @@ def finish(
     best = study.best()
     if best is None or best.value is None:
         raise DgkdError(
-            f"no trial completed{f': {ended}' if ended else ''}; once that is mended, go on with "
-            f"`dgkd-search --resume {shlex.quote(str(run.path))}`"
+            f"no trial completed{f': {ended}' if ended else ''}; once that is mended, "
+            f"{way_on(run.path)}"
         )
     configuration = study.configuration(best)
     stages = planner.stages(configuration)

@@ -16,6 +16,7 @@ from dgkd_search.data import PreparedData, prepare
 from dgkd_search.errors import InputError
 from dgkd_search.files import make_folder
 from dgkd_search.given import GivenTeacher, as_entry
+from dgkd_search.models import get_family
 from dgkd_search.observer import Observer, Observers
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
@@ -109,15 +110,17 @@ def _search(
         data = prepare(resolved.config.data, stores.data, observer.message)
         given = checked.teacher.checksum if checked.teacher else ""
         planner = Planner(resolved.config, data.info, given)
+        code = get_family(resolved.config.family).code
+        brought = {k: v for k, v in (("given", given), ("code", code)) if v}
         if checked.teacher is not None:
             stores = _give(checked.teacher, planner, data, stores, store, observer)
         observer.message(_room_for_outputs(planner, resources, stores, store))
         options = replace(resolved.options, store=str(stores.root) if store else NONE)
         fingerprint = data.info.fingerprint
         if record is None:
-            study = begin_study(run, options, resolved.config, fingerprint, first, given)
+            study = begin_study(run, options, resolved.config, fingerprint, first, brought)
         else:
-            study = reopen_study(record, options, resolved.config, fingerprint, observer, given)
+            study = reopen_study(record, options, resolved.config, fingerprint, observer, brought)
         before, time_budget = Spent.of(study), study.config.time_budget
         conductor = Conductor(
             study,

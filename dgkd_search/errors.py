@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def describe(error: OSError) -> str:
     """What the system says is wrong, and with which file, in one line."""
     where = f" ({error.filename})" if error.filename else ""
     return " ".join(f"{error.strerror or error}{where}".split())
+
+
+def way_on(run: Path | str) -> str:
+    """What goes on with a search, as the end of a message."""
+    return f"go on with `dgkd-search --resume {shlex.quote(str(run))}`"
 
 
 class DgkdError(Exception):

@@ -22,9 +22,9 @@ from typing import Any
 _CHECKSUM = "checksum"
 TEMPORARY = ".tmp-"  # begins the names of what is being written or removed
 
-# What the system says where nothing, or something else, lies in the place of a file or folder. Any
-# other OSError (too many open files, a disk that doesn't answer) says nothing about what is there.
-MISPLACED = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+# What the system says where something else lies in the place of a file or folder. Any other OSError
+# (too many open files, missing rights) says nothing about what is there, and is passed on.
+MISPLACED = (NotADirectoryError, IsADirectoryError)
 # What foreign or damaged JSON raises on its way to the values that were expected.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 

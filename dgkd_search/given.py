@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Mapping
@@ -123,7 +124,8 @@ def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> dict[str, An
         at_hand = open_data(data, device, numerics.threads)
         form = memory_format(numerics)
         model = load_model(spec, weights).to(device).to(memory_format=form)
-        with autocast(numerics) if wanted == numerics.device_type else torch.no_grad():
+        # A driver without the GPU of its trials measures in full precision.
+        with autocast(numerics) if wanted == numerics.device_type else contextlib.nullcontext():
             batches = ((x.contiguous(memory_format=form), y) for x, y in at_hand.validation())
             value = accuracy(model, batches)
     return EpochRow(1, 0.0, value, time.perf_counter() - began).to_dict()

@@ -17,6 +17,14 @@ from dgkd_search.results.record import DEFINITION, Damaged, Record, define, open
 from dgkd_search.results.run import RunFolder
 from dgkd_search.study import ChainStudy
 
+_BROUGHT = (
+    (
+        "given",
+        "weights of its teacher",
+        "name their file with --teacher-weights, or start a new run",
+    ),
+    ("code", "code of its models", "put that back, or start a new run"),
+)
 _SPENT = "spent"  # attribute of the study
 _STATES = {
     TrialState.COMPLETE: "complete",
@@ -54,7 +62,7 @@ def begin_study(
     config: StudyConfig,
     fingerprint: str,
     first: Sequence[Mapping[str, Any]] | None,
-    given: str = "",
+    brought: Mapping[str, str] | None = None,
 ) -> ChainStudy:
     """A new study in its run folder.
 
@@ -62,9 +70,9 @@ def begin_study(
         options: resolved.
         fingerprint: of the data.
         first: see ``run_search``.
-        given: checksum of the teacher's weights, if they were given.
+        brought: see ``define``.
     """
-    definition = define(options, fingerprint, first, given)
+    definition = define(options, fingerprint, first, brought)
     run.write_definition(definition)  # before there is a study, which it can make again
     study = ChainStudy(config, run.database, first)
     study.set_attribute(DEFINITION, definition)
@@ -77,12 +85,13 @@ def reopen_study(
     config: StudyConfig,
     fingerprint: str,
     observer: Observer,
-    given: str = "",
+    brought: Mapping[str, str] | None = None,
 ) -> ChainStudy:
     """The study of a run that goes on; what is damaged is set aside and made again.
 
     Raises:
-        InputError: the data, or the teacher's weights, are others than the run was begun with.
+        InputError: the data, or what the user has brought along, are others than the run was
+            begun with.
     """
     run, damaged = record.run, dict(record.damaged)
     if record.definition["data"] != fingerprint:
@@ -91,11 +100,9 @@ def reopen_study(
             f"{record.definition['data']}, these have {fingerprint}); bring those back, name "
             "their folder with --data-dir, or start a new run"
         )
-    if record.definition.get("given", "") != given:
-        raise InputError(
-            f"{run.path}: the run was begun with other weights of its teacher; name their file "
-            "with --teacher-weights, or start a new run"
-        )
+    for name, what, way in _BROUGHT:
+        if record.definition.get(name) != (brought or {}).get(name):
+            raise InputError(f"{run.path}: the run was begun with other {what}; {way}")
     study = None
     if run.database.exists() and run.database not in damaged:
         try:
@@ -110,8 +117,8 @@ def reopen_study(
         how = ", its trials from what is in the store" if path == run.database else ""
         observer.message(f"{path}: damaged ({why}){aside}; made again{how}")
     if study is None:
-        return begin_study(run, options, config, fingerprint, record.first, given)
-    definition = define(options, fingerprint, record.first, given)
+        return begin_study(run, options, config, fingerprint, record.first, brought)
+    definition = define(options, fingerprint, record.first, brought)
     run.write_definition(definition)  # a budget may have been raised
     if study.attributes.get(DEFINITION) != definition:
         study.set_attribute(DEFINITION, definition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dgkd_search.config import Resources
-from dgkd_search.errors import DgkdError, Stopped, describe
+from dgkd_search.errors import DgkdError, Stopped, describe, way_on
 from dgkd_search.identity import StageSpec
 from dgkd_search.leases import Lease
 from dgkd_search.observer import Job, Observer
@@ -114,7 +113,7 @@ def resumable(folder: RunFolder) -> Iterator[None]:
 def _way_on(folder: RunFolder, joined: str) -> str:
     if not folder.config.exists():  # it had not begun: nothing is left of it
         return ""
-    return f"{joined}go on with `dgkd-search --resume {shlex.quote(str(folder.path))}`"
+    return f"{joined}{way_on(folder.path)}"
 
 
 class TableWriter(Observer):

@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from dgkd_search.errors import InputError
 from dgkd_search.files import (
+    MISPLACED,
     UNREADABLE,
     make_folder,
     remove_file,
@@ -55,11 +56,6 @@ class StageEntry:
     key: str
     tensors: bytes
     meta: dict[str, Any]
-
-
-# Something else lies where a file or folder belongs. Any other OSError (too many open files, a
-# disk that doesn't answer, missing rights) says nothing about the entry, and is passed on.
-_MISPLACED = (NotADirectoryError, IsADirectoryError)
 
 
 class _Damaged(Exception):
@@ -140,7 +136,7 @@ class Store:
                 return _read(key, *files)
         except FileNotFoundError:
             self._set_aside(folder, "a file is missing")
-        except (_Damaged, *_MISPLACED) as error:
+        except (_Damaged, *MISPLACED) as error:
             self._set_aside(folder, str(error))
         return None
 
@@ -166,7 +162,7 @@ class Store:
             # Otherwise the stage has not begun, or a stop came before its first checkpoint.
             if (folder / "checkpoint.json").exists():
                 self._set_aside(folder, "a file is missing")
-        except (_Damaged, *_MISPLACED) as error:
+        except (_Damaged, *MISPLACED) as error:
             self._set_aside(folder, str(error))
         except UNREADABLE:
             self._set_aside(folder, "checkpoint.json is not readable")
@@ -195,7 +191,7 @@ class Store:
             ``StageEntry.meta``; None where there is none or it isn't what was written.
         """
         folder = self._partial(key) if partial else self._stage(key)
-        with suppress(FileNotFoundError, _Damaged, *_MISPLACED):
+        with suppress(FileNotFoundError, _Damaged, *MISPLACED):
             return _describe(key, folder / ("checkpoint.json" if partial else "stage.json"))
         return None
 

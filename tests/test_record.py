@@ -103,6 +103,16 @@ def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
     assert "give what is to change as options" in record.damaged[run.config]
 
 
+@pytest.mark.parametrize(("name", "what"), [("given", "weights"), ("code", "code of its models")])
+def test_what_a_user_brought_along_must_be_the_same(
+    run: RunFolder, resolved: Resolved, name: str, what: str
+) -> None:
+    """Else old trials and new ones would be of two kinds in one study."""
+    record, config = read_record(run), resolve(resolved.options).config
+    with pytest.raises(InputError, match=f"begun with other .*{what}"):
+        reopen_study(record, record.options, config, DATA, Listener(), {name: "c" * 32})
+
+
 def test_other_data_are_refused(run: RunFolder) -> None:
     with pytest.raises(InputError, match="begun with other data"):
         reopened(run, "e" * 32)

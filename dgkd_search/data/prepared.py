@@ -175,7 +175,7 @@ def open_prepared(path: str | Path) -> PreparedData:
         else:
             data.train()
             data.validation()
-    except (*MISPLACED, EOFError, ValueError, TypeError, KeyError) as error:
+    except (FileNotFoundError, *MISPLACED, EOFError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{path}: is no whole prepared data ({reason}); start the search again to make it anew"
@@ -201,7 +201,14 @@ def verify_prepared(path: str | Path) -> PreparedData:
                     raise ValueError(f"{name} fails its checksum")
         if checksums:
             raise ValueError(f"{', '.join(checksums)} is missing")
-    except (*MISPLACED, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        FileNotFoundError,
+        *MISPLACED,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: is no whole prepared data ({reason})") from None
     return data

@@ -26,7 +26,7 @@ class Make(Protocol):
     def __call__(self, *, classes: int, channels: int, image_size: int) -> nn.Module: ...
 
 
-def family(name: str, **members: Make) -> Family:
+def family(name: str, /, **members: Make) -> Family:
     """Make a family of your own known to searches.
 
     Call it at the top of a module, and name that module with ``--models``. The files of the module
@@ -38,7 +38,7 @@ def family(name: str, **members: Make) -> Family:
         members: a callable for each size, from the smallest to the largest.
 
     Raises:
-        ValueError: no member, or the name is taken by another module.
+        ValueError: fewer than two members, or the name is taken by another module.
     """
     caller = sys._getframe(1).f_globals
     if len(members) < 2:

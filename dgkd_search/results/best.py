@@ -16,7 +16,7 @@ from dgkd_search.device import Normalise
 from dgkd_search.errors import InputError
 from dgkd_search.files import make_folder, sealed, sha256, unsealed, write_bytes
 from dgkd_search.identity import StageSpec
-from dgkd_search.models import family_names
+from dgkd_search.models import family_names, get_family
 from dgkd_search.results.run import RunFolder, versions
 from dgkd_search.space import Configuration
 from dgkd_search.weights import load_model
@@ -187,13 +187,18 @@ def load_student(path: Path | str) -> Student:
     try:
         matches = sha256(weights) == best["weights"]["sha256"]
         spec = StageSpec.from_dict(best["stages"][-1])
-        unknown = spec.architecture.family not in family_names()
+        origin, name = spec.architecture.origin, spec.architecture.family
+        known = get_family(name).code if not origin or name in family_names() else None
     except _MALFORMED:
         raise _damaged(described) from None
-    if unknown and spec.architecture.origin:  # a file doesn't choose what is imported
+    if known is None:  # a file doesn't choose what is imported
         raise InputError(
-            f"{described}: its network is of a family of your own; import "
-            f"{spec.architecture.origin} first"
+            f"{described}: its network is of a family of your own; import {origin} first"
+        )
+    if known != spec.architecture.code:
+        raise InputError(
+            f"{described}: the code of {origin} has changed since its network was trained; put "
+            "that back"
         )
     try:
         student = Student(load_model(spec, weights), best["data"]) if matches else None

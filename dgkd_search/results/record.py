@@ -68,7 +68,7 @@ def define(
     options: Options,
     fingerprint: str,
     first: Sequence[Mapping[str, Any]] | None,
-    given: str = "",
+    brought: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What defines a search, in plain JSON types.
 
@@ -76,7 +76,8 @@ def define(
         options: resolved.
         fingerprint: of the data.
         first: parameters of the trials to begin with, if they were given.
-        given: checksum of the teacher's weights, if they were given.
+        brought: checksums of what the user has brought along: ``given``, the teacher's weights,
+            and ``code``, that of the models.
     """
     return {
         "format": FORMAT,
@@ -84,7 +85,7 @@ def define(
         "options": to_yaml_values(options),
         "data": fingerprint,
         "first": None if first is None else [dict(params) for params in first],
-        **({"given": given} if given else {}),
+        **(brought or {}),
     }
 
 

@@ -77,7 +77,9 @@ class Conductor:
         # Drawn, not yet begun; or begun by an earlier session.
         self._held = [self._job(proposal) for proposal in study.adopt()]
         self._earlier = {
-            trial.number: {k: v for k, v in study.facts(trial).items() if k not in (AGAIN, "begun")}
+            trial.number: {
+                k: v for k, v in study.facts(trial).items() if k not in {AGAIN, *NOT_BEGUN}
+            }
             for trial in study.trials
         }
         self._running: dict[str, _Running] = {}

@@ -53,9 +53,9 @@ def ray_session(resources: Resources) -> Iterator[Path]:
         InputError: the cluster can't be reached, or has no node for a trial.
         DgkdError: this process uses Ray already.
     """
-    # /tmp rather than $TMPDIR: Ray's socket paths are limited to 107 bytes.
     if resources.address is not None:
         _check_reachable(resources.address)
+    # /tmp rather than $TMPDIR: Ray's socket paths are limited to 107 bytes.
     place = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
     _sweep(place)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))

@@ -215,3 +215,18 @@ def test_every_word_of_best_yaml_is_under_its_checksum(run: RunFolder) -> None:
             load_best(run.path)
     run.best.write_text("# a word of one's own\n" + text)
     assert "checksum" not in load_best(run.path)
+
+
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        ("mine", "of a family of your own; import mymodels first"),
+        ("resnet", "the code of mymodels has changed since its network was trained; put that back"),
+    ],
+)
+def test_a_network_of_ones_own_needs_its_code(run: RunFolder, family: str, reason: str) -> None:
+    own = {"family": family, "origin": "mymodels", "code": "c" * 32}
+    edit(run, lambda best: best["stages"][-1]["architecture"].update(own))
+    with pytest.raises(InputError) as refusal:
+        load_student(run.path)
+    assert reason in str(refusal.value) and "damaged" not in str(refusal.value)
