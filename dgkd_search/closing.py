@@ -12,6 +12,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.config import StudyConfig
+from dgkd_search.confirmation import Confirmation, repeated_facts
 from dgkd_search.data import DataInfo, PreparedData, has_test, load_test
 from dgkd_search.device import Normalise, accuracy, cores, in_batches
 from dgkd_search.errors import DgkdError, InputError, describe, way_on
@@ -47,7 +48,8 @@ def finish(
     ended: str | None,
     gave_up: bool = False,
 ) -> Summary:
-    """Pick the best student, read the test set for it alone, and write the results.
+    """Pick the best student (of the best configuration that was taught again with fresh seeds, the
+    one of median accuracy), read the test set for it alone, and write the results.
 
     Args:
         open_store: gives the store of the trial that trained some stages.
@@ -61,14 +63,19 @@ def finish(
     Raises:
         DgkdError: no trial completed.
     """
-    best = study.best()
+    best, confirmation, replicate = study.best(), Confirmation.of(study), 0
     if best is None or best.value is None:
         raise DgkdError(
             f"no trial completed{f': {ended}' if ended else ''}; once that is mended, "
             f"{way_on(run.path)}"
         )
+    validation = best.value
+    if confirmation is not None and (winner := confirmation.winner) is not None:
+        best = next(trial for trial in study.trials if trial.number == winner.trial)
+        replicate = winner.median
+        validation = winner.values[replicate]
     configuration = study.configuration(best)
-    stages = planner.stages(configuration)
+    stages = planner.stages(configuration, replicate)
     key = stages[-1].key
     past = _past(run, study, tell)
     store = open_store(stages)
@@ -77,7 +84,7 @@ def finish(
         tell(note)
     whole = study.config.space.max_assistants == len(study.config.space.pool)
     accuracies = Accuracies(
-        validation=best.value,
+        validation=validation,
         test=None,
         alone=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
         kd=_value(study.first("kd")),
@@ -92,6 +99,7 @@ def finish(
         stages=stages,
         info=planner.info,
         weights=weights,
+        confirmation=_described(study, confirmation),
     )
     reads, problem = past.test_reads, None
     accuracies = replace(accuracies, test=past.tests.get(key))
@@ -118,9 +126,38 @@ def finish(
         validation_count=planner.info.validation_count,
         test_reads=reads,
         test_problem=problem,
+        confirmation=confirmation,
         ended=ended,
         gave_up=gave_up,
     )
+
+
+def _described(study: ChainStudy, confirmation: Confirmation | None) -> dict[str, Any] | None:
+    """What was taught again, for best.yaml."""
+    if confirmation is None or not confirmation.repeats:
+        return None
+    winner, rows = confirmation.winner, []
+    for repeats in confirmation.repeats:
+        row: dict[str, Any] = {"trial": repeats.trial, "student_alone": repeats.trial is None}
+        if repeats.trial is not None:
+            configuration = study.configuration(study.trials[repeats.trial])
+            row |= {
+                "chain": str(configuration.chain.canonical()),
+                "guidance": configuration.chain.canonical().guidance,
+                "drop_probability": configuration.drop_prob,
+            }
+        row |= {"mean": repeats.mean, "half_width": repeats.half_width}
+        row["accuracies"] = repeats.accuracies
+        if winner is not None and repeats is not winner:
+            gain, half = winner.over(repeats)
+            row["behind_by"] = {"mean": gain, "half_width": half}
+        rows.append(row)
+    return {
+        "what": "validation accuracy in percent of students with fresh seeds; half widths of "
+        "95 % intervals (Student's t, for differences Welch's)",
+        "whole": confirmation.whole,
+        "configurations": rows,
+    }
 
 
 @dataclass(frozen=True)
@@ -223,7 +260,7 @@ def _value(trial: FrozenTrial | None) -> float | None:
 def _work(study: ChainStudy, spent: Spent, concurrency: int) -> Work:
     """What the trials and the reference did, added up."""
     facts: list[dict[str, Any]] = [study.facts(t) for t in study.trials]
-    facts.append(study.attributes.get(REFERENCE, {}))
+    facts += [study.attributes.get(REFERENCE, {}), *repeated_facts(study)]
     stages = [stage for fact in facts for stage in fact.get("stages", ())]
     repeated = study.repeated
     begun = [t for t in study.trials if study.facts(t).get("begun", True)]

@@ -72,6 +72,8 @@ class StudyConfig:
         budget: trials that complete or are pruned, at least 1.
         outputs: one of ``recipe.OUTPUTS``.
         time_budget: seconds after which no trial goes on, or None.
+        confirm_top, confirm_seeds: how many configurations are taught again after the budget,
+            and with how many seeds each; 0 for none.
         reference: whether the student is also trained on labels alone.
         seed: the sampler's; ``train_seed`` is the models'.
     """
@@ -91,6 +93,8 @@ class StudyConfig:
     train_seed: int = 0
     reference: bool = True
     time_budget: float | None = None
+    confirm_top: int = 0
+    confirm_seeds: int = 0
 
 
 @dataclass(frozen=True)

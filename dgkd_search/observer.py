@@ -17,12 +17,14 @@ class Job:
         chain: model names, teacher first.
         guidance: of the chain.
         drop_prob: of the student; None where it has fewer than two sources.
+        replicate: 0 for the trial itself, from 1 where it is taught again with a fresh seed.
     """
 
     number: int | None
     chain: tuple[str, ...]
     guidance: str
     drop_prob: float | None
+    replicate: int = 0
 
 
 class Observer:
@@ -41,6 +43,9 @@ class Observer:
             best: the most accurate complete trial so far, and its accuracy in percent.
             seconds: that the search has taken.
         """
+
+    def confirming(self, count: int) -> None:
+        """The trials are over; ``count`` students are taught again with fresh seeds."""
 
     def message(self, text: str) -> None:
         """A line for the user: a stage of the work ("preparing the data"), a warning."""
@@ -80,6 +85,10 @@ class Observers(Observer):
     ) -> None:
         for observer in self._observers:
             observer.resumed(ended, best, seconds)
+
+    def confirming(self, count: int) -> None:
+        for observer in self._observers:
+            observer.confirming(count)
 
     def message(self, text: str) -> None:
         for observer in self._observers:

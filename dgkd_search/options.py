@@ -16,6 +16,7 @@ from dgkd_search.config import DATASETS, DROP_SCOPES, IMAGES, PRUNERS, SAMPLERS,
 from dgkd_search.errors import InputError
 from dgkd_search.parsers import (
     DIGITS,
+    Confirm,
     Drops,
     Parser,
     drops,
@@ -27,6 +28,7 @@ from dgkd_search.parsers import (
     number,
     one_of,
     place,
+    repeats,
     several_of,
     size,
     text,
@@ -42,6 +44,7 @@ def _option(default: Any, group: str, parse: Parser, metavar: str | None, help: 
 
 
 DEFAULT_DROPS = Drops((0.0, 0.5), True)
+DEFAULT_CONFIRM = Confirm(3, 5)
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,13 @@ class Options:
     split_seed: int = _option(0, "search", integer(0), "N", "seed of the validation split (0)")
     no_reference: bool = _option(
         False, "search", flag, None, "don't train the student alone to compare with"
+    )
+    confirm: Confirm = _option(
+        DEFAULT_CONFIRM,
+        "search",
+        repeats,
+        "TOPxSEEDS",
+        "teach the best TOP, plain KD and the student alone again with SEEDS seeds; or off (3x5)",
     )
     time_budget: float | None = _option(
         None, "search", duration, "T", "stop after this time: 90, 30m, 2h"

@@ -181,6 +181,30 @@ def drops(value: object) -> Drops:
     return Drops(values, True) if spread else Drops(tuple(sorted(set(values))))
 
 
+@dataclass(frozen=True)
+class Confirm:
+    """How a search confirms its winner: ``top`` configurations, ``seeds`` fresh seeds each; 0
+    for not at all."""
+
+    top: int = 0
+    seeds: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.top}x{self.seeds}" if self.seeds else "off"
+
+
+def repeats(value: object) -> Confirm:
+    """``3x5`` or ``off``."""
+    if isinstance(value, Confirm):
+        return value
+    if value is False or value == "off":  # YAML reads a bare off as false
+        return Confirm()
+    found = re.fullmatch(r"\s*([1-9][0-9]{0,2})x([1-9][0-9]{0,2})\s*", str(value))
+    if found is None or int(found[2]) < 2:
+        raise ValueError("must be CONFIGURATIONSxSEEDS with two seeds or more, as 3x5, or off")
+    return Confirm(int(found[1]), int(found[2]))
+
+
 def _exact(value: float) -> str:
     short = f"{value:g}"
     return short if float(short) == value else repr(value)

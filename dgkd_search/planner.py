@@ -62,8 +62,11 @@ class Planner:
         )
         return of(name)
 
-    def reference(self) -> tuple[StageSpec, ...]:
+    def alone(self) -> Configuration:
         """The student on labels alone."""
-        alone = Chain((self.config.space.student,), "none")
-        lr = self.config.student_recipe.lr
-        return self.stages(Configuration(alone, self.config.distillation, lr))
+        chain = Chain((self.config.space.student,), "none")
+        return Configuration(chain, self.config.distillation, self.config.student_recipe.lr)
+
+    def reference(self) -> tuple[StageSpec, ...]:
+        """The stage of the student on labels alone."""
+        return self.stages(self.alone())

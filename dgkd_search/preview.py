@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dgkd_search.config import StudyConfig
 from dgkd_search.data.source import Labels, Source, open_source
 from dgkd_search.data.splits import Chosen, choose
 from dgkd_search.errors import InputError
@@ -152,11 +153,24 @@ def preview(checked: Checked) -> list[str]:
     lines += [
         f"trials at once  {resources.concurrency}, each "
         f"{counted(resources.cpus_per_trial, 'CPU thread')} and {resources.gpus_per_trial:g} GPUs",
+        f"then            {_then(config)}",
         f"stored outputs  {checked.outputs or 'known once the data are at hand'}",
         f"run folder      {run.path}",
         "nothing was written: --dry-run",
     ]
     return lines
+
+
+def _then(config: StudyConfig) -> str:
+    """What is taught again when the trials are over."""
+    if not config.confirm_seeds:
+        return "nothing is taught again (--confirm off)"
+    alone = " and the student alone" if config.reference else ""
+    most = (config.confirm_top + 1 + bool(alone)) * config.confirm_seeds
+    return (
+        f"the best {config.confirm_top}, plain KD{alone} again with {config.confirm_seeds} fresh "
+        f"seeds: up to {most} students"
+    )
 
 
 def _show(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, TextIO, cast
 from dgkd_search.observer import Job, Observer
 from dgkd_search.rows import Row
 from dgkd_search.search_state import GAP, SearchState, arrows, label, outcome, plain, title
+from dgkd_search.sizes import counted
 
 # rich takes 150 ms to import, which a command that shows no progress should not pay.
 if TYPE_CHECKING:
@@ -118,6 +119,11 @@ class LiveProgress(Observer):
         with self._lock:
             self.state.resume(ended, best, seconds)
 
+    def confirming(self, count: int) -> None:
+        with self._lock:
+            self.state.confirm(count)
+        self._print(_again(count))
+
     def message(self, text: str) -> None:
         self._print(plain(text))
 
@@ -153,6 +159,10 @@ class LiveProgress(Observer):
         for line in (*_header(summary, options.max_width), *_rows(running, options.max_width)):
             line.truncate(options.max_width, overflow="ellipsis")
             yield line
+
+
+def _again(count: int) -> str:
+    return f"the trials are over; {counted(count, 'student')} taught again with fresh seeds"
 
 
 def _header(phrases: list[str], width: int) -> Iterator[Text]:
@@ -245,6 +255,10 @@ class LineProgress(Observer):
     ) -> None:
         self.state.resume(ended, best, seconds)
 
+    def confirming(self, count: int) -> None:
+        self.state.confirm(count)
+        self.message(_again(count))
+
     def message(self, text: str) -> None:
         for line in plain(text).splitlines():
             self._stream.write(f"{self._now()} {line}\n")
@@ -268,7 +282,7 @@ class LineProgress(Observer):
     def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
         last = self.state.end_job(job, state, value)
         line = f"{title(job)}{GAP}{outcome(state, value, reason, last)}"
-        if job.number is not None:
+        if job.number is not None or job.replicate:
             best = f"best {self.state.best[1]:.2f} %" if self.state.best else None
             facts = filter(None, (self.state.count(), best, self.state.remaining()))
             line += f"{GAP}[{', '.join(facts)}]"

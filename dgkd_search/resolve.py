@@ -15,7 +15,7 @@ from dgkd_search.device import cores
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, parameter_count
 from dgkd_search.options import Options
-from dgkd_search.parsers import Drops
+from dgkd_search.parsers import Confirm, Drops
 from dgkd_search.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.sizes import counted
 
@@ -91,6 +91,8 @@ def resolve(options: Options) -> Resolved:
         train_seed=options.train_seed,
         reference=not options.no_reference,
         time_budget=options.time_budget,
+        confirm_top=options.confirm.top,
+        confirm_seeds=options.confirm.seeds,
     )
     return Resolved(config, resources, options, (*_warnings(resources), *_idle(options)))
 
@@ -110,7 +112,7 @@ def to_yaml_values(options: Options) -> dict[str, Any]:
         value = getattr(options, f.name)
         if f.name in skip or value is None:
             continue
-        if isinstance(value, Drops):
+        if isinstance(value, Drops | Confirm):
             value = str(value)
         values[f.name.replace("_", "-")] = list(value) if isinstance(value, tuple) else value
     return values

@@ -34,7 +34,8 @@ def arrows(chain: tuple[str, ...]) -> str:
 
 
 def label(job: Job) -> str:
-    return "student alone" if job.number is None else f"#{job.number}"
+    name = "student alone" if job.number is None else f"#{job.number}"
+    return f"{name} again, seed {job.replicate}:" if job.replicate else name
 
 
 def title(job: Job) -> str:
@@ -67,6 +68,7 @@ class SearchState:
         ended: number of trials by final state.
         best: the most accurate complete trial and its accuracy in percent.
         running: the last row of each job that has not ended, None before its first.
+        repeats, repeated: students that are to be taught again, and those that were.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -76,9 +78,12 @@ class SearchState:
     ended: Counter[str] = field(default_factory=Counter)
     best: tuple[Job, float] | None = None
     running: dict[Job, Row | None] = field(default_factory=dict)
+    repeats: int = 0
+    repeated: int = 0
+    _confirming: float | None = None  # since when
     _began: float | None = None
     _before: tuple[int, float] = (0, 0.0)  # trials done and seconds taken by earlier sessions
-    _stages: dict[tuple[int | None, int], str] = field(default_factory=dict)
+    _stages: dict[tuple[int | None, int, int], str] = field(default_factory=dict)
 
     def resume(
         self, ended: Mapping[str, int], best: tuple[Job, float] | None, seconds: float
@@ -90,14 +95,19 @@ class SearchState:
         self.budget, self.concurrency, self.time_budget = budget, concurrency, time_budget
         self._began = self.clock()
 
+    def confirm(self, count: int) -> None:
+        self.repeats = count
+
     def start_job(self, job: Job) -> None:
+        if job.replicate and self._confirming is None:
+            self._confirming = self.clock()
         self.running[job] = None
 
     def add_row(self, job: Job, row: Row) -> bool:
         """Take a row in; says whether it is the first of its stage."""
         if job in self.running:  # a row that arrives after its job's end must not revive it
             self.running[job] = row
-        stage = (job.number, row.position)
+        stage = (job.number, job.replicate, row.position)
         before = self._stages.get(stage)
         if row.event == "epoch" or before in (None, "waiting"):
             self._stages[stage] = row.event
@@ -106,7 +116,9 @@ class SearchState:
     def end_job(self, job: Job, state: str, value: float | None) -> Row | None:
         """Take a job's end in; returns its last row."""
         last = self.running.pop(job, None)
-        if job.number is not None:
+        if job.replicate:
+            self.repeated += 1
+        elif job.number is not None:
             self.ended[state] += 1
             rival = float("-inf") if self.best is None else self.best[1]
             if state == "complete" and value is not None and value > rival:
@@ -136,21 +148,31 @@ class SearchState:
     def remaining(self) -> str | None:
         """A rough guess at the time left, in words; None where nothing can be said."""
         limit = None if self.time_budget is None else max(0.0, self.time_budget - self.elapsed)
-        done, elapsed = self.done - self._before[0], self.elapsed - self._before[1]
+        if self._confirming is not None:
+            done, left = self.repeated, self.repeats - self.repeated
+            elapsed = self.clock() - self._confirming
+        else:
+            done, left = self.done - self._before[0], max(0, (self.budget or 0) - self.done)
+            elapsed = self.elapsed - self._before[1]
         # As long as the first trials run side by side their rate says nothing.
         if self.budget is None or done < max(1, min(self.concurrency, self.budget)):
             return None if limit is None else f"at most {rough(limit)} left"
-        guess = elapsed / done * max(0, self.budget - self.done)
+        guess = elapsed / done * left
         return f"about {rough(guess if limit is None else min(guess, limit))} left"
 
     def count(self) -> str:
         """For example ``7 of 20``."""
+        if self._confirming is not None:
+            return f"{self.repeated} of {self.repeats} again"
         return str(self.done) if self.budget is None else f"{self.done} of {self.budget}"
 
     def summary(self) -> list[str]:
         """The state in a few phrases, the most important first."""
         odd = ", ".join(f"{self.ended[s]} {s}" for s in ("pruned", "failed") if self.ended[s])
-        phrases = [f"{self.count()} trials" + (f" ({odd})" if odd else "")]
+        done = str(self.done) if self.budget is None else f"{self.done} of {self.budget}"
+        phrases = [f"{done} trials" + (f" ({odd})" if odd else "")]
+        if self.repeats:
+            phrases.append(f"{self.repeated} of {self.repeats} taught again")
         if self.best is not None:
             phrases.append(f"best {self.best[1]:.2f} % {arrows(self.best[0].chain)}")
         minutes, seconds = divmod(int(self.elapsed), 60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ class Stores:
     def of(self, stages: Sequence[StageSpec]) -> Path:
         """The store of the trial that trains these stages."""
         # No student is trained twice in a study, so its key names its trial. (Where ``none`` is
-        # among the guidances, its trial is the reference, and finds it trained.)
-        return self.root if self.shared else self.root / stages[-1].key
+        # among the guidances, its trial is the reference, and finds it trained.) Who teaches it
+        # again with fresh seeds has the assistants there.
+        return self.root if self.shared else self.root / replace(stages[-1], replicate=0).key
 
     def open(self, stages: Sequence[StageSpec]) -> Store:
         """The store of that trial, holding what is given."""

@@ -247,14 +247,17 @@ class ChainStudy:
     def best(self) -> FrozenTrial | None:
         """The completed trial of highest value; of equals the one with fewer assistants, then
         the earlier one."""
-        complete = [t for t in self.trials if t.state == TrialState.COMPLETE]
+        return next(iter(self.ranked()), None)
+
+    def ranked(self) -> list[FrozenTrial]:
+        """Completed trials, the best first; see ``best``."""
 
         def rank(trial: FrozenTrial) -> tuple[float, int, int]:
             assert trial.value is not None
             chain = self.configuration(trial).chain.canonical()
             return -trial.value, len(chain.assistants), trial.number
 
-        return min(complete, key=rank, default=None)
+        return sorted((t for t in self.trials if t.state == TrialState.COMPLETE), key=rank)
 
     def first(self, name: str) -> FrozenTrial | None:
         """The trial of the first configuration called ``name`` (see ``SearchSpace.first``)."""

@@ -81,6 +81,7 @@ def search_options(folder: Path, store: Path, trials: int, drops: str) -> dict[s
         "budget": trials,
         "pruner": "none",
         "no_reference": True,
+        "confirm": "off",
         "cpus_per_trial": 1,
         "gpus_per_trial": 0,
         "store": str(store),

@@ -124,6 +124,7 @@ def options(args: Any, folder: Path) -> dict[str, Any]:
         "gpus_per_trial": args.gpus_per_trial,
         "cpus_per_trial": 1,
         "no_reference": True,
+        "confirm": "off",
     }
 
 

@@ -46,7 +46,7 @@ import bench
 OPTIONS = """
     --train-limit 150 --family plain-c10 --teacher plain10-c10 --student plain2-c10
     --assistants plain8-c10,plain6-c10,plain4-c10 --epochs 4 --student-epochs 8 --batch-size 16
-    --lr 0.02 --drop-prob 0.25 --pruner none --budget 8 --concurrency 1
+    --lr 0.02 --drop-prob 0.25 --pruner none --budget 8 --concurrency 1 --confirm off
 """
 SEARCH = OPTIONS.split()
 PATIENCE = 300  # seconds for a session; one that takes longer hangs

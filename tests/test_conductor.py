@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import TrialState
 from studies import INFO, make_space, make_study
 
+from dgkd_search.confirmation import Confirmation
 from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
@@ -24,6 +25,10 @@ class Watcher(Observer):
         self.rows: list[tuple[int | None, int | None]] = []
         self.ended: list[tuple[int | None, str, float | None, str | None]] = []
         self.messages: list[str] = []
+        self.confirmed: list[int] = []
+
+    def confirming(self, count: int) -> None:
+        self.confirmed.append(count)
 
     def job_started(self, job: Job) -> None:
         self.started_jobs.append(job)
@@ -497,3 +502,106 @@ def test_where_nothing_is_shared_nobody_is_held_back() -> None:
     assert [job.number for job in search.watcher.started_jobs] == [0, 1, 2]
     assert len({needed(search, s) for s in started}) == 1
     assert search.conductor._held == []
+
+
+def confirmed(search: Search, values: dict[tuple[int | None, int], float]) -> None:
+    """Run everything that is taught again."""
+    while not search.conductor.over:
+        identifier = search.begin()
+        job = search.watcher.started_jobs[-1]
+        search.finish(identifier, values[job.number, job.replicate])
+
+
+def test_the_best_are_taught_again_when_all_trials_have_ended() -> None:
+    search = Search(budget=2, reference=True, confirm_top=1, confirm_seeds=2)
+    search.finish(search.begin(), 40.0)  # the student alone
+    first, second = search.begin(), search.begin()
+    search.finish(second, 80.0)
+    assert search.start() is None, "the other trial may turn out best"
+    assert not search.conductor.over
+    search.finish(first, 60.0)
+    expected = [(1, 1), (0, 1), (None, 1), (1, 2), (0, 2), (None, 2)]
+    confirmed(search, {job: 50.0 + 10 * job[1] + (job[0] or 0) for job in expected})
+    again = [job for job in search.watcher.started_jobs if job.replicate]
+    assert [(job.number, job.replicate) for job in again] == expected
+    assert search.watcher.confirmed == [6]
+    assert search.states == ["COMPLETE", "COMPLETE"]
+    assert [trial.value for trial in search.study.trials] == [60.0, 80.0], "as before"
+    assert search.conductor.ending is None
+    found = Confirmation.of(search.study)
+    assert found is not None
+    assert found.whole
+    assert [repeats.accuracies for repeats in found.repeats] == [[61, 71], [60, 70], [60, 70]]
+    seeds = {stages[-1].replicate for stages in search.stages.values()}
+    assert seeds == {0, 1, 2}
+
+
+def test_plain_kd_and_the_student_alone_are_taught_again_while_the_last_trial_runs() -> None:
+    search = Search(budget=2, reference=True, confirm_top=1, confirm_seeds=2)
+    search.finish(search.begin(), 40.0)
+    first, last = search.begin(), search.begin()
+    search.finish(first, 60.0)
+    search.finish(search.begin(), 61.0)
+    beside = search.begin()
+    search.finish(last, 80.0)
+    search.finish(beside, 41.0)
+    values = {(1, 1): 81.0, (0, 1): 61.0, (None, 1): 41.0}
+    values |= {(1, 2): 82.0, (0, 2): 62.0, (None, 2): 42.0}
+    confirmed(search, values)
+    again = [(job.number, job.replicate) for job in search.watcher.started_jobs if job.replicate]
+    assert again == [(0, 1), (None, 1), (1, 1), (1, 2), (0, 2), (None, 2)]
+    assert search.watcher.confirmed == [6]
+    found = Confirmation.of(search.study)
+    assert found is not None
+    assert [repeats.accuracies for repeats in found.repeats] == [[81, 82], [61, 62], [41, 42]]
+
+
+def test_a_finished_confirmation_is_over_at_once(tmp_path: Path) -> None:
+    config: dict[str, Any] = {"budget": 1, "confirm_top": 1, "confirm_seeds": 2}
+    search = Search(path=tmp_path / "study.db", **config)
+    search.finish(search.begin(), 60.0)
+    confirmed(search, {(0, 1): 61.0, (0, 2): 62.0})
+    assert Search(path=tmp_path / "study.db", **config).conductor.over
+    more = Search(path=tmp_path / "study.db", **config | {"confirm_seeds": 3})
+    confirmed(more, {(0, 3): 63.0})
+    found = Confirmation.of(more.study)
+    assert found is not None
+    assert found.repeats[0].accuracies == [61.0, 62.0, 63.0]
+
+
+def test_a_repeat_that_fails_or_is_stopped_is_done_again_by_a_resumed_search(
+    tmp_path: Path,
+) -> None:
+    config: dict[str, Any] = {"budget": 1, "confirm_top": 1, "confirm_seeds": 2}
+    search = Search(path=tmp_path / "study.db", **config)
+    search.finish(search.begin(), 60.0)
+    search.fail(search.begin())
+    search.row(search.begin(), 1)
+    search.conductor.suspend()
+    assert search.states == ["COMPLETE"]
+    again = Search(path=tmp_path / "study.db", **config)
+    confirmed(again, {(0, 1): 61.0, (0, 2): 62.0})
+
+
+def test_repeats_stop_at_the_time_budget() -> None:
+    search = Search(budget=1, deadline=10.0, confirm_top=1, confirm_seeds=2)
+    search.finish(search.begin(), 60.0)
+    search.finish(search.begin(), 61.0)
+    last = search.begin()
+    search.now = 11.0
+    assert search.row(last, 1)
+    search.conductor.on_end(last)
+    assert search.conductor.over
+    assert search.conductor.ending == "the time budget of 10 s is used up"
+    found = Confirmation.of(search.study)
+    assert found is not None
+    assert (found.whole, found.repeats[0].accuracies) == (False, [61.0])
+
+
+def test_repeats_are_never_pruned() -> None:
+    search = Search(budget=4, pruner="median", confirm_top=1, confirm_seeds=2)
+    while not search.watcher.confirmed:
+        search.finish(search.begin(), 90.0 if search.study.finished else 95.0)
+        _ = search.conductor.over
+    confirmed(search, {(0, 1): 1.0, (0, 2): 1.0})
+    assert [end[1] for end in search.watcher.ended[-2:]] == ["complete", "complete"]

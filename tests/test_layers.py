@@ -11,7 +11,7 @@ ROOT = Path(dgkd_search.__file__).parent
 
 # From low to high; modules of one line may not import each other, parts of a package may.
 LAYERS = [
-    "errors rows workers signals",
+    "errors rows workers signals intervals",
     "chain recipe files",
     "identity config config_file",
     "models data",
@@ -27,6 +27,7 @@ LAYERS = [
     "progress planner sampler",
     "judging",
     "study",
+    "confirmation",
     "results",
     "reopen",
     "tune",
@@ -44,8 +45,8 @@ RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 MAY_IMPORT = {
     "ray": {"tune"},
     "optuna": {
-        "space", "sampler", "judging", "study", "reopen", "scheduling", "closing", "results",
-        "tune",
+        "space", "sampler", "judging", "study", "confirmation", "reopen", "scheduling", "closing",
+        "results", "tune",
     },
     "torch": {
         "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Accuracies:
     """In percent; None where it isn't known.
 
     Attributes:
-        validation: of the best student, after its last epoch.
+        validation: of the best student, after its last epoch; of the one that is shipped.
         test: of the same weights, read once, after the search.
         alone, kd, full: validation of the student on labels alone, under plain KD, and at the
             end of the chain of all candidates, as this search trained them.
@@ -55,6 +55,7 @@ def write_best(
     accuracies: Accuracies,
     weights: bytes,
     test_reads: int,
+    confirmation: Mapping[str, Any] | None = None,
 ) -> None:
     """Write student.safetensors, then best.yaml, which names its checksum."""
     chain = configuration.chain.canonical()
@@ -81,6 +82,8 @@ def write_best(
             "full_chain": accuracies.full,
             "teacher": accuracies.teacher,
         },
+        "replicate": stages[-1].replicate,
+        "confirmation": confirmation,
         "weights": {"file": run.student.name, "sha256": sha256(weights)},
         "data": {k: v for k, v in info.to_dict().items() if k != "path"},
         "stages": [{"key": spec.key, **spec.to_dict()} for spec in stages],

@@ -107,9 +107,8 @@ def _at_least(low: float, high: float) -> tuple[float, float]:
 def _draw(table: pd.DataFrame, title: str, reference: float | None, teacher: float | None) -> Any:
     completed, pruned = plottable(table, "COMPLETE"), plottable(table, "PRUNED")
     summary = accuracy_by_count(table)
-    low, high = accuracy_limits(
-        completed["val_accuracy"], pruned["val_accuracy"], reference, teacher
-    )
+    values = [*completed["val_accuracy"], *completed["repeats_mean"].dropna()]
+    low, high = accuracy_limits(values, pruned["val_accuracy"], reference, teacher)
     figure = Figure(figsize=SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -129,6 +128,7 @@ def _draw(table: pd.DataFrame, title: str, reference: float | None, teacher: flo
     axes.spines[["top", "right"]].set_visible(False)
     _lines(axes, low, high, reference, teacher)
     _points(axes, completed, pruned, low)
+    _repeats(axes, completed, low)
     if len(summary):
         _summary(axes, summary, low)
     if len(completed):
@@ -189,6 +189,18 @@ def _points(axes: Any, completed: pd.DataFrame, pruned: pd.DataFrame, low: float
         _below(axes, marks, f"{kind}, below the scale (number)", face, edge)
 
 
+def _repeats(axes: Any, completed: pd.DataFrame, low: float) -> None:
+    """What was taught again with fresh seeds: its mean and interval, over its trial's place."""
+    again = completed[completed["repeats"].notna() & (completed["repeats_mean"] >= low)]
+    if not len(again):
+        return
+    look: dict[str, Any] = {"fmt": "_", "color": _INK, "markersize": 9, "markeredgewidth": 1.6}
+    look |= {"elinewidth": 1.1, "capsize": 2.5, "zorder": 4.5}
+    mean, half = (again[f"repeats_{name}"].astype(float) for name in ("mean", "half_width"))
+    label = "taught again: mean with 95% t-interval"
+    axes.errorbar(_places(again), mean, yerr=half.fillna(0.0), label=label, **look)
+
+
 def _scatter(axes: Any, trials: pd.DataFrame, low: float, **look: Any) -> None:
     shown = trials[trials["val_accuracy"] >= low]
     if len(shown):
@@ -229,12 +241,17 @@ def _summary(axes: Any, summary: pd.DataFrame, low: float) -> None:
 def _best(axes: Any, completed: pd.DataFrame) -> int:
     """A star at the best trial (of equals, the shortest chain), its chain above the axes.
 
+    Where trials were taught again, the best is the one of the highest mean.
+
     Returns:
         The height of the text, in points.
     """
-    ranks = ["val_accuracy", "assistant_count", "number"]
-    trial = completed.sort_values(ranks, ascending=[False, True, True]).head(1)
-    x, y = float(_places(trial)[0]), float(trial["val_accuracy"].iloc[0])
+    again = completed[completed["repeats"].notna()]
+    accuracy = "repeats_mean" if len(again) else "val_accuracy"
+    ranks = [accuracy, "val_accuracy", "assistant_count", "number"]
+    known = again if len(again) else completed
+    trial = known.sort_values(ranks, ascending=[False, False, True, True]).head(1)
+    x, y = float(_places(trial)[0]), float(trial[accuracy].iloc[0])
     look = {"marker": "*", "s": 170, "color": _YELLOW, "edgecolors": _INK, "linewidths": 1.0}
     axes.scatter([x], [y], zorder=5, **look)
     names = ["number", "guidance", "teacher", "assistants", "student"]
@@ -243,7 +260,8 @@ def _best(axes: Any, completed: pd.DataFrame) -> int:
     # No-break spaces: a line ends after a model, never after ">".
     chain = textwrap.wrap(" >\u00a0".join(models), _CHAIN_WIDTH)
     method = guidance if assistants else {"none": "labels alone"}.get(guidance, "plain KD")
-    lines = [f"best: {y:.2f} %, trial {number}, {method}", *chain]
+    seeds = f" (mean of {int(trial['repeats'].iloc[0])} seeds)" if len(again) else ""
+    lines = [f"best: {y:.2f} %{seeds}, trial {number}, {method}", *chain]
     left, right = axes.get_xlim()
     # Above the axes the text hides nothing; it grows away from the nearer side.
     share = (x - left) / (right - left)

@@ -33,7 +33,7 @@ FORMAT = 1
 DEFINITION = "definition"  # attribute of the study: what it is
 # What may differ from one session of a run to the next. Data and the weights of a teacher that was
 # given are told by their checksums.
-FREE = {"budget", "time_budget", "concurrency", "gpus_per_trial", "address"} | {
+FREE = {"budget", "time_budget", "confirm", "concurrency", "gpus_per_trial", "address"} | {
     "store", "store_limit", "data_dir", "teacher_weights", "quiet", "dry_run",
 }  # fmt: skip
 
@@ -132,7 +132,8 @@ def read_record(run: RunFolder) -> Record:
             f"{run.path}: was made by another version (format and training {found}, this one "
             f"has {(FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
         )
-    options = Options.parse(definition["options"])
+    # Runs of before there was --confirm know nothing of it, and go on without.
+    options = Options.parse({"confirm": "off", **definition["options"]})
     try:
         _check_config(run, options, definition)
     except FileNotFoundError:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
+from dgkd_search.confirmation import Confirmation
 from dgkd_search.results.best import Accuracies
+from dgkd_search.results.verdict import verdict
 from dgkd_search.space import Configuration
 
 
@@ -55,6 +57,7 @@ class Summary:
         validation_count: images in the validation part.
         test_reads: how often the test set was read: once a student that came out best.
         test_problem: what is wrong with the test set, or None.
+        confirmation: what was taught again with fresh seeds, or None.
         ended: why the search ended before its budget, or None.
         gave_up: whether it ended so because trials kept failing.
     """
@@ -69,6 +72,7 @@ class Summary:
     validation_count: int
     test_reads: int = 1
     test_problem: str | None = None
+    confirmation: Confirmation | None = None
     ended: str | None = None
     gave_up: bool = False
 
@@ -96,16 +100,18 @@ class Summary:
         else:
             test = "could not be read" if self.test_problem else "there is no test set"
         low, high = self.interval
+        told = verdict(self.confirmation) if self.confirmation is not None else []
         share = f" ({100 * work.pruned / work.finished:.0f} %)" if work.finished else ""
         rows = [
             ("best chain", f"{chain}  ({', '.join(details)})"),
             (
                 "validation",
                 f"{acc.validation:.2f} % of {self.validation_count} images "
-                f"(95 % interval {low:.1f} to {high:.1f})",
+                f"(95 % interval {low:.1f} to {high:.1f})"
+                f"{', the median student, which is shipped' if told else ''}",
             ),
             ("test", test),
-            ("gain", self._gains()),
+            *(told or [("gain", self._gains())]),
             (
                 "trials",
                 f"{work.finished} of {self.budget}: {work.completed} completed, "
@@ -125,7 +131,7 @@ class Summary:
             ),
             ("files", str(self.run)),
         ]
-        if acc.alone is not None and acc.validation <= acc.alone:
+        if not told and acc.alone is not None and acc.validation <= acc.alone:
             rows.insert(4, ("note", "no chain beat the student alone: distillation gained nothing"))
         if self.ended:
             rows.insert(0, ("ended early", self.ended))

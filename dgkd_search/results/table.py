@@ -10,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import stdtrit
 
+from dgkd_search.confirmation import Confirmation
 from dgkd_search.errors import InputError
 from dgkd_search.files import write_bytes
+from dgkd_search.intervals import half_width
 from dgkd_search.study import REASON, ChainStudy
 
 _TEXT, _INTEGER, _REAL, _TIME = "string", "Int64", "Float64", "datetime64[s]"
@@ -46,7 +46,11 @@ COLUMNS = {
     "finished": _TIME,
     "student_key": _TEXT,
     "reason": _TEXT,
+    "repeats": _INTEGER,
+    "repeats_mean": _REAL,
+    "repeats_half_width": _REAL,
 }
+_ADDED = ("repeats", "repeats_mean", "repeats_half_width")  # tables of before may lack them
 
 _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     _TEXT: (str, "text"),
@@ -73,9 +77,15 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
     - ``started``, ``finished``: local times; a trial is drawn at the first and may begin later, so
       that its ``seconds`` are fewer than lie between the two. ``computing_seconds`` and
       ``waiting_seconds``: spent training, and waiting for a stage of another trial.
+    - ``repeats``, ``repeats_mean``, ``repeats_half_width``: how often it was taught again with
+      fresh seeds, the mean validation accuracy of that in percent, and half of its 95% Student-t
+      interval; the trial's own accuracy isn't among them.
     - ``student_key``: the store's key of a completed trial's student.
     """
-    return _frame([_row(study, trial) for trial in study.trials])
+    confirmation = Confirmation.of(study)
+    if confirmation is not None and confirmation.winner is None:
+        confirmation = None  # a mean or two of many would be taken for the best
+    return _frame([_row(study, trial, confirmation) for trial in study.trials])
 
 
 def write_trials(study: ChainStudy, path: Path) -> None:
@@ -102,7 +112,7 @@ def read_trials(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (csv.Error, ValueError) as error:  # also undecodable bytes, and a file without a line
         raise InputError(f"{path}: not a CSV file of trials") from error
-    missing = [name for name in COLUMNS if name not in header]
+    missing = [name for name in COLUMNS if name not in header and name not in _ADDED]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; is this a trials.csv?")
     for number, line in enumerate(lines, start=1):
@@ -137,9 +147,9 @@ def accuracy_by_count(table: pd.DataFrame) -> pd.DataFrame:
     for count in counts:
         values = trials.loc[trials["assistant_count"] == count, "val_accuracy"].to_numpy(float)
         n = len(values)
-        error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-        half_width = float(stdtrit(n - 1, 0.975)) * error if n > 1 else math.nan
-        rows.append((count, n, float(values.mean()), float(values.max()), half_width))
+        half = half_width([*values])
+        half = math.nan if half is None else half
+        rows.append((count, n, float(values.mean()), float(values.max()), half))
     columns = ["assistant_count", "completed", "mean", "best", "half_width"]
     types = {"assistant_count": int, "completed": int}
     return pd.DataFrame(rows, columns=columns, dtype=float).astype(types)
@@ -155,7 +165,9 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame({name: column(name, dtype) for name, dtype in COLUMNS.items()})
 
 
-def _row(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
+def _row(
+    study: ChainStudy, trial: FrozenTrial, confirmation: Confirmation | None
+) -> dict[str, Any]:
     facts = study.facts(trial)
     complete = trial.state == TrialState.COMPLETE
     row: dict[str, Any] = {
@@ -170,6 +182,10 @@ def _row(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
         "finished": _to_second(trial.datetime_complete),
         "reason": _one_line(trial.user_attrs.get(REASON, "")),
     }
+    repeats = confirmation.get(trial.number) if confirmation else None
+    if repeats is not None:
+        row |= {"repeats": len(repeats.values), "repeats_mean": repeats.mean}
+        row["repeats_half_width"] = repeats.half_width
     stages = facts.get("stages")
     if stages is not None:
         row["stages_trained"] = sum(stage["trained"] > 0 for stage in stages)
@@ -228,7 +244,7 @@ def _parse(path: Path, line: dict[str, str]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, dtype in COLUMNS.items():
         parse, meaning = _PARSERS[dtype]
-        if line[name]:
+        if line.get(name):
             try:
                 row[name] = parse(line[name])
             except ValueError as error:

@@ -8,10 +8,12 @@ from the driver's main thread alone.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dgkd_search.confirmation import Confirmation, Repeat, choose, note_repeat, rivals
 from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
@@ -36,6 +38,11 @@ class _Running:
     outcome: str | None = None  # complete, pruned, failed, stopped, or None while it runs
     reason: str | None = None
     again: bool = False  # whether a failure is worth another try in a resumed search
+
+    @property
+    def trial(self) -> int | None:
+        """Number of the trial, where the job is one: not the reference, no repeat."""
+        return None if self.job.replicate else self.job.number
 
 
 class Conductor:
@@ -86,6 +93,9 @@ class Conductor:
         self._failures: list[str] = []
         reference = study.attributes.get(REFERENCE, {AGAIN: True})
         self._reference_due = study.config.reference and reference.get(AGAIN, False)
+        self._repeats: deque[Repeat] | None = None  # known once the trials are over
+        self._certain: deque[Repeat] | None = None  # those of them that are known before
+        self._repeated: set[tuple[int | None, int]] = set()  # trials and replicates, begun
 
     @property
     def running(self) -> set[str]:
@@ -94,26 +104,41 @@ class Conductor:
 
     @property
     def over(self) -> bool:
-        """Whether no further trial is to begin."""
-        done = self.study.finished >= self.study.config.budget and not self._reference_due
-        nothing_left = done or (self._exhausted and not self._held)
-        return nothing_left or self.gave_up is not None or self._late
+        """Whether nothing further is to begin."""
+        if self.gave_up is not None or self._late:
+            return True
+        if not self._searched:
+            return False
+        if self._repeats is None and self.study.config.confirm_seeds:
+            if any(not running.job.replicate for running in self._running.values()):
+                return False  # what is taught again depends on how they end
+            left = choose(self.study, self._planner)
+            begun = self._repeated
+            self._repeats = deque(r for r in left if (r.trial, r.replicate) not in begun)
+            if self._repeats or begun:
+                self._observer.confirming(len(self._repeats) + len(begun))
+        return not self._repeats
 
     def next_job(self, identifier: str) -> tuple[StageSpec, ...] | None:
-        """The stages of the next trial, to be run under ``identifier``.
+        """The stages of the next job, to be run under ``identifier``.
 
-        None while nothing may begin: all places are taken, or the running trials would fill the
-        budget; see ``over`` for the end.
+        The student alone comes first, then the trials, and when all of them have ended, what is
+        taught again; while the last trials run, what will be in any case, for Tune ends a worker
+        that has nothing to do. None while nothing may begin; see ``over`` for the end.
         """
         if self.over or len(self._running) >= self._concurrency:
             return None
+        if self._searched:
+            return self._start_repeat(identifier)
         if self._reference_due:
             self._reference_due = False
             student = self.study.config.space.student
             job = Job(None, (student,), "none", None)
             return self._start(identifier, job, self._planner.reference())
         following = self._following()
-        return self._start(identifier, *following) if following is not None else None
+        if following is None:
+            return self._start_repeat(identifier)
+        return self._start(identifier, *following)
 
     def on_row(self, identifier: str, event: dict[str, Any]) -> bool:
         """Take in what a trial reported.
@@ -155,7 +180,9 @@ class Conductor:
             running.reason = error or "ended before its last epoch"
         self._gather(running)
         value = running.values[max(running.values)] if running.values else None
-        if running.job.number is None:
+        if running.job.replicate:
+            self._end_repeat(running, value)
+        elif running.job.number is None:
             self._end_reference(running, value)
         else:
             self._tell(running, running.job.number, value)
@@ -165,8 +192,8 @@ class Conductor:
         """Leave what runs to a later session of the search."""
         for running in self._running.values():
             self._gather(running)
-            if running.job.number is not None:
-                self.study.remember(running.job.number, running.facts)
+            if running.trial is not None:
+                self.study.remember(running.trial, running.facts)
             self._observer.job_ended(running.job, "stopped", None, "goes on when it is resumed")
         self._running.clear()
         self._held.clear()
@@ -187,12 +214,13 @@ class Conductor:
     @property
     def ending(self) -> str | None:
         """Why the search ended before its budget was used, in one line; None if it wasn't so."""
-        if self.study.finished >= self.study.config.budget:
-            return None
         if self.gave_up is not None:
             return self.gave_up
-        if self._late:
+        done = self.study.finished >= self.study.config.budget
+        if self._late and not (done and self._confirmed):
             return f"the time budget of {self._budget_text()} is used up"
+        if done:
+            return None
         if self._exhausted:
             return "every configuration of the search space has been tried"
         return "Tune ended it"
@@ -200,6 +228,17 @@ class Conductor:
     @property
     def _late(self) -> bool:
         return self._deadline is not None and self._clock() >= self._deadline
+
+    @property
+    def _searched(self) -> bool:
+        """Whether no further trial is to begin, the budget of time aside."""
+        done = self.study.finished >= self.study.config.budget and not self._reference_due
+        return done or (self._exhausted and not self._held)
+
+    @property
+    def _confirmed(self) -> bool:
+        confirmation = Confirmation.of(self.study)
+        return confirmation.whole if confirmation else not self.study.config.confirm_seeds
 
     @property
     def _exhausted(self) -> bool:
@@ -239,6 +278,22 @@ class Conductor:
         job = Job(proposal.number, chain.models, chain.guidance, drop)
         return job, self._planner.stages(proposal.configuration)
 
+    def _start_repeat(self, identifier: str) -> tuple[StageSpec, ...] | None:
+        queue = self._repeats
+        if queue is None and self.study.config.confirm_seeds:
+            if self._certain is None:
+                self._certain = deque(rivals(self.study, self._planner))
+            queue = self._certain
+        if not queue:
+            return None
+        repeat = queue.popleft()
+        self._repeated.add((repeat.trial, repeat.replicate))
+        chain, drop = repeat.configuration.chain.canonical(), repeat.configuration.drop_prob
+        job = Job(repeat.trial, chain.models, chain.guidance, drop, repeat.replicate)
+        return self._start(
+            identifier, job, self._planner.stages(repeat.configuration, repeat.replicate)
+        )
+
     def _in_training(self) -> set[str]:
         """Keys of the stages that running jobs are at."""
         if self._trained is None:
@@ -253,8 +308,10 @@ class Conductor:
     def _start(
         self, identifier: str, job: Job, stages: tuple[StageSpec, ...]
     ) -> tuple[StageSpec, ...]:
-        earlier = {} if job.number is None else self._earlier.pop(job.number, {})
-        self._running[identifier] = _Running(job, stages, self._clock(), earlier=earlier)
+        running = _Running(job, stages, self._clock())
+        if running.trial is not None:
+            running.earlier = self._earlier.pop(running.trial, {})
+        self._running[identifier] = running
         self._observer.job_started(job)
         return stages
 
@@ -263,7 +320,7 @@ class Conductor:
         if row.step is None or row.val_accuracy is None:
             return
         running.values[row.step] = row.val_accuracy
-        number = running.job.number
+        number = running.trial
         if number is not None and self.study.report(number, row.step, row.val_accuracy):
             running.outcome = "pruned"
         elif row.step == row.epochs:
@@ -284,6 +341,11 @@ class Conductor:
         elif running.outcome == "failed":
             self.study.set_attribute(REFERENCE, {**running.facts, AGAIN: running.again})
 
+    def _end_repeat(self, running: _Running, value: float | None) -> None:
+        if running.outcome == "complete" and value is not None:
+            note_repeat(self.study, running.job.number, running.job.replicate, value, running.facts)
+        self._count_failure(running)
+
     def _tell(self, running: _Running, number: int, value: float | None) -> None:
         if running.outcome == "complete" and value is not None:
             self.study.complete(number, value, running.facts)
@@ -292,6 +354,9 @@ class Conductor:
         else:
             again = {AGAIN: True} if running.again else {}
             self.study.fail(number, str(running.reason), running.facts | again)
+        self._count_failure(running)
+
+    def _count_failure(self, running: _Running) -> None:
         if running.outcome != "failed":
             self._failures.clear()
         elif not self._late:

@@ -11,7 +11,7 @@ from pathlib import Path
 EPOCHS = 4
 TINY = (
     "--train-limit 200 --teacher resnet20 --assistants resnet14 --student resnet8 "
-    f"--epochs 1 --student-epochs {EPOCHS} --batch-size 32"
+    f"--epochs 1 --student-epochs {EPOCHS} --batch-size 32 --confirm off"
 ).split()
 
 
@@ -29,7 +29,7 @@ def start(*options: object, cwd: Path) -> subprocess.Popen[str]:
 
 def run(*options: object, cwd: Path) -> tuple[int, str, str]:
     process = start(*options, cwd=cwd)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=400)
     return process.returncode, out, err
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from searches import TINY, trials
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 # In a process of its own: Ray stays in whatever process has begun to use it.
 SCRIPT = """

@@ -12,7 +12,7 @@ from searches import run
 
 from dgkd_search.store import Store
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 # Eight configurations, which the budget makes every search try.
@@ -20,7 +20,7 @@ LADDER = (
     "--train-limit 200 --family plain-c10 --teacher plain10-c10 --student plain2-c10 "
     "--assistants plain8-c10,plain6-c10,plain4-c10 --augment crop+flip --views 2 --epochs 3 "
     "--batch-size 16 --lr 0.02 --drop-prob 0.25 --sampler random --seed 3 --pruner none "
-    "--budget 8 --no-reference"
+    "--budget 8 --no-reference --confirm off"
 ).split()
 
 
@@ -38,11 +38,9 @@ def weights(store: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.timeout(600)
 def test_sharing_changes_no_result(tmp_path: Path) -> None:
     ways = {
         "alone": "--store none --concurrency 1",
-        "beside": "--store none --concurrency 2",
         "shared": "--store store --concurrency 2",
         "single": "--store other --concurrency 1",
     }
@@ -57,7 +55,7 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
     assert len(found["alone"]) == 8
     assert all(list(curve) == [1, 2, 3] for curve in found["alone"].values())
     assert len({tuple(curve.values()) for curve in found["alone"].values()}) > 4
-    assert found["alone"] == found["beside"] == found["shared"] == found["single"]
+    assert found["alone"] == found["shared"] == found["single"]
     assert weights(tmp_path / "store") == weights(tmp_path / "other"), "whoever trained what first"
     for out in ways:
         best = yaml.safe_load((tmp_path / out / "best.yaml").read_text())
@@ -67,6 +65,5 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
     # Each for itself: 8 teachers, 12 assistants, 8 students. Shared: one teacher, an assistant for
     # each of 7 sets of larger ones and itself, 8 students.
     assert "28 trained, 0 found in the store" in printed["alone"]
-    assert "28 trained, 0 found in the store" in printed["beside"]
     for out in ("shared", "single"):
         assert "16 trained, 12 found in the store" in printed[out]

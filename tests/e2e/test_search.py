@@ -18,7 +18,7 @@ from dgkd_search.cli import main
 from dgkd_search.config import DataConfig
 from dgkd_search.data import load_test
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     code, out, err = run(
         *TINY,
         *"--budget 12 --pruner median --concurrency 1 --out run --store store".split(),
+        *"--confirm 2x2".split(),
         cwd=cwd,
     )
     assert code == 0, err
@@ -173,7 +174,7 @@ def test_the_test_set_is_not_read_during_the_search(tmp_path: Path) -> None:
     code, out, err = run(
         *"--dataset imagefolder --data-dir images --image-size 12 --family plain-c10".split(),
         *"--teacher plain6-c10 --epochs 2 --batch-size 16 --budget 3 --no-reference".split(),
-        *"--concurrency 1 --out run --store store --quiet".split(),
+        *"--confirm off --concurrency 1 --out run --store store --quiet".split(),
         cwd=tmp_path,
     )
     assert code == 1, "the broken test set is said at the end, when everything else is safe"

@@ -146,6 +146,18 @@ def test_collapsed_trials_go_to_the_bottom_with_their_number(tmp_path: Path) -> 
     assert "79.2" in found
 
 
+def test_repeats_have_intervals_and_choose_the_best(tmp_path: Path) -> None:
+    again = {"repeats": 5, "repeats_half_width": 0.2}
+    rows = [
+        trial(2, 99.0, repeats_mean=97.0, **again),
+        trial(1, 98.0, repeats_mean=97.5, **again),
+        trial(3, 98.5),
+    ]
+    found = draw(tmp_path, make_table(*rows))
+    assert "best: 97.50 % (mean of 5 seeds), trial 1, dense" in found
+    assert "taught again: mean with 95% t-interval" in found
+
+
 def test_equals_name_the_shortest_chain(tmp_path: Path) -> None:
     found = draw(tmp_path, make_table(trial(2, 97.0), trial(0, 97.0), trial(0, 97.0)))
     assert "best: 97.00 %, trial 1, plain KD" in found

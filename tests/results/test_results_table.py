@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from scipy import stats
+from studies import INFO
 
 from dgkd_search.config import DataConfig, Space, StudyConfig
+from dgkd_search.confirmation import choose, note_repeat
 from dgkd_search.errors import InputError
+from dgkd_search.planner import Planner
 from dgkd_search.recipe import Distillation, Numerics, Recipe
 from dgkd_search.results import table as module
 from dgkd_search.results.table import (
@@ -28,7 +32,8 @@ from dgkd_search.study import ChainStudy
 HEADER = (
     "number,state,teacher,assistants,student,assistant_count,guidance,drop_probability,temperature,"
     "kd_weight,lr,val_accuracy,student_epochs,stages_trained,stages_reused,seconds,"
-    "computing_seconds,waiting_seconds,started,finished,student_key,reason\n"
+    "computing_seconds,waiting_seconds,started,finished,student_key,reason,"
+    "repeats,repeats_mean,repeats_half_width\n"
 )
 
 
@@ -189,6 +194,37 @@ def test_round_trip(study: ChainStudy, tmp_path: Path) -> None:
     assert path.read_text().startswith(HEADER + "0,COMPLETE,resnet26,,resnet8,0,dense,,")
 
 
+def test_what_was_taught_again_stands_beside_its_trial(tmp_path: Path) -> None:
+    study = make_study(epochs=1)
+    study.config = replace(study.config, confirm_top=1, confirm_seeds=2, reference=False)
+    for value in (50.0, 60.0, 55.0):
+        number = ask(study)
+        study.report(number, 1, value)
+        study.complete(number, value, facts(3, 0))
+    planner = Planner(study.config, INFO)
+    for repeat in choose(study, planner):
+        assert trials_table(study)["repeats"].isna().all() == (repeat.replicate == 1)
+        value = {1: 61.0, 0: 51.0}[int(repeat.trial or 0)] + repeat.replicate
+        note_repeat(study, repeat.trial, repeat.replicate, value, {})
+    write_trials(study, tmp_path / "trials.csv")
+    table = read_trials(tmp_path / "trials.csv")
+    assert table["val_accuracy"].tolist() == [50.0, 60.0, 55.0], "the search's own"
+    assert table["repeats"].tolist()[:2] == [2, 2]
+    assert table["repeats_mean"].tolist()[:2] == [52.5, 62.5]
+    # Student's t of one degree, 12.706, times half a point.
+    assert table["repeats_half_width"].tolist()[:2] == pytest.approx([6.353, 6.353], abs=1e-3)
+    assert table.iloc[2][["repeats", "repeats_mean", "repeats_half_width"]].isna().all()
+
+
+def test_a_table_of_before_there_were_repeats_is_read(study: ChainStudy, tmp_path: Path) -> None:
+    path = tmp_path / "trials.csv"
+    write_trials(study, path)
+    lines = path.read_text().splitlines()
+    old = "\n".join([lines[0].rsplit(",", 3)[0], *(line.removesuffix(",,,") for line in lines[1:])])
+    path.write_text(old + "\n")
+    assert_frame_equal(read_trials(path), trials_table(study), rtol=1e-5)
+
+
 def test_round_trip_of_an_empty_study(tmp_path: Path) -> None:
     path = tmp_path / "trials.csv"
     write_trials(make_study(), path)
@@ -253,7 +289,7 @@ def broken(study: ChainStudy, path: Path, old: str, new: str) -> str:
         ("val_accuracy", "accuracy", "val_accuracy"),
         ("96.1235", "much", "column val_accuracy: 'much' is not a number"),
         ("0,COMPLETE", "0.5,COMPLETE", "column number: '0.5' is not a whole number"),
-        (",key1", ",key1,extra", "row 1 has 23 columns instead of 22"),
+        (",key1", ",key1,extra", "row 1 has 26 columns instead of 25"),
         ('"loss', '"lo"ss', "not a CSV"),
     ],
 )

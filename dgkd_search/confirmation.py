@@ -1,0 +1,198 @@
+"""A winner that is one: the best configurations, taught again with fresh seeds.
+
+The trials of a search are one run each, and chains often differ by less than seeds do: the best of
+many single runs is partly the luckiest. So the best few, plain KD and the student alone are taught
+again with fresh seeds of the student, on the assistants that are trained already; what the search
+itself measured of them doesn't count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from optuna.trial import TrialState
+
+from dgkd_search.intervals import difference, half_width
+from dgkd_search.planner import Planner
+from dgkd_search.space import Configuration
+from dgkd_search.study import ChainStudy
+
+CONFIRMATION = "confirmation"  # attribute of the study: what was chosen
+_ALONE = "alone"  # what the student without any source is called there
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """One configuration under fresh seeds of its student.
+
+    Attributes:
+        trial: number of the trial that it comes from; None for the student alone.
+        values: validation accuracy in percent by replicate, from 1 (0 is the search's own).
+    """
+
+    trial: int | None
+    values: Mapping[int, float]
+
+    @property
+    def accuracies(self) -> list[float]:
+        return [self.values[replicate] for replicate in sorted(self.values)]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.accuracies))
+
+    @property
+    def half_width(self) -> float | None:
+        """Of the mean's 95 % interval (Student's t); None for a single value."""
+        return half_width(self.accuracies)
+
+    @property
+    def median(self) -> int:
+        """The replicate in the middle; of two the lower one, of equals the earlier."""
+        ranked = sorted(self.values, key=lambda replicate: (self.values[replicate], replicate))
+        return ranked[(len(ranked) - 1) // 2]
+
+    def over(self, other: Repeats) -> tuple[float, float | None]:
+        """The gain over another in points, and half of its 95 % interval (Welch)."""
+        return difference(self.accuracies, other.accuracies)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What was taught again, as far as it is known.
+
+    Attributes:
+        repeats: of the configurations, the best of the search first; those without any value
+            are left out.
+        kd, alone: trials that stand for plain KD and for the student alone (which may be trials
+            of the search); None as for ``Repeats``, -1 where nothing does.
+        trials: how many of the configurations are trials.
+        whole: whether every configuration has been taught with every seed.
+    """
+
+    repeats: tuple[Repeats, ...]
+    kd: int | None
+    alone: int | None
+    trials: int
+    whole: bool
+
+    @classmethod
+    def of(cls, study: ChainStudy) -> Confirmation | None:
+        """What a study says; None where nothing was taught again."""
+        noted = study.attributes
+        chosen = noted.get(CONFIRMATION)
+        if chosen is None or not study.config.confirm_seeds:
+            return None
+        known: list[Repeats] = []
+        replicates = range(1, study.config.confirm_seeds + 1)
+        for name in chosen["chosen"]:
+            found = {r: noted.get(_attribute(_trial(name), r)) for r in replicates}
+            values = {r: float(facts["val_accuracy"]) for r, facts in found.items() if facts}
+            if values:
+                known.append(Repeats(_trial(name), values))
+        count = sum(len(repeats.values) for repeats in known)
+        whole = count == len(chosen["chosen"]) * len(replicates)
+        trials = sum(name != _ALONE for name in chosen["chosen"])
+        return cls(tuple(known), _trial(chosen["kd"]), _trial(chosen["alone"]), trials, whole)
+
+    @property
+    def winner(self) -> Repeats | None:
+        """The trial with the highest mean, of equals the one chosen first; None before each has
+        been taught once: whoever came first would win."""
+        trials = [repeats for repeats in self.repeats if repeats.trial is not None]
+        if len(trials) < self.trials:
+            return None
+        return max(trials, key=lambda repeats: repeats.mean, default=None)
+
+    def get(self, trial: int | None) -> Repeats | None:
+        """The repeats of a trial, or of the student alone."""
+        return next((repeats for repeats in self.repeats if repeats.trial == trial), None)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A student to be taught again."""
+
+    trial: int | None
+    replicate: int
+    configuration: Configuration
+
+
+def rivals(study: ChainStudy, planner: Planner) -> list[Repeat]:
+    """What will be taught again however the trials end, so that nobody need wait for that."""
+    certain: list[tuple[int | None, Configuration]] = []
+    kd = study.first("kd")
+    if kd is not None and kd.state == TrialState.COMPLETE:
+        certain.append((kd.number, study.configuration(kd)))
+    alone = planner.alone()
+    coincide = alone.identity in {study.configuration(trial).identity for trial in study.drawn}
+    if certain and study.config.reference and not coincide:
+        certain.append((None, alone))
+    return _unknown(study, certain)
+
+
+def choose(study: ChainStudy, planner: Planner) -> list[Repeat]:
+    """Choose what is to be taught again and note it; returns what is still to be done.
+
+    That are the best trials, plain KD if it completed, and the student alone unless the search
+    goes without; what comes to the same student stands once.
+    """
+    config = study.config
+    chosen: dict[str, tuple[int | None, Configuration]] = {}  # by the student's key
+
+    def add(trial: int | None, configuration: Configuration) -> str:
+        key = planner.stages(configuration)[-1].key
+        return _name(chosen.setdefault(key, (trial, configuration))[0])
+
+    for best in study.ranked()[: config.confirm_top]:
+        add(best.number, study.configuration(best))
+    if not chosen:
+        return []
+    noted = {"kd": "-1", "alone": "-1"}
+    kd = study.first("kd")
+    if kd is not None and kd.state == TrialState.COMPLETE:
+        noted["kd"] = add(kd.number, study.configuration(kd))
+    if config.reference:
+        noted["alone"] = add(None, planner.alone())
+    value: dict[str, Any] = {"chosen": [_name(trial) for trial, _ in chosen.values()], **noted}
+    if study.attributes.get(CONFIRMATION) != value:
+        study.set_attribute(CONFIRMATION, value)
+    return _unknown(study, chosen.values())
+
+
+def _unknown(study: ChainStudy, chosen: Iterable[tuple[int | None, Configuration]]) -> list[Repeat]:
+    """Seed after seed, so that an end before the last one leaves all with about as many."""
+    known, configurations = study.attributes, [*chosen]
+    return [
+        Repeat(trial, replicate, configuration)
+        for replicate in range(1, study.config.confirm_seeds + 1)
+        for trial, configuration in configurations
+        if _attribute(trial, replicate) not in known
+    ]
+
+
+def note_repeat(
+    study: ChainStudy, trial: int | None, replicate: int, value: float, facts: Mapping[str, Any]
+) -> None:
+    """Note a student that was taught again: its validation accuracy in percent, what it took."""
+    study.set_attribute(_attribute(trial, replicate), {"val_accuracy": value, **facts})
+
+
+def repeated_facts(study: ChainStudy) -> list[dict[str, Any]]:
+    """What every repeat did, whether it still counts or not."""
+    return [facts for name, facts in study.attributes.items() if name.startswith("repeat ")]
+
+
+def _attribute(trial: int | None, replicate: int) -> str:
+    return f"repeat {_name(trial)} {replicate}"
+
+
+def _name(trial: int | None) -> str:
+    return _ALONE if trial is None else str(trial)
+
+
+def _trial(name: str) -> int | None:
+    return None if name == _ALONE else int(name)

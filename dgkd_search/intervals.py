@@ -1,0 +1,38 @@
+"""95 % intervals of means by Student's t, and of differences of means by Welch's (Biometrika 34,
+1947)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t
+
+_LEVEL = 0.95
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Half the width of the interval of the mean; None for a single value."""
+    count = len(values)
+    if count < 2:
+        return None
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    return float(t.ppf((1 + _LEVEL) / 2, count - 1)) * error
+
+
+def difference(ones: Sequence[float], others: Sequence[float]) -> tuple[float, float | None]:
+    """Difference of two means, and half the width of its interval.
+
+    The samples may differ in size and variance. None where either has a single value; 0 where
+    neither varies.
+    """
+    gap = float(np.mean(ones)) - float(np.mean(others))
+    if min(len(ones), len(others)) < 2:
+        return gap, None
+    one, other = (float(np.var(values, ddof=1)) / len(values) for values in (ones, others))
+    if one + other == 0:
+        return gap, 0.0
+    share = one / (one + other)
+    freedom = 1 / (share**2 / (len(ones) - 1) + (1 - share) ** 2 / (len(others) - 1))
+    return gap, float(t.ppf((1 + _LEVEL) / 2, freedom)) * math.sqrt(one + other)

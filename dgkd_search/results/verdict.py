@@ -1,0 +1,76 @@
+"""What repeats with fresh seeds say about a winner, in words."""
+
+from __future__ import annotations
+
+from dgkd_search.confirmation import Confirmation, Repeats
+
+
+def verdict(confirmation: Confirmation) -> list[tuple[str, str]]:
+    """Rows of a summary: what was measured, the gains, and what can be said of them.
+
+    Nothing where no winner is known.
+    """
+    winner = confirmation.winner
+    if winner is None:
+        return []
+    rivals = [
+        (name, found)
+        for name, trial in (
+            ("the student alone", confirmation.alone),
+            ("plain KD", confirmation.kd),
+        )
+        if trial != -1 and (found := confirmation.get(trial)) is not None
+    ]
+    named = {found.trial: name for name, found in rivals}
+    others = [
+        f"{named.get(repeats.trial, f'trial {repeats.trial}')} {_with_interval(repeats)}"
+        for repeats in confirmation.repeats
+        if repeats is not winner
+    ]
+    count = len(winner.values)
+    mean = f"{_with_interval(winner)} %, mean of {count} fresh {'seed' if count == 1 else 'seeds'}"
+    rows = [("repeated", "; ".join([mean, *others]))]
+    against = [(name, found) for name, found in rivals if found is not winner]
+    if against:
+        gains = ", ".join(f"{_gain(winner, found)} over {name}" for name, found in against)
+        rows.append(("gain", f"{gains} (95 % intervals)"))
+    rows.append(("so", "; ".join(_words(winner, rivals)) or "there was nothing to compare it with"))
+    return rows
+
+
+def _words(winner: Repeats, rivals: list[tuple[str, Repeats]]) -> list[str]:
+    better: list[str] = []
+    unclear: list[str] = []
+    worse: list[str] = []
+    words: list[str] = []
+    for name, found in rivals:
+        if found is winner:
+            words.append(f"the best chain is {name} itself")
+            continue
+        gain, half = winner.over(found)
+        told = half is not None and abs(gain) > half
+        (unclear if not told else better if gain > 0 else worse).append(name)
+    if better:
+        words.append(f"better than {_joined(better)}")
+    if worse:
+        words.append(f"worse than {_joined(worse)}: distillation gained nothing")
+    if unclear:
+        words.append(
+            f"can't be told from {_joined(unclear)}: seeds alone make such differences; more "
+            "seeds (--resume with --confirm), or other chains, would have to show one"
+        )
+    return words
+
+
+def _gain(winner: Repeats, other: Repeats) -> str:
+    gain, half = winner.over(other)
+    return f"{gain:+.2f}" + (f" ± {half:.2f}" if half is not None else "")
+
+
+def _with_interval(repeats: Repeats) -> str:
+    half = repeats.half_width
+    return f"{repeats.mean:.2f}" + (f" ± {half:.2f}" if half is not None else "")
+
+
+def _joined(names: list[str]) -> str:
+    return " and ".join(names)

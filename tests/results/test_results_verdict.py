@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dgkd_search.confirmation import Confirmation, Repeats
+from dgkd_search.results.verdict import verdict
+
+
+def confirmation(*rows: tuple[int | None, list[float]], kd: int = 0) -> Confirmation:
+    repeats = tuple(Repeats(trial, dict(enumerate(values, 1))) for trial, values in rows)
+    alone = None if any(trial is None for trial, _ in rows) else -1
+    return Confirmation(repeats, kd, alone, sum(trial is not None for trial, _ in rows), True)
+
+
+def test_a_clear_winner() -> None:
+    rows = dict(verdict(confirmation((4, [80, 81, 82]), (0, [70, 71, 72]), (None, [60, 61, 62]))))
+    assert rows["repeated"] == (
+        "81.00 ± 2.48 %, mean of 3 fresh seeds; plain KD 71.00 ± 2.48; "
+        "the student alone 61.00 ± 2.48"
+    )
+    assert rows["gain"] == (
+        "+20.00 ± 2.27 over the student alone, +10.00 ± 2.27 over plain KD (95 % intervals)"
+    )
+    assert rows["so"] == "better than the student alone and plain KD"
+
+
+def test_what_cannot_be_told_apart_is_said_in_plain_words() -> None:
+    rows = dict(verdict(confirmation((4, [71.5, 71, 72]), (0, [70, 71, 72]), (None, [60, 61, 62]))))
+    assert rows["so"].startswith("better than the student alone; can't be told from plain KD: ")
+
+
+def test_a_student_alone_that_is_better() -> None:
+    rows = dict(verdict(confirmation((4, [60, 61, 62]), (None, [80, 81, 82]), kd=-1)))
+    assert rows["so"] == "worse than the student alone: distillation gained nothing"
+    assert rows["gain"].startswith("-20.00 ± ")
+
+
+def test_plain_kd_as_the_winner() -> None:
+    rows = dict(verdict(confirmation((0, [80, 81, 82]), (4, [70, 71, 72]))))
+    assert rows["so"] == "the best chain is plain KD itself"
+    assert "gain" not in rows
+    assert "trial 4 71.00 ± 2.48" in rows["repeated"]
+
+
+def test_single_values_show_no_interval_and_prove_nothing() -> None:
+    rows = dict(verdict(confirmation((4, [80]), (0, [70]), (None, [60]))))
+    assert "±" not in rows["repeated"] + rows["gain"]
+    assert rows["so"].startswith("can't be told from the student alone and plain KD")
+
+
+def test_nothing_is_said_before_there_is_a_winner() -> None:
+    assert verdict(Confirmation((Repeats(4, {1: 80.0}),), 0, -1, 2, False)) == []
