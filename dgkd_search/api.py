@@ -57,7 +57,13 @@ def resume(run: Path | str, observer: Observer | None = None, **options: Any) ->
 
 
 def plan(
-    names: Sequence[str], /, *, guidance: str = "dense", drop_prob: float = 0.0, **options: Any
+    names: Sequence[str],
+    /,
+    *,
+    guidance: str = "dense",
+    drop_prob: float = 0.0,
+    replicate: int = 0,
+    **options: Any,
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
     """The stages of one chain, and the data that they train on.
 
@@ -65,6 +71,7 @@ def plan(
         names: of the models, from the teacher to the student; one model alone is trained on labels.
         guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
         drop_prob: of the student's sources, in [0, 1).
+        replicate: seed of the student, from 0; the models above it are the same for all.
         options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
             prepared in the user's cache folder: they are there for ``run_trial``. Weights of a
             teacher that are given go into the store, which ``run_trial`` must be given too.
@@ -99,7 +106,7 @@ def plan(
         store.put(*as_entry(teacher, planner.teacher(), data, store))
     distillation = replace(config.distillation, drop_prob=drop_prob)
     configuration = Configuration(chain, distillation, config.student_recipe.lr)
-    return planner.stages(configuration), data
+    return planner.stages(configuration, replicate), data
 
 
 def run_trial(

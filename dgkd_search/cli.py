@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
+from dgkd_search.arguments import Parser, add_options
+from dgkd_search.commands import COMMANDS
 from dgkd_search.errors import DgkdError, InputError, Stopped, describe, way_on
-from dgkd_search.options import Options, closest
+from dgkd_search.options import Options
 from dgkd_search.signals import terminable
 
 _GROUPS = {
@@ -28,49 +28,13 @@ _GROUPS = {
 _COMMANDS = """\
 other commands:
   dgkd-search plot RUN              draw the figures of a run again
-  dgkd-search export RUN --to DIR   write its best configuration and student
+  dgkd-search export RUN --to DIR   its student with a model card, as torch.export and as ONNX
+  dgkd-search train BEST.YAML       its chain again, on training and validation images
+  dgkd-search compare T,A,S         NOKD, KD, TAKD and DGKD side by side on one chain
   dgkd-search store                 list what is stored, verify it, make room
 
 exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 """
-
-
-_NAMES = ("plot", "export", "store")  # of commands
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see {self.prog} --help")
-
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """As ``parse_args``, but every unknown word is reported, with the nearest option.
-
-        Raises:
-            InputError: an unknown or incomplete option.
-        """
-        known, unknown = self.parse_known_args(_attach_values(arguments))
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        problems: list[str] = []
-        for word in unknown:
-            if word.startswith("-"):
-                problems.append(f"{word}: unknown option{closest(word.split('=')[0], flags)}")
-            elif not problems:
-                problems.append(f"{word}: no command and no option{closest(word, _NAMES)}")
-        if problems:
-            raise InputError(problems)
-        return known
-
-
-def _attach_values(arguments: Sequence[str]) -> list[str]:
-    """``--lr -1e-3`` as ``--lr=-1e-3``: argparse would take such a value for an option."""
-    result: list[str] = []
-    for word in arguments:
-        option = bool(result) and result[-1].startswith("--") and "=" not in result[-1]
-        if option and re.match(r"-[\d.]", word):
-            result[-1] += f"={word}"
-        else:
-            result.append(word)
-    return result
 
 
 def run() -> NoReturn:
@@ -87,11 +51,10 @@ def run() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"plot": _plot, "export": _export, "store": _store}
     try:
         with terminable():
-            if arguments and arguments[0] in commands:
-                return commands[arguments[0]](arguments[1:])
+            if arguments and arguments[0] in COMMANDS:
+                return COMMANDS[arguments[0]](arguments[1:])
             return _search(arguments)
     except DgkdError as error:
         for line in str(error).splitlines():
@@ -105,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def search_parser() -> _Parser:
+def search_parser() -> Parser:
     """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
-    parser = _Parser(
+    parser = Parser(
         prog="dgkd-search",
-        usage="dgkd-search [options] | plot RUN | export RUN --to DIR | store",
+        usage="dgkd-search [options] | plot | export | train | compare | store",
         description="Find the best chain of assistants for densely guided knowledge distillation.",
         epilog=_COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -124,17 +87,7 @@ def search_parser() -> _Parser:
         metavar="RUN",
         help="go on with the search in this folder; budgets may be raised, resources change",
     )
-    groups = {name: parser.add_argument_group(title) for name, title in _GROUPS.items()}
-    for option in fields(Options):
-        meta = option.metadata
-        name = "--" + option.name.replace("_", "-")
-        if option.default is False:
-            groups[meta["group"]].add_argument(
-                name, action="store_const", const=True, help=meta["help"]
-            )
-        else:
-            metavar = meta["metavar"] or "NAME"
-            groups[meta["group"]].add_argument(name, metavar=metavar, help=meta["help"])
+    add_options(parser, _GROUPS)
     return parser
 
 
@@ -204,44 +157,3 @@ def _merge(config: Path | None, values: dict[str, object]) -> tuple[dict[str, ob
         raise InputError(problems)
     values = {**from_file, **given}
     return values, Options.parse(values)
-
-
-def _plot(arguments: list[str]) -> int:
-    parser = _Parser(prog="dgkd-search plot", description="Draw the figures of a run again.")
-    parser.add_argument("run", metavar="RUN", help="folder that a search has made")
-    folder = Path(parser.parse(arguments).run)
-    from dgkd_search.closing import draw
-    from dgkd_search.results.record import load_study
-    from dgkd_search.results.run import RunFolder
-
-    run = RunFolder(folder)
-    for path in draw(run, load_study(run)):
-        print(path)
-    return 0
-
-
-def _export(arguments: list[str]) -> int:
-    parser = _Parser(
-        prog="dgkd-search export", description="Write a run's best configuration and student."
-    )
-    parser.add_argument("run", metavar="RUN", help="folder that a search has made")
-    parser.add_argument("--to", metavar="DIR", required=True, help="folder to write into")
-    known = parser.parse(arguments)
-    from dgkd_search.results.best import export
-    from dgkd_search.results.run import RunFolder
-
-    for path in export(RunFolder(known.run), Path(known.to)):
-        print(path)
-    return 0
-
-
-def _store(arguments: list[str]) -> int:
-    from dgkd_search.store_command import add_options, run
-
-    parser = _Parser(
-        prog="dgkd-search store",
-        description="List what the store holds, verify it, or make room in it.",
-        allow_abbrev=False,
-    )
-    add_options(parser)
-    return run(parser.parse(arguments))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.config import StudyConfig
 from dgkd_search.confirmation import Confirmation, repeated_facts
-from dgkd_search.data import DataInfo, PreparedData, has_test, load_test
+from dgkd_search.data import DataInfo, Part, PreparedData, has_test, load_test
 from dgkd_search.device import Normalise, accuracy, cores, in_batches
 from dgkd_search.errors import DgkdError, InputError, describe, way_on
 from dgkd_search.files import UNREADABLE
@@ -23,12 +23,13 @@ from dgkd_search.planner import Planner
 from dgkd_search.recipe import Numerics
 from dgkd_search.reopen import Spent
 from dgkd_search.results.best import Accuracies, load_best, load_student, write_best
+from dgkd_search.results.pareto import chain_of, front, plot_pareto
 from dgkd_search.results.plot import plot_accuracy
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary, Work
 from dgkd_search.results.table import trials_table
 from dgkd_search.store import Store
-from dgkd_search.study import REFERENCE, ChainStudy
+from dgkd_search.study import REFERENCE, ChainStudy, accuracy_of
 from dgkd_search.trial import Trial
 from dgkd_search.weights import load_model
 
@@ -47,6 +48,7 @@ def finish(
     concurrency: int,
     ended: str | None,
     gave_up: bool = False,
+    options: Mapping[str, Any],
 ) -> Summary:
     """Pick the best student (of the best configuration that was taught again with fresh seeds, the
     one of median accuracy), read the test set for it alone, and write the results.
@@ -59,17 +61,18 @@ def finish(
         concurrency: trials at once.
         ended: why it ended before its budget, or None.
         gave_up: whether it did because trials kept failing.
+        options: all of the search's, by their names in a ``--config`` file.
 
     Raises:
         DgkdError: no trial completed.
     """
     best, confirmation, replicate = study.best(), Confirmation.of(study), 0
-    if best is None or best.value is None:
+    if best is None:
         raise DgkdError(
             f"no trial completed{f': {ended}' if ended else ''}; once that is mended, "
             f"{way_on(run.path)}"
         )
-    validation = best.value
+    validation = accuracy_of(best)
     if confirmation is not None and (winner := confirmation.winner) is not None:
         best = next(trial for trial in study.trials if trial.number == winner.trial)
         replicate = winner.median
@@ -95,6 +98,7 @@ def finish(
         write_best,
         run,
         trial=best.number,
+        options=options,
         configuration=configuration,
         stages=stages,
         info=planner.info,
@@ -109,7 +113,7 @@ def finish(
     if accuracies.test is None:
         # Counted before it is read, or a stop in between would hide it.
         study.set_attribute(TEST, {"reads": reads + 1, "accuracies": past.tests})
-        test, problem = _test_accuracy(study.config, planner.info, stages[-1], weights)
+        test, problem = test_accuracy(study.config, planner.info, stages[-1], weights)
         reads += test is not None
         tests = past.tests | ({key: test} if test is not None else {})
         study.set_attribute(TEST, {"reads": reads, "accuracies": tests})
@@ -127,8 +131,20 @@ def finish(
         test_reads=reads,
         test_problem=problem,
         confirmation=confirmation,
+        front=_front(study),
         ended=ended,
         gave_up=gave_up,
+    )
+
+
+def _front(study: ChainStudy) -> tuple[str, ...]:
+    """The chains that no other beats in accuracy and cost, where both are sought."""
+    if len(study.config.objectives) == 1:
+        return ()
+    return tuple(
+        f"{row['val_accuracy']:.2f} % for {row['training_tflop']:.3g} TFLOP: {chain_of(row)} "
+        f"(trial {row['number']})"
+        for _, row in front(trials_table(study)).iterrows()
     )
 
 
@@ -215,13 +231,17 @@ def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
     config = study.config
     folder = config.data.data_dir if config.data.dataset == "imagefolder" else None
     name = Path(folder).name if folder else config.data.dataset
-    return plot_accuracy(
-        trials_table(study),
+    table, title = trials_table(study), f"{config.space.student} on {name}"
+    drawn = plot_accuracy(
+        table,
         run.path,
-        title=f"{config.space.student} on {name}, chains of {config.family}",
+        title=f"{title}, chains of {config.family}",
         reference=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
         teacher=teacher_accuracy(study),
     )
+    if len(config.objectives) > 1:
+        drawn += plot_pareto(table, run.path, f"{title}: accuracy and cost")
+    return drawn
 
 
 def teacher_accuracy(study: ChainStudy) -> float | None:
@@ -234,7 +254,7 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
     return None
 
 
-def _test_accuracy(
+def test_accuracy(
     config: StudyConfig, info: DataInfo, spec: StageSpec, weights: bytes
 ) -> tuple[float | None, str | None]:
     """The student's accuracy on the test set in percent, if there is one, or what is wrong."""
@@ -246,15 +266,22 @@ def _test_accuracy(
         return None, "; ".join(error.messages)
     except OSError as error:
         return None, describe(error)
-    # On the CPU in full precision, as whoever loads the student will find it; no trial runs now.
+    return accuracy_on(part, info, spec, weights), None
+
+
+def accuracy_on(part: Part, info: DataInfo, spec: StageSpec, weights: bytes) -> float:
+    """A student's accuracy in percent on images that it wasn't trained on.
+
+    On the CPU in full precision, as whoever loads the student will find it; no trial runs now.
+    """
     normalise = Normalise(info.mean, info.std)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
     with deterministic(Numerics(threads=cores())):
-        return accuracy(load_model(spec, weights), in_batches(normalise, images, labels)), None
+        return accuracy(load_model(spec, weights), in_batches(normalise, images, labels))
 
 
 def _value(trial: FrozenTrial | None) -> float | None:
-    return trial.value if trial and trial.state == TrialState.COMPLETE else None
+    return accuracy_of(trial) if trial and trial.state == TrialState.COMPLETE else None
 
 
 def _work(study: ChainStudy, spent: Spent, concurrency: int) -> Work:

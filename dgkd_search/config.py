@@ -13,9 +13,11 @@ from dgkd_search.recipe import Distillation, Numerics, Recipe
 DATASETS = ("digits", "cifar10", "cifar100", "imagefolder")
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "hyperband", "sha", "patient", "none")
+OBJECTIVES = ("accuracy", "cost")
 TUNABLE = ("temperature", "kd-weight", "lr")
 DROP_SCOPES = ("student", "all")
 IMAGES = ("auto", "memory", "stream")
+NORMALISATIONS = ("train", "imagenet", "cifar10", "cifar100")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class DataConfig:
         split_seed: seed of the validation split and of the subset.
         images: one of ``IMAGES``: decoded beforehand into arrays that lie in memory, or streamed
             from the files of a folder; ``auto`` streams folders that are too large.
+        normalise: one of ``NORMALISATIONS``: by mean and deviation of the training part, or by the
+            known ones of a data set, as networks that were trained elsewhere expect.
+        merged: whether the validation images are trained on too, as nothing is chosen by them any
+            more; the validation part then says how well they are fitted.
     """
 
     dataset: str
@@ -38,6 +44,8 @@ class DataConfig:
     train_limit: int | None = None
     split_seed: int = 0
     images: str = "auto"
+    normalise: str = "train"
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class StudyConfig:
         budget: trials that complete or are pruned, at least 1.
         outputs: one of ``recipe.OUTPUTS``.
         time_budget: seconds after which no trial goes on, or None.
+        objectives: of ``OBJECTIVES``: validation accuracy, and what the chain costs to train.
         confirm_top, confirm_seeds: how many configurations are taught again after the budget,
             and with how many seeds each; 0 for none.
         reference: whether the student is also trained on labels alone.
@@ -93,6 +102,7 @@ class StudyConfig:
     train_seed: int = 0
     reference: bool = True
     time_budget: float | None = None
+    objectives: tuple[str, ...] = ("accuracy",)
     confirm_top: int = 0
     confirm_seeds: int = 0
 

@@ -68,6 +68,8 @@ _DIGITS_RECIPE: dict[str, Any] = {
     "weight_decay": 5e-4,
     "schedule": "onecycle",
 }
+# What its networks are made for, and trained by everywhere.
+_IMAGENET: dict[str, Any] = {"image_size": 224, "augment": "resized-crop+flip"}
 _BUDGET = {"digits": 20}
 _DEFAULT_BUDGET = 32
 
@@ -109,6 +111,7 @@ def fill(options: Options, family: Family) -> Options:
         "teacher": ends[0],
         "student": ends[1],
         "augment": DEFAULT_AUGMENT[options.dataset],
+        **(_IMAGENET if kind == "resnet-imagenet" and options.dataset == "imagefolder" else {}),
         "budget": _BUDGET.get(options.dataset, _DEFAULT_BUDGET),
         **recipe,
     }
@@ -121,6 +124,12 @@ def fill(options: Options, family: Family) -> Options:
     defaults["family"] = family.name
     missing = {name: v for name, v in defaults.items() if getattr(options, name) is None}
     options = replace(options, **missing)
+    if options.outputs is None:
+        # Parts of large pictures at random: so many views that few are ever seen again.
+        fresh = options.dataset == "imagefolder" and given(options.augment).startswith("resized")
+        options = replace(options, outputs="online" if fresh else "stored")
+    if len(options.objective) > 1:
+        options = replace(options, pruner="none")
     if options.student_epochs is None:
         options = replace(options, student_epochs=options.epochs)
     if options.assistants is None:

@@ -22,6 +22,7 @@ from dgkd_search.options import Options
 from dgkd_search.planner import Planner
 from dgkd_search.preview import Checked, check
 from dgkd_search.reopen import Spent, begin_study, reopen_study, tell_past
+from dgkd_search.resolve import to_yaml_values
 from dgkd_search.results.record import Record
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
@@ -153,6 +154,7 @@ def _search(
             concurrency=resources.concurrency,
             ended=conductor.ending,
             gave_up=conductor.gave_up is not None,
+            options=to_yaml_values(options),
         )
 
 

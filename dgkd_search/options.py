@@ -12,7 +12,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dgkd_search.chain import GUIDANCES
-from dgkd_search.config import DATASETS, DROP_SCOPES, IMAGES, PRUNERS, SAMPLERS, TUNABLE
+from dgkd_search.config import (
+    DATASETS,
+    DROP_SCOPES,
+    IMAGES,
+    NORMALISATIONS,
+    PRUNERS,
+    SAMPLERS,
+    TUNABLE,
+)
 from dgkd_search.errors import InputError
 from dgkd_search.parsers import (
     DIGITS,
@@ -26,6 +34,7 @@ from dgkd_search.parsers import (
     integer,
     names,
     number,
+    objectives,
     one_of,
     place,
     repeats,
@@ -69,6 +78,14 @@ class Options:
         one_of(IMAGES),
         None,
         "image folders: memory (decoded once), stream (from their files) or auto (by size: 8 GiB)",
+    )
+
+    normalise: str = _option(
+        "train",
+        "data",
+        one_of(NORMALISATIONS),
+        None,
+        "mean and deviation of the training part (train), or known: imagenet, cifar10, cifar100",
     )
 
     family: str | None = _option(
@@ -152,7 +169,11 @@ class Options:
         "mean over the sources, or the paper's sum (mean)",
     )
     augment: str | None = _option(
-        None, "recipe", one_of(AUGMENTS), None, "augmentation: " + ", ".join(AUGMENTS)
+        None,
+        "recipe",
+        one_of(AUGMENTS),
+        None,
+        "none, flip, crop or resized-crop, each crop also with +flip",
     )
 
     views: int | None = _option(
@@ -162,12 +183,13 @@ class Options:
         "N",
         f"fixed views of each image that augmentation cycles through (epochs, up to {MAX_VIEWS})",
     )
-    outputs: str = _option(
-        "stored",
+    outputs: str | None = _option(
+        None,
         "recipe",
         one_of(OUTPUTS),
-        None,
-        "what sources say of a view: stored once, or online at every batch (stored)",
+        "NAME",
+        "what sources say of a view: stored once, or online at every batch (stored; folders under "
+        "resized-crop: online)",
     )
     precision: str = _option(
         "auto", "recipe", one_of(PRECISIONS), None, "auto (CPU fp32, GPU bf16), fp32, bf16"
@@ -182,6 +204,13 @@ class Options:
 
     budget: int | None = _option(
         None, "search", integer(1), "N", "trials to complete or prune (digits 20, others 32)"
+    )
+    objective: tuple[str, ...] = _option(
+        ("accuracy",),
+        "search",
+        objectives,
+        "O,...",
+        "accuracy, or accuracy,cost: little work to train the chain too; no pruning (accuracy)",
     )
     tune: tuple[str, ...] = _option(
         (),

@@ -87,6 +87,14 @@ def several_of(choices: Sequence[str], least: int) -> Parser:
     return parse
 
 
+def objectives(value: object) -> tuple[str, ...]:
+    """``accuracy`` or ``accuracy,cost``."""
+    result = _parts(value)
+    if result not in (("accuracy",), ("accuracy", "cost")):
+        raise ValueError("must be accuracy, or accuracy,cost")
+    return result
+
+
 def text(value: object) -> str:
     if not isinstance(value, str | os.PathLike):
         raise ValueError("must be one text")

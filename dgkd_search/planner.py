@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dgkd_search.chain import Architecture, Chain
 from dgkd_search.config import StudyConfig
+from dgkd_search.cost import training_tflop
 from dgkd_search.data import DataInfo
 from dgkd_search.identity import StageSpec, chain_stages
 from dgkd_search.models import get_family
@@ -46,6 +48,10 @@ class Planner:
             outputs=config.outputs,
             given={config.space.teacher: self.given} if self.given else {},
         )
+
+    def tflop(self, stages: Sequence[StageSpec]) -> float:
+        """Teraoperations that training these stages takes from nothing."""
+        return training_tflop(stages, self.info.train_count)
 
     def teacher(self) -> StageSpec:
         """The stage of the teacher, with which every chain begins."""

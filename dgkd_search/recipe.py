@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dgkd_search.errors import InputError
 
 SCHEDULES = ("step", "late", "thirds", "cosine", "onecycle", "constant")
-AUGMENTS = ("none", "crop", "flip", "crop+flip")
+AUGMENTS = ("none", "crop", "flip", "crop+flip", "resized-crop", "resized-crop+flip")
 LOSS_SCALES = ("mean", "sum")
 OUTPUTS = ("stored", "online")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -44,7 +44,8 @@ class Recipe:
             ``late`` (at 5/8, 3/4 and 7/8, as in the field's CIFAR-100 benchmarks), ``thirds``
             (at 3, 6 and 9 tenths, as on ImageNet), ``cosine`` (to 0), ``onecycle`` (linear up
             over the first quarter, linear down to 0) or ``constant``.
-        augment: ``none``, ``crop`` (padding of an eighth of the image), ``flip`` or ``crop+flip``.
+        augment: ``none``, ``crop`` (padding of an eighth of the image), ``flip``, ``crop+flip``, or
+            ``resized-crop`` (a part of random size and shape, as on ImageNet) with or without it.
         views: number of banks of fixed views; epoch e trains on bank e mod views.
             0 means min(epochs, 32), or 1 where nothing is augmented.
         momentum: SGD momentum in [0, 1).

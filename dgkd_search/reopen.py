@@ -13,9 +13,10 @@ from dgkd_search.config import StudyConfig
 from dgkd_search.errors import InputError
 from dgkd_search.observer import Job, Observer
 from dgkd_search.options import Options
-from dgkd_search.results.record import DEFINITION, Damaged, Record, define, open_study
+from dgkd_search.results.record import Record, define, open_study
 from dgkd_search.results.run import RunFolder
-from dgkd_search.study import ChainStudy
+from dgkd_search.results.stored import DEFINITION, Damaged
+from dgkd_search.study import ChainStudy, accuracy_of
 
 _BROUGHT = (
     (
@@ -129,10 +130,10 @@ def tell_past(study: ChainStudy, spent: Spent, observer: Observer) -> None:
     """Tell an observer what earlier sessions have done."""
     best = study.best()
     found = None
-    if best is not None and best.value is not None:
+    if best is not None:
         configuration = study.configuration(best)
         chain = configuration.chain.canonical()
         job = Job(best.number, chain.models, chain.guidance, configuration.drop_prob)
-        found = job, best.value
+        found = job, accuracy_of(best)
     ended = Counter(_STATES[t.state] for t in study.trials if t.state in _STATES)
     observer.resumed(ended, found, spent.seconds)

@@ -74,6 +74,7 @@ def resolve(options: Options) -> Resolved:
             options.train_limit,
             options.split_seed,
             options.images,
+            options.normalise,
         ),
         family=family.name,
         space=space,
@@ -84,13 +85,14 @@ def resolve(options: Options) -> Resolved:
         distillation=Distillation(options.kd_weight, options.temperature, options.loss_scale),
         numerics=_numerics(options, device),
         budget=given(options.budget),
-        outputs=options.outputs,
+        outputs=given(options.outputs),
         sampler=options.sampler,
         pruner=options.pruner,
         seed=options.seed,
         train_seed=options.train_seed,
         reference=not options.no_reference,
         time_budget=options.time_budget,
+        objectives=options.objective,
         confirm_top=options.confirm.top,
         confirm_seeds=options.confirm.seeds,
     )
@@ -254,6 +256,8 @@ def _idle(options: Options) -> list[str]:
     notes = []
     if options.views is not None and options.augment == "none":
         notes.append("--views changes nothing: without --augment there is one view of each image")
+    if len(options.objective) > 1:
+        notes.append("two objectives: nothing is pruned, for Optuna prunes by one alone")
     if options.outputs == "online" and options.store_limit is not None:
         notes.append("--store-limit changes nothing: --outputs online stores none")
     return notes

@@ -142,7 +142,7 @@ def _in_memory(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
     cost what a few do in SQLite, and nothing of the draws that were refused is left behind.
     """
     trials = study.get_trials(deepcopy=False)
-    shadow = create_study(direction=study.direction)
+    shadow = create_study(directions=study.directions)
     shadow.add_trials([_without_attributes(t) for t in trials])
     place = next(i for i, t in enumerate(trials) if t.number == trial.number)
     return shadow, shadow.get_trials(deepcopy=False)[place]

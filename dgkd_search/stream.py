@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dgkd_search.data import PreparedData
-from dgkd_search.data.images import decode
+from dgkd_search.data.images import Crop, decode
 from dgkd_search.data.listing import Listing, ListingName
 from dgkd_search.data.source import Images
-from dgkd_search.data.views import Views
+from dgkd_search.data.views import Views, crop_box
 from dgkd_search.device import (
     DeviceData,
     Normalise,
@@ -158,17 +158,31 @@ class _Images(Dataset[_Batch]):
         return self._prepared.listing(self._part)
 
     def __getitem__(self, rows: NDArray[np.int64]) -> _Batch:
-        info = self._prepared.info
+        info, views = self._prepared.info, self._views
         paths = self._listing.paths(rows.tolist())
+        # Parts of the pictures as they are, not of what was made of them beforehand.
+        resized = views is not None and views.resized
+        crops = _crops(views, rows, self._bank) if views is not None and resized else None
         try:
-            images = decode(paths, info.channels, info.image_size, threads=1)
+            images = decode(paths, info.channels, info.image_size, threads=1, crops=crops)
         except InputError as error:
             # Returned, for an exception would reach the user with the worker's traceback.
             return _Batch(None, error.messages[0])
-        if self._views is not None:
-            shown = self._views.apply(torch.from_numpy(images), torch.from_numpy(rows), self._bank)
+        if views is not None and not resized:
+            shown = views.apply(torch.from_numpy(images), torch.from_numpy(rows), self._bank)
             images = shown.numpy()
         return _Batch(images)
+
+
+def _crops(views: Views, rows: NDArray[np.int64], bank: int) -> list[Crop]:
+    def crop(draws: Tensor, mirrored: bool) -> Crop:
+        def box(width: int, height: int) -> tuple[tuple[float, float, float, float], bool]:
+            left, top, wide, tall = crop_box(draws[None], width, height)[0].tolist()
+            return (left, top, min(left + wide, width), min(top + tall, height)), mirrored
+
+        return box
+
+    return [crop(*drawn) for drawn in views.crops(torch.from_numpy(rows), bank)]
 
 
 def _start(

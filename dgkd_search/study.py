@@ -14,10 +14,12 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from dgkd_search.checksums import CHECKSUM, DRAWN, FACTS, checksum, facts_of, is_sound
 from dgkd_search.config import StudyConfig
-from dgkd_search.files import sealed, sha256, to_json, unsealed
+from dgkd_search.files import sealed, unsealed
 from dgkd_search.judging import judge_again, make_pruner
 from dgkd_search.sampler import DistinctSampler
 from dgkd_search.space import Configuration, SearchSpace
@@ -25,13 +27,11 @@ from dgkd_search.space import Configuration, SearchSpace
 # Constant: Hyperband assigns trials to brackets by a hash of the study's name.
 STUDY_NAME = "dgkd-search"
 REFERENCE = "reference"  # attribute of the study: the student on labels alone
-FACTS = "facts"  # attribute of a trial that has ended: what it did
 NOT_BEGUN = {"begun": False}  # facts of a trial that was drawn when the search ended
 AGAIN = "again"  # fact of a failed trial that a resumed search tries again
 REASON = "reason"  # attribute of a failed trial, in one line
-_CHECKSUM = "checksum"  # fact of a trial that has ended
+_DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)  # accuracy, cost
 _CHAIN = "chain"  # attribute of every trial
-_DRAWN = "drawn"  # attribute of every trial: checksum of its parameters
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ChainStudy:
                 begin_with,
             ),
             pruner=make_pruner(config.pruner, config.student_recipe.epochs),
-            direction="maximize",
+            directions=_DIRECTIONS[: len(config.objectives)],
             load_if_exists=True,
         )
         # Hyperband makes its brackets at the first curve that it judges, and until then takes
@@ -171,8 +171,8 @@ class ChainStudy:
         self._live[trial.number], self._steps[trial.number] = trial, steps
         if _CHAIN not in trial.user_attrs:
             trial.set_user_attr(_CHAIN, str(configuration.chain.canonical()))
-        if _DRAWN not in trial.user_attrs:
-            trial.set_user_attr(_DRAWN, _checksum(trial.number, trial.params))
+        if DRAWN not in trial.user_attrs:
+            trial.set_user_attr(DRAWN, checksum(trial.number, trial.params))
         if REASON in trial.user_attrs:  # left by a stop before the trial's end
             trial.set_user_attr(REASON, "")
         self._cache = None
@@ -187,6 +187,9 @@ class ChainStudy:
             value; only of a trial that was taken over is the pruner asked about the last one again.
         """
         trial, last = self._live[number], step >= self.config.student_recipe.epochs
+        if len(self.config.objectives) > 1:  # of which Optuna takes no reports
+            self._steps[number][step] = value
+            return False
         if step in self._steps[number]:
             if value != self._steps[number][step]:  # what the store has is under checksums
                 self._steps[number][step] = value
@@ -215,8 +218,9 @@ class ChainStudy:
         self._live[number].set_user_attr(FACTS, facts)
         self._cache = None
 
-    def complete(self, number: int, value: float, facts: dict[str, Any]) -> None:
-        self._tell(number, facts, value=value)
+    def complete(self, number: int, value: float, facts: dict[str, Any], cost: float = 0.0) -> None:
+        """Record a completed trial; ``cost`` counts where it is an objective."""
+        self._tell(number, facts, values=[value, cost][: len(self.config.objectives)])
 
     def prune(self, number: int, facts: dict[str, Any]) -> None:
         """Record a pruned trial; Optuna takes its last intermediate value as its value."""
@@ -239,7 +243,7 @@ class ChainStudy:
 
     def facts(self, trial: FrozenTrial) -> dict[str, Any]:
         """What was told with the trial's end, or remembered when its search was interrupted."""
-        return {k: v for k, v in trial.user_attrs.get(FACTS, {}).items() if k != _CHECKSUM}
+        return facts_of(trial)
 
     def configuration(self, trial: FrozenTrial) -> Configuration:
         return self.space.configuration(trial.params)
@@ -253,9 +257,8 @@ class ChainStudy:
         """Completed trials, the best first; see ``best``."""
 
         def rank(trial: FrozenTrial) -> tuple[float, int, int]:
-            assert trial.value is not None
             chain = self.configuration(trial).chain.canonical()
-            return -trial.value, len(chain.assistants), trial.number
+            return -accuracy_of(trial), len(chain.assistants), trial.number
 
         return sorted((t for t in self.trials if t.state == TrialState.COMPLETE), key=rank)
 
@@ -284,16 +287,8 @@ class ChainStudy:
             _ = self.attributes
         except ValueError as error:
             return str(error)
-        for trial in self.trials:
-            drawn = trial.user_attrs.get(_DRAWN)
-            sound = drawn is None or drawn == _checksum(trial.number, trial.params)
-            said = trial.user_attrs.get(FACTS, {}).get(_CHECKSUM)
-            if said is not None or trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                running = trial.state == TrialState.RUNNING  # a stop came before its end was told
-                sound = sound and (running or said == _of_frozen(trial))
-            if not sound:
-                return f"trial {trial.number} fails its checksum"
-        return None
+        damaged = next((trial for trial in self.trials if not is_sound(trial)), None)
+        return f"trial {damaged.number} fails its checksum" if damaged is not None else None
 
     @property
     def drawn(self) -> list[FrozenTrial]:
@@ -312,58 +307,30 @@ class ChainStudy:
         self,
         number: int,
         facts: dict[str, Any],
-        value: float | None = None,
+        values: list[float] | None = None,
         state: TrialState | None = None,
     ) -> None:
         trial, steps = self._live[number], self._steps[number]
-        final = value
-        if state == TrialState.PRUNED:
-            final = steps.get(max(steps, default=0))
+        final = values
+        if state == TrialState.PRUNED and steps:
+            final = [steps[max(steps)]]
+        if len(self.config.objectives) > 1:
+            steps = {}
         ended = (state or TrialState.COMPLETE).name
         notes = trial.storage.get_trial_system_attrs(trial._trial_id)
-        sound = _checksum(number, trial.params, final, steps, facts, ended, notes)
+        sound = checksum(number, trial.params, final, steps, facts, ended, notes)
         # As one: each attribute is a commit, some 5 ms.
-        trial.set_user_attr(FACTS, {**facts, _CHECKSUM: sound})
-        self._study.tell(trial, values=value, state=state)
+        trial.set_user_attr(FACTS, {**facts, CHECKSUM: sound})
+        self._study.tell(trial, values=values, state=state)
         del self._live[number], self._steps[number]
         self._unjudged.pop(number, None)
         self._cache = self._finished = None
 
 
-def _of_frozen(trial: FrozenTrial) -> str:
-    """The checksum that was written if all of a trial that has ended is what was written."""
-    facts = {k: v for k, v in trial.user_attrs.get(FACTS, {}).items() if k != _CHECKSUM}
-    value = None if trial.state == TrialState.FAIL else trial.value
-    return _checksum(
-        trial.number,
-        trial.params,
-        value,
-        trial.intermediate_values,
-        facts,
-        trial.state.name,
-        trial.system_attrs,
-    )
-
-
-def _checksum(
-    number: int,
-    params: Mapping[str, Any],
-    value: float | None = None,
-    steps: Mapping[int, float] | None = None,
-    facts: Mapping[str, Any] | None = None,
-    state: str = "",
-    notes: Mapping[str, Any] | None = None,
-) -> str:
-    """Of what a trial says; the same before it was stored and after, where 50 becomes 50.0."""
-    settings = {k: float(v) if isinstance(v, int | float) else v for k, v in params.items()}
-    curve = {str(step): _exact(accuracy) for step, accuracy in (steps or {}).items()}
-    last = None if value is None else _exact(value)
-    told = {k: _exact(v) if isinstance(v, float) else v for k, v in (notes or {}).items()}
-    return sha256(to_json([number, settings, last, curve, dict(facts or {}), state, told]))
-
-
-def _exact(value: float) -> str:
-    return float(value).hex()  # to the last bit, and NaN too, which JSON can't say
+def accuracy_of(trial: FrozenTrial) -> float:
+    """The final validation accuracy of a completed trial, in percent."""
+    assert trial.values is not None
+    return float(trial.values[0])
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:

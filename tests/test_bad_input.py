@@ -222,6 +222,13 @@ def test_a_store_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture
         ("export gone", "--to"),
         ("export gone --to new", "gone"),
         ("export --to", "--to"),
+        ("export gone --to new --formats tflite", "--formats tflite"),
+        ("train", "BEST"),
+        ("train gone", "gone"),
+        ("train gone --repeats 0", "--repeats 0"),
+        ("compare", "T,A,...,S"),
+        ("compare resnet20,resnet8 --repeats some", "--repeats some"),
+        ("compare resnet20,resnet8 --budget 3", "--budget"),
     ],
 )
 def test_other_commands_refuse_what_is_no_run(

@@ -57,7 +57,9 @@ def dry(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
     return out.splitlines()
 
 
-@pytest.mark.parametrize("words", ["--help", "plot --help", "export --help", "-h"])
+@pytest.mark.parametrize(
+    "words", ["--help", "plot --help", "export --help", "train --help", "compare --help", "-h"]
+)
 def test_help_is_everywhere(capsys: pytest.CaptureFixture[str], words: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words.split())

@@ -434,7 +434,7 @@ def test_a_trial_that_would_only_wait_lets_others_go_first() -> None:
     for _ in range(6):
         search.finish(others[-1])
         others.append(search.begin())
-        held = {job.number for job, _ in search.conductor._held}
+        held = {job.number for job, _ in search.conductor._agenda.held}
         waits = needed(search, others[-1]) == needed(search, at)
         assert not waits or len(held) == 1, "it waits only where all that was drawn would"
     assert all(trial.state.name != "FAIL" for trial in search.study.trials)
@@ -442,7 +442,7 @@ def test_a_trial_that_would_only_wait_lets_others_go_first() -> None:
 
 def needed(search: Search, identifier: str) -> str:
     """Key of the stage that a trial trains next."""
-    return search.conductor._needed_first(search.stages[identifier])
+    return search.conductor._agenda.needed_first(search.stages[identifier])
 
 
 def test_a_trial_that_was_held_back_goes_as_soon_as_its_stage_is_trained() -> None:
@@ -466,7 +466,7 @@ def test_held_trials_are_within_the_budget_and_all_run_in_the_end() -> None:
         finish_stage(search, done, *(s.architecture.name for s in search.stages[done]))
         search.finish(done)
     assert search.states == ["COMPLETE"] * 7
-    assert search.conductor._held == []
+    assert search.conductor._agenda.held == []
 
 
 def test_an_exhausted_space_runs_what_was_held_back() -> None:
@@ -485,7 +485,7 @@ def test_trials_held_back_when_a_search_stops_are_told_as_failed() -> None:
     search = Search(concurrency=2, share=True, budget=9)
     search.begin()
     search.begin()
-    held = [job.number for job, _ in search.conductor._held]
+    held = [job.number for job, _ in search.conductor._agenda.held]
     search.conductor.abandon("interrupted")
     assert all(state == "FAIL" for state in search.states)
     for number in held:
@@ -501,7 +501,7 @@ def test_where_nothing_is_shared_nobody_is_held_back() -> None:
     started = [search.begin() for _ in range(3)]
     assert [job.number for job in search.watcher.started_jobs] == [0, 1, 2]
     assert len({needed(search, s) for s in started}) == 1
-    assert search.conductor._held == []
+    assert search.conductor._agenda.held == []
 
 
 def confirmed(search: Search, values: dict[tuple[int | None, int], float]) -> None:
@@ -605,3 +605,15 @@ def test_repeats_are_never_pruned() -> None:
         _ = search.conductor.over
     confirmed(search, {(0, 1): 1.0, (0, 2): 1.0})
     assert [end[1] for end in search.watcher.ended[-2:]] == ["complete", "complete"]
+
+
+def test_with_two_objectives_a_trial_is_told_with_what_its_chain_costs() -> None:
+    search = Search(budget=3, objectives=("accuracy", "cost"))
+    for _ in range(3):
+        search.finish(search.begin(), 60.0)
+    planner = Planner(search.study.config, INFO)
+    for trial in search.study.trials:
+        stages = planner.stages(search.study.configuration(trial))
+        assert trial.values == [60.0, planner.tflop(stages)]
+        assert search.study.facts(trial)["tflop"] == planner.tflop(stages)
+    assert len({trial.values[1] for trial in search.study.trials}) == 3

@@ -19,13 +19,13 @@ LAYERS = [
     "store sources stream",
     "inventory",
     "upkeep",
-    "stage options",
+    "stage options cost",
     "supply alone given",
     "trial defaults sharing sizes",
-    "observer resolve store_command",
+    "observer resolve store_command arguments",
     "search_state space",
     "progress planner sampler",
-    "judging",
+    "judging checksums",
     "study",
     "confirmation",
     "results",
@@ -34,8 +34,10 @@ LAYERS = [
     "closing preview",
     "scheduling resumption",
     "driver",
-    "api",
+    "api retrain product",
+    "compare",
     "__init__",
+    "commands",
     "cli",
     "__main__",
 ]
@@ -45,12 +47,13 @@ RANK = {name: rank for rank, line in enumerate(LAYERS) for name in line.split()}
 MAY_IMPORT = {
     "ray": {"tune"},
     "optuna": {
-        "space", "sampler", "judging", "study", "confirmation", "reopen", "scheduling", "closing",
-        "results", "tune",
+        "space", "sampler", "judging", "checksums", "study", "confirmation", "reopen", "scheduling",
+        "closing", "results", "tune",
     },
     "torch": {
         "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",
-        "supply", "trial", "resolve", "results", "closing", "weights", "given",
+        "supply", "trial", "resolve", "results", "closing", "weights", "given", "product",
+        "cost",
     },
 }  # fmt: skip
 

@@ -229,3 +229,43 @@ def test_resolved_options_say_the_same_study_again(said: dict[str, Any]) -> None
     assert again.config == first.config
     assert again.resources == first.resources
     assert again.options == replace(first.options, out=None, quiet=False, dry_run=False)
+
+
+def test_folders_for_imagenets_networks_are_trained_on_as_imagenet_is() -> None:
+    folder = {"dataset": "imagefolder", "data_dir": "somewhere"}
+    found = made(**folder, family="resnet-imagenet")
+    assert found.config.data.image_size == 224
+    assert found.config.recipe.augment == "resized-crop+flip"
+    assert found.config.outputs == "online"
+    own = made(**folder, family="resnet-imagenet", image_size=64, augment="crop", outputs="stored")
+    assert (own.config.data.image_size, own.config.recipe.augment) == (64, "crop")
+    assert own.config.outputs == "stored"
+    other = made(**folder, family="resnet").config
+    assert (other.data.image_size, other.outputs) == (None, "stored")
+    assert made(**folder, augment="resized-crop").config.outputs == "online"
+    assert made(dataset="cifar10", family="resnet-imagenet").config.outputs == "stored"
+
+
+def test_two_objectives_prune_nothing_and_say_so() -> None:
+    found = made(objective="accuracy,cost")
+    assert found.config.objectives == ("accuracy", "cost")
+    assert found.config.pruner == "none"
+    assert "two objectives: nothing is pruned, for Optuna prunes by one alone" in found.warnings
+    assert made().config.pruner == "median"
+    for bad in ("cost", "cost,accuracy", "speed"):
+        assert messages(objective=bad)[0].startswith(f"--objective {bad}: must be accuracy")
+
+
+@pytest.mark.parametrize("value", ["3x5", "1x2", "10x3"])
+def test_what_is_confirmed(value: str) -> None:
+    config = made(confirm=value).config
+    assert f"{config.confirm_top}x{config.confirm_seeds}" == value
+    assert to_yaml_values(made(confirm=value).options)["confirm"] == value
+
+
+def test_confirming_may_be_off() -> None:
+    for value in ("off", False):
+        assert made(confirm=value).config.confirm_seeds == 0
+    assert made().config.confirm_seeds == 5
+    for bad in ("3", "0x5", "3x1", "3x", "x", "3x5x2"):
+        assert messages(confirm=bad)[0].startswith(f"--confirm {bad}: must be CONFIG")

@@ -5,8 +5,10 @@ Trials run through the conductor in this process, with made-up curves instead of
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,19 @@ def run_in_pieces(path: Path, lengths: list[int], after: bool, **config: Any) ->
     return False
 
 
+def keep_each_commit(path: Path, **config: Any) -> None:
+    """A whole search, and the database as each of its commits leaves it: 0.db, 1.db, …"""
+    commit, numbers = DefaultDialect.do_commit, itertools.count()
+
+    def kept(self: Any, connection: Any) -> None:
+        commit(self, connection)
+        shutil.copyfile(path, path.with_name(f"{next(numbers)}.db"))
+
+    DefaultDialect.do_commit = kept  # type: ignore[method-assign]
+    study = Search(path, **config).run()
+    path.with_suffix(".json").write_text(json.dumps(outcome(study)))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def warm() -> None:
     """What Optuna imports late, so that the forked processes needn't."""
@@ -166,11 +181,17 @@ def test_a_search_ended_at_any_commit_goes_on_identically(
     monkeypatch.setattr("dgkd_search.sampler.STARTUP_TRIALS", 2)  # then TPE has its say
     config: dict[str, Any] = {"pruner": "hyperband", "budget": 5, "reference": False}
     config["epochs"] = 4 if thorough else 2  # of several rungs, or of one
-    run_in_pieces(tmp_path / "whole.db", [], False, **config)
+    assert forked(lambda: keep_each_commit(tmp_path / "whole.db", **config)) == 0
     whole = json.loads((tmp_path / "whole.json").read_text())
     assert {trial[1] for trial in whole["trials"]} == {"COMPLETE", "PRUNED"}
     k = 0  # after one commit is before the next
-    while not run_in_pieces(path := tmp_path / f"{k}.db", [k], k % 2 == 0, **config):
+    while (path := tmp_path / f"{k}.db").exists():
+        if thorough:  # with a process that ends for good, and what it leaves beside the database
+            path = tmp_path / "ended" / path.name
+            path.parent.mkdir(exist_ok=True)
+            assert not run_in_pieces(path, [k], k % 2 == 0, **config)
+        else:
+            run_in_pieces(path, [], False, **config)
         assert json.loads(path.with_suffix(".json").read_text()) == whole, k
         k += 1
     assert k > 60

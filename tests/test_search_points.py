@@ -24,6 +24,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import sklearn.datasets
 import yaml
 from crashing import Action, Fault, Outcome, points
 from test_resumed_search import forked
@@ -123,6 +124,10 @@ def without_ray() -> Iterator[None]:
         patch.setitem(sys.modules, "dgkd_search.tune.runtime", runtime)
         patch.setitem(sys.modules, "dgkd_search.tune.session", ray)
         patch.setattr("dgkd_search.closing.plot_accuracy", figure)
+        digits = sklearn.datasets.load_digits()
+        patch.setattr(
+            "sklearn.datasets.load_digits", lambda: digits
+        )  # parsed once, not a thousand times
         patch.setattr("dgkd_search.closing.cores", lambda: 1)  # forked processes have no more
         yield
 

@@ -23,6 +23,7 @@ from dgkd_search.alone import train_stage
 from dgkd_search.chain import Chain
 from dgkd_search.config import DataConfig
 from dgkd_search.data import PreparedData, prepare
+from dgkd_search.data.views import crop_box
 from dgkd_search.device import DeviceData
 from dgkd_search.errors import StageFailed
 from dgkd_search.identity import StageSpec, chain_stages
@@ -113,7 +114,7 @@ def equal(some: Iterator[Any], others: Iterator[Any]) -> bool:
     return bool(pairs) and all(torch.equal(x, y) for pair in pairs for x, y in zip(*pair))  # noqa: B905
 
 
-@pytest.mark.parametrize("augment", AUGMENTS)
+@pytest.mark.parametrize("augment", [a for a in AUGMENTS if not a.startswith("resized")])
 def test_batches_are_those_of_memory_for_any_number_of_workers(
     memory: PreparedData, streamed: PreparedData, augment: str, workers: list[WorkerProcess]
 ) -> None:
@@ -126,6 +127,30 @@ def test_batches_are_those_of_memory_for_any_number_of_workers(
         assert data.count == at_hand.count
         assert equal(data.batches(batches, views, bank), at_hand.batches(batches, views, bank))
     assert len(workers) >= 1 + 2 + 3
+
+
+def test_resized_crops_are_parts_of_the_files_for_any_number_of_workers(
+    streamed: PreparedData,
+) -> None:
+    views = views_of(streamed.info, "resized-crop+flip")
+    bank = views.bank(2)
+    assert bank is not None
+    batches = shuffled(streamed.info.train_count)
+    one, two = (StreamedData(streamed, CPU, count) for count in (1, 2))
+    assert equal(one.batches(batches, views, 2), two.batches(batches, views, 2))
+    rows, shown = next(iter(one.batches(batches[:1], views, 2)))
+    mirrored = 0
+    for row, image in zip(rows.tolist(), shown, strict=True):
+        (path,) = streamed.listing("train").paths([row])
+        picture = Image.open(path).convert("RGB")
+        left, top, wide, tall = crop_box(bank.offsets[row][None], *picture.size)[0].tolist()
+        box = (left, top, min(left + wide, picture.width), min(top + tall, picture.height))
+        part = np.asarray(picture.resize((16, 16), Image.Resampling.BILINEAR, box=box))
+        part = part[:, ::-1] if bank.flips[row] else part
+        mirrored += bool(bank.flips[row])
+        expected = torch.from_numpy(part.transpose(2, 0, 1).copy())[None]
+        assert torch.equal(image[None], one.normalise(expected))
+    assert 0 < mirrored < len(rows)
 
 
 def test_labels_validation_and_order_are_those_of_memory(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import optuna
 import pytest
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
-from studies import make_space, make_study
+from studies import accuracy, make_space, make_study
 
 from dgkd_search.space import SearchSpace
 from dgkd_search.study import AGAIN, STUDY_NAME, ChainStudy, Proposal
@@ -264,3 +266,45 @@ def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(
     assert adopted.configuration != failed.configuration
     following = again.ask()
     assert following is not None and following.configuration == failed.configuration
+
+
+BOTH = {"objectives": ("accuracy", "cost")}
+
+
+def test_two_objectives_can_be_read_with_optuna_alone(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    study = make_study(path=path, epochs=2, **BOTH)
+    for number, (value, cost) in enumerate([(60.0, 5.0), (70.0, 9.0), (65.0, 4.0)]):
+        assert ask(study).number == number
+        assert not study.report(number, 1, 10.0)
+        assert not study.report(number, 2, value)
+        study.complete(number, value, {}, cost)
+    found = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{path}")
+    assert [trial.values for trial in found.trials] == [[60.0, 5.0], [70.0, 9.0], [65.0, 4.0]]
+    assert {trial.number for trial in found.best_trials} == {1, 2}
+    best = study.best()
+    assert best is not None and best.number == 1, "what is shipped is the most accurate"
+    assert study.damage() is None
+
+
+def test_a_study_of_two_objectives_goes_on_as_if_it_had_never_been_closed(tmp_path: Path) -> None:
+    def run(study: ChainStudy, until: int) -> list[dict[str, Any]]:
+        while study.finished < until and (proposal := study.ask()) is not None:
+            chain = proposal.configuration.chain.canonical()
+            value = accuracy(proposal.configuration, 1)
+            study.complete(proposal.number, value, {}, float(len(chain.models)))
+        return [trial.params for trial in study.trials]
+
+    path = tmp_path / "study.db"
+    run(make_study(path=path, **BOTH), 9)
+    assert run(make_study(path=path, **BOTH), 16) == run(make_study(**BOTH), 16)
+
+
+def test_a_changed_cost_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    study = make_study(path=path, epochs=1, **BOTH)
+    study.ask()
+    study.complete(0, 60.0, {}, 5.0)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE trial_values SET value = 4.0 WHERE objective = 1")
+    assert make_study(path=path, epochs=1, **BOTH).damage() == "trial 0 fails its checksum"

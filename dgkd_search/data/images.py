@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,7 +40,16 @@ def all_grey(paths: Sequence[Path]) -> bool:
     return all(mode in _GREY_MODES or mode.startswith("I;16") for mode in modes)
 
 
-def decode(paths: Sequence[Path], channels: int, size: int, threads: int | None = None) -> Images:
+Crop = Callable[[int, int], tuple[tuple[float, float, float, float], bool]]
+
+
+def decode(
+    paths: Sequence[Path],
+    channels: int,
+    size: int,
+    threads: int | None = None,
+    crops: Sequence[Crop] | None = None,
+) -> Images:
     """Decode files.
 
     An image of another size has its short side resized to ``size`` (bilinear, with antialias) and
@@ -50,6 +59,8 @@ def decode(paths: Sequence[Path], channels: int, size: int, threads: int | None 
         channels: 1 (grey) or 3 (RGB).
         size: height and width in pixels.
         threads: at least 1; None means 1 for small files, as many as processors for large ones.
+        crops: for each image a function from its width and height to the part that is shown
+            instead (left, top, right, bottom in pixels) and whether it is mirrored.
 
     Returns:
         uint8 [len(paths), channels, size, size].
@@ -63,7 +74,8 @@ def decode(paths: Sequence[Path], channels: int, size: int, threads: int | None 
         errors: list[InputError] = []
         for index in range(start, min(start + _CHUNK, len(paths))):
             try:
-                images[index] = _decode_one(paths[index], channels, size)
+                crop = crops[index] if crops is not None else None
+                images[index] = _decode_one(paths[index], channels, size, crop)
             except InputError as error:
                 errors.append(error)
         return errors
@@ -100,11 +112,16 @@ def _threads(paths: Sequence[Path]) -> int:
     return os.cpu_count() or 1
 
 
-def _decode_one(path: Path, channels: int, size: int) -> Images:
+def _decode_one(path: Path, channels: int, size: int, crop: Crop | None) -> Images:
     try:
         with Image.open(path) as file:
             image = _to_mode(file, "L" if channels == 1 else "RGB")
-            if image.size != (size, size):
+            if crop is not None:
+                box, mirrored = crop(*image.size)
+                image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+                if mirrored:
+                    image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            elif image.size != (size, size):
                 image = _fit(image, size)
             pixels = np.asarray(image, np.uint8)
     except MemoryError:

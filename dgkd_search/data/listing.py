@@ -62,8 +62,10 @@ def to_files(source: Source, chosen: Chosen) -> dict[str, bytes]:
     rows = chosen.rows
     return {
         "root.json": to_json(str(source.root.absolute())),
-        "train_names.npy": serialise(np.array(source.names("train", rows.train))),
-        "train_labels.npy": serialise(chosen.train_labels),
+        "train_names.npy": serialise(
+            np.array([n for part, those in chosen.training for n in source.names(part, those)])
+        ),
+        "train_labels.npy": serialise(chosen.training_labels),
         "validation_names.npy": serialise(
             np.array(source.names(chosen.validation_in, rows.validation))
         ),
@@ -94,6 +96,7 @@ def fingerprint(source: Source, chosen: Chosen, identity: str) -> str:
     pictures. It differs from the fingerprint of the same images in memory.
     """
     about: list[Any] = ["stream", list(source.classes), source.channels, source.image_size]
+    about += ["merged"] if chosen.merged else []
     hashed = hashlib.sha256(digest([*about, identity]).encode())
     rows = chosen.rows
     for array in (rows.train, rows.validation, chosen.train_labels, chosen.validation_labels):

@@ -22,7 +22,7 @@ from dgkd_search.data.arrays import map_array, serialise
 from dgkd_search.data.listing import Listing, ListingName
 from dgkd_search.data.source import Images, Part, Source, open_source
 from dgkd_search.data.splits import choose
-from dgkd_search.data.statistics import MeanStd, mean_and_std
+from dgkd_search.data.statistics import MeanStd, known, mean_and_std
 from dgkd_search.errors import InputError
 from dgkd_search.files import (
     MISPLACED,
@@ -54,7 +54,7 @@ class DataInfo:
         channels: 1 (grey) or 3 (RGB).
         image_size: height and width in pixels.
         mean, std: per channel, of pixels in [0, 1] over the training part, or over a fixed sample
-            of 10,000 of its images where they are streamed; std at least 0.001.
+            of 10,000 of its images where they are streamed, or known ones; std at least 0.001.
         train_count, validation_count: images of each part.
         fingerprint: 32 hex digits; a hash of both parts' pixels, labels and classes, or of what
             stands for them where they are streamed (see ``listing.fingerprint``).
@@ -136,6 +136,8 @@ def prepare(
             config.split_seed,
             identity,
             *(["stream"] if streamed else []),
+            *(["merged"] if config.merged else []),
+            *([config.normalise] if config.normalise != "train" else []),
         ]
     )
     cache = cache.absolute()  # processes elsewhere on the machine open what we return
@@ -224,19 +226,25 @@ def _is_streamed(config: DataConfig, source: Source) -> bool:
 
 def _build(config: DataConfig, source: Source, identity: str, streamed: bool) -> dict[str, bytes]:
     """The files of a prepared folder by name."""
-    chosen = choose(source, config.train_limit, config.split_seed)
+    chosen = choose(source, config.train_limit, config.split_seed, config.merged)
     if streamed:
         files = listing.to_files(source, chosen)
         mean, std = mean_and_std(listing.sample(source, chosen.rows.train))
         fingerprint = listing.fingerprint(source, chosen, identity)
     else:
         rows = chosen.rows
-        train = Part(source.read("train", rows.train), chosen.train_labels)
+        images = [source.read(part, those) for part, those in chosen.training]
+        joined = images[0] if len(images) == 1 else np.concatenate(images)
+        train = Part(joined, chosen.training_labels)
+        del images, joined
         pixels = source.read(chosen.validation_in, rows.validation)
         validation = Part(pixels, chosen.validation_labels)
         files = _to_files(train, validation)
         mean, std = _statistics(train.images)
         fingerprint = _fingerprint(source.classes, train, validation)
+    if config.normalise != "train":
+        mean, std = known(config.normalise, source.channels)
+        fingerprint = digest([fingerprint, config.normalise])  # it covers pixels, not constants
     info = DataInfo(
         dataset=config.dataset,
         classes=source.classes,
@@ -244,7 +252,7 @@ def _build(config: DataConfig, source: Source, identity: str, streamed: bool) ->
         image_size=source.image_size,
         mean=mean,
         std=std,
-        train_count=len(chosen.train_labels),
+        train_count=len(chosen.training_labels),
         validation_count=len(chosen.validation_labels),
         fingerprint=fingerprint,
         path="",  # known when it is opened, wherever the cache lies by then

@@ -32,16 +32,32 @@ class Chosen:
     Attributes:
         rows: of the source's training part, and of its part ``validation_in``.
         train_labels, validation_labels: int64, in the rows' order.
+        merged: whether the validation part is trained on too.
     """
 
     rows: Plan
     train_labels: Labels
     validation_labels: Labels
     validation_in: PartName
+    merged: bool = False
+
+    @property
+    def training(self) -> list[tuple[PartName, Labels]]:
+        """What is trained on, as parts of the source and rows in them."""
+        own: list[tuple[PartName, Labels]] = [("train", self.rows.train)]
+        return own + ([(self.validation_in, self.rows.validation)] if self.merged else [])
+
+    @property
+    def training_labels(self) -> Labels:
+        parts = [self.train_labels, *([self.validation_labels] if self.merged else [])]
+        return np.concatenate(parts)
 
 
-def choose(source: Source, limit: int | None, seed: int) -> Chosen:
+def choose(source: Source, limit: int | None, seed: int, merged: bool = False) -> Chosen:
     """``plan`` for a source.
+
+    Args:
+        merged: whether the validation part is trained on too.
 
     Raises:
         InputError: if a class has too few images, or the limit is out of range.
@@ -50,8 +66,8 @@ def choose(source: Source, limit: int | None, seed: int) -> Chosen:
     fraction = source.validation_fraction
     rows = plan(labels, own, source.classes, fraction=fraction, limit=limit, seed=seed)
     if own is None:
-        return Chosen(rows, labels[rows.train], labels[rows.validation], "train")
-    return Chosen(rows, labels[rows.train], own[rows.validation], "val")
+        return Chosen(rows, labels[rows.train], labels[rows.validation], "train", merged)
+    return Chosen(rows, labels[rows.train], own[rows.validation], "val", merged)
 
 
 def plan(

@@ -7,9 +7,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from dgkd_search.data.source import Images
+from dgkd_search.errors import InputError
 
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
 
+# As published with the data sets' networks: torchvision's for ImageNet, and the field's.
+_KNOWN: dict[str, MeanStd] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
 _MIN_STD = 1e-3  # a constant channel is not divided by zero
 
 
@@ -29,6 +36,19 @@ def mean_and_std(chunks: Iterable[Images]) -> MeanStd:
         means.append(mean)
         stds.append(max(float(shares @ (levels - mean) ** 2) ** 0.5, _MIN_STD))
     return tuple(means), tuple(stds)
+
+
+def known(name: str, channels: int) -> MeanStd:
+    """The constants of a data set, for images of three channels.
+
+    Raises:
+        InputError: the images have one.
+    """
+    if channels != 3:
+        raise InputError(
+            f"--normalise {name}: is for colour images, and these are grey; leave it out"
+        )
+    return _KNOWN[name]
 
 
 def _count_levels(images: Images) -> np.ndarray:

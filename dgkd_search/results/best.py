@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dgkd_search.data import DataInfo
 from dgkd_search.device import Normalise
 from dgkd_search.errors import InputError
-from dgkd_search.files import make_folder, sealed, sha256, unsealed, write_bytes
+from dgkd_search.files import sealed, sha256, unsealed, write_bytes
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import family_names, get_family
 from dgkd_search.results.run import RunFolder, versions
@@ -22,6 +22,10 @@ from dgkd_search.space import Configuration
 from dgkd_search.weights import load_model
 
 FORMAT = 2
+# Options that say where, not what: they mean nothing to whoever is given the file.
+_LOCAL = {"address", "concurrency", "cpus-per-trial", "data-dir", "gpus-per-trial"} | {
+    "store", "store-limit", "teacher-weights",
+}  # fmt: skip
 _UNSEALED = 1  # the format before, without a checksum
 
 
@@ -30,7 +34,7 @@ class Accuracies:
     """In percent; None where it isn't known.
 
     Attributes:
-        validation: of the best student, after its last epoch; of the one that is shipped.
+        validation: of the student that is shipped, after its last epoch.
         test: of the same weights, read once, after the search.
         alone, kd, full: validation of the student on labels alone, under plain KD, and at the
             end of the chain of all candidates, as this search trained them.
@@ -49,6 +53,7 @@ def write_best(
     run: RunFolder,
     *,
     trial: int,
+    options: Mapping[str, Any],
     configuration: Configuration,
     stages: Sequence[StageSpec],
     info: DataInfo,
@@ -84,11 +89,17 @@ def write_best(
         },
         "replicate": stages[-1].replicate,
         "confirmation": confirmation,
-        "weights": {"file": run.student.name, "sha256": sha256(weights)},
         "data": {k: v for k, v in info.to_dict().items() if k != "path"},
+        "options": {name: v for name, v in options.items() if name not in _LOCAL},
         "stages": [{"key": spec.key, **spec.to_dict()} for spec in stages],
         "versions": versions(),
     }
+    write_student(run, value, weights)
+
+
+def write_student(run: RunFolder, value: Mapping[str, Any], weights: bytes) -> None:
+    """Write student.safetensors, then best.yaml with this content, and the checksum of both."""
+    value = {**value, "weights": {"file": run.student.name, "sha256": sha256(weights)}}
     write_bytes(run.student, weights)
     text = "# The best chain of a search; load its student with dgkd_search.load_student(FOLDER).\n"
     text += yaml.safe_dump(sealed(value), sort_keys=False, allow_unicode=True)
@@ -214,29 +225,3 @@ def load_student(path: Path | str) -> Student:
         )
     student.eval()
     return student
-
-
-def export(run: RunFolder, target: Path) -> list[Path]:
-    """Copy the best configuration and student of ``run`` into the folder ``target``.
-
-    Raises:
-        InputError: the run has no valid best student, or ``target`` holds another one.
-    """
-    load_student(run.path)  # what is damaged isn't passed on
-    written = []
-    try:
-        for source in (run.best, run.student):
-            destination = target / source.name
-            if destination.exists() and destination.read_bytes() != source.read_bytes():
-                raise InputError(
-                    f"--to {target}: holds another {source.name}; choose a fresh folder"
-                )
-        make_folder(target)
-        for source in (run.student, run.best):
-            write_bytes(target / source.name, source.read_bytes())
-            written.append(target / source.name)
-    except OSError as error:
-        raise InputError(
-            f"--to {target}: can't be written ({error.strerror}); choose another folder"
-        ) from None
-    return written

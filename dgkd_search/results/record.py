@@ -8,38 +8,34 @@ whoever resumes the run.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from dgkd_search.config import StudyConfig
 from dgkd_search.config_file import read_config
 from dgkd_search.defaults import family_of, fill
 from dgkd_search.errors import InputError
-from dgkd_search.files import UNREADABLE, unseal, unsealed
+from dgkd_search.files import unseal
 from dgkd_search.identity import TRAINING_VERSION
 from dgkd_search.options import Options
 from dgkd_search.resolve import resolve, to_yaml_values
 from dgkd_search.results.run import RunFolder, unnameable
-from dgkd_search.study import STUDY_NAME, ChainStudy
+from dgkd_search.results.stored import (
+    Damaged,
+    raise_if_of_the_system,
+    read,
+    stored_definition,
+)
+from dgkd_search.study import ChainStudy
 
 FORMAT = 1
-DEFINITION = "definition"  # attribute of the study: what it is
 # What may differ from one session of a run to the next. Data and the weights of a teacher that was
 # given are told by their checksums.
 FREE = {"budget", "time_budget", "confirm", "concurrency", "gpus_per_trial", "address"} | {
     "store", "store_limit", "data_dir", "teacher_weights", "quiet", "dry_run",
 }  # fmt: skip
-
-
-class Damaged(Exception):
-    """A file isn't what was written; says why."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +101,14 @@ def read_record(run: RunFolder) -> Record:
     damaged: dict[Path, str] = {}
     kept = None
     try:
-        kept = unseal(_read(run.definition), "it")
+        kept = unseal(read(run.definition), "it")
     except FileNotFoundError:
         damaged[run.definition] = "it is missing"
     except (ValueError, Damaged) as error:
         damaged[run.definition] = str(error)
     stored = None
     try:
-        stored = _stored_definition(run.database)
+        stored = stored_definition(run.database)
     except FileNotFoundError:
         damaged[run.database] = "it is missing"
     except Damaged as error:
@@ -209,7 +205,7 @@ def open_study(
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever SQLAlchemy and Optuna raise on odd rows
-        _raise_if_of_the_system(error, database)
+        raise_if_of_the_system(error, database)
         why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
     if why is not None:
         raise Damaged(why)
@@ -223,7 +219,7 @@ def _check_config(run: RunFolder, options: Options, definition: Mapping[str, Any
         InputError: it says something else that would make it another search.
         Damaged: it says something else, or nothing; or OSError.
     """
-    text = _read(run.config)
+    text = read(run.config)
     expected = run.config_text(definition["options"])
     if _without_comments(text) == _without_comments(expected):  # they tell the version
         return
@@ -243,77 +239,6 @@ def _check_config(run: RunFolder, options: Options, definition: Mapping[str, Any
 
 def _without_comments(text: bytes) -> list[bytes]:
     return [line for line in text.splitlines() if not line.startswith(b"#")]
-
-
-def _stored_definition(path: Path) -> dict[str, Any] | None:
-    """The definition in study.db; None where no trial was drawn yet.
-
-    Raises:
-        Damaged: it is no database, or doesn't hold together.
-        FileNotFoundError: there is none.
-        InputError: the system doesn't let it be opened.
-    """
-    if not path.exists():
-        raise FileNotFoundError(path)
-    try:
-        with _connected(path) as database:
-            (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            if sound != "ok":
-                raise Damaged(" ".join(str(sound).split()))
-            # Looked up without Optuna, which would make tables in whatever it is given.
-            found = database.execute(
-                "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) "
-                "WHERE study_name = ? AND key = ?",
-                (STUDY_NAME, DEFINITION),
-            ).fetchone()
-            if found is None:
-                # None was written before runs could be resumed, or a stop came before it.
-                (trials,) = database.execute("SELECT count(*) FROM trials").fetchone()
-                return {"format": 0} if trials else None
-            return unsealed(json.loads(found[0]), "its definition")
-    except (sqlite3.DatabaseError, *UNREADABLE) as error:
-        _raise_if_of_the_system(error, path)
-        raise Damaged(" ".join(str(error).split())) from None
-
-
-def _raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
-    """Locked, without rights, a disk that doesn't answer: none of it is the file's fault.
-
-    Raises:
-        InputError: if the error is of that kind.
-    """
-    while error is not None:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        odd = code == sqlite3.SQLITE_ERROR  # no such table
-        odd |= code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)  # so says its header
-        if isinstance(error, sqlite3.OperationalError) and not odd:
-            why = " ".join(str(error).split())
-            raise InputError(f"{path}: can't be opened ({why}); mend that, and try again") from None
-        error = error.__cause__ or error.__context__
-
-
-@contextlib.contextmanager
-def _connected(path: Path) -> Iterator[sqlite3.Connection]:
-    # Writable if it may be: what a killed search left half written is rolled back.
-    mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
-    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
-    with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
-        yield connection
-
-
-def _read(path: Path) -> bytes:
-    """Raises InputError where the system doesn't let it be read, FileNotFoundError if it is gone,
-    Damaged where something else lies there."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except IsADirectoryError:
-        raise Damaged("it is a folder") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: can't be read ({error.strerror}); mend that, and try again"
-        ) from None
 
 
 def _show(value: object) -> str:

@@ -58,6 +58,7 @@ class Summary:
         test_reads: how often the test set was read: once a student that came out best.
         test_problem: what is wrong with the test set, or None.
         confirmation: what was taught again with fresh seeds, or None.
+        front: a line for each chain that no other beats in both objectives, where there are two.
         ended: why the search ended before its budget, or None.
         gave_up: whether it ended so because trials kept failing.
     """
@@ -73,6 +74,7 @@ class Summary:
     test_reads: int = 1
     test_problem: str | None = None
     confirmation: Confirmation | None = None
+    front: tuple[str, ...] = ()
     ended: str | None = None
     gave_up: bool = False
 
@@ -112,6 +114,7 @@ class Summary:
             ),
             ("test", test),
             *(told or [("gain", self._gains())]),
+            *(("front" if i == 0 else "", line) for i, line in enumerate(self.front)),
             (
                 "trials",
                 f"{work.finished} of {self.budget}: {work.completed} completed, "

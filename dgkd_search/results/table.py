@@ -17,7 +17,7 @@ from dgkd_search.confirmation import Confirmation
 from dgkd_search.errors import InputError
 from dgkd_search.files import write_bytes
 from dgkd_search.intervals import half_width
-from dgkd_search.study import REASON, ChainStudy
+from dgkd_search.study import REASON, ChainStudy, accuracy_of
 
 _TEXT, _INTEGER, _REAL, _TIME = "string", "Int64", "Float64", "datetime64[s]"
 
@@ -46,11 +46,17 @@ COLUMNS = {
     "finished": _TIME,
     "student_key": _TEXT,
     "reason": _TEXT,
+    "training_tflop": _REAL,
     "repeats": _INTEGER,
     "repeats_mean": _REAL,
     "repeats_half_width": _REAL,
 }
-_ADDED = ("repeats", "repeats_mean", "repeats_half_width")  # tables of before may lack them
+_ADDED = (
+    "training_tflop",
+    "repeats",
+    "repeats_mean",
+    "repeats_half_width",
+)  # tables of before may lack them
 
 _PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     _TEXT: (str, "text"),
@@ -77,6 +83,7 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
     - ``started``, ``finished``: local times; a trial is drawn at the first and may begin later, so
       that its ``seconds`` are fewer than lie between the two. ``computing_seconds`` and
       ``waiting_seconds``: spent training, and waiting for a stage of another trial.
+    - ``training_tflop``: teraoperations that training the chain takes from nothing.
     - ``repeats``, ``repeats_mean``, ``repeats_half_width``: how often it was taught again with
       fresh seeds, the mean validation accuracy of that in percent, and half of its 95% Student-t
       interval; the trial's own accuracy isn't among them.
@@ -174,7 +181,8 @@ def _row(
         "number": trial.number,
         "state": trial.state.name,
         "val_accuracy": _accuracy(trial),
-        "student_epochs": len(trial.intermediate_values),
+        "student_epochs": _student_epochs(study, trial),
+        "training_tflop": facts.get("tflop"),
         "seconds": facts.get("seconds"),
         "computing_seconds": facts.get("computing"),
         "waiting_seconds": facts.get("waiting"),
@@ -194,6 +202,15 @@ def _row(
     if set(trial.params) == set(study.space.distributions):
         row |= _settings(study, trial)
     return row
+
+
+def _student_epochs(study: ChainStudy, trial: FrozenTrial) -> int:
+    if trial.intermediate_values:
+        return len(trial.intermediate_values)
+    # Optuna takes no reports under two objectives; what the trial did is among its facts.
+    stages = study.facts(trial).get("stages", ())
+    student = study.config.space.student
+    return next((int(s["epochs"]) for s in stages if s["name"] == student), 0)
 
 
 def _settings(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
@@ -216,7 +233,7 @@ def _settings(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
 
 def _accuracy(trial: FrozenTrial) -> float | None:
     """In percent; None before the first epoch, or where training gave no number."""
-    value = trial.value
+    value = accuracy_of(trial) if trial.state == TrialState.COMPLETE else None
     if trial.state != TrialState.COMPLETE:
         steps = trial.intermediate_values
         value = steps[max(steps)] if steps else None

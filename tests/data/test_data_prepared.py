@@ -102,6 +102,26 @@ def test_information(tmp_path):
     assert DataInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
 
 
+def test_validation_images_may_be_trained_on_too(tmp_path):
+    config = DataConfig("digits", train_limit=100)
+    apart, merged = prepare(config, tmp_path), prepare(replace(config, merged=True), tmp_path)
+    assert merged.info.train_count == 150
+    train, validation = apart.train(), apart.validation()
+    joined = np.concatenate([train.images, validation.images])
+    assert np.array_equal(merged.train().images, joined)
+    assert np.array_equal(merged.train().labels, np.concatenate([train.labels, validation.labels]))
+    assert np.array_equal(merged.validation().images, validation.images)
+    assert merged.info.fingerprint != apart.info.fingerprint
+    levels = joined / 255
+    assert merged.info.mean == pytest.approx((levels.mean(),))
+    assert merged.info.std == pytest.approx((levels.std(),))
+
+
+def test_known_constants_are_for_colour_images(tmp_path):
+    with pytest.raises(InputError, match="--normalise imagenet: is for colour images"):
+        prepare(DataConfig("digits", normalise="imagenet"), tmp_path)
+
+
 def test_statistics_over_many_chunks_and_constant_channels(monkeypatch):
     monkeypatch.setattr(module, "_CHUNK", 7)
     images = np.random.default_rng(0).integers(0, 256, (30, 3, 8, 8), np.uint8)

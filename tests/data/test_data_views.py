@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgkd_search.data.views import Bank, Views
+from dgkd_search.data.views import Bank, Views, crop_box
 from dgkd_search.errors import InputError
 from dgkd_search.recipe import AUGMENTS
 
@@ -34,6 +34,57 @@ def test_apply_equals_a_loop_over_images(augment, channels, size, dtype):
     assert shown.dtype == dtype
     assert torch.equal(shown, _naive(images, rows, bank, size // 8))
     assert not torch.equal(shown, images)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("augment", ["resized-crop", "resized-crop+flip"])
+def test_resized_crops_equal_a_loop_over_images(augment, dtype):
+    """Each output pixel is the bilinear mean of the four around its place in the part."""
+    size, count = 12, 20
+    views = Views(count, size, augment, seed=1)
+    rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:15]
+    images = torch.randint(0, 256, (15, 3, size, size)).to(dtype)
+    bank = views.bank(3)
+    assert bank is not None
+    assert bool(bank.flips.any()) == ("flip" in augment)
+    shown = views.apply(images, rows, 3)
+    assert shown.dtype == dtype
+    for image, view, row in zip(images.numpy(), shown.numpy(), rows.tolist(), strict=True):
+        left, top, wide, tall = crop_box(bank.offsets[row][None], size, size)[0].tolist()
+        for i in range(size):
+            for j in range(size):
+                column = size - 1 - j if bank.flips[row] else j
+                x = np.clip(left + wide * (column + 0.5) / size - 0.5, 0, size - 1)
+                y = np.clip(top + tall * (i + 0.5) / size - 0.5, 0, size - 1)
+                x0, y0 = int(x), int(y)
+                x1, y1 = min(x0 + 1, size - 1), min(y0 + 1, size - 1)
+                a, b = x - x0, y - y0
+                expected = (1 - b) * ((1 - a) * image[:, y0, x0] + a * image[:, y0, x1])
+                expected = expected + b * ((1 - a) * image[:, y1, x0] + a * image[:, y1, x1])
+                np.testing.assert_allclose(
+                    view[:, i, j], expected, atol=0.51 if dtype == torch.uint8 else 1e-2
+                )
+
+
+def test_resized_crops_lie_in_the_image_and_have_the_shapes_of_inception():
+    draws = torch.rand(5000, 4, generator=torch.Generator().manual_seed(1))
+    for width, height in ((224, 224), (500, 375), (30, 400)):
+        left, top, wide, tall = crop_box(draws, width, height).unbind(1)
+        assert (left >= 0).all() and (top >= 0).all()
+        assert (left + wide <= width * (1 + 1e-5)).all()
+        assert (top + tall <= height * (1 + 1e-5)).all()
+        inside = (wide < width) & (tall < height)
+        ratio, area = (wide / tall)[inside], (wide * tall)[inside] / (width * height)
+        assert (ratio >= 0.7499).all() and (ratio <= 1.3335).all()
+        assert (area >= 0.0799).all() and (area <= 1.0001).all()
+    left, top, wide, tall = crop_box(draws, 1000, 1000).unbind(1)
+    assert abs(float((wide * tall).mean()) / 1e6 - 0.53) < 0.03  # uniform, the largest cut a little
+    assert abs(float((left + wide / 2).mean()) - 500) < 20
+
+
+def test_a_whole_image_is_shown_as_it_is():
+    draws = torch.tensor([[1.0, 0.5, 0.0, 0.0]])  # all of the area, square
+    torch.testing.assert_close(crop_box(draws, 32, 32), torch.tensor([[0.0, 0.0, 32.0, 32.0]]))
 
 
 def test_apply_takes_channels_last_images():

@@ -15,7 +15,7 @@ from dgkd_search.device import DeviceData, accuracy
 from dgkd_search.errors import InputError
 from dgkd_search.files import sealed
 from dgkd_search.recipe import Distillation
-from dgkd_search.results.best import Accuracies, export, load_best, load_student, write_best
+from dgkd_search.results.best import Accuracies, load_best, load_student, write_best
 from dgkd_search.results.run import RunFolder
 from dgkd_search.space import Configuration
 from dgkd_search.stage import Learner
@@ -33,6 +33,7 @@ def run(
     write_best(
         run,
         trial=7,
+        options={"dataset": "digits", "data-dir": "somewhere"},
         configuration=Configuration(Chain(("resnet20", "resnet14")), SETTINGS, 0.05),
         stages=stages_of("resnet20", "resnet14"),
         info=digits.info,
@@ -163,43 +164,6 @@ def test_another_format_is_named(run: RunFolder) -> None:
     edit(run, lambda best: best.update(format=3))
     with pytest.raises(InputError, match="its format is 3, this version reads 1 and 2"):
         load_best(run.path)
-
-
-def test_export_copies_what_loads(run: RunFolder, tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "target"
-    for _ in range(2):  # the same again is no harm
-        written = export(run, target)
-        assert sorted(path.name for path in written) == ["best.yaml", "student.safetensors"]
-    assert sorted(target.iterdir()) == sorted(written)
-    assert all((run.path / path.name).read_bytes() == path.read_bytes() for path in written)
-    load_student(target)
-
-
-@pytest.mark.parametrize("name", ["best.yaml", "student.safetensors"])
-def test_export_overwrites_nothing_else(run: RunFolder, tmp_path: Path, name: str) -> None:
-    target = tmp_path / "target"
-    target.mkdir()
-    (target / name).write_text("mine")
-    with pytest.raises(InputError, match=rf"holds another {name}; choose a fresh folder"):
-        export(run, target)
-    assert [(path.name, path.read_text()) for path in target.iterdir()] == [(name, "mine")]
-
-
-def test_export_to_an_impossible_place_is_refused_in_one_line(
-    run: RunFolder, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder" / "best.yaml").mkdir(parents=True)
-    for target in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "folder"):
-        with pytest.raises(InputError, match=r"^--to .*: can't be written \(.*\); choose"):
-            export(run, target)
-
-
-def test_export_passes_on_nothing_damaged(run: RunFolder, tmp_path: Path) -> None:
-    run.student.write_bytes(b"damaged")
-    with pytest.raises(InputError, match="checksum"):
-        export(run, tmp_path / "target")
-    assert not (tmp_path / "target").exists()
 
 
 def test_every_word_of_best_yaml_is_under_its_checksum(run: RunFolder) -> None:

@@ -33,7 +33,7 @@ HEADER = (
     "number,state,teacher,assistants,student,assistant_count,guidance,drop_probability,temperature,"
     "kd_weight,lr,val_accuracy,student_epochs,stages_trained,stages_reused,seconds,"
     "computing_seconds,waiting_seconds,started,finished,student_key,reason,"
-    "repeats,repeats_mean,repeats_half_width\n"
+    "training_tflop,repeats,repeats_mean,repeats_half_width\n"
 )
 
 
@@ -220,7 +220,9 @@ def test_a_table_of_before_there_were_repeats_is_read(study: ChainStudy, tmp_pat
     path = tmp_path / "trials.csv"
     write_trials(study, path)
     lines = path.read_text().splitlines()
-    old = "\n".join([lines[0].rsplit(",", 3)[0], *(line.removesuffix(",,,") for line in lines[1:])])
+    old = "\n".join(
+        [lines[0].rsplit(",", 4)[0], *(line.removesuffix(",,,,") for line in lines[1:])]
+    )
     path.write_text(old + "\n")
     assert_frame_equal(read_trials(path), trials_table(study), rtol=1e-5)
 
@@ -289,7 +291,7 @@ def broken(study: ChainStudy, path: Path, old: str, new: str) -> str:
         ("val_accuracy", "accuracy", "val_accuracy"),
         ("96.1235", "much", "column val_accuracy: 'much' is not a number"),
         ("0,COMPLETE", "0.5,COMPLETE", "column number: '0.5' is not a whole number"),
-        (",key1", ",key1,extra", "row 1 has 26 columns instead of 25"),
+        (",key1", ",key1,extra", "row 1 has 27 columns instead of 26"),
         ('"loss', '"lo"ss', "not a CSV"),
     ],
 )

@@ -1,0 +1,44 @@
+"""Does a search find? Where its best stands among all configurations, trial after trial.
+
+    python analysis/found.py runs/* --table experiments/figures/pool_cifar10_small.json
+
+Each run is a search over the pool whose configurations have all been trained once; after 6, 12 and
+18 trials the best validation accuracy so far is ranked among them (1 is the best of all).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from dgkd_search.results.record import load_study
+from dgkd_search.results.run import RunFolder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--table", type=Path, required=True, help="JSON of experiments/tables.py")
+    parser.add_argument("--after", type=int, nargs="+", default=[6, 12, 18])
+    args = parser.parse_args()
+    every = [row["runs"][0]["validation"] for row in json.loads(args.table.read_text())["rows"]]
+    median = sorted(every)[len(every) // 2]
+    print(f"{len(every)} configurations, best {max(every):.2f} %, median {median:.2f} %\n")
+    print("| run | " + " | ".join(f"after {n}" for n in args.after) + " |")
+    print("|---|" + "---|" * len(args.after))
+    for run in args.runs:
+        study = load_study(RunFolder(run))
+        cells = []
+        for count in args.after:
+            known = [t for t in study.trials[:count] if t.state == TrialState.COMPLETE and t.value]
+            best = max((t.value for t in known if t.value is not None), default=0.0)
+            rank = 1 + sum(value > best + 1e-9 for value in every)
+            cells.append(f"{rank} ({best:.2f} %)")
+        print(f"| {run.name} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

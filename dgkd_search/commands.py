@@ -1,0 +1,160 @@
+"""The commands beside the search: what they are given in, lines out; no logic of their own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dgkd_search.arguments import Parser, add_options
+from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.options import Options
+from dgkd_search.parsers import integer
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _count(option: str, value: str) -> int:
+    try:
+        return int(integer(1)(value))
+    except ValueError as error:
+        raise InputError(f"{option} {value}: {error}") from None
+
+
+def _plot(arguments: list[str]) -> int:
+    parser = Parser(prog="dgkd-search plot", description="Draw the figures of a run again.")
+    parser.add_argument("run", metavar="RUN", help="folder that a search has made")
+    folder = Path(parser.parse(arguments).run)
+    from dgkd_search.closing import draw
+    from dgkd_search.results.record import load_study
+    from dgkd_search.results.run import RunFolder
+
+    run = RunFolder(folder)
+    for path in draw(run, load_study(run)):
+        print(path)
+    return 0
+
+
+def _export(arguments: list[str]) -> int:
+    parser = Parser(
+        prog="dgkd-search export",
+        description="Write a student with its model card, and the forms it is deployed in.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "source", metavar="RUN", help="folder of a search or of a retrained student, or a best.yaml"
+    )
+    parser.add_argument("--to", metavar="DIR", required=True, help="folder to write into")
+    parser.add_argument(
+        "--formats", metavar="F,...", help="of torch and onnx, or none (all that can be made)"
+    )
+    _add_places(parser, "--models")
+    known = parser.parse(arguments)
+    from dgkd_search.parsers import several_of
+    from dgkd_search.product import FORMATS, export
+
+    formats = None
+    if known.formats is not None:
+        try:
+            chosen = "" if known.formats == "none" else known.formats
+            formats = several_of(FORMATS, 0)(chosen)
+        except ValueError as error:
+            raise InputError(f"--formats {known.formats}: {error}, or none") from None
+    for path in export(Path(known.source), Path(known.to), formats, _places(known), _tell):
+        print(path)
+    return 0
+
+
+def _train(arguments: list[str]) -> int:
+    parser = Parser(
+        prog="dgkd-search train",
+        description="Train the chain of a best.yaml again, on training and validation images, "
+        "each repeat with a seed of its own; the test set is read once a repeat.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("best", metavar="BEST", help="a best.yaml, or the folder it lies in")
+    parser.add_argument("--repeats", metavar="N", default="3", help="how often (3)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the students (trained beside BEST)")
+    _add_places(parser, "--teacher-weights", "--models", "--cpus-per-trial", "--gpus-per-trial")
+    known = parser.parse(arguments)
+    from dgkd_search.retrain import retrain
+
+    best = Path(known.best)
+    beside = best if best.is_dir() else best.parent
+    out = beside / "trained" if known.out is None else Path(known.out)
+    found = retrain(best, out, _count("--repeats", known.repeats), _places(known), _tell)
+    print(found)
+    if found.problem is not None:
+        raise DgkdError(f"the test set could not be read: {found.problem}")
+    return 0
+
+
+def _compare(arguments: list[str]) -> int:
+    parser = Parser(
+        prog="dgkd-search compare",
+        description="Teach one student by NOKD, KD, TAKD, DGKD and stochastic DGKD on one chain, "
+        "with the same recipe and seeds. What the store has isn't trained again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("chain", metavar="T,A,...,S", help="models, from the teacher on")
+    parser.add_argument("--repeats", metavar="N", default="3", help="seeds of the student (3)")
+    parser.add_argument(
+        "--drop-prob", metavar="P", default="0.25", help="of stochastic DGKD (0.25)"
+    )
+    groups = {"data": "data", "chain": "chain", "recipe": "recipe", "resources": "resources"}
+    unused = ("teacher", "student", "assistants", "max_assistants", "guidance", "drop_prob")
+    add_options(parser, groups, (*unused, "drop_scope", "concurrency", "address"))
+    parser.add_argument("--store", metavar="DIR", help="where stages are kept")
+    values = {name: v for name, v in vars(parser.parse(arguments)).items() if v is not None}
+    chain = tuple(part.strip() for part in values.pop("chain").split(","))
+    repeats, drop = _count("--repeats", values.pop("repeats")), values.pop("drop_prob")
+    dropped = Options.parse({**values, "drop_prob": drop}).drop_prob
+    if dropped.spread or len(dropped.values) > 1:
+        raise InputError(f"--drop-prob {drop}: must be one value in [0, 1)")
+    from dgkd_search.compare import compare, methods, table
+
+    values |= {"teacher": chain[0], "student": chain[-1]} if len(chain) > 1 else {}
+    found = compare(methods(chain, dropped.values[0]), repeats, values, _tell)
+    print("\n".join(table(found)))
+    return 0
+
+
+def _store(arguments: list[str]) -> int:
+    from dgkd_search.store_command import add_options, run
+
+    parser = Parser(
+        prog="dgkd-search store",
+        description="List what the store holds, verify it, or make room in it.",
+        allow_abbrev=False,
+    )
+    add_options(parser)
+    return run(parser.parse(arguments))
+
+
+_PLACES = ("--data-dir", "--store")
+
+
+def _add_places(parser: Parser, *more: str) -> None:
+    """Options of the place, with the search's own help lines."""
+    described = argparse.ArgumentParser()
+    add_options(described, {"data": "", "chain": "", "resources": "", "output": ""})
+    for action in described._actions:
+        if action.option_strings and action.option_strings[0] in (*_PLACES, *more):
+            parser.add_argument(action.option_strings[0], metavar=action.metavar, help=action.help)
+
+
+def _places(known: argparse.Namespace) -> dict[str, str]:
+    own = {"source", "best", "to", "out", "formats", "repeats"}
+    return {k: v for k, v in vars(known).items() if k not in own and v is not None}
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "plot": _plot,
+    "export": _export,
+    "train": _train,
+    "compare": _compare,
+    "store": _store,
+}

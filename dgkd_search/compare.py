@@ -1,0 +1,171 @@
+"""Methods side by side: one student under several chains and guidances, seed after seed.
+
+No search and no Ray: a trial each, in this process, through the store. Several processes may
+compare on one store at once; what one has trained the others find.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dgkd_search.api import plan
+from dgkd_search.closing import accuracy_on
+from dgkd_search.config import DataConfig
+from dgkd_search.data import Part, PreparedData, has_test, load_test
+from dgkd_search.driver import store_path
+from dgkd_search.identity import StageSpec
+from dgkd_search.intervals import half_width
+from dgkd_search.options import Options
+from dgkd_search.resolve import resolve
+from dgkd_search.store import Store
+from dgkd_search.trial import Trial
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to teach a student.
+
+    Attributes:
+        name: as a table shows it.
+        chain: model names, teacher first; the student alone for labels only.
+        guidance: ``dense``, ``sequential`` or ``teacher``.
+        drop_prob: of the student's sources, in [0, 1).
+        options: of the recipe or the loss, where they differ from the others'.
+    """
+
+    name: str
+    chain: tuple[str, ...]
+    guidance: str = "dense"
+    drop_prob: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One student that a method has taught.
+
+    Attributes:
+        replicate: which of its seeds, from 0.
+        validation, test: accuracy in percent after the last epoch; test None where there is none.
+        seconds: that the student took to train.
+        before: that the models above it took, whoever trained them.
+    """
+
+    replicate: int
+    validation: float
+    test: float | None
+    seconds: float
+    before: float
+
+
+def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]:
+    """The methods of the DGKD paper on one chain, the student alone first.
+
+    Without assistants TAKD and DGKD are plain KD, and left out.
+
+    Args:
+        chain: model names, from the teacher on.
+        drop_prob: of the stochastic one; a survival of 0.75 was the paper's best.
+    """
+    models = tuple(chain)
+    ends = models[0], models[-1]
+    found = [Method("NOKD", models[-1:]), Method("KD", ends)]
+    if len(models) > 2:
+        found += [
+            Method("TAKD", models, "sequential"),
+            Method("DGKD", models),
+            Method(f"DGKD, drop {drop_prob:g}", models, drop_prob=drop_prob),
+        ]
+    return tuple(found)
+
+
+def teach(method: Method, replicate: int, options: Mapping[str, Any]) -> Run:
+    """Teach one student, or find it in the store.
+
+    Args:
+        replicate: seed of the student, from 0; teacher and assistants are the same for all.
+        options: data, family, recipe and store, as for ``search``.
+
+    Raises:
+        InputError: unknown names or values; sizes that don't strictly decrease.
+    """
+    said = {**options, **method.options}
+    stages, data = plan(
+        method.chain,
+        guidance=method.guidance if len(method.chain) > 1 else "none",
+        drop_prob=method.drop_prob,
+        replicate=replicate,
+        **said,
+    )
+    store = Store(store_path(Options.parse(said, "{}")))
+    result = Trial(stages, data, store).run()
+    seconds = [_seconds(store, stage) for stage in stages]
+    test = _test(stages[-1], data, store, said)
+    return Run(replicate, result.val_accuracy, test, seconds[-1], sum(seconds[:-1]))
+
+
+def compare(
+    chosen: Iterable[Method],
+    replicates: int,
+    options: Mapping[str, Any],
+    tell: Callable[[str], object] = lambda text: None,
+) -> dict[str, list[Run]]:
+    """Teach every method's student with each seed; seed after seed, so that ends are even.
+
+    Returns:
+        The runs by method.
+    """
+    chosen = list(chosen)
+    found: dict[str, list[Run]] = {method.name: [] for method in chosen}
+    for replicate in range(replicates):
+        for method in chosen:
+            run = teach(method, replicate, options)
+            found[method.name].append(run)
+            tell(f"{method.name}, seed {replicate + 1} of {replicates}: {run.validation:.2f} %")
+    return found
+
+
+def with_interval(values: Sequence[float]) -> str:
+    """Mean and half of its 95 % interval, as ``52.31 ± 0.42``."""
+    half = half_width(values)
+    mean = sum(values) / len(values)
+    return f"{mean:.2f}" + (f" ± {half:.2f}" if half is not None else "")
+
+
+def table(found: Mapping[str, Sequence[Run]]) -> list[str]:
+    """The runs as a Markdown table: means with 95 % intervals, and what each method cost."""
+    tested = any(run.test is not None for runs in found.values() for run in runs)
+    header = ["", "validation %", *(["test %"] if tested else []), "seeds"]
+    rows = [[*header, "student, s", "models above it, s"]]
+    for name, runs in found.items():
+        row = [name, with_interval([run.validation for run in runs])]
+        if tested:
+            row.append(with_interval([run.test for run in runs if run.test is not None]))
+        seconds = sum(run.seconds for run in runs) / len(runs)
+        rows.append([*row, str(len(runs)), f"{seconds:.1f}", f"{runs[0].before:.1f}"])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _seconds(store: Store, stage: StageSpec) -> float:
+    entry = store.get(stage.key)
+    return sum(row["seconds"] for row in entry.meta["rows"]) if entry is not None else 0.0
+
+
+def _test(
+    stage: StageSpec, data: PreparedData, store: Store, said: Mapping[str, Any]
+) -> float | None:
+    part = _test_part(resolve(Options.parse(said, "{}")).config.data)
+    entry = store.get(stage.key)
+    if part is None or entry is None:
+        return None
+    return accuracy_on(part, data.info, stage, entry.tensors)
+
+
+@functools.lru_cache(maxsize=1)
+def _test_part(config: DataConfig) -> Part | None:
+    """The test set, if there is one; decoded once a process."""
+    return load_test(config) if has_test(config) else None

@@ -1,0 +1,245 @@
+"""A student as its users deploy it: weights, a card, and forms that need no code of ours.
+
+Every form is checked against the PyTorch model on real images before it is kept.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dgkd_search.config_file import read_config
+from dgkd_search.data import prepare
+from dgkd_search.data.images import decode
+from dgkd_search.driver import store_path
+from dgkd_search.errors import InputError
+from dgkd_search.files import make_folder, write_bytes
+from dgkd_search.identity import StageSpec
+from dgkd_search.models import build, load_families
+from dgkd_search.options import Options
+from dgkd_search.resolve import resolve
+from dgkd_search.results.best import Student, load_best, load_student
+from dgkd_search.results.card import card
+from dgkd_search.results.run import RunFolder
+from dgkd_search.store import Store
+
+FORMATS = ("torch", "onnx")
+_IMAGES = 64  # that every form is checked on
+_TOLERANCE = 1e-3  # of logits, as a share of their largest: other kernels sum in another order
+_REPEATS = 30  # of a timing, of which the median counts
+
+
+@dataclass(frozen=True)
+class Form:
+    """The student, or its teacher, in one form.
+
+    Attributes:
+        name: of the form.
+        size: bytes of the file; of the teacher, of its weights.
+        single, batch: milliseconds for one image, and for the 64, on one CPU thread.
+    """
+
+    name: str
+    size: int
+    single: float
+    batch: float
+
+
+def export(
+    source: Path,
+    target: Path,
+    formats: Sequence[str] | None = None,
+    given: Mapping[str, Any] | None = None,
+    tell: Callable[[str], object] = lambda text: None,
+) -> list[Path]:
+    """Write a student and its card, and the forms that it is deployed in.
+
+    Args:
+        source: a run folder, a folder of a retrained student, or the best.yaml in one.
+        target: a folder that holds no other student.
+        formats: of ``FORMATS``; all that can be made here by default.
+        given: places: ``data_dir``, ``store``; ``models``, where the networks are one's own.
+        tell: is given a line about each form that isn't made.
+
+    Raises:
+        InputError: the student is damaged, its data aren't at hand, ``target`` holds another
+            student, or a form that was asked for can't be made or doesn't agree with the model.
+    """
+    folder = source if source.is_dir() else source.parent
+    if (module := (given or {}).get("models")) is not None:
+        load_families(module)
+    student = load_student(source)  # what is damaged isn't passed on
+    best = load_best(source)
+    _check_free(target, folder)
+    images = _images(source, best, given or {})
+    makers: dict[str, tuple[str, Callable[[Student, Tensor, Path], Callable[[Tensor], Tensor]]]]
+    makers = {"torch": ("student.pt2", _to_torch), "onnx": ("student.onnx", _to_onnx)}
+    wanted = list(formats if formats is not None else _possible(tell))
+    run, out = RunFolder(folder), RunFolder(target)
+    forms, files = [_timed("PyTorch", len(run.student.read_bytes()), student, images)], {}
+    with TemporaryDirectory() as temporary:
+        for name in wanted:
+            file, make = makers[name]
+            path = Path(temporary) / file
+            model = make(student, images, path)
+            _check(name, student, model, images)
+            files[file] = path.read_bytes()
+            forms.append(_timed(name, len(files[file]), model, images))
+    forms.append(_teacher(best, images))
+    # best.yaml last: it says that the folder is whole.
+    files["README.md"] = card(best, [vars(form) for form in forms], [*files], len(images)).encode()
+    files[out.student.name] = run.student.read_bytes()
+    files[out.best.name] = run.best.read_bytes()
+    try:
+        make_folder(target)
+        for file, content in files.items():
+            write_bytes(target / file, content)
+    except OSError as error:
+        raise InputError(
+            f"--to {target}: can't be written ({error.strerror}); choose another folder"
+        ) from None
+    return [target / file for file in files]
+
+
+def _check_free(target: Path, folder: Path) -> None:
+    for name in (RunFolder(folder).best.name, RunFolder(folder).student.name):
+        there = target / name
+        if there.exists() and there.read_bytes() != (folder / name).read_bytes():
+            raise InputError(f"--to {target}: holds another {name}; choose a fresh folder")
+
+
+def _possible(tell: Callable[[str], object]) -> list[str]:
+    """The forms for which everything is installed."""
+    missing = [m for m in ("onnx", "onnxscript", "onnxruntime") if not importlib.util.find_spec(m)]
+    if not missing:
+        return [*FORMATS]
+    tell(
+        f"no ONNX: {', '.join(missing)} isn't installed; pip install 'dgkd-search[export]' and "
+        "export again"
+    )
+    return [name for name in FORMATS if name != "onnx"]
+
+
+def _images(source: Path, best: Mapping[str, Any], given: Mapping[str, Any]) -> Tensor:
+    """Validation images of the search, float [N, C, H, W] in 0..255."""
+    near = RunFolder(source if source.is_dir() else source.parent).config
+    values = read_config(near, []) if near.exists() else {}
+    said = {**best.get("options", {}), **values}
+    said = {name.replace("_", "-"): value for name, value in said.items()}
+    said |= {name.replace("_", "-"): value for name, value in given.items() if value is not None}
+    said.pop("models", None)
+    wanted = {f: said.get(f) for f in ("dataset", "data-dir", "store", "image-size", "images")}
+    wanted |= {f: said.get(f) for f in ("train-limit", "split-seed", "normalise")}
+    options = Options.parse({k: v for k, v in wanted.items() if v is not None}, "--{}")
+    data = prepare(
+        replace(resolve(options).config.data, merged="retrained" in best),
+        Store(store_path(options)).data,
+    )
+    if data.info.fingerprint != best["data"]["fingerprint"]:
+        raise InputError(
+            f"{source}: its search had other data (fingerprint {best['data']['fingerprint']}, "
+            f"these have {data.info.fingerprint}); name the right ones with --data-dir"
+        )
+    if data.info.streamed:
+        listing = data.listing("validation")
+        paths = listing.paths(range(min(_IMAGES, len(listing.labels))))
+        decoded = decode(paths, data.info.channels, data.info.image_size)
+        return torch.from_numpy(decoded).float()
+    return torch.from_numpy(data.validation().images[:_IMAGES].copy()).float()
+
+
+def _to_torch(student: Student, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+    program = torch.export.export(student, (images[:2],), dynamic_shapes=_batches())
+    torch.export.save(program, path)
+    loaded: Callable[[Tensor], Tensor] = torch.export.load(path).module()
+    return loaded
+
+
+def _to_onnx(student: Student, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+    try:
+        import onnxruntime
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporter's own parts
+            program = torch.onnx.export(
+                student,
+                (images[:2],),
+                dynamo=True,
+                dynamic_shapes=_batches(),
+                input_names=["images"],
+                output_names=["logits"],
+                verbose=False,
+            )
+    except ImportError as error:
+        raise InputError(
+            f"--formats onnx: {error.name} isn't installed; pip install 'dgkd-search[export]'"
+        ) from None
+    assert program is not None
+    program.save(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda batch: torch.from_numpy(session.run(None, {"images": batch.numpy()})[0])
+
+
+def _batches() -> dict[str, Any]:
+    return {"images": {0: torch.export.Dim("batch", min=1)}}
+
+
+def _check(
+    name: str, student: nn.Module, model: Callable[[Tensor], Tensor], images: Tensor
+) -> None:
+    """Compare predictions and logits, for one image and for several.
+
+    Raises:
+        InputError: they differ.
+    """
+    with torch.no_grad():
+        for batch in (images[:1], images):
+            expected, found = student(batch), model(batch)
+            error = float((expected - found).abs().max() / expected.abs().max())
+            same = bool((expected.argmax(1) == found.argmax(1)).all())
+            if not (same and error <= _TOLERANCE):
+                raise InputError(
+                    f"--formats {name}: differs from the model (logits by {error:.2g} of their "
+                    "largest); it was not kept"
+                )
+
+
+def _timed(name: str, size: int, model: Callable[[Tensor], Tensor], images: Tensor) -> Form:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            single, batch = (_median_ms(model, part) for part in (images[:1], images))
+    finally:
+        torch.set_num_threads(threads)
+    return Form(name, size, single, batch)
+
+
+def _median_ms(model: Callable[[Tensor], Tensor], batch: Tensor) -> float:
+    seconds = []
+    for _ in range(_REPEATS + 3):
+        began = time.perf_counter()
+        model(batch)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * float(np.median(seconds[3:]))  # the first ones warm up
+
+
+def _teacher(best: Mapping[str, Any], images: Tensor) -> Form:
+    """What the largest model of the chain would take; its weights don't matter for that."""
+    spec = StageSpec.from_dict(best["stages"][0])
+    model = build(spec.architecture, torch.Generator()).eval()
+    size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    teacher = Student(model, dict(best["data"])).eval()
+    return _timed(f"teacher {spec.architecture.name}, PyTorch", size, teacher, images)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from shipped import CHAIN, make_run
+
+from dgkd_search import retrain as module
+from dgkd_search.config import DataConfig
+from dgkd_search.data import load_test
+from dgkd_search.errors import InputError
+from dgkd_search.files import sealed
+from dgkd_search.results.best import load_best, load_student
+from dgkd_search.results.run import RunFolder
+from dgkd_search.retrain import Retrained, retrain
+from dgkd_search.store import Store
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return make_run(tmp_path_factory.mktemp("retrain"))
+
+
+@pytest.fixture(scope="module")
+def place(run: RunFolder) -> dict[str, Any]:
+    return {"store": str(run.path.parent / "store"), "cpus_per_trial": 1}
+
+
+@pytest.fixture(scope="module")
+def found(run: RunFolder, place: dict[str, Any]) -> Retrained:
+    return retrain(run.best, run.path / "trained", 2, place)
+
+
+def test_the_whole_chain_is_trained_anew_on_all_images(
+    found: Retrained, run: RunFolder, place: dict[str, Any]
+) -> None:
+    assert found.images == 150
+    assert found.chain.models == CHAIN
+    searched, *repeats = (load_best(folder) for folder in (run.path, *found.folders))
+    keys = [{stage["key"] for stage in best["stages"]} for best in (searched, *repeats)]
+    assert len(set.union(*keys)) == 3 * len(CHAIN), "teachers and assistants too"
+    store = Store(place["store"])
+    for best in repeats:
+        assert best["data"]["train_count"] == 150
+        assert best["data"]["fingerprint"] != searched["data"]["fingerprint"]
+        recipes = [stage["recipe"] for stage in best["stages"]]
+        assert recipes == [stage["recipe"] for stage in searched["stages"]]
+        losses = [stage["distillation"] for stage in best["stages"]]
+        assert losses == [stage["distillation"] for stage in searched["stages"]]
+        assert best["validation_accuracy"] is None, "these images were trained on"
+        assert best["stages"][-1]["key"] in store
+
+
+def test_each_student_has_the_stated_test_accuracy(found: Retrained) -> None:
+    part = load_test(DataConfig("digits"))
+    for folder, stated in zip(found.folders, found.tests, strict=True):
+        with torch.inference_mode():
+            predicted = load_student(folder)(torch.from_numpy(part.images)).argmax(dim=1)
+        right = float((predicted == torch.from_numpy(part.labels)).float().mean())
+        assert stated == pytest.approx(100 * right)
+        assert load_best(folder)["test_accuracy"] == stated
+    assert "95 % interval of the mean" in str(found)
+
+
+def test_again_nothing_is_trained_and_the_test_set_stays_closed(
+    found: Retrained, run: RunFolder, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Trial", None)
+    monkeypatch.setattr(module, "test_accuracy", None)
+    assert retrain(run.path, run.path / "trained", 2, place) == found
+
+
+def test_more_repeats_go_on(found: Retrained, run: RunFolder, place: dict[str, Any]) -> None:
+    more = retrain(run.best, run.path / "trained", 3, place)
+    assert more.tests[:2] == found.tests
+    assert len(more.folders) == 3
+
+
+def changed(run: RunFolder, folder: Path, **values: Any) -> Path:
+    best = load_best(run.path) | values
+    best = {name: value for name, value in best.items() if value is not ...}
+    (folder / "best.yaml").write_text(yaml.safe_dump(sealed(best)))
+    return folder / "best.yaml"
+
+
+def test_what_does_not_fit_is_refused_in_one_line(
+    run: RunFolder, place: dict[str, Any], tmp_path: Path
+) -> None:
+    options = load_best(run.path)["options"]
+    stages = load_best(run.path)["stages"]
+    other = [*stages[:-1], {**stages[-1], "architecture": stages[0]["architecture"]}]
+    for values, message in (
+        ({"options": ...}, "earlier version"),
+        ({"options": {**options, "split-seed": 5}}, "had other data"),
+        ({"options": {**options, "models": "somewhere.else"}}, "name their module with --models"),
+        ({"stages": other}, "aren't what they were"),
+        ({"stages": []}, "is damaged"),
+    ):
+        best = changed(run, tmp_path, **values)
+        with pytest.raises(InputError, match=message) as caught:
+            retrain(best, tmp_path / "out", 1, place)
+        assert len(caught.value.messages) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_another_student_is_refused(
+    found: Retrained, run: RunFolder, place: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "repeat-1").mkdir()
+    for name in ("best.yaml", "student.safetensors"):
+        (tmp_path / "repeat-1" / name).write_bytes((found.folders[1] / name).read_bytes())
+    with pytest.raises(InputError, match="holds another student; choose a fresh folder"):
+        retrain(run.best, tmp_path, 1, place)
