@@ -63,6 +63,7 @@ def plan(
     guidance: str = "dense",
     drop_prob: float = 0.0,
     replicate: int = 0,
+    rate: float = 1.0,
     **options: Any,
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
     """The stages of one chain, and the data that they train on.
@@ -72,6 +73,7 @@ def plan(
         guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
         drop_prob: of the student's sources, in [0, 1).
         replicate: seed of the student, from 0; the models above it are the same for all.
+        rate: factor on the student's learning rate, above 0.
         options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
             prepared in the user's cache folder: they are there for ``run_trial``. Weights of a
             teacher that are given go into the store, which ``run_trial`` must be given too.
@@ -105,7 +107,7 @@ def plan(
         planner = replace(planner, given=teacher.checksum)
         store.put(*as_entry(teacher, planner.teacher(), data, store))
     distillation = replace(config.distillation, drop_prob=drop_prob)
-    configuration = Configuration(chain, distillation, config.student_recipe.lr)
+    configuration = Configuration(chain, distillation, config.student_recipe.lr * rate)
     return planner.stages(configuration, replicate), data
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from dgkd_search.config import StudyConfig
+from dgkd_search.config import DataConfig
 from dgkd_search.confirmation import Confirmation, repeated_facts
 from dgkd_search.data import DataInfo, Part, PreparedData, has_test, load_test
 from dgkd_search.device import Normalise, accuracy, cores, in_batches
@@ -113,7 +113,7 @@ def finish(
     if accuracies.test is None:
         # Counted before it is read, or a stop in between would hide it.
         study.set_attribute(TEST, {"reads": reads + 1, "accuracies": past.tests})
-        test, problem = test_accuracy(study.config, planner.info, stages[-1], weights)
+        test, problem = test_accuracy(study.config.data, planner.info, stages[-1], weights)
         reads += test is not None
         tests = past.tests | ({key: test} if test is not None else {})
         study.set_attribute(TEST, {"reads": reads, "accuracies": tests})
@@ -131,6 +131,7 @@ def finish(
         test_reads=reads,
         test_problem=problem,
         confirmation=confirmation,
+        unconfirmed=bool(study.config.confirm_seeds) and not replicate,
         front=_front(study),
         ended=ended,
         gave_up=gave_up,
@@ -154,6 +155,8 @@ def _described(study: ChainStudy, confirmation: Confirmation | None) -> dict[str
         return None
     winner, rows = confirmation.winner, []
     for repeats in confirmation.repeats:
+        if not repeats.values:
+            continue
         row: dict[str, Any] = {"trial": repeats.trial, "student_alone": repeats.trial is None}
         if repeats.trial is not None:
             configuration = study.configuration(study.trials[repeats.trial])
@@ -164,6 +167,8 @@ def _described(study: ChainStudy, confirmation: Confirmation | None) -> dict[str
             }
         row |= {"mean": repeats.mean, "half_width": repeats.half_width}
         row["accuracies"] = repeats.accuracies
+        if repeats.failed:
+            row["failed"] = sorted(repeats.failed.values())
         if winner is not None and repeats is not winner:
             gain, half = winner.over(repeats)
             row["behind_by"] = {"mean": gain, "half_width": half}
@@ -255,13 +260,13 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
 
 
 def test_accuracy(
-    config: StudyConfig, info: DataInfo, spec: StageSpec, weights: bytes
+    config: DataConfig, info: DataInfo, spec: StageSpec, weights: bytes
 ) -> tuple[float | None, str | None]:
     """The student's accuracy on the test set in percent, if there is one, or what is wrong."""
     try:
-        if not has_test(config.data):
+        if not has_test(config):
             return None, None
-        part = load_test(config.data)
+        part = load_test(config)
     except InputError as error:
         return None, "; ".join(error.messages)
     except OSError as error:

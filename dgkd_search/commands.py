@@ -110,13 +110,21 @@ def _compare(arguments: list[str]) -> int:
     parser.add_argument("--store", metavar="DIR", help="where stages are kept")
     values = {name: v for name, v in vars(parser.parse(arguments)).items() if v is not None}
     chain = tuple(part.strip() for part in values.pop("chain").split(","))
+    if len(chain) < 2:
+        raise InputError(f"{','.join(chain)}: is no chain; name a teacher and a student, as T,A,S")
+    from dgkd_search.sharing import NONE
+
+    if values.get("store") == NONE:
+        raise InputError(
+            "--store none: the methods share their teacher; leave it out, or name a folder"
+        )
     repeats, drop = _count("--repeats", values.pop("repeats")), values.pop("drop_prob")
     dropped = Options.parse({**values, "drop_prob": drop}).drop_prob
     if dropped.spread or len(dropped.values) > 1:
         raise InputError(f"--drop-prob {drop}: must be one value in [0, 1)")
     from dgkd_search.compare import compare, methods, table
 
-    values |= {"teacher": chain[0], "student": chain[-1]} if len(chain) > 1 else {}
+    values |= {"teacher": chain[0], "student": chain[-1]}
     found = compare(methods(chain, dropped.values[0]), repeats, values, _tell)
     print("\n".join(table(found)))
     return 0

@@ -33,6 +33,7 @@ class Method:
         chain: model names, teacher first; the student alone for labels only.
         guidance: ``dense``, ``sequential`` or ``teacher``.
         drop_prob: of the student's sources, in [0, 1).
+        rate: factor on the student's learning rate.
         options: of the recipe or the loss, where they differ from the others'.
     """
 
@@ -40,6 +41,7 @@ class Method:
     chain: tuple[str, ...]
     guidance: str = "dense"
     drop_prob: float = 0.0
+    rate: float = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,6 +84,20 @@ def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]
     return tuple(found)
 
 
+def planned(
+    method: Method, replicate: int, options: Mapping[str, Any]
+) -> tuple[tuple[StageSpec, ...], PreparedData]:
+    """The stages of a method, and their data; see ``teach``."""
+    return plan(
+        method.chain,
+        guidance=method.guidance if len(method.chain) > 1 else "none",
+        drop_prob=method.drop_prob,
+        replicate=replicate,
+        rate=method.rate,
+        **{**options, **method.options},
+    )
+
+
 def teach(method: Method, replicate: int, options: Mapping[str, Any]) -> Run:
     """Teach one student, or find it in the store.
 
@@ -93,13 +109,7 @@ def teach(method: Method, replicate: int, options: Mapping[str, Any]) -> Run:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
     said = {**options, **method.options}
-    stages, data = plan(
-        method.chain,
-        guidance=method.guidance if len(method.chain) > 1 else "none",
-        drop_prob=method.drop_prob,
-        replicate=replicate,
-        **said,
-    )
+    stages, data = planned(method, replicate, options)
     store = Store(store_path(Options.parse(said, "{}")))
     result = Trial(stages, data, store).run()
     seconds = [_seconds(store, stage) for stage in stages]
@@ -119,6 +129,8 @@ def compare(
         The runs by method.
     """
     chosen = list(chosen)
+    for method in chosen:
+        planned(method, 0, options)  # what is wrong with the last one is told before the first
     found: dict[str, list[Run]] = {method.name: [] for method in chosen}
     for replicate in range(replicates):
         for method in chosen:

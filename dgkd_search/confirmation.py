@@ -9,7 +9,7 @@ itself measured of them doesn't count.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from optuna.trial import TrialState
 from dgkd_search.intervals import difference, half_width
 from dgkd_search.planner import Planner
 from dgkd_search.space import Configuration
-from dgkd_search.study import ChainStudy
+from dgkd_search.study import AGAIN, ChainStudy
 
 CONFIRMATION = "confirmation"  # attribute of the study: what was chosen
+_FAILED = "failed"  # of a repeat: why
 _ALONE = "alone"  # what the student without any source is called there
 
 
@@ -31,10 +32,12 @@ class Repeats:
     Attributes:
         trial: number of the trial that it comes from; None for the student alone.
         values: validation accuracy in percent by replicate, from 1 (0 is the search's own).
+        failed: why the others failed, by replicate.
     """
 
     trial: int | None
     values: Mapping[int, float]
+    failed: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def accuracies(self) -> list[float]:
@@ -65,8 +68,8 @@ class Confirmation:
     """What was taught again, as far as it is known.
 
     Attributes:
-        repeats: of the configurations, the best of the search first; those without any value
-            are left out.
+        repeats: of the configurations, the best of the search first; those that nothing is known
+            of are left out.
         kd, alone: trials that stand for plain KD and for the student alone (which may be trials
             of the search); None as for ``Repeats``, -1 where nothing does.
         trials: how many of the configurations are trials.
@@ -86,13 +89,18 @@ class Confirmation:
         chosen = noted.get(CONFIRMATION)
         if chosen is None or not study.config.confirm_seeds:
             return None
+        if chosen["finished"] != study.finished:
+            return None  # chosen before the budget was raised: newer trials may be better
         known: list[Repeats] = []
         replicates = range(1, study.config.confirm_seeds + 1)
         for name in chosen["chosen"]:
             found = {r: noted.get(_attribute(_trial(name), r)) for r in replicates}
-            values = {r: float(facts["val_accuracy"]) for r, facts in found.items() if facts}
-            if values:
-                known.append(Repeats(_trial(name), values))
+            values = {
+                r: float(f["val_accuracy"]) for r, f in found.items() if f and _FAILED not in f
+            }
+            failed = {r: str(f[_FAILED]) for r, f in found.items() if f and _FAILED in f}
+            if values or failed:
+                known.append(Repeats(_trial(name), values, failed))
         count = sum(len(repeats.values) for repeats in known)
         whole = count == len(chosen["chosen"]) * len(replicates)
         trials = sum(name != _ALONE for name in chosen["chosen"])
@@ -100,12 +108,13 @@ class Confirmation:
 
     @property
     def winner(self) -> Repeats | None:
-        """The trial with the highest mean, of equals the one chosen first; None before each has
-        been taught once: whoever came first would win."""
+        """The trial with the highest mean, of equals the one chosen first; none of which a seed
+        failed. None before each has been taught once: whoever came first would win."""
         trials = [repeats for repeats in self.repeats if repeats.trial is not None]
         if len(trials) < self.trials:
             return None
-        return max(trials, key=lambda repeats: repeats.mean, default=None)
+        sound = [repeats for repeats in trials if repeats.values and not repeats.failed]
+        return max(sound, key=lambda repeats: repeats.mean, default=None)
 
     def get(self, trial: int | None) -> Repeats | None:
         """The repeats of a trial, or of the student alone."""
@@ -158,6 +167,7 @@ def choose(study: ChainStudy, planner: Planner) -> list[Repeat]:
     if config.reference:
         noted["alone"] = add(None, planner.alone())
     value: dict[str, Any] = {"chosen": [_name(trial) for trial, _ in chosen.values()], **noted}
+    value["finished"] = study.finished
     if study.attributes.get(CONFIRMATION) != value:
         study.set_attribute(CONFIRMATION, value)
     return _unknown(study, chosen.values())
@@ -170,7 +180,7 @@ def _unknown(study: ChainStudy, chosen: Iterable[tuple[int | None, Configuration
         Repeat(trial, replicate, configuration)
         for replicate in range(1, study.config.confirm_seeds + 1)
         for trial, configuration in configurations
-        if _attribute(trial, replicate) not in known
+        if known.get(_attribute(trial, replicate), {AGAIN: True}).get(AGAIN, False)
     ]
 
 
@@ -179,6 +189,19 @@ def note_repeat(
 ) -> None:
     """Note a student that was taught again: its validation accuracy in percent, what it took."""
     study.set_attribute(_attribute(trial, replicate), {"val_accuracy": value, **facts})
+
+
+def note_failure(
+    study: ChainStudy,
+    trial: int | None,
+    replicate: int,
+    reason: str,
+    again: bool,
+    facts: Mapping[str, Any],
+) -> None:
+    """Note a student whose training failed, and whether a resumed search tries it again."""
+    value = {_FAILED: reason, AGAIN: again, **facts}
+    study.set_attribute(_attribute(trial, replicate), value)
 
 
 def repeated_facts(study: ChainStudy) -> list[dict[str, Any]]:

@@ -124,14 +124,19 @@ def fill(options: Options, family: Family) -> Options:
     defaults["family"] = family.name
     missing = {name: v for name, v in defaults.items() if getattr(options, name) is None}
     options = replace(options, **missing)
-    if options.outputs is None:
-        # Parts of large pictures at random: so many views that few are ever seen again.
-        fresh = options.dataset == "imagefolder" and given(options.augment).startswith("resized")
-        options = replace(options, outputs="online" if fresh else "stored")
-    if len(options.objective) > 1:
-        options = replace(options, pruner="none")
     if options.student_epochs is None:
         options = replace(options, student_epochs=options.epochs)
+    if options.outputs is None:
+        # Parts of large pictures at random: a new one in every epoch, of which nothing is worth
+        # storing.
+        fresh = options.dataset == "imagefolder" and given(options.augment).startswith("resized")
+        options = replace(options, outputs="online" if fresh else "stored")
+        if fresh and options.views is None:
+            options = replace(
+                options, views=max(given(options.epochs), given(options.student_epochs))
+            )
+    if len(options.objective) > 1:
+        options = replace(options, pruner="none")
     if options.assistants is None:
         try:
             pool = family.between(given(options.teacher), given(options.student))

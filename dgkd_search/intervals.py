@@ -24,15 +24,15 @@ def half_width(values: Sequence[float]) -> float | None:
 def difference(ones: Sequence[float], others: Sequence[float]) -> tuple[float, float | None]:
     """Difference of two means, and half the width of its interval.
 
-    The samples may differ in size and variance. None where either has a single value; 0 where
-    neither varies.
+    The samples may differ in size and variance. None where either has a single value, or neither
+    varies.
     """
     gap = float(np.mean(ones)) - float(np.mean(others))
     if min(len(ones), len(others)) < 2:
         return gap, None
     one, other = (float(np.var(values, ddof=1)) / len(values) for values in (ones, others))
-    if one + other == 0:
-        return gap, 0.0
+    if one + other == 0:  # of accuracies on few images: it proves nothing
+        return gap, None
     share = one / (one + other)
     freedom = 1 / (share**2 / (len(ones) - 1) + (1 - share) ** 2 / (len(others) - 1))
     return gap, float(t.ppf((1 + _LEVEL) / 2, freedom)) * math.sqrt(one + other)

@@ -12,6 +12,7 @@ import numpy as np
 from dgkd_search.config import StudyConfig
 from dgkd_search.data.source import Labels, Source, open_source
 from dgkd_search.data.splits import Chosen, choose
+from dgkd_search.data.statistics import known
 from dgkd_search.errors import InputError
 from dgkd_search.files import unwritable
 from dgkd_search.given import GivenTeacher, read_teacher
@@ -64,6 +65,8 @@ def check(options: Options, run: RunFolder | None = None) -> Checked:
     problems.extend(_unusable(options.store))
     try:
         source = open_source(resolved.config.data)
+        if (normalise := resolved.config.data.normalise) != "train":
+            known(normalise, source.channels)
         chosen = _chosen(resolved, source)
         outputs = _outputs(resolved, source, chosen)
     except InputError as error:

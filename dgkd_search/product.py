@@ -9,7 +9,7 @@ import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,22 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dgkd_search.config_file import read_config
-from dgkd_search.data import prepare
 from dgkd_search.data.images import decode
-from dgkd_search.driver import store_path
 from dgkd_search.errors import InputError
 from dgkd_search.files import make_folder, write_bytes
 from dgkd_search.identity import StageSpec
 from dgkd_search.models import build, load_families
-from dgkd_search.options import Options
 from dgkd_search.resolve import resolve
 from dgkd_search.results.best import Student, load_best, load_student
-from dgkd_search.results.card import card
+from dgkd_search.results.card import MARK, card
 from dgkd_search.results.run import RunFolder
-from dgkd_search.store import Store
+from dgkd_search.reuse import opened_store, options_of, same_data
 
-FORMATS = ("torch", "onnx")
+_FILES = {"torch": "student.pt2", "onnx": "student.onnx"}
+FORMATS = tuple(_FILES)
+_CARD = "README.md"
 _IMAGES = 64  # that every form is checked on
 _TOLERANCE = 1e-3  # of logits, as a share of their largest: other kernels sum in another order
 _REPEATS = 30  # of a timing, of which the median counts
@@ -82,22 +80,30 @@ def export(
     best = load_best(source)
     _check_free(target, folder)
     images = _images(source, best, given or {})
-    makers: dict[str, tuple[str, Callable[[Student, Tensor, Path], Callable[[Tensor], Tensor]]]]
-    makers = {"torch": ("student.pt2", _to_torch), "onnx": ("student.onnx", _to_onnx)}
+    makers = {"torch": _to_torch, "onnx": _to_onnx}
     wanted = list(formats if formats is not None else _possible(tell))
     run, out = RunFolder(folder), RunFolder(target)
     forms, files = [_timed("PyTorch", len(run.student.read_bytes()), student, images)], {}
     with TemporaryDirectory() as temporary:
         for name in wanted:
-            file, make = makers[name]
+            file = _FILES[name]
             path = Path(temporary) / file
-            model = make(student, images, path)
-            _check(name, student, model, images)
+            try:
+                model = makers[name](student, images, path)
+                _check(name, student, model, images)
+            except InputError:
+                raise
+            except Exception as error:  # whatever exporters raise on networks that they can't say
+                why = " ".join(str(error).split())[:200] or type(error).__name__
+                if formats is not None:
+                    raise InputError(f"--formats {name}: can't be made ({why})") from error
+                tell(f"no {file}: it can't be made ({why})")
+                continue
             files[file] = path.read_bytes()
             forms.append(_timed(name, len(files[file]), model, images))
     forms.append(_teacher(best, images))
     # best.yaml last: it says that the folder is whole.
-    files["README.md"] = card(best, [vars(form) for form in forms], [*files], len(images)).encode()
+    files[_CARD] = card(best, [vars(form) for form in forms], [*files], len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
     files[out.best.name] = run.best.read_bytes()
     try:
@@ -112,9 +118,24 @@ def export(
 
 
 def _check_free(target: Path, folder: Path) -> None:
-    for name in (RunFolder(folder).best.name, RunFolder(folder).student.name):
+    """That nothing of somebody else's would be overwritten: an earlier export of this student may.
+
+    Raises:
+        InputError: something would be.
+    """
+    run = RunFolder(folder)
+    same = {name: (folder / name).read_bytes() for name in (run.best.name, run.student.name)}
+    best = target / run.best.name
+    ours = best.exists() and best.read_bytes() == same[run.best.name]
+    for name in (_CARD, *same, *_FILES.values()):
         there = target / name
-        if there.exists() and there.read_bytes() != (folder / name).read_bytes():
+        if not there.exists():
+            continue
+        if name == _CARD:
+            foreign = MARK.encode() not in there.read_bytes()
+        else:
+            foreign = there.read_bytes() != same[name] if name in same else not ours
+        if foreign:
             raise InputError(f"--to {target}: holds another {name}; choose a fresh folder")
 
 
@@ -132,30 +153,15 @@ def _possible(tell: Callable[[str], object]) -> list[str]:
 
 def _images(source: Path, best: Mapping[str, Any], given: Mapping[str, Any]) -> Tensor:
     """Validation images of the search, float [N, C, H, W] in 0..255."""
-    near = RunFolder(source if source.is_dir() else source.parent).config
-    values = read_config(near, []) if near.exists() else {}
-    said = {**best.get("options", {}), **values}
-    said = {name.replace("_", "-"): value for name, value in said.items()}
-    said |= {name.replace("_", "-"): value for name, value in given.items() if value is not None}
-    said.pop("models", None)
-    wanted = {f: said.get(f) for f in ("dataset", "data-dir", "store", "image-size", "images")}
-    wanted |= {f: said.get(f) for f in ("train-limit", "split-seed", "normalise")}
-    options = Options.parse({k: v for k, v in wanted.items() if v is not None}, "--{}")
-    data = prepare(
-        replace(resolve(options).config.data, merged="retrained" in best),
-        Store(store_path(options)).data,
-    )
-    if data.info.fingerprint != best["data"]["fingerprint"]:
-        raise InputError(
-            f"{source}: its search had other data (fingerprint {best['data']['fingerprint']}, "
-            f"these have {data.info.fingerprint}); name the right ones with --data-dir"
-        )
-    if data.info.streamed:
-        listing = data.listing("validation")
-        paths = listing.paths(range(min(_IMAGES, len(listing.labels))))
-        decoded = decode(paths, data.info.channels, data.info.image_size)
-        return torch.from_numpy(decoded).float()
-    return torch.from_numpy(data.validation().images[:_IMAGES].copy()).float()
+    options = options_of(source, best, {**given, "gpus_per_trial": 0})
+    with opened_store(options) as store:
+        data = same_data(source, best, resolve(options).config.data, store)
+        if data.info.streamed:
+            listing = data.listing("validation")
+            paths = listing.paths(range(min(_IMAGES, len(listing.labels))))
+            decoded = decode(paths, data.info.channels, data.info.image_size)
+            return torch.from_numpy(decoded).float()
+        return torch.from_numpy(data.validation().images[:_IMAGES].copy()).float()
 
 
 def _to_torch(student: Student, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:

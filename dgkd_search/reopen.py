@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from dgkd_search.config import StudyConfig
+from dgkd_search.confirmation import repeated_facts
 from dgkd_search.errors import InputError
 from dgkd_search.observer import Job, Observer
 from dgkd_search.options import Options
@@ -50,7 +51,8 @@ class Spent:
     def of(cls, study: ChainStudy) -> Spent:
         """As far as it was noted; a session that was killed counts up to its last trial's end."""
         noted = study.attributes.get(_SPENT, {})
-        ends = [study.facts(trial).get("elapsed", 0.0) for trial in study.trials]
+        facts = [*map(study.facts, study.trials), *repeated_facts(study)]
+        ends = [fact.get("elapsed", 0.0) for fact in facts]
         return cls(max([noted.get("seconds", 0.0), *ends]), noted.get("starting", 0.0))
 
     def note(self, study: ChainStudy) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dgkd_search.chain import Chain
 from dgkd_search.closing import test_accuracy
-from dgkd_search.config_file import read_config
-from dgkd_search.data import PreparedData, prepare
-from dgkd_search.driver import store_path
+from dgkd_search.config import DataConfig
+from dgkd_search.data import PreparedData, has_test, prepare
 from dgkd_search.errors import InputError
-from dgkd_search.files import make_folder
+from dgkd_search.files import TEMPORARY, make_folder, write_bytes
 from dgkd_search.given import as_entry, read_teacher
 from dgkd_search.identity import StageSpec
 from dgkd_search.intervals import half_width
@@ -27,11 +28,10 @@ from dgkd_search.recipe import Distillation
 from dgkd_search.resolve import resolve
 from dgkd_search.results.best import load_best, load_student, write_student
 from dgkd_search.results.run import RunFolder, versions
+from dgkd_search.reuse import PLACES, opened_store, options_of, same_data
 from dgkd_search.space import Configuration
 from dgkd_search.store import Store
 from dgkd_search.trial import Trial
-
-_NEARBY = ("data-dir", "teacher-weights", "store")  # what a run's config.yaml may say of places
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def retrain(
 ) -> Retrained:
     """Train the chain of a best.yaml again, on training and validation images.
 
-    What the store has of it is not trained again: a call that was interrupted goes on.
+    What the store has of it is not trained again: a call that was interrupted goes on, and more
+    repeats are added to those that are there.
 
     Args:
         best: the file, or the folder it lies in.
@@ -92,66 +93,47 @@ def retrain(
         tell: is given a line at a time.
 
     Raises:
-        InputError: best.yaml is damaged or of before options were noted in it, the data are
-            others, or ``out`` holds something else.
+        InputError: best.yaml is damaged, of before options were noted in it, or of a student that
+            is retrained already; the data or the teacher's weights are others; or ``out`` holds
+            something else.
     """
     found = load_best(best)
-    options = _options(best, found, given or {})
+    if "retrained" in found:
+        raise InputError(f"{best}: is retrained already; name the best.yaml of its search")
+    options = options_of(best, found, given or {})
     resolved = resolve(options)
-    config = resolved.config
-    store = Store(store_path(resolved.options), resolved.options.store_limit)
-    data = prepare(config.data, store.data, tell)
-    if data.info.fingerprint != found["data"]["fingerprint"]:
-        raise InputError(
-            f"{best}: its search had other data (fingerprint {found['data']['fingerprint']}, "
-            f"these have {data.info.fingerprint}); name the right ones with --data-dir"
-        )
-    planner = Planner(config, data.info)
-    configuration = _configuration(found)
-    _check_models(best, found, planner.stages(configuration))
-    merged = prepare(replace(config.data, merged=True), store.data, tell)
-    chain = configuration.chain.canonical()
-    folders, tests, problem = [], [], None
-    for repeat in range(1, repeats + 1):
-        seeded = replace(config, train_seed=config.train_seed + repeat)
-        planner = _plan(Planner(seeded, merged.info), resolved.options, merged, store)
-        stages = planner.stages(configuration)
-        tell(f"repeat {repeat} of {repeats}: {chain}")
-        folder = out / f"repeat-{repeat}"
-        weights, known = _train(stages, merged, store, folder)
-        test = known
-        if known is None:
-            test, problem = test_accuracy(config, merged.info, stages[-1], weights)
-            _write(folder, found, stages, merged, weights, test, repeat)
-        if test is not None:
-            tests.append(test)
-            tell(f"repeat {repeat} of {repeats}: {test:.2f} % on test")
-        folders.append(folder)
-    count = merged.info.train_count
-    return Retrained(chain, count, tuple(folders), tuple(tests), problem)
+    config, options = resolved.config, resolved.options
+    with opened_store(options) as store:
+        data = same_data(best, found, config.data, store, tell)
+        configuration = _configuration(best, found)
+        _check_models(best, found, Planner(config, data.info).stages(configuration))
+        merged = prepare(replace(config.data, merged=True), store.data, tell)
+        chain = configuration.chain.canonical()
+        folders, tests, problem = [], [], None
+        for repeat in range(1, repeats + 1):
+            seeded = Planner(replace(config, train_seed=config.train_seed + repeat), merged.info)
+            planner = _with_teacher(best, found, seeded, options, merged, store)
+            stages = planner.stages(configuration)
+            tell(f"repeat {repeat} of {repeats}: {chain}")
+            folder = out / f"repeat-{repeat}"
+            if not _finished(folder, stages):
+                make_folder(out)
+                make_folder(folder)
+                _write_places(folder, options)
+                weights = _train(stages, merged, store)
+                value = _describe(found, stages, merged, repeat)
+                write_student(RunFolder(folder), value, weights)
+            test, why = _tested(folder, config.data, merged, stages[-1])
+            problem = problem or why
+            if test is not None:
+                tests.append(test)
+                tell(f"repeat {repeat} of {repeats}: {test:.2f} % on test")
+            folders.append(folder)
+        count = merged.info.train_count
+        return Retrained(chain, count, tuple(folders), tuple(tests), problem)
 
 
-def _options(best: Path, found: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
-    """Those of the search, with the places of now."""
-    if "options" not in found:
-        raise InputError(
-            f"{best}: was written by an earlier version, which noted no options in it; "
-            "--resume of its run writes it again"
-        )
-    said = dict(found["options"])
-    if said.pop("models", None) is not None and given.get("models") is None:
-        raise InputError(  # a file doesn't choose what is imported
-            f"{best}: its models are of a family of your own; name their module with --models"
-        )
-    folder = best if best.is_dir() else best.parent
-    near = RunFolder(folder).config
-    values = read_config(near, []) if near.exists() else {}
-    places = {name: v for name in _NEARBY if (v := values.get(name.replace("-", "_"))) is not None}
-    now = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
-    return Options.parse({**said, **places, **now}, "--{}")
-
-
-def _configuration(found: Mapping[str, Any]) -> Configuration:
+def _configuration(best: Path, found: Mapping[str, Any]) -> Configuration:
     """What a best.yaml has chosen.
 
     Raises:
@@ -166,7 +148,7 @@ def _configuration(found: Mapping[str, Any]) -> Configuration:
         guidance = "none" if alone else found["guidance"]
         return Configuration(Chain(models, guidance), loss, student.recipe.lr)
     except (LookupError, TypeError, ValueError, AttributeError):
-        raise InputError("best.yaml: is damaged; --resume of its run writes it again") from None
+        raise InputError(f"{best}: is damaged; --resume of its run writes it again") from None
 
 
 def _check_models(best: Path, found: Mapping[str, Any], stages: Sequence[StageSpec]) -> None:
@@ -185,53 +167,96 @@ def _check_models(best: Path, found: Mapping[str, Any], stages: Sequence[StageSp
         )
 
 
-def _plan(planner: Planner, options: Options, data: PreparedData, store: Store) -> Planner:
-    """With the weights of the teacher, where the user has brought them along."""
-    if options.teacher_weights is None:
+def _with_teacher(
+    best: Path,
+    found: Mapping[str, Any],
+    planner: Planner,
+    options: Options,
+    data: PreparedData,
+    store: Store,
+) -> Planner:
+    """With the weights of the teacher that the search was given, if it was.
+
+    Raises:
+        InputError: they aren't given now, or are others.
+    """
+    wanted = found["stages"][0].get("given") or None
+    if wanted is None:
         return planner
+    if options.teacher_weights is None:
+        raise InputError(
+            f"{best}: its teacher was given; name the file of its weights with --teacher-weights"
+        )
     architecture = planner.architecture(planner.config.space.teacher)
     teacher = read_teacher(Path(options.teacher_weights), architecture)
+    if teacher.checksum != wanted:
+        raise InputError(
+            f"--teacher-weights {teacher.path}: aren't those that the search was given; name "
+            "their file"
+        )
     planner = replace(planner, given=teacher.checksum)
     store.put(*as_entry(teacher, planner.teacher(), data, store))
     return planner
 
 
-def _train(
-    stages: Sequence[StageSpec], data: PreparedData, store: Store, folder: Path
-) -> tuple[bytes, float | None]:
-    """The student's weights, and its test accuracy if it lies there finished.
+def _finished(folder: Path, stages: Sequence[StageSpec]) -> bool:
+    """Whether the student of these stages lies there.
 
     Raises:
-        InputError: something else lies there.
+        InputError: something else does.
     """
-    if folder.exists() and any(folder.iterdir()):
-        load_student(folder)
-        known = load_best(folder)
-        if known["stages"][-1]["key"] != stages[-1].key:
-            raise InputError(f"--out {folder}: holds another student; choose a fresh folder")
-        return b"", known["test_accuracy"]
+    run = RunFolder(folder)
+    ours = (run.student.name, run.config.name)  # of a call that was interrupted
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    if run.best.name not in names:
+        if any(name not in ours and not name.startswith(TEMPORARY) for name in names):
+            raise InputError(f"--out {folder}: isn't empty; choose a fresh folder")
+        return False
+    load_student(folder)  # compares checksums
+    if load_best(folder)["stages"][-1]["key"] != stages[-1].key:
+        raise InputError(f"--out {folder}: holds another student; choose a fresh folder")
+    return True
+
+
+def _train(stages: Sequence[StageSpec], data: PreparedData, store: Store) -> bytes:
     Trial(stages, data, store).run()
     entry = store.get(stages[-1].key)
     if entry is None:
         raise InputError(f"{store.root}: loses what is stored in it; look at its disk")
-    return entry.tensors, None
+    return entry.tensors
 
 
-def _write(
-    folder: Path,
-    found: Mapping[str, Any],
-    stages: Sequence[StageSpec],
-    data: PreparedData,
-    weights: bytes,
-    test: float | None,
-    repeat: int,
-) -> None:
-    make_folder(folder)
-    value = {
+def _tested(
+    folder: Path, config: DataConfig, data: PreparedData, student: StageSpec
+) -> tuple[float | None, str | None]:
+    """The student's test accuracy in percent: the one that is known, or read now.
+
+    Returns:
+        It, or None and why it couldn't be read (None where there is no test set).
+    """
+    run, known = RunFolder(folder), load_best(folder)
+    if known["test_accuracy"] is not None or not has_test(config):
+        return known["test_accuracy"], None
+    weights = run.student.read_bytes()
+    # Counted before it is read, or a stop in between would hide it.
+    known = {**known, "test_reads": known["test_reads"] + 1}
+    write_student(run, known, weights)
+    test, problem = test_accuracy(config, data.info, student, weights)
+    if test is None:
+        known["test_reads"] -= 1
+    write_student(run, {**known, "test_accuracy": test}, weights)
+    return test, problem
+
+
+def _describe(
+    found: Mapping[str, Any], stages: Sequence[StageSpec], data: PreparedData, repeat: int
+) -> dict[str, Any]:
+    """What best.yaml of a retrained student says."""
+    return {
         **found,
         "validation_accuracy": None,
-        "test_accuracy": test,
-        "test_reads": int(test is not None),
+        "test_accuracy": None,
+        "test_reads": 0,
         "retrained": {
             "repeat": repeat,
             "what": "on training and validation images, with a seed of its own; what the search "
@@ -241,4 +266,10 @@ def _write(
         "stages": [{"key": stage.key, **stage.to_dict()} for stage in stages],
         "versions": versions(),
     }
-    write_student(RunFolder(folder), value, weights)
+
+
+def _write_places(folder: Path, options: Options) -> None:
+    """Where the data lie, for an export of the student from there."""
+    values = {name: getattr(options, name.replace("-", "_")) for name in PLACES}
+    text = yaml.safe_dump({k: v for k, v in values.items() if v is not None}, allow_unicode=True)
+    write_bytes(RunFolder(folder).config, text.encode())

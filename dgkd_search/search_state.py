@@ -148,7 +148,7 @@ class SearchState:
     def remaining(self) -> str | None:
         """A rough guess at the time left, in words; None where nothing can be said."""
         limit = None if self.time_budget is None else max(0.0, self.time_budget - self.elapsed)
-        if self._confirming is not None:
+        if self._confirming is not None and self.repeats:
             done, left = self.repeated, self.repeats - self.repeated
             elapsed = self.clock() - self._confirming
         else:
@@ -162,7 +162,7 @@ class SearchState:
 
     def count(self) -> str:
         """For example ``7 of 20``."""
-        if self._confirming is not None:
+        if self.repeats:
             return f"{self.repeated} of {self.repeats} again"
         return str(self.done) if self.budget is None else f"{self.done} of {self.budget}"
 

@@ -119,11 +119,15 @@ class Search:
         )
 
     def whole_again(self) -> None:
-        """Another search of the same, in which whatever is missing in the store is needed."""
-        words = [*SEARCH, "--out", "again", "--store", "store"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "dgkd_search", *words]
-        subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, check=True)
+        """Other searches, in which whatever is missing in the store is needed: the same one needs
+        all students, and one with students of its own all that teaches them."""
+        for name, more in (("again", ()), ("others", ("--student-epochs", "1"))):
+            words = [*SEARCH, *more, "--out", name, "--store", "store"]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            command = [sys.executable, "-m", "dgkd_search", *words]
+            subprocess.run(
+                command, cwd=self.folder, env=environment, capture_output=True, check=True
+            )
 
     def progress(self) -> dict[str, int]:
         """Epochs of every stage that the store has, by key."""
@@ -157,6 +161,11 @@ class Search:
                 for t in ended
             ],
             "running": sum(t.state == TrialState.RUNNING for t in study.trials),
+            "failed": [
+                f"{t.number}: {t.user_attrs.get('reason')}"
+                for t in study.trials
+                if t.state == TrialState.FAIL
+            ],
             "stages": stages,
             "student": (self.folder / "run" / "student.safetensors").read_bytes(),
         }
@@ -310,7 +319,11 @@ def compare(found: dict[str, Any], whole: dict[str, Any], kinds: list[str], tall
     for what, count in counts.items():
         if count:
             tally.wrong[name][what] += count
-            tally.problems.append(f"{name}: {count} {what}")
+            lost = [
+                *(f"trial {expected[key][2:]} {key}" for key in expected.keys() - trials.keys()),
+                *(f"stage {key}" for key in whole["stages"].keys() - found["stages"].keys()),
+            ]
+            tally.problems.append(f"{name}: {count} {what}; failed {found['failed']}, lost {lost}")
 
 
 @contextlib.contextmanager

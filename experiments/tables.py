@@ -58,6 +58,7 @@ def _table(said: dict[str, Any], family: str) -> Table:
             tuple(model(family, size) for size in row["chain"].split()),
             row.get("guidance", "dense"),
             row.get("drop", 0.0),
+            row.get("rate", 1.0),
             {k.replace("-", "_"): v for k, v in row.get("options", {}).items()},
         )
         for row in rows
@@ -87,7 +88,8 @@ def model(family: str, size: str) -> str:
 
 
 def identity(method: Method) -> tuple[object, ...]:
-    return method.chain, method.guidance, method.drop_prob, *sorted(method.options.items())
+    options = sorted(method.options.items())
+    return method.chain, method.guidance, method.drop_prob, method.rate, *options
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -113,7 +114,9 @@ def test_rows_without_an_event_and_rows_after_the_end_are_ignored() -> None:
     assert search.study.trials[0].intermediate_values == {}
 
 
-def test_trials_that_tune_lost_without_a_word_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_that_tune_lost_without_a_word_go_on_with_another_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     search = Search()
     search.searcher.suggest("a")
     search.searcher.suggest("b")
@@ -126,7 +129,10 @@ def test_trials_that_tune_lost_without_a_word_are_ended(monkeypatch: pytest.Monk
     controller = SimpleNamespace(get_trials=lambda: trials)
     assert search.scheduler.choose_trial_to_run(controller) is trials[1]
     assert search.conductor.running == {"b"}
-    assert search.study.trials[0].user_attrs["reason"] == "its worker could not be started"
+    assert search.study.trials[0].state == TrialState.RUNNING
+    search.searcher.suggest("c")
+    assert search.conductor.running == {"b", "c"}
+    assert len(search.study.trials) == 2, "under its number"
 
 
 def test_the_searcher_refuses_tunes_own_limiter_and_snapshots(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def test_the_command(small: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     [
         ("resnet8,resnet20", "must be larger than the student"),
         ("resnet20,nonsense", "nonsense"),
+        ("resnet20,nonsense,resnet8", "nonsense"),
+        ("resnet8", "is no chain"),
         ("resnet20,resnet8 --repeats 0", "--repeats 0: must be"),
         ("resnet20,resnet8 --drop-prob 0:0.5", "must be one value"),
         ("resnet20,resnet8 --budget 3", "--budget: unknown option"),
@@ -101,5 +103,6 @@ def test_bad_input_gets_a_line(
     assert main(["compare", *words.split(), "--store", small["store"]]) == 2
     out, err = capsys.readouterr()
     assert out == ""
+    assert "seed" not in err, "nothing is taught before all is checked"
     assert message in err
     assert all(line.startswith("dgkd-search: ") for line in err.splitlines())

@@ -617,3 +617,43 @@ def test_with_two_objectives_a_trial_is_told_with_what_its_chain_costs() -> None
         assert trial.values == [60.0, planner.tflop(stages)]
         assert search.study.facts(trial)["tflop"] == planner.tflop(stages)
     assert len({trial.values[1] for trial in search.study.trials}) == 3
+
+
+def test_a_trial_whose_worker_was_lost_goes_on_under_its_number() -> None:
+    search = Search(budget=2, concurrency=1)
+    first = search.begin()
+    search.row(first, 1, 40.0)
+    search.conductor.on_lost(first, "its worker could not be started")
+    assert search.states == ["RUNNING"]
+    assert not search.conductor.over
+    again = search.begin()
+    assert search.watcher.started_jobs[0] == search.watcher.started_jobs[1]
+    assert "#0: its worker could not be started; it goes on with another one" in (
+        search.watcher.messages
+    )
+    search.finish(again, 40.0)
+    assert search.states == ["COMPLETE"]
+    assert search.study.facts(search.study.trials[0])["computing"] == 2.0, "of both attempts"
+    search.finish(search.begin())
+    assert search.conductor.over
+
+
+def test_a_trial_whose_worker_is_lost_again_and_again_fails_with_the_reason() -> None:
+    search = Search(budget=1, concurrency=1)
+    for _ in range(4):
+        assert search.states in ([], ["RUNNING"])
+        search.conductor.on_lost(search.begin(), "its worker could not be started")
+    assert search.states == ["FAIL"]
+    assert search.study.trials[0].user_attrs["reason"] == "its worker could not be started"
+
+
+def test_the_reference_and_repeats_that_were_lost_begin_again() -> None:
+    search = Search(budget=1, concurrency=1, reference=True, confirm_top=1, confirm_seeds=2)
+    search.conductor.on_lost(search.begin(), "gone")
+    search.finish(search.begin(), 40.0)
+    assert search.study.attributes[REFERENCE]["val_accuracy"] == 40.0
+    search.finish(search.begin(), 60.0)
+    search.conductor.on_lost(search.begin(), "gone")
+    confirmed(search, {(0, 1): 1.0, (None, 1): 2.0, (0, 2): 3.0, (None, 2): 4.0})
+    found = Confirmation.of(search.study)
+    assert found is not None and found.whole

@@ -13,6 +13,7 @@ from dgkd_search.confirmation import (
     Confirmation,
     Repeats,
     choose,
+    note_failure,
     note_repeat,
     repeated_facts,
 )
@@ -144,3 +145,43 @@ def test_the_median_replicate_has_as_many_below_as_above(values: list[float]) ->
     below, above = sum(v < middle for v in values), sum(v > middle for v in values)
     assert below <= (len(values) - 1) // 2
     assert above <= len(values) // 2
+
+
+def test_a_configuration_that_a_seed_fails_is_no_winner() -> None:
+    study = study_of([50.0, 90.0, 80.0], reference=False, confirm_seeds=2)
+    for repeat in choose(study, planner(study)):
+        if repeat.trial == 1 and repeat.replicate == 2:
+            note_failure(study, 1, 2, "loss is not finite", False, {"seconds": 1.0})
+        else:
+            note_repeat(study, repeat.trial, repeat.replicate, 70.0 + (repeat.trial or 0), {})
+    found = Confirmation.of(study)
+    assert found is not None
+    assert found.winner is not None
+    assert found.winner.trial == 2, "trial 1 has the higher mean of what is left"
+    assert not found.whole
+    unsound = found.get(1)
+    assert unsound is not None and unsound.failed == {2: "loss is not finite"}
+    assert left(study) == [], "it would fail again"
+
+
+def test_what_a_worker_s_death_failed_is_tried_again() -> None:
+    study = study_of([50.0], reference=False, confirm_seeds=2)
+    assert left(study) == [(0, 1), (0, 2)]
+    note_failure(study, 0, 1, "its worker died", True, {})
+    note_repeat(study, 0, 2, 60.0, {})
+    assert left(study) == [(0, 1)]
+    note_repeat(study, 0, 1, 61.0, {})
+    found = Confirmation.of(study)
+    assert found is not None and found.whole
+
+
+def test_a_choice_of_before_the_budget_was_raised_does_not_count() -> None:
+    study = study_of([50.0], reference=False, confirm_seeds=2)
+    for repeat in choose(study, planner(study)):
+        note_repeat(study, repeat.trial, repeat.replicate, 60.0, {})
+    assert Confirmation.of(study) is not None
+    proposal = study.ask()
+    assert proposal is not None
+    study.complete(proposal.number, 99.0, {})
+    assert Confirmation.of(study) is None
+    assert left(study) == [(1, 1), (1, 2)], "what is known is kept"

@@ -36,8 +36,10 @@ def test_what_a_search_lost_doubled_or_changed_is_counted(
         "running": 1,
         "stages": {"x": "3"},
         "student": b"other",
+        "failed": ["2: its worker died"],
     }
     faults.compare(found, whole, ["SIGINT"], tally)
+    assert "failed ['2: its worker died'], lost ['trial [2] c', 'stage y']" in tally.problems[0]
     assert tally.wrong["SIGINT"] == {"lost": 2, "doubled": 1, "wrong": 1 + 1 + 1 + 1}
     faults.compare(found, whole, ["SIGINT", "full disk"], tally)
     assert tally.wrong["SIGINT, full disk"]["wrong"] == 3

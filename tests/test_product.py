@@ -142,7 +142,9 @@ def test_a_form_that_was_asked_for_needs_the_extra(
         export(run.path, tmp_path / "new", ("onnx",), place)
 
 
-@pytest.mark.parametrize("name", ["best.yaml", "student.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["best.yaml", "student.safetensors", "README.md", "student.onnx", "student.pt2"]
+)
 def test_nothing_else_is_overwritten(run: RunFolder, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     with pytest.raises(InputError, match=f"holds another {name}; choose a fresh folder"):
@@ -162,3 +164,26 @@ def test_an_impossible_place_is_refused_in_one_line(
 def test_other_data_are_refused(run: RunFolder, place: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="had other data"):
         export(run.path, tmp_path / "new", (), {**place, "split_seed": "7"})
+
+
+def test_a_network_that_cannot_be_exported_is_told(
+    run: RunFolder, place: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*_: Any) -> Any:
+        raise RuntimeError("data-dependent\ncontrol flow")
+
+    monkeypatch.setattr(product, "_to_torch", make)
+    told: list[str] = []
+    with pytest.raises(InputError, match=r"--formats torch: can't be made .data-dependent control"):
+        export(run.path, tmp_path / "new", ("torch",), place)
+    written = export(run.path, tmp_path / "new", None, place, told.append)
+    assert "student.pt2" not in {path.name for path in written}
+    assert "student.safetensors" in {path.name for path in written}
+    assert told == ["no student.pt2: it can't be made (data-dependent control flow)"]
+
+
+def test_a_readme_of_ones_own_stays(run: RunFolder, place: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# My project")
+    with pytest.raises(InputError, match="holds another README"):
+        export(run.path, tmp_path, (), place)
+    assert (tmp_path / "README.md").read_text() == "# My project"

@@ -237,6 +237,7 @@ def test_folders_for_imagenets_networks_are_trained_on_as_imagenet_is() -> None:
     assert found.config.data.image_size == 224
     assert found.config.recipe.augment == "resized-crop+flip"
     assert found.config.outputs == "online"
+    assert found.config.recipe.views == found.config.recipe.epochs == 100, "a new one every epoch"
     own = made(**folder, family="resnet-imagenet", image_size=64, augment="crop", outputs="stored")
     assert (own.config.data.image_size, own.config.recipe.augment) == (64, "crop")
     assert own.config.outputs == "stored"

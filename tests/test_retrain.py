@@ -12,11 +12,13 @@ from dgkd_search import retrain as module
 from dgkd_search.config import DataConfig
 from dgkd_search.data import load_test
 from dgkd_search.errors import InputError
-from dgkd_search.files import sealed
+from dgkd_search.files import sealed, sha256
+from dgkd_search.product import export
 from dgkd_search.results.best import load_best, load_student
 from dgkd_search.results.run import RunFolder
 from dgkd_search.retrain import Retrained, retrain
 from dgkd_search.store import Store
+from dgkd_search.weights import from_bytes, to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_each_student_has_the_stated_test_accuracy(found: Retrained) -> None:
 def test_again_nothing_is_trained_and_the_test_set_stays_closed(
     found: Retrained, run: RunFolder, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Trial", None)
+    monkeypatch.setattr(module, "_train", None)
     monkeypatch.setattr(module, "test_accuracy", None)
     assert retrain(run.path, run.path / "trained", 2, place) == found
 
@@ -114,3 +116,90 @@ def test_a_folder_with_another_student_is_refused(
         (tmp_path / "repeat-1" / name).write_bytes((found.folders[1] / name).read_bytes())
     with pytest.raises(InputError, match="holds another student; choose a fresh folder"):
         retrain(run.best, tmp_path, 1, place)
+
+
+def test_without_a_test_set_students_stay_as_they_are(
+    run: RunFolder, place: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "has_test", lambda config: False)
+    first = retrain(run.best, tmp_path, 1, place)
+    assert first.tests == ()
+    before = (tmp_path / "repeat-1" / "student.safetensors").read_bytes()
+    again = retrain(run.best, tmp_path, 2, place)
+    assert (tmp_path / "repeat-1" / "student.safetensors").read_bytes() == before
+    load_student(tmp_path / "repeat-1")
+    assert "there is no test set" in str(again)
+
+
+def test_a_test_set_that_could_not_be_read_is_read_later(
+    run: RunFolder, place: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "test_accuracy", lambda *_: (None, "an image is damaged"))
+        first = retrain(run.best, tmp_path, 1, place)
+    assert first.problem == "an image is damaged"
+    assert load_best(tmp_path / "repeat-1")["test_reads"] == 0
+    again = retrain(run.best, tmp_path, 1, place)
+    assert len(again.tests) == 1
+    assert load_best(tmp_path / "repeat-1")["test_reads"] == 1
+    load_student(tmp_path / "repeat-1")
+
+
+def test_a_reading_that_was_cut_off_is_counted(
+    run: RunFolder, place: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "test_accuracy", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            retrain(run.best, tmp_path, 1, place)
+    retrain(run.best, tmp_path, 1, place)
+    assert load_best(tmp_path / "repeat-1")["test_reads"] == 2
+
+
+def test_what_an_interrupted_call_left_is_finished(
+    found: Retrained, run: RunFolder, place: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "repeat-1"
+    folder.mkdir()
+    (folder / "student.safetensors").write_bytes(b"half")
+    (folder / ".tmp-1-best.yaml").write_bytes(b"")
+    again = retrain(run.best, tmp_path, 1, place)
+    assert again.tests == found.tests[:1]
+    (folder / "best.yaml").unlink()
+    (folder / "mine.txt").write_text("")
+    with pytest.raises(InputError, match="isn't empty; choose a fresh folder"):
+        retrain(run.best, tmp_path, 1, place)
+
+
+def test_a_retrained_student_is_exported_and_not_retrained(
+    found: Retrained, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="is retrained already"):
+        retrain(found.folders[0], tmp_path / "out", 1)
+    export(found.folders[0], tmp_path / "ship", ())
+    assert ", those of validation among them" in (tmp_path / "ship" / "README.md").read_text()
+
+
+def test_a_given_teacher_is_needed_again(
+    run: RunFolder, place: dict[str, Any], tmp_path: Path
+) -> None:
+    stages = load_best(run.path)["stages"]
+    entry = Store(place["store"]).get(stages[0]["key"])
+    assert entry is not None
+    (tmp_path / "teacher.safetensors").write_bytes(entry.tensors)
+    (tmp_path / "other.safetensors").write_bytes(
+        to_bytes({k: v + 1 for k, v in from_bytes(entry.tensors).items()})
+    )
+    checksum = sha256(entry.tensors)[:32]
+    best = changed(run, tmp_path, stages=[{**stages[0], "given": checksum}, *stages[1:]])
+    with pytest.raises(InputError, match="name the file of its weights with --teacher-weights"):
+        retrain(best, tmp_path / "out", 1, place)
+    other = {**place, "teacher_weights": str(tmp_path / "other.safetensors")}
+    with pytest.raises(InputError, match="aren't those that the search was given"):
+        retrain(best, tmp_path / "out", 1, other)
+    right = {**place, "teacher_weights": str(tmp_path / "teacher.safetensors")}
+    found = retrain(best, tmp_path / "out", 1, right)
+    assert load_best(found.folders[0])["stages"][0]["given"] == checksum

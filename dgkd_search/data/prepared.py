@@ -226,6 +226,7 @@ def _is_streamed(config: DataConfig, source: Source) -> bool:
 
 def _build(config: DataConfig, source: Source, identity: str, streamed: bool) -> dict[str, bytes]:
     """The files of a prepared folder by name."""
+    constants = known(config.normalise, source.channels) if config.normalise != "train" else None
     chosen = choose(source, config.train_limit, config.split_seed, config.merged)
     if streamed:
         files = listing.to_files(source, chosen)
@@ -242,8 +243,8 @@ def _build(config: DataConfig, source: Source, identity: str, streamed: bool) ->
         files = _to_files(train, validation)
         mean, std = _statistics(train.images)
         fingerprint = _fingerprint(source.classes, train, validation)
-    if config.normalise != "train":
-        mean, std = known(config.normalise, source.channels)
+    if constants is not None:
+        mean, std = constants
         fingerprint = digest([fingerprint, config.normalise])  # it covers pixels, not constants
     info = DataInfo(
         dataset=config.dataset,

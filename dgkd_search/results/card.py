@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+MARK = "found by dgkd-search"  # in every card
 _USE = {
     "student.pt2": """\
     model = torch.export.load("student.pt2").module()
@@ -36,7 +37,7 @@ def card(
 # {student} on {data["dataset"]}
 
 A classifier of {len(data["classes"])} classes for {size} x {size} images of {channels} \
-channel{"s" if channels > 1 else ""}, found by dgkd-search.
+channel{"s" if channels > 1 else ""}, {MARK}.
 
 - chain: {" > ".join([best["teacher"], *best["assistants"], student])}, {_guidance(best)}
 - trained on {data["train_count"]:,} images (fingerprint {data["fingerprint"]})\
@@ -54,8 +55,8 @@ the model. Outputs are logits in the order of the classes: {_classes(data["class
 
 ## Size and latency
 
-One CPU thread, median of 30 runs. Each form gave the model's predictions on {images} images of the \
-validation part.
+One CPU thread, median of 30 runs. Each form gave the model's predictions on {images} images of \
+the validation part.
 
 | | MB | one image, ms | {images} images, ms |
 |---|---|---|---|

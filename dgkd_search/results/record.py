@@ -8,6 +8,7 @@ whoever resumes the run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +131,11 @@ def read_record(run: RunFolder) -> Record:
         )
     # Runs of before there was --confirm know nothing of it, and go on without.
     options = Options.parse({"confirm": "off", **definition["options"]})
+    if options.models is not None and not _is_own(run):
+        raise InputError(  # a file of somebody else's doesn't choose what is imported
+            f"{run.path}: would import {options.models}, and isn't your folder; copy it if you "
+            "trust it"
+        )
     try:
         _check_config(run, options, definition)
     except FileNotFoundError:
@@ -137,6 +143,12 @@ def read_record(run: RunFolder) -> Record:
     except Damaged as error:
         damaged[run.config] = str(error)
     return Record(run, options, definition, damaged)
+
+
+def _is_own(run: RunFolder) -> bool:
+    """Whether the user who runs this made what says what the run is."""
+    files = [path for path in (run.definition, run.database) if path.exists()]
+    return not hasattr(os, "getuid") or all(path.stat().st_uid == os.getuid() for path in files)
 
 
 def check_same(

@@ -58,6 +58,7 @@ class Summary:
         test_reads: how often the test set was read: once a student that came out best.
         test_problem: what is wrong with the test set, or None.
         confirmation: what was taught again with fresh seeds, or None.
+        unconfirmed: whether that was wanted, and too little of it was done to choose by.
         front: a line for each chain that no other beats in both objectives, where there are two.
         ended: why the search ended before its budget, or None.
         gave_up: whether it ended so because trials kept failing.
@@ -74,6 +75,7 @@ class Summary:
     test_reads: int = 1
     test_problem: str | None = None
     confirmation: Confirmation | None = None
+    unconfirmed: bool = False
     front: tuple[str, ...] = ()
     ended: str | None = None
     gave_up: bool = False
@@ -136,6 +138,9 @@ class Summary:
         ]
         if not told and acc.alone is not None and acc.validation <= acc.alone:
             rows.insert(4, ("note", "no chain beat the student alone: distillation gained nothing"))
+        if self.unconfirmed:
+            note = "the best of single runs: too little was taught again with fresh seeds"
+            rows.insert(4, ("note", note))
         if self.ended:
             rows.insert(0, ("ended early", self.ended))
         return [f"{name:<12}{value}" for name, value in rows]

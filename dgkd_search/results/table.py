@@ -191,7 +191,7 @@ def _row(
         "reason": _one_line(trial.user_attrs.get(REASON, "")),
     }
     repeats = confirmation.get(trial.number) if confirmation else None
-    if repeats is not None:
+    if repeats is not None and repeats.values:
         row |= {"repeats": len(repeats.values), "repeats_mean": repeats.mean}
         row["repeats_half_width"] = repeats.half_width
     stages = facts.get("stages")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dgkd_search.confirmation import Confirmation, Repeats
+from dgkd_search.sizes import counted
 
 
 def verdict(confirmation: Confirmation) -> list[tuple[str, str]]:
@@ -13,23 +14,27 @@ def verdict(confirmation: Confirmation) -> list[tuple[str, str]]:
     winner = confirmation.winner
     if winner is None:
         return []
+    stand_ins = (("the student alone", confirmation.alone), ("plain KD", confirmation.kd))
+    names = {trial: name for name, trial in reversed(stand_ins) if trial != -1}
     rivals = [
         (name, found)
-        for name, trial in (
-            ("the student alone", confirmation.alone),
-            ("plain KD", confirmation.kd),
-        )
-        if trial != -1 and (found := confirmation.get(trial)) is not None
+        for name, trial in stand_ins
+        if trial != -1 and (found := confirmation.get(trial)) is not None and found.values
     ]
-    named = {found.trial: name for name, found in rivals}
     others = [
-        f"{named.get(repeats.trial, f'trial {repeats.trial}')} {_with_interval(repeats)}"
+        f"{names.get(repeats.trial, f'trial {repeats.trial}')} {_with_interval(repeats)}"
         for repeats in confirmation.repeats
-        if repeats is not winner
+        if repeats is not winner and repeats.values
+    ]
+    failed = [
+        f"{names.get(repeats.trial, f'trial {repeats.trial}')} failed with "
+        f"{counted(len(repeats.failed), 'seed')} ({next(iter(repeats.failed.values()))})"
+        for repeats in confirmation.repeats
+        if repeats.failed
     ]
     count = len(winner.values)
     mean = f"{_with_interval(winner)} %, mean of {count} fresh {'seed' if count == 1 else 'seeds'}"
-    rows = [("repeated", "; ".join([mean, *others]))]
+    rows = [("repeated", "; ".join([mean, *others, *failed]))]
     against = [(name, found) for name, found in rivals if found is not winner]
     if against:
         gains = ", ".join(f"{_gain(winner, found)} over {name}" for name, found in against)

@@ -109,7 +109,7 @@ class ConductorScheduler(_Unsaved, FIFOScheduler):  # type: ignore[misc]
         for trial in trials:
             if trial.status == TuneTrial.ERROR and trial.trial_id in self._conductor.running:
                 with self._alarm.listening():
-                    self._conductor.on_end(trial.trial_id, "its worker could not be started")
+                    self._conductor.on_lost(trial.trial_id, "its worker could not be started")
 
 
 class StepHook(_Unsaved, Callback):  # type: ignore[misc]

@@ -46,6 +46,7 @@ class Agenda:
         ]
         reference = study.attributes.get(REFERENCE, {AGAIN: True})
         self._reference_due = study.config.reference and reference.get(AGAIN, False)
+        self._returned: list[Task] = []  # no trials: the student alone, and what is taught again
         self._repeats: deque[Repeat] | None = None  # known once the trials are over
         self._certain: deque[Repeat] | None = None  # those of them that are known before
         self._repeated: set[tuple[int | None, int]] = set()  # trials and replicates, begun
@@ -63,7 +64,7 @@ class Agenda:
 
     def over(self, running: Sequence[Task]) -> bool:
         """Whether nothing further is to begin, whatever becomes of what is running."""
-        if not self.searched:
+        if self._returned or not self.searched:
             return False
         if self._repeats is None and self._study.config.confirm_seeds:
             if any(not job.replicate for job, _ in running):
@@ -81,11 +82,21 @@ class Agenda:
         taught again; while the last trials run, what will be in any case, for Tune ends a worker
         that has nothing to do.
         """
+        if self._returned:
+            return self._returned.pop(0)
         if self._reference_due and not self.searched:
             self._reference_due = False
             return self._task(None, self._planner.alone())
         following = None if self.searched else self._following(running)
         return following or self._next_repeat()
+
+    def put_back(self, task: Task) -> None:
+        """Have a job that was begun be the next one."""
+        job, _ = task
+        if job.replicate or job.number is None:
+            self._returned.append(task)
+        else:
+            self.held.insert(0, task)
 
     def needed_first(self, stages: tuple[StageSpec, ...]) -> str:
         """Key of the first stage that isn't trained yet; the student's where all are."""

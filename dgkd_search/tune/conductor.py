@@ -8,20 +8,23 @@ from the driver's main thread alone.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dgkd_search.confirmation import Confirmation, note_repeat
+from dgkd_search.confirmation import Confirmation, note_failure, note_repeat
 from dgkd_search.identity import StageSpec
 from dgkd_search.observer import Job, Observer
 from dgkd_search.planner import Planner
 from dgkd_search.rows import Row
+from dgkd_search.search_state import label
 from dgkd_search.study import AGAIN, NOT_BEGUN, REFERENCE, ChainStudy
 from dgkd_search.tune.agenda import Agenda, Task
 from dgkd_search.tune.events import merge
 
 _FAILURES_IN_A_ROW = 3
+_NEW_WORKERS = 3  # for a job, beside those that Tune tries by itself
 
 
 @dataclass
@@ -88,6 +91,7 @@ class Conductor:
         }
         self._running: dict[str, _Running] = {}
         self._failures: list[str] = []
+        self._lost: Counter[Job] = Counter()
 
     @property
     def running(self) -> set[str]:
@@ -164,6 +168,26 @@ class Conductor:
         else:
             self._tell(running, running.job.number, value)
         self._observer.job_ended(running.job, running.outcome, value, running.reason)
+
+    def on_lost(self, identifier: str, reason: str) -> None:
+        """A job's worker is gone and Tune tries no other: the job goes back to those to begin.
+
+        A few times; then it ends as failed.
+        """
+        running = self._running.get(identifier)
+        if running is None:
+            return
+        job = running.job
+        self._lost[job] += 1
+        if running.outcome is not None or self._late or self._lost[job] > _NEW_WORKERS:
+            self.on_end(identifier, reason)
+            return
+        del self._running[identifier]
+        self._gather(running)
+        if running.trial is not None:
+            self._earlier[running.trial] = running.facts
+        self._agenda.put_back((job, running.stages))
+        self._observer.message(f"{label(job)}: {reason}; it goes on with another one")
 
     def suspend(self) -> None:
         """Leave what runs to a later session of the search."""
@@ -247,6 +271,15 @@ class Conductor:
     def _end_repeat(self, running: _Running, value: float | None) -> None:
         if running.outcome == "complete" and value is not None:
             note_repeat(self.study, running.job.number, running.job.replicate, value, running.facts)
+        elif running.outcome == "failed":
+            note_failure(
+                self.study,
+                running.job.number,
+                running.job.replicate,
+                str(running.reason),
+                running.again,
+                running.facts,
+            )
         self._count_failure(running)
 
     def _tell(self, running: _Running, number: int, value: float | None) -> None:

@@ -48,3 +48,17 @@ def test_single_values_show_no_interval_and_prove_nothing() -> None:
 
 def test_nothing_is_said_before_there_is_a_winner() -> None:
     assert verdict(Confirmation((Repeats(4, {1: 80.0}),), 0, -1, 2, False)) == []
+
+
+def test_failures_are_told() -> None:
+    repeats = (
+        Repeats(4, {1: 80.0, 2: 81.0}),
+        Repeats(7, {1: 90.0}, {2: "loss is not finite"}),
+        Repeats(0, {}, {1: "no memory", 2: "no memory"}),
+    )
+    rows = dict(verdict(Confirmation(repeats, 0, -1, 3, False)))
+    assert rows["repeated"].endswith(
+        "trial 7 90.00; trial 7 failed with 1 seed (loss is not finite); "
+        "plain KD failed with 2 seeds (no memory)"
+    )
+    assert "plain KD" not in rows["so"]
