@@ -18,7 +18,7 @@ from dgkd_search.observer import Observer
 from dgkd_search.options import Options
 from dgkd_search.reopen import Spent, begin_study, reopen_study
 from dgkd_search.resolve import Resolved, resolve
-from dgkd_search.results.record import load_study, read_record
+from dgkd_search.results.record import define, load_study, read_record
 from dgkd_search.results.run import RunFolder
 from dgkd_search.resumption import check_resumption
 from dgkd_search.study import ChainStudy
@@ -157,6 +157,25 @@ def test_a_raised_budget_stays(run: RunFolder) -> None:
     assert read_record(run).options.budget == 5
     with pytest.raises(InputError, match="--budget 4: the run has 5"):
         check_resumption(run, {"budget": 4})
+
+
+def test_a_stop_while_a_budget_is_raised_is_no_damage(
+    run: RunFolder,
+) -> None:
+    """Between the definition and its copies: config.yaml, then study.db."""
+    record = read_record(run)
+    before = run.config.read_bytes()
+    options = check_resumption(run, {"budget": 5}).checked.resolved.options
+    run.write_definition(define(options, DATA, record.first))
+    after = run.config.read_bytes()
+    for config in (before, after):
+        run.config.write_bytes(config)
+        again = read_record(run)
+        assert again.damaged == {}
+        assert again.options.budget == 5
+    run.config.write_bytes(before)
+    reopen_study(again, options, resolve(options).config, DATA, Observer())
+    assert run.config.read_bytes() == after
 
 
 CONFIG_DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -349,3 +368,17 @@ def test_a_study_of_given_first_trials_goes_on_with_them(tmp_path: Path) -> None
         begin_study(run, resolved.options, config, DATA, first)
     record = read_record(run)
     assert record.first == first
+
+
+def test_a_run_of_somebody_else_does_not_choose_what_is_imported(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = dict(read_record(run).definition)
+    definition["options"] = {**definition["options"], "models": "evil"}
+    run.write_definition(definition)
+    stranger = run.definition.stat().st_uid + 1
+    monkeypatch.setattr("os.getuid", lambda: stranger)
+    with pytest.raises(InputError, match="would import evil, and isn't your folder"):
+        read_record(run)
+    with pytest.raises(InputError, match="would import evil"):
+        load_study(run)

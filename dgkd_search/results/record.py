@@ -137,7 +137,7 @@ def read_record(run: RunFolder) -> Record:
             "trust it"
         )
     try:
-        _check_config(run, options, definition)
+        _check_config(run, options, [definition, *([stored] if stored else [])])
     except FileNotFoundError:
         damaged[run.config] = "it is missing"
     except Damaged as error:
@@ -224,16 +224,23 @@ def open_study(
     return study
 
 
-def _check_config(run: RunFolder, options: Options, definition: Mapping[str, Any]) -> None:
+def _check_config(
+    run: RunFolder, options: Options, definitions: Sequence[Mapping[str, Any]]
+) -> None:
     """Compare config.yaml with what it is a copy of.
+
+    Args:
+        definitions: of now, and that of study.db: a session that raised the budget may have been
+            killed between writing one and the other.
 
     Raises:
         InputError: it says something else that would make it another search.
         Damaged: it says something else, or nothing; or OSError.
     """
     text = read(run.config)
-    expected = run.config_text(definition["options"])
-    if _without_comments(text) == _without_comments(expected):  # they tell the version
+    definition = definitions[0]
+    expected = [run.config_text(known["options"]) for known in definitions if "options" in known]
+    if _without_comments(text) in map(_without_comments, expected):  # they tell the version
         return
     problems: list[str] = []
     try:
