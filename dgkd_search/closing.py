@@ -23,11 +23,8 @@ from dgkd_search.planner import Planner
 from dgkd_search.recipe import Numerics
 from dgkd_search.reopen import Spent
 from dgkd_search.results.best import Accuracies, load_best, load_student, write_best
-from dgkd_search.results.pareto import chain_of, front, plot_pareto
-from dgkd_search.results.plot import plot_accuracy
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary, Work
-from dgkd_search.results.table import trials_table
 from dgkd_search.store import Store
 from dgkd_search.study import REFERENCE, ChainStudy, accuracy_of
 from dgkd_search.trial import Trial
@@ -142,6 +139,9 @@ def _front(study: ChainStudy) -> tuple[str, ...]:
     """The chains that no other beats in accuracy and cost, where both are sought."""
     if len(study.config.objectives) == 1:
         return ()
+    from dgkd_search.results.pareto import chain_of, front
+    from dgkd_search.results.table import trials_table
+
     return tuple(
         f"{row['val_accuracy']:.2f} % for {row['training_tflop']:.3g} TFLOP: {chain_of(row)} "
         f"(trial {row['number']})"
@@ -233,6 +233,11 @@ def _weights(
 
 def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
     """Draw the figures of a run into its folder."""
+    # What tables and figures need takes a second to import, which the start of a search saves.
+    from dgkd_search.results.pareto import plot_pareto
+    from dgkd_search.results.plot import plot_accuracy
+    from dgkd_search.results.table import trials_table
+
     config = study.config
     folder = config.data.data_dir if config.data.dataset == "imagefolder" else None
     name = Path(folder).name if folder else config.data.dataset

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from dgkd_search.chain import Architecture
 from dgkd_search.identity import StageSpec
@@ -18,6 +17,8 @@ _TRAINING = 3  # a step is a forward pass and a backward pass of twice its opera
 @lru_cache(maxsize=256)
 def forward_flops(architecture: Architecture) -> int:
     """Operations of a forward pass of one image; a multiplication with its addition counts two."""
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import
+
     model = build(architecture, torch.Generator()).eval()
     image = torch.zeros(1, architecture.channels, architecture.image_size, architecture.image_size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

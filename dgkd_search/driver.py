@@ -26,7 +26,6 @@ from dgkd_search.resolve import to_yaml_values
 from dgkd_search.results.record import Record
 from dgkd_search.results.run import RunFolder
 from dgkd_search.results.summary import Summary
-from dgkd_search.results.table import write_trials
 from dgkd_search.resumption import check_resumption
 from dgkd_search.scheduling import Session, TableWriter, resumable
 from dgkd_search.sharing import NONE, Stores, open_stores
@@ -140,6 +139,8 @@ def _search(
             session = Session(conductor, resources, data.path, stores, run, lease)
             session.run(observer, before, began)
         conductor.abandon("stopped with the search")
+        from dgkd_search.results.table import write_trials  # pandas is slow to import
+
         write_trials(study, run.trials)
         for note in store.notes if store else ():
             observer.message(note)

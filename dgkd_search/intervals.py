@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 _LEVEL = 0.95
 
@@ -18,7 +18,7 @@ def half_width(values: Sequence[float]) -> float | None:
     if count < 2:
         return None
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    return float(t.ppf((1 + _LEVEL) / 2, count - 1)) * error
+    return float(stdtrit(count - 1, (1 + _LEVEL) / 2)) * error
 
 
 def difference(ones: Sequence[float], others: Sequence[float]) -> tuple[float, float | None]:
@@ -35,4 +35,4 @@ def difference(ones: Sequence[float], others: Sequence[float]) -> tuple[float, f
         return gap, None
     share = one / (one + other)
     freedom = 1 / (share**2 / (len(ones) - 1) + (1 - share) ** 2 / (len(others) - 1))
-    return gap, float(t.ppf((1 + _LEVEL) / 2, freedom)) * math.sqrt(one + other)
+    return gap, float(stdtrit(freedom, (1 + _LEVEL) / 2)) * math.sqrt(one + other)

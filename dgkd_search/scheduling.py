@@ -18,7 +18,6 @@ from dgkd_search.leases import Lease
 from dgkd_search.observer import Job, Observer
 from dgkd_search.reopen import Spent
 from dgkd_search.results.run import RunFolder
-from dgkd_search.results.table import write_trials
 from dgkd_search.sharing import Stores
 from dgkd_search.signals import terminable
 from dgkd_search.sizes import counted
@@ -123,4 +122,6 @@ class TableWriter(Observer):
         self._study, self._path = study, path
 
     def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+        from dgkd_search.results.table import write_trials  # pandas is slow to import
+
         write_trials(self._study, self._path)

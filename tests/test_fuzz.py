@@ -142,5 +142,5 @@ def test_run_folders(tmp_path: Path, run: Path, damages: list[tuple[str, str, fl
     for one in damages:
         damage(tmp_path / "run", *one)
     check(["--resume", "run", "--dry-run"])
-    with mock.patch("dgkd_search.closing.plot_accuracy", return_value=[]):  # a second each
+    with mock.patch("dgkd_search.results.plot.plot_accuracy", return_value=[]):  # a second each
         check(["plot", "run"])

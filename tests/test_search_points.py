@@ -123,7 +123,7 @@ def without_ray() -> Iterator[None]:
         ray = SimpleNamespace(ray_session=lambda _: contextlib.nullcontext(Path()))
         patch.setitem(sys.modules, "dgkd_search.tune.runtime", runtime)
         patch.setitem(sys.modules, "dgkd_search.tune.session", ray)
-        patch.setattr("dgkd_search.closing.plot_accuracy", figure)
+        patch.setattr("dgkd_search.results.plot.plot_accuracy", figure)
         digits = sklearn.datasets.load_digits()
         patch.setattr(
             "sklearn.datasets.load_digits", lambda: digits

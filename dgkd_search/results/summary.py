@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy.stats import binomtest
-
 from dgkd_search.confirmation import Confirmation
 from dgkd_search.results.best import Accuracies
 from dgkd_search.results.verdict import verdict
@@ -83,6 +81,8 @@ class Summary:
     @property
     def interval(self) -> tuple[float, float]:
         """95% interval (Wilson) of the validation accuracy in percent, from its count alone."""
+        from scipy.stats import binomtest  # slow to import, and needed at the end alone
+
         right = round(self.accuracies.validation / 100 * self.validation_count)
         found = binomtest(right, self.validation_count).proportion_ci(method="wilson")
         return 100 * float(found.low), 100 * float(found.high)
