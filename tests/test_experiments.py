@@ -307,8 +307,10 @@ def test_fresh_views_are_other_ones_and_new_in_every_epoch(
 
 @pytest.mark.e2e
 def test_a_study_by_hand_and_shared_give_the_same_students(
-    figures: Callable[..., dict[str, Any]],
+    figures: Callable[..., dict[str, Any]], thorough: bool
 ) -> None:
+    if not thorough:
+        pytest.skip("a minute and a half; pytest --thorough")
     sizes = "--images 64 --validation 20 --held-out 20 --epochs 1 --first 2 --concurrency 1"
     found = figures("bench_study", *sizes.split(), "--runs", "by hand,shared")
     hand, shared = found["by hand"], found["shared"]
