@@ -75,13 +75,16 @@ def test_the_searcher_waits_while_all_places_are_taken_and_ends_with_the_budget(
     assert [t.state.name for t in search.study.trials] == ["COMPLETE"] * 2
 
 
-def test_a_worker_that_died_fails_its_trial() -> None:
+def test_a_worker_that_died_again_and_again_fails_its_trial() -> None:
     search = Search()
-    search.searcher.suggest("a")
-    search.searcher.on_trial_complete("a", error=True)
-    assert search.study.trials[0].user_attrs["reason"] == "its worker died repeatedly"
-    search.searcher.on_trial_complete("a", error=True)  # told twice
-    assert len(search.study.trials) == 1
+    for identifier in "abcd":
+        search.searcher.suggest(identifier)
+        assert search.study.trials[0].state == TrialState.RUNNING
+        search.searcher.on_trial_complete(identifier, error=True)
+        search.searcher.on_trial_complete(identifier, error=True)  # told twice
+    (trial,) = search.study.trials
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs["reason"] == "its worker died, again and again"
 
 
 def test_the_scheduler_stops_exactly_what_is_pruned() -> None:

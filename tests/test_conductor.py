@@ -644,7 +644,8 @@ def test_a_trial_whose_worker_is_lost_again_and_again_fails_with_the_reason() ->
         assert search.states in ([], ["RUNNING"])
         search.conductor.on_lost(search.begin(), "its worker could not be started")
     assert search.states == ["FAIL"]
-    assert search.study.trials[0].user_attrs["reason"] == "its worker could not be started"
+    reason = search.study.trials[0].user_attrs["reason"]
+    assert reason == "its worker could not be started, again and again"
 
 
 def test_the_reference_and_repeats_that_were_lost_begin_again() -> None:

@@ -71,7 +71,10 @@ class ConductorSearcher(_Unsaved, Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         with self._alarm.listening():
-            self._conductor.on_end(trial_id, "its worker died repeatedly" if error else None)
+            if error:  # Tune tries another worker only for a trial that had begun on its own
+                self._conductor.on_lost(trial_id, "its worker died")
+            else:
+                self._conductor.on_end(trial_id)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         return True  # Tune's own limiter leaks a slot for each error that it isn't told of

@@ -179,8 +179,9 @@ class Conductor:
             return
         job = running.job
         self._lost[job] += 1
-        if running.outcome is not None or self._late or self._lost[job] > _NEW_WORKERS:
-            self.on_end(identifier, reason)
+        often = self._lost[job] > _NEW_WORKERS
+        if running.outcome is not None or self._late or often:
+            self.on_end(identifier, f"{reason}, again and again" if often else reason)
             return
         del self._running[identifier]
         self._gather(running)
