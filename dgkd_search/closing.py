@@ -100,7 +100,7 @@ def finish(
         stages=stages,
         info=planner.info,
         weights=weights,
-        confirmation=_described(study, confirmation),
+        confirmation=confirmation.describe(study) if confirmation is not None else None,
     )
     reads, problem = past.test_reads, None
     accuracies = replace(accuracies, test=past.tests.get(key))
@@ -147,38 +147,6 @@ def _front(study: ChainStudy) -> tuple[str, ...]:
         f"(trial {row['number']})"
         for _, row in front(trials_table(study)).iterrows()
     )
-
-
-def _described(study: ChainStudy, confirmation: Confirmation | None) -> dict[str, Any] | None:
-    """What was taught again, for best.yaml."""
-    if confirmation is None or not confirmation.repeats:
-        return None
-    winner, rows = confirmation.winner, []
-    for repeats in confirmation.repeats:
-        if not repeats.values:
-            continue
-        row: dict[str, Any] = {"trial": repeats.trial, "student_alone": repeats.trial is None}
-        if repeats.trial is not None:
-            configuration = study.configuration(study.trials[repeats.trial])
-            row |= {
-                "chain": str(configuration.chain.canonical()),
-                "guidance": configuration.chain.canonical().guidance,
-                "drop_probability": configuration.drop_prob,
-            }
-        row |= {"mean": repeats.mean, "half_width": repeats.half_width}
-        row["accuracies"] = repeats.accuracies
-        if repeats.failed:
-            row["failed"] = sorted(repeats.failed.values())
-        if winner is not None and repeats is not winner:
-            gain, half = winner.over(repeats)
-            row["behind_by"] = {"mean": gain, "half_width": half}
-        rows.append(row)
-    return {
-        "what": "validation accuracy in percent of students with fresh seeds; half widths of "
-        "95 % intervals (Student's t, for differences Welch's)",
-        "whole": confirmation.whole,
-        "configurations": rows,
-    }
 
 
 @dataclass(frozen=True)

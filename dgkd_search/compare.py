@@ -17,7 +17,7 @@ from dgkd_search.config import DataConfig
 from dgkd_search.data import Part, PreparedData, has_test, load_test
 from dgkd_search.driver import store_path
 from dgkd_search.identity import StageSpec
-from dgkd_search.intervals import half_width
+from dgkd_search.intervals import half_width, plus_minus
 from dgkd_search.options import Options
 from dgkd_search.resolve import resolve
 from dgkd_search.store import Store
@@ -142,9 +142,7 @@ def compare(
 
 def with_interval(values: Sequence[float]) -> str:
     """Mean and half of its 95 % interval, as ``52.31 ± 0.42``."""
-    half = half_width(values)
-    mean = sum(values) / len(values)
-    return f"{mean:.2f}" + (f" ± {half:.2f}" if half is not None else "")
+    return plus_minus(sum(values) / len(values), half_width(values))
 
 
 def table(found: Mapping[str, Sequence[Run]]) -> list[str]:

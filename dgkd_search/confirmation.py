@@ -22,7 +22,8 @@ from dgkd_search.study import AGAIN, ChainStudy
 
 CONFIRMATION = "confirmation"  # attribute of the study: what was chosen
 _FAILED = "failed"  # of a repeat: why
-_ALONE = "alone"  # what the student without any source is called there
+_KD, _ALONE = "kd", "alone"  # what plain KD and the student without any source are called there
+_STANDS_FOR = "stands for"  # which of the chosen those are
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,15 @@ class Confirmation:
     Attributes:
         repeats: of the configurations, the best of the search first; those that nothing is known
             of are left out.
-        kd, alone: trials that stand for plain KD and for the student alone (which may be trials
-            of the search); None as for ``Repeats``, -1 where nothing does.
+        kd, alone: those among them that are plain KD and the student alone; None where nothing
+            is known of it.
         trials: how many of the configurations are trials.
         whole: whether every configuration has been taught with every seed.
     """
 
     repeats: tuple[Repeats, ...]
-    kd: int | None
-    alone: int | None
+    kd: Repeats | None
+    alone: Repeats | None
     trials: int
     whole: bool
 
@@ -91,7 +92,7 @@ class Confirmation:
             return None
         if chosen["finished"] != study.finished:
             return None  # chosen before the budget was raised: newer trials may be better
-        known: list[Repeats] = []
+        known: dict[str, Repeats] = {}
         replicates = range(1, study.config.confirm_seeds + 1)
         for name in chosen["chosen"]:
             found = {r: noted.get(_attribute(_trial(name), r)) for r in replicates}
@@ -100,11 +101,12 @@ class Confirmation:
             }
             failed = {r: str(f[_FAILED]) for r, f in found.items() if f and _FAILED in f}
             if values or failed:
-                known.append(Repeats(_trial(name), values, failed))
-        count = sum(len(repeats.values) for repeats in known)
+                known[name] = Repeats(_trial(name), values, failed)
+        count = sum(len(repeats.values) for repeats in known.values())
         whole = count == len(chosen["chosen"]) * len(replicates)
         trials = sum(name != _ALONE for name in chosen["chosen"])
-        return cls(tuple(known), _trial(chosen["kd"]), _trial(chosen["alone"]), trials, whole)
+        kd, alone = (known.get(chosen[_STANDS_FOR].get(name, "")) for name in (_KD, _ALONE))
+        return cls(tuple(known.values()), kd, alone, trials, whole)
 
     @property
     def winner(self) -> Repeats | None:
@@ -115,6 +117,33 @@ class Confirmation:
             return None
         sound = [repeats for repeats in trials if repeats.values and not repeats.failed]
         return max(sound, key=lambda repeats: repeats.mean, default=None)
+
+    def describe(self, study: ChainStudy) -> dict[str, Any]:
+        """What is known, in plain JSON types, for best.yaml."""
+        winner, rows = self.winner, []
+        for repeats in self.repeats:
+            if not repeats.values:
+                continue
+            row: dict[str, Any] = {"trial": repeats.trial, "student_alone": repeats.trial is None}
+            if repeats.trial is not None:
+                configuration = study.configuration(study.trials[repeats.trial])
+                chain = configuration.chain.canonical()
+                row |= {"chain": str(chain), "guidance": chain.guidance}
+                row["drop_probability"] = configuration.drop_prob
+            row |= {"mean": repeats.mean, "half_width": repeats.half_width}
+            row["accuracies"] = repeats.accuracies
+            if repeats.failed:
+                row["failed"] = sorted(repeats.failed.values())
+            if winner is not None and repeats is not winner:
+                gain, half = winner.over(repeats)
+                row["behind_by"] = {"mean": gain, "half_width": half}
+            rows.append(row)
+        return {
+            "what": "validation accuracy in percent of students with fresh seeds; half widths of "
+            "95 % intervals (Student's t, for differences Welch's)",
+            "whole": self.whole,
+            "configurations": rows,
+        }
 
     def get(self, trial: int | None) -> Repeats | None:
         """The repeats of a trial, or of the student alone."""
@@ -132,15 +161,13 @@ class Repeat:
 
 def rivals(study: ChainStudy, planner: Planner) -> list[Repeat]:
     """What will be taught again however the trials end, so that nobody need wait for that."""
-    certain: list[tuple[int | None, Configuration]] = []
-    kd = study.first("kd")
-    if kd is not None and kd.state == TrialState.COMPLETE:
-        certain.append((kd.number, study.configuration(kd)))
-    alone = planner.alone()
-    coincide = alone.identity in {study.configuration(trial).identity for trial in study.drawn}
-    if certain and study.config.reference and not coincide:
-        certain.append((None, alone))
-    return _unknown(study, certain)
+    certain = _stand_ins(study, planner)
+    drawn = {study.configuration(trial).identity for trial in study.drawn}
+    if _KD not in certain:
+        return []  # it may be that nothing completes
+    if _ALONE in certain and certain[_ALONE][1].identity in drawn:
+        del certain[_ALONE]
+    return _unknown(study, certain.values())
 
 
 def choose(study: ChainStudy, planner: Planner) -> list[Repeat]:
@@ -149,28 +176,36 @@ def choose(study: ChainStudy, planner: Planner) -> list[Repeat]:
     That are the best trials, plain KD if it completed, and the student alone unless the search
     goes without; what comes to the same student stands once.
     """
-    config = study.config
     chosen: dict[str, tuple[int | None, Configuration]] = {}  # by the student's key
 
     def add(trial: int | None, configuration: Configuration) -> str:
         key = planner.stages(configuration)[-1].key
         return _name(chosen.setdefault(key, (trial, configuration))[0])
 
-    for best in study.ranked()[: config.confirm_top]:
+    for best in study.ranked()[: study.config.confirm_top]:
         add(best.number, study.configuration(best))
     if not chosen:
         return []
-    noted = {"kd": "-1", "alone": "-1"}
-    kd = study.first("kd")
-    if kd is not None and kd.state == TrialState.COMPLETE:
-        noted["kd"] = add(kd.number, study.configuration(kd))
-    if config.reference:
-        noted["alone"] = add(None, planner.alone())
-    value: dict[str, Any] = {"chosen": [_name(trial) for trial, _ in chosen.values()], **noted}
-    value["finished"] = study.finished
+    stands_for = {name: add(*found) for name, found in _stand_ins(study, planner).items()}
+    value = {
+        "chosen": [_name(trial) for trial, _ in chosen.values()],
+        _STANDS_FOR: stands_for,
+        "finished": study.finished,
+    }
     if study.attributes.get(CONFIRMATION) != value:
         study.set_attribute(CONFIRMATION, value)
     return _unknown(study, chosen.values())
+
+
+def _stand_ins(study: ChainStudy, planner: Planner) -> dict[str, tuple[int | None, Configuration]]:
+    """What any winner is compared with: plain KD, if it completed, and the student alone."""
+    found: dict[str, tuple[int | None, Configuration]] = {}
+    kd = study.first("kd")
+    if kd is not None and kd.state == TrialState.COMPLETE:
+        found[_KD] = kd.number, study.configuration(kd)
+    if study.config.reference:
+        found[_ALONE] = None, planner.alone()
+    return found
 
 
 def _unknown(study: ChainStudy, chosen: Iterable[tuple[int | None, Configuration]]) -> list[Repeat]:

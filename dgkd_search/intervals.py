@@ -21,6 +21,11 @@ def half_width(values: Sequence[float]) -> float | None:
     return float(stdtrit(count - 1, (1 + _LEVEL) / 2)) * error
 
 
+def plus_minus(mean: float, half: float | None, sign: str = "") -> str:
+    """A mean with half of its interval, as ``52.31 ± 0.42``; ``sign="+"`` shows that of a gain."""
+    return f"{mean:{sign}.2f}" + (f" ± {half:.2f}" if half is not None else "")
+
+
 def difference(ones: Sequence[float], others: Sequence[float]) -> tuple[float, float | None]:
     """Difference of two means, and half the width of its interval.
 

@@ -162,7 +162,7 @@ class LiveProgress(Observer):
 
 
 def _again(count: int) -> str:
-    return f"the trials are over; {counted(count, 'student')} taught again with fresh seeds"
+    return f"the trials are over; now {counted(count, 'student')} again, with fresh seeds"
 
 
 def _header(phrases: list[str], width: int) -> Iterator[Text]:

@@ -21,7 +21,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.files import TEMPORARY, make_folder, write_bytes
 from dgkd_search.given import as_entry, read_teacher
 from dgkd_search.identity import StageSpec
-from dgkd_search.intervals import half_width
+from dgkd_search.intervals import half_width, plus_minus
 from dgkd_search.options import Options
 from dgkd_search.planner import Planner
 from dgkd_search.recipe import Distillation
@@ -58,9 +58,7 @@ class Retrained:
     def lines(self) -> list[str]:
         test = f"could not be read: {self.problem}" if self.problem else "there is no test set"
         if self.tests:
-            half = half_width(self.tests)
-            mean = f"{sum(self.tests) / len(self.tests):.2f}"
-            mean += f" ± {half:.2f}" if half is not None else ""
+            mean = plus_minus(sum(self.tests) / len(self.tests), half_width(self.tests))
             each = ", ".join(f"{value:.2f}" for value in self.tests)
             test = f"{mean} % (95 % interval of the mean; {each}), read once a repeat"
         names = ", ".join(str(folder) for folder in self.folders)

@@ -59,8 +59,11 @@ def test_what_comes_to_the_same_student_stands_once() -> None:
     study = study_of([90.0], space=space)
     assert left(study) == [(0, 1), (0, 2), (0, 3)]
     found = Confirmation.of(study)
+    assert found is None or found.alone is None, "nothing is known yet"
+    note_repeat(study, 0, 1, 91.0, {})
+    found = Confirmation.of(study)
     assert found is not None
-    assert found.alone == 0
+    assert found.alone is found.repeats[0]
 
 
 def test_without_a_reference_or_kd_they_are_left_out() -> None:
@@ -68,7 +71,7 @@ def test_without_a_reference_or_kd_they_are_left_out() -> None:
     assert {trial for trial, _ in left(study)} == {1, 2}
     found = Confirmation.of(study)
     assert found is not None
-    assert (found.kd, found.alone) == (-1, -1)
+    assert (found.kd, found.alone) == (None, None)
 
 
 def test_nothing_is_taught_again_where_nothing_completed() -> None:
@@ -121,7 +124,7 @@ def test_the_winner_is_chosen_by_its_mean_and_the_first_run_does_not_count() -> 
     assert found.winner is not None
     assert (found.winner.trial, found.winner.mean) == (2, 80.0)
     assert found.winner.median == 1
-    kd = found.get(found.kd)
+    kd = found.kd
     assert kd is not None
     assert kd.trial == 0
     gain, half = found.winner.over(kd)

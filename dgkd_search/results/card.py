@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dgkd_search.intervals import plus_minus
+
 MARK = "found by dgkd-search"  # in every card
 _USE = {
     "student.pt2": """\
@@ -101,12 +103,11 @@ def _confirmed(best: Mapping[str, Any]) -> str:
         return ""
     rows = []
     for row in said["configurations"]:
-        half = row["half_width"]
         name = "the student alone" if row["student_alone"] else row["chain"]
         if row.get("drop_probability") is not None:
             name += f", drop {row['drop_probability']:g}"
-        interval = f" ± {half:.2f}" if half is not None else ""
-        rows.append(f"| {name} | {row['mean']:.2f}{interval} | {len(row['accuracies'])} |")
+        mean = plus_minus(row["mean"], row["half_width"])
+        rows.append(f"| {name} | {mean} | {len(row['accuracies'])} |")
     return "\n".join(
         [
             "",

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import matplotlib.style
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dgkd_search.files import write_bytes
+from dgkd_search.results.plot import SIZE, write_figure
 
 NAME = "accuracy_vs_cost"
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
@@ -48,41 +45,27 @@ def plot_pareto(table: pd.DataFrame, folder: Path, title: str) -> list[Path]:
     Returns:
         The paths of the files. The same arguments give the same bytes of SVG.
     """
-    png, svg = folder / f"{NAME}.png", folder / f"{NAME}.svg"
-    fixed = {"svg.hashsalt": NAME, "svg.fonttype": "none"}
-    with matplotlib.style.context("default"), matplotlib.rc_context(fixed):
-        figure = Figure(figsize=(7.6, 5.0), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        known, best = table[table["state"] == "COMPLETE"], front(table)
-        axes.scatter(
-            known["training_tflop"], known["val_accuracy"], s=26, color=_BLUE, label="completed"
-        )
-        axes.plot(
-            best["training_tflop"],
-            best["val_accuracy"],
-            "o-",
-            drawstyle="steps-post",
-            color=_ORANGE,
-            label="front",
-        )
-        for _, row in best.iterrows():
-            place = (row["training_tflop"], row["val_accuracy"])
-            style: dict[str, Any] = {
-                "textcoords": "offset points",
-                "fontsize": 8,
-                "parse_math": False,
-            }
-            axes.annotate(f"trial {row['number']}", place, (4, -11), **style)
-        axes.set_xlabel("training the chain from nothing (TFLOP)")
-        axes.set_ylabel("validation accuracy (%)")
-        axes.set_title(title, loc="left", fontsize=11.5, fontweight="bold", parse_math=False)
-        axes.grid(color="#E4E4E4", linewidth=0.7)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right")
-        for path, metadata in ((png, {}), (svg, {"Date": None})):
-            data = io.BytesIO()
-            figure.savefig(data, format=path.suffix[1:], dpi=150, metadata=metadata)
-            write_bytes(path, data.getvalue())
-    return [png, svg]
+    return write_figure(lambda: _draw(table, title), folder, NAME)
+
+
+def _draw(table: pd.DataFrame, title: str) -> Any:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    known, best = table[table["state"] == "COMPLETE"], front(table)
+    cost, accuracy = known["training_tflop"], known["val_accuracy"]
+    axes.scatter(cost, accuracy, s=26, color=_BLUE, label="completed")
+    look: dict[str, Any] = {"drawstyle": "steps-post", "color": _ORANGE, "label": "front"}
+    axes.plot(best["training_tflop"], best["val_accuracy"], "o-", **look)
+    style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "parse_math": False}
+    for _, row in best.iterrows():
+        place = (row["training_tflop"], row["val_accuracy"])
+        axes.annotate(f"trial {row['number']}", place, (4, -11), **style)
+    axes.set_xlabel("training the chain from nothing (TFLOP)")
+    axes.set_ylabel("validation accuracy (%)")
+    axes.set_title(title, loc="left", fontsize=11.5, fontweight="bold", parse_math=False)
+    axes.grid(color="#E4E4E4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,20 @@ def plot_accuracy(
     Returns:
         The paths of the files. The same arguments give the same bytes of SVG.
     """
-    png, svg = folder / f"{NAME}.png", folder / f"{NAME}.svg"
+    return write_figure(lambda: _draw(table, title, reference, teacher), folder, NAME)
+
+
+def write_figure(draw: Callable[[], Any], folder: Path, name: str) -> list[Path]:
+    """Draw a figure and write it as PNG and SVG; the same figure gives the same bytes of SVG.
+
+    Returns:
+        The paths of the files.
+    """
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     # A user's matplotlibrc must not change the figure. SVG: text stays text, ids don't vary.
-    fixed = {"svg.hashsalt": NAME, "svg.fonttype": "none"}
+    fixed = {"svg.hashsalt": name, "svg.fonttype": "none"}
     with matplotlib.style.context("default"), matplotlib.rc_context(fixed):
-        figure = _draw(table, title, reference, teacher)
+        figure = draw()
         for path, metadata in ((png, {}), (svg, {"Date": None})):
             data = io.BytesIO()
             figure.savefig(data, format=path.suffix[1:], dpi=DPI, metadata=metadata)

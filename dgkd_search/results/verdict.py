@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dgkd_search.confirmation import Confirmation, Repeats
+from dgkd_search.intervals import plus_minus
 from dgkd_search.sizes import counted
 
 
@@ -15,14 +16,11 @@ def verdict(confirmation: Confirmation) -> list[tuple[str, str]]:
     if winner is None:
         return []
     stand_ins = (("the student alone", confirmation.alone), ("plain KD", confirmation.kd))
-    names = {trial: name for name, trial in reversed(stand_ins) if trial != -1}
-    rivals = [
-        (name, found)
-        for name, trial in stand_ins
-        if trial != -1 and (found := confirmation.get(trial)) is not None and found.values
-    ]
+    names = {repeats.trial: name for name, repeats in reversed(stand_ins) if repeats is not None}
+    rivals = [(name, found) for name, found in stand_ins if found is not None and found.values]
     others = [
-        f"{names.get(repeats.trial, f'trial {repeats.trial}')} {_with_interval(repeats)}"
+        f"{names.get(repeats.trial, f'trial {repeats.trial}')} "
+        f"{plus_minus(repeats.mean, repeats.half_width)}"
         for repeats in confirmation.repeats
         if repeats is not winner and repeats.values
     ]
@@ -32,12 +30,14 @@ def verdict(confirmation: Confirmation) -> list[tuple[str, str]]:
         for repeats in confirmation.repeats
         if repeats.failed
     ]
-    count = len(winner.values)
-    mean = f"{_with_interval(winner)} %, mean of {count} fresh {'seed' if count == 1 else 'seeds'}"
-    rows = [("repeated", "; ".join([mean, *others, *failed]))]
+    mean = plus_minus(winner.mean, winner.half_width)
+    seeds = counted(len(winner.values), "fresh seed")
+    rows = [("repeated", "; ".join([f"{mean} %, mean of {seeds}", *others, *failed]))]
     against = [(name, found) for name, found in rivals if found is not winner]
     if against:
-        gains = ", ".join(f"{_gain(winner, found)} over {name}" for name, found in against)
+        gains = ", ".join(
+            f"{plus_minus(*winner.over(found), '+')} over {name}" for name, found in against
+        )
         rows.append(("gain", f"{gains} (95 % intervals)"))
     rows.append(("so", "; ".join(_words(winner, rivals)) or "there was nothing to compare it with"))
     return rows
@@ -65,16 +65,6 @@ def _words(winner: Repeats, rivals: list[tuple[str, Repeats]]) -> list[str]:
             "seeds (--resume with --confirm), or other chains, would have to show one"
         )
     return words
-
-
-def _gain(winner: Repeats, other: Repeats) -> str:
-    gain, half = winner.over(other)
-    return f"{gain:+.2f}" + (f" ± {half:.2f}" if half is not None else "")
-
-
-def _with_interval(repeats: Repeats) -> str:
-    half = repeats.half_width
-    return f"{repeats.mean:.2f}" + (f" ± {half:.2f}" if half is not None else "")
 
 
 def _joined(names: list[str]) -> str:

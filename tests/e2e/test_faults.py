@@ -25,7 +25,7 @@ def test_nothing_is_lost_whatever_ends_a_search(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments")
     faults = import_module("faults")
     monkeypatch.setattr(faults, "SEARCH", LONG)
-    plan = ["kill driver", "flip a bit"]
+    plan = ["kill driver", "kill worker"]
     tally = faults.measure(plan, seed=3, mounted=False)
     assert tally.problems == []
     assert dict(+tally.tried) == dict.fromkeys(plan, 1)

@@ -4,10 +4,15 @@ from dgkd_search.confirmation import Confirmation, Repeats
 from dgkd_search.results.verdict import verdict
 
 
-def confirmation(*rows: tuple[int | None, list[float]], kd: int = 0) -> Confirmation:
-    repeats = tuple(Repeats(trial, dict(enumerate(values, 1))) for trial, values in rows)
-    alone = None if any(trial is None for trial, _ in rows) else -1
-    return Confirmation(repeats, kd, alone, sum(trial is not None for trial, _ in rows), True)
+def confirmation(*rows: tuple[int | None, list[float]]) -> Confirmation:
+    """Of trials by number and of the student alone; trial 0 is plain KD."""
+    return of(*(Repeats(trial, dict(enumerate(values, 1))) for trial, values in rows))
+
+
+def of(*repeats: Repeats) -> Confirmation:
+    by_trial = {found.trial: found for found in repeats}
+    trials = sum(found.trial is not None for found in repeats)
+    return Confirmation(repeats, by_trial.get(0), by_trial.get(None), trials, True)
 
 
 def test_a_clear_winner() -> None:
@@ -28,7 +33,7 @@ def test_what_cannot_be_told_apart_is_said_in_plain_words() -> None:
 
 
 def test_a_student_alone_that_is_better() -> None:
-    rows = dict(verdict(confirmation((4, [60, 61, 62]), (None, [80, 81, 82]), kd=-1)))
+    rows = dict(verdict(confirmation((4, [60, 61, 62]), (None, [80, 81, 82]))))
     assert rows["so"] == "worse than the student alone: distillation gained nothing"
     assert rows["gain"].startswith("-20.00 ± ")
 
@@ -47,7 +52,7 @@ def test_single_values_show_no_interval_and_prove_nothing() -> None:
 
 
 def test_nothing_is_said_before_there_is_a_winner() -> None:
-    assert verdict(Confirmation((Repeats(4, {1: 80.0}),), 0, -1, 2, False)) == []
+    assert verdict(Confirmation((Repeats(4, {1: 80.0}),), None, None, 2, False)) == []
 
 
 def test_failures_are_told() -> None:
@@ -56,7 +61,7 @@ def test_failures_are_told() -> None:
         Repeats(7, {1: 90.0}, {2: "loss is not finite"}),
         Repeats(0, {}, {1: "no memory", 2: "no memory"}),
     )
-    rows = dict(verdict(Confirmation(repeats, 0, -1, 3, False)))
+    rows = dict(verdict(of(*repeats)))
     assert rows["repeated"].endswith(
         "trial 7 90.00; trial 7 failed with 1 seed (loss is not finite); "
         "plain KD failed with 2 seeds (no memory)"
