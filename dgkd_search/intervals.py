@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 _LEVEL = 0.95
 
@@ -18,7 +17,7 @@ def half_width(values: Sequence[float]) -> float | None:
     if count < 2:
         return None
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    return float(stdtrit(count - 1, (1 + _LEVEL) / 2)) * error
+    return _quantile(count - 1) * error
 
 
 def plus_minus(mean: float, half: float | None, sign: str = "") -> str:
@@ -40,4 +39,11 @@ def difference(ones: Sequence[float], others: Sequence[float]) -> tuple[float, f
         return gap, None
     share = one / (one + other)
     freedom = 1 / (share**2 / (len(ones) - 1) + (1 - share) ** 2 / (len(others) - 1))
-    return gap, float(stdtrit(freedom, (1 + _LEVEL) / 2)) * math.sqrt(one + other)
+    return gap, _quantile(freedom) * math.sqrt(one + other)
+
+
+def _quantile(freedom: float) -> float:
+    """Of Student's t, for both sides of the level."""
+    from scipy.special import stdtrit  # slow to import; scipy.stats takes a second more
+
+    return float(stdtrit(freedom, (1 + _LEVEL) / 2))

@@ -24,14 +24,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
-import sklearn.datasets
 import yaml
 from crashing import Action, Fault, Outcome, points
 from test_resumed_search import forked
 from test_resumed_search import outcome as trials_of
 
 import dgkd_search.closing
-from dgkd_search.data import open_prepared
+from dgkd_search.data import digits, open_prepared
 from dgkd_search.driver import resume_search, run_search
 from dgkd_search.errors import describe
 from dgkd_search.files import write_bytes
@@ -124,10 +123,8 @@ def without_ray() -> Iterator[None]:
         patch.setitem(sys.modules, "dgkd_search.tune.runtime", runtime)
         patch.setitem(sys.modules, "dgkd_search.tune.session", ray)
         patch.setattr("dgkd_search.results.plot.plot_accuracy", figure)
-        digits = sklearn.datasets.load_digits()
-        patch.setattr(
-            "sklearn.datasets.load_digits", lambda: digits
-        )  # parsed once, not a thousand times
+        found = digits._read()
+        patch.setattr(digits, "_read", lambda: found)  # parsed once, not a thousand times
         patch.setattr("dgkd_search.closing.cores", lambda: 1)  # forked processes have no more
         yield
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -55,11 +57,9 @@ class Digits:
 
     @cached_property
     def _all(self) -> tuple[Images, Labels]:
-        from sklearn.datasets import load_digits  # slow to import
-
-        digits = load_digits()
-        images = np.rint(digits.images * (255 / _DEEPEST)).astype(np.uint8)
-        return images[:, None], digits.target.astype(np.int64)
+        pixels, labels = _read()
+        images = np.rint(pixels * (255 / _DEEPEST)).astype(np.uint8)
+        return images.reshape(-1, 1, _NATIVE_SIZE, _NATIVE_SIZE), labels.astype(np.int64)
 
     @cached_property
     def _rows(self) -> tuple[Labels, Labels]:
@@ -68,3 +68,17 @@ class Digits:
         generator = np.random.Generator(np.random.PCG64(_TEST_SEED))
         test = draw(labels, round(_TEST_FRACTION * len(labels)), generator)
         return np.setdiff1d(np.arange(len(labels)), test), test
+
+
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [N, 64] from 0 to 16, and labels [N]."""
+    # Importing scikit-learn takes a second, whatever of it is used; so its file is looked up.
+    library = find_spec("sklearn")
+    for folder in (library.submodule_search_locations if library else None) or ():
+        if (file := Path(folder, "datasets", "data", "digits.csv.gz")).exists():
+            table = np.loadtxt(file, delimiter=",")
+            return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits  # a version that keeps it elsewhere
+
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels, labels

@@ -12,6 +12,8 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,9 @@ def ray_session(resources: Resources) -> Iterator[Path]:
         for name in ("ray", "ray.tune", "ray.train", "ray._private"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
-            _connect(resources, folder)
+            with ThreadPoolExecutor(1) as beside:  # most of Ray's start is waiting for processes
+                beside.submit(import_module, "dgkd_search.tune.adapters")
+                _connect(resources, folder)
             _set(handlers)  # Ray would end the process by itself
             _check_nodes(resources, ray.nodes())
             yield folder

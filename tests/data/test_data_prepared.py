@@ -16,6 +16,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import dgkd_search.data.digits as digits_module
 import dgkd_search.data.prepared as module
 from dgkd_search.config import DATASETS, DataConfig
 from dgkd_search.data import (
@@ -63,6 +64,18 @@ def test_digits_are_split_into_three_disjoint_parts(tmp_path):
         for image, label in zip(part.images, part.labels, strict=True):
             known[image.tobytes()].remove(label)
     assert not any(known.values())
+
+
+def test_digits_are_the_same_wherever_the_library_keeps_them(monkeypatch):
+    quick = Digits().identity()
+    asked = []
+    load = load_digits
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda **k: asked.append(1) or load(**k))
+    assert Digits().identity() == quick
+    assert not asked, "scikit-learn need not be imported"
+    monkeypatch.setattr(digits_module, "find_spec", lambda name: None)
+    assert Digits().identity() == quick
+    assert asked
 
 
 def test_digits_parts_are_stratified(tmp_path):
