@@ -28,6 +28,7 @@ _GROUPS = {
 _COMMANDS = """\
 other commands:
   dgkd-search plot RUN              draw the figures of a run again
+  dgkd-search report RUN...         the page of a run again, or one that compares several
   dgkd-search export RUN --to DIR   its student with a model card, as torch.export and as ONNX
   dgkd-search train BEST.YAML       its chain again, on training and validation images
   dgkd-search compare T,A,S         NOKD, KD, TAKD and DGKD side by side on one chain
@@ -72,7 +73,7 @@ def search_parser() -> Parser:
     """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
     parser = Parser(
         prog="dgkd-search",
-        usage="dgkd-search [options] | plot | export | train | compare | store",
+        usage="dgkd-search [options] | plot | report | export | train | compare | store",
         description="Find the best chain of assistants for densely guided knowledge distillation.",
         epilog=_COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,

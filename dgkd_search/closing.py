@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from dgkd_search.config import DataConfig
+from dgkd_search.config import DataConfig, StudyConfig
 from dgkd_search.confirmation import Confirmation, repeated_facts
 from dgkd_search.data import DataInfo, Part, PreparedData, has_test, load_test
 from dgkd_search.device import Normalise, accuracy, cores, in_batches
@@ -121,7 +121,7 @@ def finish(
         trial=best.number,
         configuration=configuration,
         accuracies=accuracies,
-        work=_work(study, spent, concurrency),
+        work=work_of(study, spent, concurrency),
         budget=study.config.budget,
         seconds=spent.seconds,
         validation_count=planner.info.validation_count,
@@ -207,9 +207,7 @@ def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
     from dgkd_search.results.table import trials_table
 
     config = study.config
-    folder = config.data.data_dir if config.data.dataset == "imagefolder" else None
-    name = Path(folder).name if folder else config.data.dataset
-    table, title = trials_table(study), f"{config.space.student} on {name}"
+    table, title = trials_table(study), study_title(config)
     drawn = plot_accuracy(
         table,
         run.path,
@@ -220,6 +218,12 @@ def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
     if len(config.objectives) > 1:
         drawn += plot_pareto(table, run.path, f"{title}: accuracy and cost")
     return drawn
+
+
+def study_title(config: StudyConfig) -> str:
+    """The student and what it learns, in words."""
+    folder = config.data.data_dir if config.data.dataset == "imagefolder" else None
+    return f"{config.space.student} on {Path(folder).name if folder else config.data.dataset}"
 
 
 def teacher_accuracy(study: ChainStudy) -> float | None:
@@ -262,7 +266,7 @@ def _value(trial: FrozenTrial | None) -> float | None:
     return accuracy_of(trial) if trial and trial.state == TrialState.COMPLETE else None
 
 
-def _work(study: ChainStudy, spent: Spent, concurrency: int) -> Work:
+def work_of(study: ChainStudy, spent: Spent, concurrency: int) -> Work:
     """What the trials and the reference did, added up."""
     facts: list[dict[str, Any]] = [study.facts(t) for t in study.trials]
     facts += [study.attributes.get(REFERENCE, {}), *repeated_facts(study)]

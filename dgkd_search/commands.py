@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dgkd_search.arguments import Parser, add_options
 from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.files import unwritable
 from dgkd_search.options import Options
 from dgkd_search.parsers import integer
 
@@ -35,6 +36,30 @@ def _plot(arguments: list[str]) -> int:
     run = RunFolder(folder)
     for path in draw(run, load_study(run)):
         print(path)
+    return 0
+
+
+def _report(arguments: list[str]) -> int:
+    parser = Parser(
+        prog="dgkd-search report",
+        description="Write the page of a run again, or one that compares several; the file needs "
+        "no network.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folder that a search has made")
+    parser.add_argument(
+        "--to", metavar="FILE", help="(RUN/report.html; of several runs: ./comparison.html)"
+    )
+    known = parser.parse(arguments)
+    from dgkd_search.report import write_report
+    from dgkd_search.results.run import RunFolder
+
+    runs = [RunFolder(Path(run)) for run in known.runs]
+    beside = runs[0].report if len(runs) == 1 else Path("comparison.html")
+    path = beside if known.to is None else Path(known.to)
+    if (why := unwritable(path.parent)) is not None:
+        raise InputError(f"--to {path}: {why}; name a file that can be written")
+    print(write_report(runs, path))
     return 0
 
 
@@ -161,6 +186,7 @@ def _places(known: argparse.Namespace) -> dict[str, str]:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "plot": _plot,
+    "report": _report,
     "export": _export,
     "train": _train,
     "compare": _compare,

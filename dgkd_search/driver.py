@@ -144,7 +144,7 @@ def _search(
         write_trials(study, run.trials)
         for note in store.notes if store else ():
             observer.message(note)
-        return finish(
+        summary = finish(
             run,
             study,
             planner,
@@ -157,6 +157,10 @@ def _search(
             gave_up=conductor.gave_up is not None,
             options=to_yaml_values(options),
         )
+        from dgkd_search.report import write_report  # so are Altair and its library
+
+        write_report([run], run.report, study)
+        return summary
 
 
 def _give(

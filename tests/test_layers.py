@@ -32,6 +32,7 @@ LAYERS = [
     "reopen",
     "tune",
     "closing preview",
+    "report",
     "scheduling resumption",
     "driver",
     "api reuse",
@@ -49,7 +50,7 @@ MAY_IMPORT = {
     "ray": {"tune"},
     "optuna": {
         "space", "sampler", "judging", "checksums", "study", "confirmation", "reopen", "scheduling",
-        "closing", "results", "tune",
+        "closing", "results", "tune", "report",
     },
     "torch": {
         "models", "data", "guidance", "device", "numerics", "sources", "stage", "alone", "stream",

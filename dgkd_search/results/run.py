@@ -73,6 +73,10 @@ class RunFolder:
         return self.path / "student.safetensors"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def definition(self) -> Path:
         """What config.yaml and study.db are compared with, under a checksum."""
         return self.path / _DEFINITION
