@@ -1,8 +1,8 @@
 """Search for the best chain of assistants in densely guided knowledge distillation.
 
-``search``, ``resume``, ``plan``, ``run_trial``, ``train_stage``, ``load_best``, ``load_student``
-and ``family`` are the whole of the library for most uses; they are imported when they are first
-asked for, so that ``import dgkd_search`` costs nothing.
+``search``, ``resume``, ``plan``, ``run_trial``, ``train_stage``, ``load_run``, ``load_best``,
+``load_student`` and ``family`` are the whole of the library for most uses; they are imported when
+they are first asked for, so that ``import dgkd_search`` costs nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from dgkd_search.models import family
     from dgkd_search.observer import Observer
     from dgkd_search.results.best import load_best, load_student
+    from dgkd_search.results.loaded import load_run
 
 _HOME = {
     "Observer": "dgkd_search.observer",
     "family": "dgkd_search.models",
     "load_best": "dgkd_search.results.best",
+    "load_run": "dgkd_search.results.loaded",
     "load_student": "dgkd_search.results.best",
     "plan": "dgkd_search.api",
     "resume": "dgkd_search.api",
@@ -33,6 +35,7 @@ __all__ = [
     "Observer",
     "family",
     "load_best",
+    "load_run",
     "load_student",
     "plan",
     "resume",

@@ -11,7 +11,7 @@ from typing import NoReturn
 from dgkd_search.errors import InputError
 from dgkd_search.options import Options, closest
 
-NAMES = ("plot", "report", "export", "train", "compare", "store")  # of commands
+NAMES = ("plot", "report", "export", "train", "compare", "store", "doctor")  # of commands
 
 
 class Parser(argparse.ArgumentParser):

@@ -33,6 +33,7 @@ other commands:
   dgkd-search train BEST.YAML       its chain again, on training and validation images
   dgkd-search compare T,A,S         NOKD, KD, TAKD and DGKD side by side on one chain
   dgkd-search store                 list what is stored, verify it, make room
+  dgkd-search doctor                what is installed, which devices, how much room; does Ray start?
 
 exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 """
@@ -73,7 +74,7 @@ def search_parser() -> Parser:
     """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
     parser = Parser(
         prog="dgkd-search",
-        usage="dgkd-search [options] | plot | report | export | train | compare | store",
+        usage="dgkd-search [options] | plot | report | export | train | compare | store | doctor",
         description="Find the best chain of assistants for densely guided knowledge distillation.",
         epilog=_COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -120,14 +121,21 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
         print("\n".join(preview(checked)))
         return 0
     from dgkd_search.driver import resume_search, run_search
+    from dgkd_search.events import JsonEvents
     from dgkd_search.progress import make_observer
 
     observer = make_observer(options.quiet)
+    events = JsonEvents(sys.stdout) if options.json else None
+    if events is not None and not options.quiet:
+        observer = events
     if resumed is None:
         summary = run_search(options, observer)
     else:
         summary = resume_search(resumed, given, observer)
-    print(summary)
+    if events is not None:
+        events.tell("summary", **summary.to_dict())
+    else:
+        print(summary)
     if summary.test_problem is not None:
         raise DgkdError(f"the test set could not be read: {summary.test_problem}")
     if summary.gave_up:

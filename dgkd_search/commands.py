@@ -12,6 +12,7 @@ from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.files import unwritable
 from dgkd_search.options import Options
 from dgkd_search.parsers import integer
+from dgkd_search.sizes import counted
 
 
 def _tell(text: str) -> None:
@@ -167,6 +168,29 @@ def _store(arguments: list[str]) -> int:
     return run(parser.parse(arguments))
 
 
+def _doctor(arguments: list[str]) -> int:
+    parser = Parser(
+        prog="dgkd-search doctor",
+        description="Say what is installed, which devices there are, how much room the store has, "
+        "and whether Ray starts; exit code 1 if a search would fail.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--store", metavar="DIR", help="where stages are kept")
+    parser.add_argument("--no-ray", action="store_true", help="don't start Ray")
+    known = parser.parse(arguments)
+    from dgkd_search.doctor import examine
+
+    store = None if known.store is None else Path(known.store).expanduser()
+    problems = 0
+    for finding in examine(store, not known.no_ray):
+        print(f"{finding.name:<14}{finding.words}", flush=True)
+        if finding.problem:
+            problems += 1
+            print(f"{'':<14}problem: {finding.problem}", flush=True)
+    print(counted(problems, "problem") if problems else "nothing stands in a search's way")
+    return 1 if problems else 0
+
+
 _PLACES = ("--data-dir", "--store")
 
 
@@ -191,4 +215,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "compare": _compare,
     "store": _store,
+    "doctor": _doctor,
 }

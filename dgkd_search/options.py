@@ -266,6 +266,9 @@ class Options:
         None, "output", size, "SIZE", "room for stored outputs, such as 20G (no limit)"
     )
     quiet: bool = _option(False, "output", flag, None, "no progress, only the summary")
+    json: bool = _option(
+        False, "output", flag, None, "progress and summary as JSON, a line an event, for programs"
+    )
 
     @classmethod
     def parse(cls, values: Mapping[str, object], source: str = "--{}") -> Options:

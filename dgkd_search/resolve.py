@@ -108,7 +108,7 @@ def _numerics(options: Options, device: str) -> Numerics:
 
 def to_yaml_values(options: Options) -> dict[str, Any]:
     """The options that define a study, by their names in a ``--config`` file."""
-    skip = {"out", "quiet", "dry_run"}
+    skip = {"out", "quiet", "json", "dry_run"}
     values: dict[str, Any] = {}
     for f in fields(options):
         value = getattr(options, f.name)

@@ -84,6 +84,11 @@ def figure(table: Any, folder: Path, **_: object) -> list[Path]:
     return []
 
 
+def page(runs: object, path: Path, study: object) -> Path:
+    write_bytes(path, b"written")
+    return path
+
+
 def readings(root: Path) -> Path:
     """Where each reading of the test set leaves a letter; outside the disk that fails."""
     return root.with_name(f"{root.name}-readings")
@@ -123,6 +128,7 @@ def without_ray() -> Iterator[None]:
         patch.setitem(sys.modules, "dgkd_search.tune.runtime", runtime)
         patch.setitem(sys.modules, "dgkd_search.tune.session", ray)
         patch.setattr("dgkd_search.results.plot.plot_accuracy", figure)
+        patch.setattr("dgkd_search.report.write_report", page)
         found = digits._read()
         patch.setattr(digits, "_read", lambda: found)  # parsed once, not a thousand times
         patch.setattr("dgkd_search.closing.cores", lambda: 1)  # forked processes have no more

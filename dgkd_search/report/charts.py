@@ -125,7 +125,7 @@ def curves(drawn: pd.DataFrame, steps: pd.DataFrame, best: int | None) -> dict[s
     """The students' accuracy epoch by epoch; None where nothing was reported.
 
     Args:
-        steps: columns trial, epoch and value.
+        steps: from ``curves_of``.
         best: number of the trial that is drawn on top.
     """
     if not len(steps):
@@ -142,7 +142,7 @@ def curves(drawn: pd.DataFrame, steps: pd.DataFrame, best: int | None) -> dict[s
         .mark_line()
         .encode(
             x=alt.X("epoch:Q", title="epoch of the student", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("value:Q", title=_ACCURACY, scale=alt.Scale(zero=False)),
+            y=alt.Y("val_accuracy:Q", title=_ACCURACY, scale=alt.Scale(zero=False)),
             detail="trial:N",
             color=_colours("state", _STATES, told),
             strokeWidth=width,
@@ -152,13 +152,13 @@ def curves(drawn: pd.DataFrame, steps: pd.DataFrame, best: int | None) -> dict[s
                 alt.Tooltip("chain:N"),
                 alt.Tooltip("drop:Q", title="drop probability"),
                 alt.Tooltip("epoch:Q"),
-                alt.Tooltip("value:Q", title="validation (%)", format=".2f"),
+                alt.Tooltip("val_accuracy:Q", title="validation (%)", format=".2f"),
             ],
         )
         .add_params(hovered, legend)
     )
     top = alt.Chart(told[told["trial"] == best]).mark_line(color=_BEST, strokeWidth=2.5)
-    return _spec(alt.layer(lines, top.encode(x="epoch:Q", y="value:Q")))
+    return _spec(alt.layer(lines, top.encode(x="epoch:Q", y="val_accuracy:Q")))
 
 
 def drop(drawn: pd.DataFrame) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from dgkd_search.reopen import Spent
 from dgkd_search.report import charts
 from dgkd_search.report.drawing import Node, draw_chain
 from dgkd_search.results.best import load_best
+from dgkd_search.results.loaded import curves_of
 from dgkd_search.results.record import load_study
 from dgkd_search.results.run import RunFolder, versions
 from dgkd_search.results.summary import Work
@@ -104,7 +105,7 @@ class Found:
             (
                 "Learning curves of the students",
                 "The best trial is drawn in red; point at a line to see which it is.",
-                charts.curves(drawn, self._steps(), self.trial),
+                charts.curves(drawn, curves_of(self.study), self.trial),
             ),
             ("Drop probability", "Of students with two sources or more.", charts.drop(drawn)),
         ]
@@ -112,14 +113,6 @@ class Found:
             told = "Both were sought: up and to the left is better."
             found.append(("Accuracy and cost", told, charts.cost(self.table, drawn)))
         return [(title, words, spec) for title, words, spec in found if spec is not None]
-
-    def _steps(self) -> pd.DataFrame:
-        rows = [
-            (trial.number, step, value)
-            for trial in self.study.trials
-            for step, value in sorted(trial.intermediate_values.items())
-        ]
-        return pd.DataFrame(rows, columns=["trial", "epoch", "value"])
 
     def chain(self) -> Any:
         """The drawing of the best chain, or None."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from dgkd_search.confirmation import Confirmation
 from dgkd_search.results.best import Accuracies
@@ -86,6 +87,39 @@ class Summary:
         right = round(self.accuracies.validation / 100 * self.validation_count)
         found = binomtest(right, self.validation_count).proportion_ci(method="wilson")
         return 100 * float(found.low), 100 * float(found.high)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; accuracies in percent, gains over what else was taught with fresh seeds."""
+        chain, confirmation = self.configuration.chain.canonical(), self.confirmation
+        winner = confirmation.winner if confirmation is not None else None
+        facts: dict[str, Any] = {
+            "run": str(self.run),
+            "trial": self.trial,
+            "chain": list(chain.models),
+            "guidance": chain.guidance,
+            "drop_probability": self.configuration.drop_prob,
+            "accuracies": asdict(self.accuracies),
+            "test_reads": self.test_reads,
+            "test_problem": self.test_problem,
+            "budget": self.budget,
+            "seconds": self.seconds,
+            "work": asdict(self.work),
+            "ended": self.ended,
+            "gave_up": self.gave_up,
+            "repeats": None,
+        }
+        if winner is not None and confirmation is not None:
+            others = (("plain_kd", confirmation.kd), ("student_alone", confirmation.alone))
+            facts["repeats"] = {
+                "mean": winner.mean,
+                "half_width": winner.half_width,
+                "accuracies": winner.accuracies,
+            } | {
+                f"over_{name}": dict(zip(("mean", "half_width"), winner.over(other), strict=True))
+                for name, other in others
+                if other is not None and other is not winner and other.values
+            }
+        return facts
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

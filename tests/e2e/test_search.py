@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -43,6 +45,7 @@ def test_the_run_folder_is_complete(finished: tuple[Path, str, str]) -> None:
         "trials.csv",
         "accuracy_vs_assistants.png",
         "accuracy_vs_assistants.svg",
+        "report.html",
         "best.yaml",
         "student.safetensors",
         ".definition.json",
@@ -146,22 +149,37 @@ def test_the_figures_are_drawn_again_and_the_student_exported(
     assert str(tmp_path / "ship" / "student.safetensors") in capsys.readouterr().out
 
 
+def again_of(best: dict[str, Any]) -> list[float]:
+    """Accuracies of the best trial with fresh seeds."""
+    rows = best["confirmation"]["configurations"]
+    return next(row["accuracies"] for row in rows if row["trial"] == best["trial"])
+
+
 def test_the_configuration_repeats_the_search_without_training(
     finished: tuple[Path, str, str],
 ) -> None:
     folder, _, _ = finished
     cwd = folder.parent
     code, out, err = run(
-        "--config", folder / "config.yaml", "--concurrency", 1, "--out", "again", cwd=cwd
+        *("--config", folder / "config.yaml", "--concurrency", 1, "--out", "again", "--json"),
+        cwd=cwd,
     )
-    assert code == 0, err
+    assert (code, err) == (0, "")
     same = ("state", "assistants", "drop_probability", "val_accuracy", "student_key")
     first, again = (
         [[row[name] for name in same] for row in trials(f)] for f in (folder, cwd / "again")
     )
     assert first == again
-    assert "stages      0 trained, " in out
-    assert "0 images run through frozen models, which taught 0 times" in out
+    events = [json.loads(line) for line in out.splitlines()]
+    ends = [e for e in events if e["event"] == "trial_ended" and not e["trial"]["replicate"]]
+    told = {e["trial"]["number"]: e["state"] for e in ends}
+    assert told.pop(None) == "complete", "the student alone"
+    assert told == {int(row["number"]): row["state"].lower() for row in trials(cwd / "again")}
+    best, summary = yaml.safe_load((cwd / "again/best.yaml").read_text()), events[-1]
+    assert summary["event"] == "summary"
+    assert summary["accuracies"]["test"] == best["test_accuracy"]
+    assert summary["repeats"]["accuracies"] == again_of(best)
+    assert summary["work"]["trained"] == summary["work"]["forwards"] == 0
 
 
 def write_images(folder: Path, per_class: int, seed: int) -> None:

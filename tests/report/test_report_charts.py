@@ -21,7 +21,7 @@ def steps(**curves: list[float]) -> pd.DataFrame:
         for name, curve in curves.items()
         for epoch, value in enumerate(curve, 1)
     ]
-    return pd.DataFrame(rows, columns=["trial", "epoch", "value"])
+    return pd.DataFrame(rows, columns=["trial", "epoch", "val_accuracy"])
 
 
 TABLE = make_table(
@@ -65,7 +65,7 @@ def test_curves_are_thinned_but_keep_their_ends(monkeypatch: pytest.MonkeyPatch)
     assert spec is not None
     rows = max(values(spec), key=len)
     assert len(rows) <= 42
-    last = {row["trial"]: row["value"] for row in sorted(rows, key=lambda row: row["epoch"])}
+    last = {row["trial"]: row["val_accuracy"] for row in sorted(rows, key=lambda row: row["epoch"])}
     assert last == {0: 94.0, 1: 7.0}
 
 

@@ -170,7 +170,7 @@ def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     study.fail(three, "broken")
     reference = {"val_accuracy": 60.0, "stages": [stage("resnet8", 1)], "computing": 1.5}
     study.set_attribute(REFERENCE, reference)
-    work = closing._work(study, Spent(60.0, 3 * 4.0), concurrency=3)
+    work = closing.work_of(study, Spent(60.0, 3 * 4.0), concurrency=3)
     assert (work.completed, work.pruned, work.failed, work.finished) == (1, 1, 1, 2)
     assert (work.trained, work.reused) == (3, 1)
     assert (work.computing, work.waiting) == (8.5, 5.0)

@@ -1,0 +1,60 @@
+"""A run as pandas users want it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dgkd_search.results.best import load_best
+from dgkd_search.results.record import load_study
+from dgkd_search.results.run import RunFolder
+from dgkd_search.results.table import trials_table
+from dgkd_search.study import ChainStudy
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run folder tells, whether its search has ended or not.
+
+    Attributes:
+        path: of the folder.
+        trials: one row a trial, with the columns and nullable types of trials.csv at full
+            precision; see ``results.table.trials_table`` for each column's meaning.
+        curves: one row a reported epoch of a student: ``trial``, ``epoch`` (from 1) and
+            ``val_accuracy`` (percent). Empty for a search with two objectives.
+        best: contents of best.yaml; None before the search has ended.
+    """
+
+    path: Path
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    best: dict[str, Any] | None
+
+
+def load_run(path: Path | str) -> LoadedRun:
+    """Read a run folder; a search may be running there.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        InputError: it is no run, or damaged.
+    """
+    run = RunFolder(Path(path).expanduser())
+    study = load_study(run)
+    best = load_best(run.best) if run.best.exists() else None
+    return LoadedRun(run.path, trials_table(study), curves_of(study), best)
+
+
+def curves_of(study: ChainStudy) -> pd.DataFrame:
+    """The students' validation accuracy, epoch by epoch; columns as in ``LoadedRun``."""
+    rows = [
+        (trial.number, step, value)
+        for trial in study.trials
+        for step, value in sorted(trial.intermediate_values.items())
+    ]
+    types = {"trial": "int64", "epoch": "int64", "val_accuracy": "float64"}
+    return pd.DataFrame(rows, columns=[*types]).astype(types)

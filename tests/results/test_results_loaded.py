@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from studies import run_trials
+
+import dgkd_search
+from dgkd_search.errors import InputError
+from dgkd_search.options import Options
+from dgkd_search.reopen import begin_study
+from dgkd_search.resolve import resolve
+from dgkd_search.results.run import RunFolder
+from dgkd_search.results.table import COLUMNS
+
+
+def test_a_run_is_read_with_typed_columns(tmp_path: Path) -> None:
+    said = {"dataset": "digits", "epochs": "4", "budget": "5", "pruner": "median"}
+    resolved = resolve(Options.parse(said))
+    run = RunFolder(tmp_path / "run")
+    with run.begin():
+        study = begin_study(run, resolved.options, resolved.config, "f" * 32, None)
+        run.keep()
+    run_trials(study, 5)
+    loaded = dgkd_search.load_run(run.path)
+    assert {name: str(dtype) for name, dtype in loaded.trials.dtypes.items()} == COLUMNS
+    assert [*loaded.trials["number"]] == [0, 1, 2, 3, 4]
+    assert [str(dtype) for dtype in loaded.curves.dtypes] == ["int64", "int64", "float64"]
+    last = loaded.curves.groupby("trial")["val_accuracy"].last()
+    assert [*last] == [*loaded.trials["val_accuracy"]], "at full precision"
+    assert loaded.best is None
+    assert loaded.path == run.path
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path)):
+        dgkd_search.load_run(tmp_path)
