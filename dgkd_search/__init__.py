@@ -1,8 +1,9 @@
 """Search for the best chain of assistants in densely guided knowledge distillation.
 
-``search``, ``resume``, ``plan``, ``run_trial``, ``train_stage``, ``load_run``, ``load_best``,
-``load_student`` and ``family`` are the whole of the library for most uses; they are imported when
-they are first asked for, so that ``import dgkd_search`` costs nothing.
+``search``, ``resume``, ``load_run``, ``write_report``, ``train``, ``export_student``,
+``compare_methods`` do what the commands do; ``load_student`` and ``load_best`` read what they left;
+``family`` registers networks; ``plan``, ``run_trial`` and ``train_stage`` train one chain or one
+model. Each is imported when it is first asked for, so that ``import dgkd_search`` costs nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dgkd_search.alone import train_stage
     from dgkd_search.api import plan, resume, run_trial, search
+    from dgkd_search.library import compare_methods, export_student, train, write_report
     from dgkd_search.models import family
     from dgkd_search.observer import Observer
     from dgkd_search.results.best import load_best, load_student
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Observer": "dgkd_search.observer",
+    "compare_methods": "dgkd_search.library",
+    "export_student": "dgkd_search.library",
     "family": "dgkd_search.models",
     "load_best": "dgkd_search.results.best",
     "load_run": "dgkd_search.results.loaded",
@@ -28,11 +32,15 @@ _HOME = {
     "resume": "dgkd_search.api",
     "run_trial": "dgkd_search.api",
     "search": "dgkd_search.api",
+    "train": "dgkd_search.library",
     "train_stage": "dgkd_search.alone",
+    "write_report": "dgkd_search.library",
 }
 
 __all__ = [
     "Observer",
+    "compare_methods",
+    "export_student",
     "family",
     "load_best",
     "load_run",
@@ -41,7 +49,9 @@ __all__ = [
     "resume",
     "run_trial",
     "search",
+    "train",
     "train_stage",
+    "write_report",
 ]
 
 

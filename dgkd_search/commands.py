@@ -52,15 +52,11 @@ def _report(arguments: list[str]) -> int:
         "--to", metavar="FILE", help="(RUN/report.html; of several runs: ./comparison.html)"
     )
     known = parser.parse(arguments)
-    from dgkd_search.report import write_report
-    from dgkd_search.results.run import RunFolder
+    from dgkd_search.library import write_report
 
-    runs = [RunFolder(Path(run)) for run in known.runs]
-    beside = runs[0].report if len(runs) == 1 else Path("comparison.html")
-    path = beside if known.to is None else Path(known.to)
-    if (why := unwritable(path.parent)) is not None:
-        raise InputError(f"--to {path}: {why}; name a file that can be written")
-    print(write_report(runs, path))
+    if known.to is not None and (why := unwritable(Path(known.to).expanduser().parent)):
+        raise InputError(f"--to {known.to}: {why}; name a file that can be written")
+    print(write_report(*known.runs, to=known.to))
     return 0
 
 
@@ -106,12 +102,10 @@ def _train(arguments: list[str]) -> int:
     parser.add_argument("--out", metavar="DIR", help="folder of the students (trained beside BEST)")
     _add_places(parser, "--teacher-weights", "--models", "--cpus-per-trial", "--gpus-per-trial")
     known = parser.parse(arguments)
-    from dgkd_search.retrain import retrain
+    from dgkd_search.library import train
 
-    best = Path(known.best)
-    beside = best if best.is_dir() else best.parent
-    out = beside / "trained" if known.out is None else Path(known.out)
-    found = retrain(best, out, _count("--repeats", known.repeats), _places(known), _tell)
+    repeats = _count("--repeats", known.repeats)
+    found = train(known.best, known.out, repeats, _tell, **_places(known))
     print(found)
     if found.problem is not None:
         raise DgkdError(f"the test set could not be read: {found.problem}")

@@ -18,7 +18,12 @@ def found(store: Path) -> dict[str, Finding]:
 def test_a_sound_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--store", str(tmp_path / "store"), "--no-ray"]) == 0
     out = capsys.readouterr().out
-    for words in (f"torch {torch.__version__.split('+')[0]}", "CPU ", "trials at once", "none yet; its disk has"):
+    for words in (
+        f"torch {torch.__version__.split('+')[0]}",
+        "CPU ",
+        "trials at once",
+        "none yet; its disk has",
+    ):
         assert words in out
     assert out.endswith("nothing stands in a search's way\n")
     assert not (tmp_path / "store").exists(), "nothing is made by looking"

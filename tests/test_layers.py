@@ -38,6 +38,7 @@ LAYERS = [
     "api reuse",
     "retrain product doctor",
     "compare",
+    "library",
     "__init__",
     "commands",
     "cli",
