@@ -222,8 +222,8 @@ def draw(run: RunFolder, study: ChainStudy) -> list[Path]:
 
 def study_title(config: StudyConfig) -> str:
     """The student and what it learns, in words."""
-    folder = config.data.data_dir if config.data.dataset == "imagefolder" else None
-    return f"{config.space.student} on {Path(folder).name if folder else config.data.dataset}"
+    place = config.data.data_dir if config.data.dataset in ("imagefolder", "arrays") else None
+    return f"{config.space.student} on {Path(place).stem if place else config.data.dataset}"
 
 
 def teacher_accuracy(study: ChainStudy) -> float | None:

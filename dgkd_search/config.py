@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dgkd_search.recipe import Distillation, Numerics, Recipe
 
-DATASETS = ("digits", "cifar10", "cifar100", "imagefolder")
+DATASETS = ("digits", "cifar10", "cifar100", "imagefolder", "arrays")
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "hyperband", "sha", "patient", "none")
 OBJECTIVES = ("accuracy", "cost")

@@ -9,7 +9,7 @@ from typing import Any
 from dgkd_search import compare as comparison
 from dgkd_search import product
 from dgkd_search.errors import InputError
-from dgkd_search.report import write_report as write_page
+from dgkd_search.results.record import read_record
 from dgkd_search.results.run import RunFolder
 from dgkd_search.retrain import Retrained, retrain
 
@@ -126,5 +126,9 @@ def write_report(*runs: Path | str, to: Path | str | None = None) -> Path:
     if not runs:
         raise InputError("no run is named; name the folder of a search")
     folders = [RunFolder(Path(run).expanduser()) for run in runs]
+    for folder in folders:
+        read_record(folder)
+    from dgkd_search import report  # figures are slow to import
+
     beside = folders[0].report if len(folders) == 1 else Path("comparison.html")
-    return write_page(folders, beside if to is None else Path(to).expanduser())
+    return report.write_report(folders, beside if to is None else Path(to).expanduser())

@@ -64,7 +64,11 @@ class Options:
         "digits", "data", one_of(DATASETS), None, "images to learn: " + ", ".join(DATASETS)
     )
     data_dir: str | None = _option(
-        None, "data", place, "DIR", "folder of the images (imagefolder) or of CIFAR's archive"
+        None,
+        "data",
+        place,
+        "PATH",
+        "folder of the images (imagefolder) or of CIFAR's archive; .npz file (arrays)",
     )
     image_size: int | None = _option(
         None, "data", integer(8, 1024), "N", "resize images to N x N (data set's own; folders: 32)"

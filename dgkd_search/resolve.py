@@ -186,6 +186,11 @@ def _check_data(options: Options, problems: list[str]) -> None:
             "--data-dir: missing; --dataset imagefolder needs the folder that holds train/ "
             "and test/, one sub-folder a class"
         )
+    if options.dataset == "arrays":
+        if options.data_dir is None:
+            problems.append("--data-dir: missing; --dataset arrays needs the .npz file")
+        elif Path(options.data_dir).expanduser().is_dir():
+            problems.append(f"--data-dir {options.data_dir}: is a folder; name the .npz file")
     if options.dataset == "digits" and options.data_dir is not None:
         problems.append(
             f"--data-dir {options.data_dir}: the digits are embedded; leave it out, or name "

@@ -131,7 +131,7 @@ def test_several_bad_options_are_told_at_once(capsys: pytest.CaptureFixture[str]
         ["c.yaml", "pruner best"],
         ["c.yaml", "lr (a nested or tagged value)"],
         ["c.yaml", "budgt"],
-        ["--dataset mnist", "unknown; choose from digits, cifar10, cifar100, imagefolder"],
+        ["--dataset mnist", "unknown; choose from digits, cifar10, cifar100, imagefolder, arrays"],
         ["--epochs 0", "must be a whole number of at least 1"],
     ]
 
@@ -219,6 +219,11 @@ def test_a_store_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture
         ("plot .", ".: is no run folder"),
         ("plot a b", "b: no command and no option"),
         ("plot --too x", "--too"),
+        ("report", "RUN"),
+        ("report gone", "gone: is no run folder"),
+        ("report . gone --to new.html", ".: is no run folder"),
+        ("report gone --too x", "--too"),
+        ("doctor --story x", "--story"),
         ("export gone", "--to"),
         ("export gone --to new", "gone"),
         ("export --to", "--to"),

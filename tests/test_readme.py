@@ -42,3 +42,17 @@ def test_models_of_ones_own(
         sys.modules.pop("mymodels", None)
     assert [stage.name for stage in result.stages] == ["large", "small", "mini"]
     assert result.stages[-1].finished
+
+
+def test_arrays_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    exec(block("import numpy as np"), {})
+    assert "dgkd-search --dataset arrays --data-dir mine.npz\n" in README
+    assert main(["--dataset", "arrays", "--data-dir", "mine.npz", "--dry-run"]) == 0
+    said = {"dataset": "arrays", "data_dir": "mine.npz", "family": "plain-c10", "epochs": 1}
+    stages, data = plan(["plain2-c10"], **said)
+    assert data.info.classes == ("left", "right")
+    assert run_trial(stages, data).stages[-1].finished

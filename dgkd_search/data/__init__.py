@@ -28,12 +28,14 @@ __all__ = [
     "verify_prepared",
 ]
 
-# A mirrored digit is another picture altogether, so digits are never flipped.
+# A mirrored digit is another picture altogether, so digits are never flipped; of arrays nobody
+# knows what they show.
 DEFAULT_AUGMENT: dict[str, str] = {
     "digits": "none",
     "cifar10": "crop+flip",
     "cifar100": "crop+flip",
     "imagefolder": "crop+flip",
+    "arrays": "none",
 }
 
 

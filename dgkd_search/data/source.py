@@ -93,6 +93,10 @@ def open_source(config: DataConfig) -> Source:
 
         size = config.image_size or FOLDER_IMAGE_SIZE
         return ImageFolder(Path(config.data_dir or "").expanduser(), size)
+    if config.dataset == "arrays":
+        from dgkd_search.data.archive import Archive
+
+        return Archive(Path(config.data_dir or "").expanduser(), config.image_size)
     from dgkd_search.data.cifar import Cifar
 
     root = Path(config.data_dir).expanduser() if config.data_dir else None
@@ -105,6 +109,8 @@ def _check(config: DataConfig) -> None:
         problems.append(f"dataset {config.dataset!r}: choose from {', '.join(DATASETS)}")
     if config.dataset == "imagefolder" and not config.data_dir:
         problems.append("data-dir: an imagefolder needs one; name the folder that holds train/")
+    if config.dataset == "arrays" and not config.data_dir:
+        problems.append("data-dir: arrays need one; name the .npz file that holds them")
     if config.image_size is not None and config.image_size < MIN_IMAGE_SIZE:
         problems.append(f"image-size {config.image_size}: must be at least {MIN_IMAGE_SIZE} pixels")
     if config.images not in IMAGES:
