@@ -28,6 +28,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -51,6 +52,7 @@ OPTIONS = """
 SEARCH = OPTIONS.split()
 PATIENCE = 300  # seconds for a session; one that takes longer hangs
 PROMPTNESS = 10  # seconds from a signal to the end
+OWN = re.compile(r"\d\d:\d\d:\d\d |dgkd-search: ")  # how a line of the search begins
 # Exit codes that a session may end with: 0 where its end came before, or in spite of the fault.
 ENDINGS = defaultdict(
     lambda: {0},
@@ -267,6 +269,9 @@ def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bo
     if "Traceback" in err or (not hung and process.returncode not in ENDINGS[kind]):
         tally.wrong[kind]["wrong"] += 1
         tally.problems.append(f"{kind}: exit {process.returncode}: {err[-2000:]}")
+    if stray := [line for line in err.splitlines() if not OWN.match(line)]:
+        tally.wrong[kind]["wrong"] += 1
+        tally.problems.append(f"{kind}: lines that aren't the search's own: {stray[:5]}")
     if process.returncode == 130 and sent is not None:
         slow = ended - sent > PROMPTNESS
         begun = (search.folder / "run" / "config.yaml").exists()
