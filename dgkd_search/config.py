@@ -17,6 +17,7 @@ OBJECTIVES = ("accuracy", "cost")
 TUNABLE = ("temperature", "kd-weight", "lr")
 DROP_SCOPES = ("student", "all")
 IMAGES = ("auto", "memory", "stream")
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 NORMALISATIONS = ("train", "imagenet", "cifar10", "cifar100")
 
 

@@ -31,6 +31,7 @@ from dgkd_search.scheduling import Session, TableWriter, resumable
 from dgkd_search.sharing import NONE, Stores, open_stores
 from dgkd_search.sizes import estimate_outputs, no_room, readable
 from dgkd_search.store import Store, default_root
+from dgkd_search.trackers import make_tracker
 from dgkd_search.tune.conductor import Conductor
 
 
@@ -98,6 +99,8 @@ def _search(
     resolved, run, resources = checked.resolved, checked.run, checked.resolved.resources
     for note in resolved.warnings:
         observer.message(f"note: {note}")
+    trackers = [make_tracker(n, run.path, observer.message) for n in resolved.options.log_to]
+    observer = Observers(observer, *trackers)
     shared = None if resolved.options.store == NONE else store_path(resolved.options)
     with contextlib.ExitStack() as stack:
         limit = resolved.options.store_limit

@@ -19,6 +19,7 @@ from dgkd_search.config import (
     NORMALISATIONS,
     PRUNERS,
     SAMPLERS,
+    TRACKERS,
     TUNABLE,
 )
 from dgkd_search.errors import InputError
@@ -268,6 +269,9 @@ class Options:
     )
     store_limit: int | None = _option(
         None, "output", size, "SIZE", "room for stored outputs, such as 20G (no limit)"
+    )
+    log_to: tuple[str, ...] = _option(
+        (), "output", several_of(TRACKERS, 0), "T,...", "also to " + ", ".join(TRACKERS)
     )
     quiet: bool = _option(False, "output", flag, None, "no progress, only the summary")
     json: bool = _option(

@@ -24,7 +24,7 @@ LAYERS = [
     "trial defaults sharing sizes",
     "observer resolve store_command arguments",
     "search_state space events",
-    "progress planner sampler",
+    "progress planner sampler trackers",
     "judging checksums",
     "study",
     "confirmation",

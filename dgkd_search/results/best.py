@@ -24,7 +24,7 @@ from dgkd_search.weights import load_model
 FORMAT = 2
 # Options that say where, not what: they mean nothing to whoever is given the file.
 _LOCAL = {"address", "concurrency", "cpus-per-trial", "data-dir", "gpus-per-trial"} | {
-    "store", "store-limit", "teacher-weights",
+    "store", "store-limit", "teacher-weights", "log-to",
 }  # fmt: skip
 _UNSEALED = 1  # the format before, without a checksum
 

@@ -35,7 +35,7 @@ FORMAT = 1
 # What may differ from one session of a run to the next. Data and the weights of a teacher that was
 # given are told by their checksums.
 FREE = {"budget", "time_budget", "confirm", "concurrency", "gpus_per_trial", "address"} | {
-    "store", "store_limit", "data_dir", "teacher_weights", "quiet", "json", "dry_run",
+    "store", "store_limit", "data_dir", "teacher_weights", "quiet", "json", "log_to", "dry_run",
 }  # fmt: skip
 
 
