@@ -120,18 +120,22 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
             checked = resumption.checked
         print("\n".join(preview(checked)))
         return 0
-    from dgkd_search.driver import resume_search, run_search
     from dgkd_search.events import JsonEvents
     from dgkd_search.progress import make_observer
 
-    observer = make_observer(options.quiet)
     events = JsonEvents(sys.stdout) if options.json else None
+    observer = make_observer(options.quiet or options.json)  # before imports that take seconds
     if events is not None and not options.quiet:
         observer = events
-    if resumed is None:
-        summary = run_search(options, observer)
-    else:
-        summary = resume_search(resumed, given, observer)
+    try:
+        from dgkd_search.driver import resume_search, run_search
+
+        if resumed is None:
+            summary = run_search(options, observer)
+        else:
+            summary = resume_search(resumed, given, observer)
+    finally:
+        observer.finished()
     if events is not None:
         events.tell("summary", **summary.to_dict())
     else:

@@ -147,6 +147,7 @@ def _search(
         write_trials(study, run.trials)
         for note in store.notes if store else ():
             observer.message(note)
+        observer.message("choosing the best student, writing the results")
         summary = finish(
             run,
             study,

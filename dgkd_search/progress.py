@@ -19,6 +19,7 @@ from dgkd_search.sizes import counted
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.live import Live
+    from rich.status import Status
     from rich.text import Text
 
 _REFRESHES = 4  # per second
@@ -93,10 +94,24 @@ class LiveProgress(Observer):
         # Rows come from the driver's thread, redraws from rich's. Nothing is printed under it.
         self._lock = threading.RLock()
         self._live: Live | None = None
+        self._status: Status | None = None
+
+    def wait(self) -> None:
+        """Show that something happens until the first trial can; messages scroll by above."""
+        self._status = self._console.status("starting", spinner="line")
+        self._status.start()
+        atexit.register(self.finished)
+        self._console.show_cursor(True)
+
+    def _stop_waiting(self) -> None:
+        status, self._status = self._status, None
+        if status is not None:
+            status.stop()
 
     def started(self, budget: int, concurrency: int, time_budget: float | None) -> None:
         from rich.live import Live
 
+        self._stop_waiting()
         with self._lock:
             self.state.start(budget, concurrency, time_budget)
         if self._live is None:
@@ -142,6 +157,7 @@ class LiveProgress(Observer):
 
     def finished(self) -> None:
         atexit.unregister(self.finished)
+        self._stop_waiting()
         with self._lock:
             self.state.running.clear()
         live, self._live = self._live, None
@@ -298,5 +314,7 @@ def make_observer(quiet: bool, stream: TextIO | None = None) -> Observer:
     if quiet:
         return Observer()
     if stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown"):
-        return LiveProgress(stream)
+        live = LiveProgress(stream)
+        live.wait()
+        return live
     return LineProgress(stream)
