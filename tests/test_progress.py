@@ -403,11 +403,12 @@ def test_prints_of_others_appear_above_the_view(
 def test_make_observer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(make_observer(True, Terminal())) is Observer
     assert type(make_observer(False, io.StringIO())) is LineProgress
-    monkeypatch.setattr(sys, "stderr", stderr := Terminal())
-    for observer in (make_observer(False, terminal := Terminal()), make_observer(False)):
+    for stream in (Terminal(), None):
+        shown = stream or Terminal()
+        monkeypatch.setattr(sys, "stderr", shown)
+        observer = make_observer(False, stream)
         assert type(observer) is LiveProgress
         observer.finished()
-    for shown in (terminal, stderr):
         assert "starting" in shown.getvalue(), "a sign of life, whatever is imported next"
         assert shown.getvalue().endswith("\x1b[1A\x1b[2K"), "and its line is emptied again"
     monkeypatch.setenv("TERM", "dumb")
