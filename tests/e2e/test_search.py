@@ -143,6 +143,12 @@ def test_the_figures_are_drawn_again_and_the_student_exported(
     svg.unlink()
     assert main(["plot", str(folder)]) == 0
     assert svg.read_bytes() == before
+    best = yaml.safe_load((folder / "best.yaml").read_text())
+    page = tmp_path / "report.html"
+    assert main(["report", str(folder), "--to", str(page)]) == 0
+    for written in (page.read_text(), (folder / "report.html").read_text()):
+        assert f"{best['test_accuracy']:.2f} %, read once" in written
+        assert f"12 of {len(trials(folder))}: " in written
     ship = ["--to", str(tmp_path / "ship"), "--formats", "none"]
     assert main(["export", str(folder), *ship]) == 0
     assert load_student(tmp_path / "ship").classes == tuple("0123456789")
