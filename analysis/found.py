@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -23,21 +24,27 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--table", type=Path, required=True, help="JSON of experiments/tables.py")
     parser.add_argument("--after", type=int, nargs="+", default=[6, 12, 18])
+    parser.add_argument("--json", type=Path, help="file for the ranks")
     args = parser.parse_args()
     every = [row["runs"][0]["validation"] for row in json.loads(args.table.read_text())["rows"]]
-    median = sorted(every)[len(every) // 2]
+    median = statistics.median(every)
     print(f"{len(every)} configurations, best {max(every):.2f} %, median {median:.2f} %\n")
+    ranks: dict[str, list[int]] = {}
     print("| run | " + " | ".join(f"after {n}" for n in args.after) + " |")
     print("|---|" + "---|" * len(args.after))
     for run in args.runs:
         study = load_study(RunFolder(run))
-        cells = []
+        cells, ranks[run.name] = [], []
         for count in args.after:
             known = [t for t in study.trials[:count] if t.state == TrialState.COMPLETE and t.value]
             best = max((t.value for t in known if t.value is not None), default=0.0)
             rank = 1 + sum(value > best + 1e-9 for value in every)
             cells.append(f"{rank} ({best:.2f} %)")
+            ranks[run.name].append(rank)
         print(f"| {run.name} | " + " | ".join(cells) + " |")
+    if args.json is not None:
+        told = {"configurations": len(every), "after": args.after, "ranks": ranks}
+        args.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -106,6 +106,10 @@ def _search(arguments: list[str]) -> int:
 
 def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, object]) -> int:
     given, options = _merge(None if config is None else Path(config), values)
+    from dgkd_search.events import JsonEvents
+
+    events = JsonEvents(sys.stdout) if options.json else None
+    lines: list[str] = []
     if options.dry_run:
         from dgkd_search.preview import check, preview
 
@@ -116,14 +120,16 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
             from dgkd_search.resumption import check_resumption
 
             resumption = check_resumption(RunFolder(Path(resumed).expanduser()), given)
-            print("\n".join(resumption.lines()))
+            lines += resumption.lines()
             checked = resumption.checked
-        print("\n".join(preview(checked)))
+        lines += preview(checked)
+        if events is not None:
+            events.tell("preview", lines=lines)
+        else:
+            print("\n".join(lines))
         return 0
-    from dgkd_search.events import JsonEvents
     from dgkd_search.progress import make_observer
 
-    events = JsonEvents(sys.stdout) if options.json else None
     observer = make_observer(options.quiet or options.json)  # before imports that take seconds
     if events is not None and not options.quiet:
         observer = events
@@ -134,6 +140,10 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
             summary = run_search(options, observer)
         else:
             summary = resume_search(resumed, given, observer)
+    except DgkdError as error:
+        if events is not None:
+            events.tell("error", text=str(error))
+        raise
     finally:
         observer.finished()
     if events is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from dgkd_search.scheduling import Session, TableWriter, resumable
 from dgkd_search.sharing import NONE, Stores, open_stores
 from dgkd_search.sizes import estimate_outputs, no_room, readable
 from dgkd_search.store import Store, default_root
+from dgkd_search.study import ChainStudy
 from dgkd_search.trackers import make_tracker
 from dgkd_search.tune.conductor import Conductor
 
@@ -161,10 +163,22 @@ def _search(
             gave_up=conductor.gave_up is not None,
             options=to_yaml_values(options),
         )
-        from dgkd_search.report import write_report  # so are Altair and its library
+        _write_report(run, study, observer)
+        return summary
+
+
+def _write_report(run: RunFolder, study: ChainStudy, observer: Observer) -> None:
+    """The page of what was found, without which the search is whole all the same."""
+    try:
+        from dgkd_search.report import write_report  # Altair is slow to import, too
 
         write_report([run], run.report, study)
-        return summary
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        observer.message(
+            f"{run.report} can't be written ({why}); `dgkd-search report "
+            f"{shlex.quote(str(run.path))}` tries again"
+        )
 
 
 def _give(

@@ -27,6 +27,7 @@ class JsonEvents(Observer):
       failed, stopped), ``val_accuracy`` and ``reason``.
     - ``confirming``: ``count`` of students that are taught again.
     - ``finished``: the trials are over, however that came.
+    - ``summary`` or ``error`` (``text``): the last line. ``preview`` (``lines``): of a dry run.
 
     Args:
         stream: where to; a reader that is gone is forgotten.
@@ -35,7 +36,7 @@ class JsonEvents(Observer):
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.time) -> None:
         self._stream, self._now = stream, now
-        self._over = False
+        self._running = False
 
     def tell(self, event: str, **facts: Any) -> None:
         """Write one event; numbers that JSON has no word for are null."""
@@ -45,6 +46,7 @@ class JsonEvents(Observer):
             self._stream.flush()
 
     def started(self, budget: int, concurrency: int, time_budget: float | None) -> None:
+        self._running = True
         self.tell("started", budget=budget, concurrency=concurrency, time_budget=time_budget)
 
     def resumed(
@@ -70,9 +72,9 @@ class JsonEvents(Observer):
         self.tell("trial_ended", trial=asdict(job), **facts)
 
     def finished(self) -> None:
-        if not self._over:
+        if self._running:
             self.tell("finished")
-        self._over = True
+        self._running = False
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from dgkd_search import compare as comparison
 from dgkd_search import product
 from dgkd_search.errors import InputError
+from dgkd_search.files import unwritable
 from dgkd_search.results.record import read_record
 from dgkd_search.results.run import RunFolder
 from dgkd_search.retrain import Retrained, retrain
@@ -121,14 +122,20 @@ def write_report(*runs: Path | str, to: Path | str | None = None) -> Path:
             several.
 
     Raises:
-        InputError: one is no run, or it is damaged.
+        InputError: one is no run, or it is damaged; or ``to`` can't be written.
     """
     if not runs:
         raise InputError("no run is named; name the folder of a search")
     folders = [RunFolder(Path(run).expanduser()) for run in runs]
     for folder in folders:
         read_record(folder)
+    beside = folders[0].report if len(folders) == 1 else Path("comparison.html")
+    path = beside if to is None else Path(to).expanduser()
+    bad = "is a folder" if path.is_dir() else unwritable(path.parent)
+    if not path.parent.is_dir():
+        bad = f"{path.parent} is no folder"
+    if bad is not None:
+        raise InputError(f"--to {path}: {bad}; name a file in a folder that can be written")
     from dgkd_search import report  # figures are slow to import
 
-    beside = folders[0].report if len(folders) == 1 else Path("comparison.html")
-    return report.write_report(folders, beside if to is None else Path(to).expanduser())
+    return report.write_report(folders, path)

@@ -67,7 +67,7 @@ class Observer:
         """
 
     def finished(self) -> None:
-        """The search is over; nothing more is called. May be called twice."""
+        """The trials are over; messages alone may follow. May be called twice."""
 
 
 class Observers(Observer):

@@ -24,6 +24,7 @@ from dgkd_search.sharing import NONE
 from dgkd_search.sizes import Estimate, counted, estimate_outputs, no_room, readable
 from dgkd_search.space import SearchSpace
 from dgkd_search.store import MARK, default_root
+from dgkd_search.trackers import missing_trackers
 
 _COUNT_LIMIT = 10_000
 _UNEVEN = 3  # times as many images in one class as in another
@@ -63,6 +64,7 @@ def check(options: Options, run: RunFolder | None = None) -> Checked:
     except InputError as error:
         problems.extend(error.messages)
     problems.extend(_unusable(options.store))
+    problems.extend(missing_trackers(options.log_to))
     try:
         source = open_source(resolved.config.data)
         if (normalise := resolved.config.data.normalise) != "train":

@@ -69,12 +69,14 @@ class Session:
                 run_tune(self.conductor, self._job, self.resources, temporary)
             over = True
         finally:
-            observer.finished()
-            # What can't be noted for want of room is found again in the store.
-            with contextlib.suppress(SQLAlchemyError, StorageInternalError, OSError):
-                if not over:
-                    self.conductor.suspend()
-                replace(spent, seconds=before.seconds + time.monotonic() - began).note(study)
+            try:
+                # What can't be noted for want of room is found again in the store.
+                with contextlib.suppress(SQLAlchemyError, StorageInternalError, OSError):
+                    if not over:
+                        self.conductor.suspend()
+                    replace(spent, seconds=before.seconds + time.monotonic() - began).note(study)
+            finally:
+                observer.finished()
 
     def _job(self, stages: tuple[StageSpec, ...]) -> str:
         from dgkd_search.tune.trainable import make_job

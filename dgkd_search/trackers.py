@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -46,6 +47,8 @@ class Tracked(Observer):
         self._failed = False
 
     def job_started(self, job: Job) -> None:
+        if job in self._runs:  # begun anew, after its worker was lost
+            return
         run = self._try(lambda: self._begin(_name(job), _parameters(job)))
         if run is not None:
             self._runs[job] = run
@@ -79,6 +82,18 @@ class Tracked(Observer):
             return None
 
 
+_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+
+
+def missing_trackers(names: Iterable[str]) -> list[str]:
+    """A message for each whose package isn't installed."""
+    return [
+        f"--log-to {name}: {_PACKAGES[name]} is not installed; pip install 'dgkd-search[{name}]'"
+        for name in names
+        if find_spec(_PACKAGES[name]) is None
+    ]
+
+
 def make_tracker(name: str, run: Path, tell: Callable[[str], object]) -> Observer:
     """An observer that tells a tracker.
 
@@ -89,18 +104,11 @@ def make_tracker(name: str, run: Path, tell: Callable[[str], object]) -> Observe
         tell: is given a line if it fails later.
 
     Raises:
-        InputError: the tracker's package isn't installed, or it can't be reached.
+        InputError: it can't be begun: its package isn't installed, or it can't be reached.
     """
-    package = "tensorboardX" if name == "tensorboard" else name
-    try:
-        module = importlib.import_module(package)
-    except ImportError:
-        raise InputError(
-            f"--log-to {name}: {package} is not installed; pip install 'dgkd-search[{name}]'"
-        ) from None
     makers = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
     try:
-        return Tracked(makers[name](module, run), tell)
+        return Tracked(makers[name](importlib.import_module(_PACKAGES[name]), run), tell)
     except Exception as error:
         raise InputError(f"--log-to {name}: can't be begun ({_why(error)})") from None
 
@@ -127,8 +135,8 @@ def _tensorboard(module: Any, run: Path) -> Begin:
 
 def _mlflow(module: Any, run: Path) -> Begin:
     client = module.MlflowClient()
-    found = client.get_experiment_by_name(run.name)
-    experiment = found.experiment_id if found else client.create_experiment(run.name)
+    found = client.get_experiment_by_name(run.resolve().name)
+    experiment = found.experiment_id if found else client.create_experiment(run.resolve().name)
 
     class Tracking:
         def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
@@ -152,7 +160,7 @@ def _wandb(module: Any, run: Path) -> Begin:
         def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
             self._run = module.init(
                 project="dgkd-search",
-                group=run.name,
+                group=run.resolve().name,
                 name=name,
                 config=dict(parameters),
                 dir=str(run),

@@ -61,7 +61,7 @@ ENDINGS = defaultdict(
         "kill both": {0, -signal.SIGKILL},
         "SIGINT": {0, 130},
         "SIGTERM": {0, 130},
-        "full disk": {0, 1},
+        "full disk": {0, 1, 2},  # 2: it is full before the search begins
     },
 )
 KINDS = (

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from dgkd_search.arguments import Parser
 from dgkd_search.cli import main, search_parser
 from dgkd_search.commands import COMMANDS
 from dgkd_search.errors import InputError
@@ -17,6 +19,10 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = (ROOT, *(ROOT / name for name in ("docs", "experiments", "analysis")))
 PAGES = sorted(path for folder in FOLDERS for path in folder.glob("*.md"))
 TEXTS = {str(path.relative_to(ROOT)): path.read_text() for path in PAGES}
+
+
+class Understood(Exception):
+    """A command line has been parsed."""
 
 
 def commands(text: str) -> list[str]:
@@ -37,10 +43,15 @@ def test_every_command_is_one(
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line)[1:]
     if words and words[0] in COMMANDS:
-        known = 0
-        with pytest.raises(SystemExit) as ended:
-            known = COMMANDS[words[0]]([*words[1:], "--help"])
-        assert (known, ended.value.code) == (0, 0)
+        parse = Parser.parse
+
+        def understood(parser: Parser, given: Sequence[str]) -> None:
+            parse(parser, given)
+            raise Understood
+
+        monkeypatch.setattr(Parser, "parse", understood)
+        with pytest.raises(Understood):
+            COMMANDS[words[0]](words[1:])
         return
     values = vars(search_parser().parse(words))
     given = [name for name, value in values.items() if value is not None]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dgkd_search.cli import main
 from dgkd_search.errors import InputError
 from dgkd_search.observer import Job, Observer
 from dgkd_search.rows import Row
@@ -27,6 +28,7 @@ def row(stage: str, epoch: int, accuracy: float | None, **more: Any) -> Row:
 def watch(observer: Observer) -> None:
     observer.job_started(ALONE)
     observer.job_started(JOB)
+    observer.job_started(JOB)  # again: its worker was lost
     observer.row(JOB, row("resnet20", 2, 90.0, event="replayed"))
     observer.row(JOB, row("resnet14", 0, None, event="waiting"))
     observer.row(JOB, row("resnet8", 1, 60.0))
@@ -119,10 +121,12 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runs["student-alone"].info.status == "KILLED"
 
 
-def test_a_tracker_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(InputError, match=r"pip install 'dgkd-search\[wandb\]'"):
-        make_tracker("wandb", tmp_path, pytest.fail)
+def test_a_tracker_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("dgkd_search.trackers.find_spec", lambda name: None)
+    assert main(["--log-to", "wandb", "--dry-run"]) == 2
+    assert "pip install 'dgkd-search[wandb]'" in capsys.readouterr().err
 
 
 def test_a_tracker_that_cannot_be_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
 )
+_MOST_CLASSES = 2**16
 _WAY = "write it with numpy.savez(FILE, train_images=..., train_labels=..., test_images=..., ...)"
 
 
@@ -57,19 +59,33 @@ class Archive:
             raise InputError(f"--data-dir {path}: no such file; {_WAY}") from None
         except _BROKEN as error:
             raise self._wrong(f"is no .npz file ({error})") from None
-        missing = {"train_images", "train_labels"} - self._names
-        if missing:
-            raise self._wrong(f"has no {' and no '.join(sorted(missing))}")
+        self._check_names()
         images, labels = self._part("train")
         self.channels, self._own_size = images.shape[1], images.shape[2]
         self.image_size = image_size or self._own_size
         self.classes = self._classes(labels)
         self.has_test = "test_images" in self._names
+        if self.has_test:  # without reading a pixel of it
+            shape = self._layout("test")[0]
+            if shape != images.shape[1:]:
+                raise self._wrong(f"test_images are {shape}, unlike train_images")
+
+    def _check_names(self) -> None:
+        parts = [f"{part}_images" for part in ("train", "val", "test")]
+        labels = [name.replace("images", "labels") for name in parts]
+        if unknown := self._names - {*parts, *labels, "classes"}:
+            raise self._wrong(f"holds {', '.join(sorted(unknown))}, of which nothing is known")
+        needed = {parts[0], labels[0]}
+        for pair in zip(parts, labels, strict=True):
+            if self._names & {*pair}:
+                needed |= {*pair}
+        if missing := needed - self._names:
+            raise self._wrong(f"has no {' and no '.join(sorted(missing))}")
 
     def identity(self) -> str:
         parts = [self._part("train"), *([self._part("val")] if self._has_val else [])]
         arrays = [array for part in parts for array in part]
-        shapes = repr([(array.shape, array.dtype.str) for array in arrays]).encode()
+        shapes = repr([self.classes, *((a.shape, a.dtype.str) for a in arrays)]).encode()
         return sha256(b"".join([shapes, *(array.tobytes() for array in arrays)]))
 
     def labels(self) -> tuple[Labels, Labels | None]:
@@ -111,43 +127,65 @@ class Archive:
 
     def _load(self, part: str) -> tuple[Images, Labels]:
         """Images [N, C, H, H] and labels of a part, whatever layout they have."""
+        _, axes = self._layout(part)
         images = self._array(f"{part}_images")
-        if images.ndim == 3:
-            images = images[:, None]
-        elif images.ndim == 4 and images.shape[1] not in (1, 3):
-            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        fits = images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[2] == images.shape[3]
-        if images.dtype != np.uint8 or not fits:
-            raise self._wrong(
-                f"{part}_images are {images.dtype} {images.shape}; give uint8 [N, H, H], "
-                "[N, H, H, C] or [N, C, H, H], square and with 1 or 3 channels"
-            )
+        images = images[:, None] if axes is None else np.ascontiguousarray(images.transpose(axes))
         labels = self._array(f"{part}_labels")
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
             raise self._wrong(
                 f"{part}_labels are {labels.dtype} {labels.shape}; give whole numbers "
                 f"[{len(images)}]"
             )
-        if len(labels) and labels.min() < 0:
-            raise self._wrong(f"{part}_labels: {labels.min()} is below 0")
+        for label in (labels.min(), labels.max()):
+            if not 0 <= label < _MOST_CLASSES:
+                raise self._wrong(f"{part}_labels: {label} isn't from 0 to {_MOST_CLASSES - 1}")
         return images, labels.astype(np.int64)
 
+    def _layout(self, part: str) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        """Shape [C, H, H] of a part's images by their header alone, and how their axes lie; None
+        where there is no axis of channels."""
+        with self._member(f"{part}_images") as member:
+            version = np.lib.format.read_magic(member)
+            read = {(1, 0): np.lib.format.read_array_header_1_0}
+            shape, _, dtype = read.get(version, np.lib.format.read_array_header_2_0)(member)
+        found: tuple[tuple[int, ...], tuple[int, ...] | None] | None = None
+        if len(shape) == 3:
+            found = (1, *shape[1:]), None
+        elif len(shape) == 4 and shape[1] in (1, 3):
+            found = shape[1:], (0, 1, 2, 3)
+        elif len(shape) == 4 and shape[3] in (1, 3):
+            found = (shape[3], *shape[1:3]), (0, 3, 1, 2)
+        if found is None or found[0][1] != found[0][2] or dtype != np.uint8 or not shape[0]:
+            raise self._wrong(
+                f"{part}_images are {dtype} {shape}; give uint8 [N, H, H], [N, H, H, C] or "
+                "[N, C, H, H], square, with 1 or 3 channels, and at least one"
+            )
+        return found
+
     def _classes(self, labels: Labels) -> tuple[str, ...]:
-        count = int(labels.max()) + 1 if len(labels) else 0
+        count = int(labels.max()) + 1
         if "classes" not in self._names:
             return tuple(map(str, range(count)))
         names = self._array("classes")
-        if names.ndim != 1 or names.dtype.kind not in "US" or len(names) < count:
-            raise self._wrong(f"classes are {names.dtype} {names.shape}; give {count} names")
+        if names.ndim != 1 or names.dtype.kind != "U" or len(set(names)) < max(count, len(names)):
+            raise self._wrong(
+                f"classes are {names.dtype} {names.shape}; give {count} texts that differ"
+            )
         return tuple(map(str, names))
 
     def _array(self, name: str) -> NDArray[Any]:
+        with self._member(name) as member:
+            found: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+            return found
+
+    @contextlib.contextmanager
+    def _member(self, name: str) -> Iterator[IO[bytes]]:
+        """What goes wrong with it is told of the file."""
         try:
             with zipfile.ZipFile(self._path) as file, file.open(f"{name}.npy") as member:
-                found: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-                return found
-        except KeyError:
-            raise self._wrong(f"has no {name}") from None
+                yield member
+        except InputError:
+            raise
         except _BROKEN as error:
             raise self._wrong(f"{name} can't be read ({error})") from None
 

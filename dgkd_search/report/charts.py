@@ -14,7 +14,6 @@ from dgkd_search.results.table import plottable
 # Okabe and Ito's colours, the blue a little lighter: seen on a light page and on a dark one.
 _STATES = {"COMPLETE": "#1F86C4", "PRUNED": "#A0A0A0"}
 _GUIDANCE = {"dense": "#1F86C4", "sequential": "#E69F00", "teacher": "#009E73", "none": "#CC79A7"}
-_RUNS = ["#1F86C4", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#858585"]
 _BEST, _LINE = "#D55E00", "#858585"
 _GOLDEN = 0.6180339887  # its multiples modulo 1 stay apart
 _CLOUD = 0.5  # width of an assistant count's points
@@ -213,7 +212,7 @@ def several(drawn: dict[str, pd.DataFrame]) -> dict[str, Any]:
         line.encode(
             x=alt.X("trial:Q", axis=alt.Axis(format="d", tickMinStep=1)),
             y=alt.Y("best:Q", title=f"best {_ACCURACY}", scale=alt.Scale(zero=False)),
-            color=alt.Color("run:N", scale=alt.Scale(domain=list(drawn), range=_RUNS)),
+            color=alt.Color("run:N", scale=alt.Scale(domain=list(drawn), scheme="tableau20")),
             tooltip=[alt.Tooltip("run:N"), *_TIPS],
         )
     )
@@ -260,5 +259,7 @@ def _rules(
 
 def _spec(chart: Any) -> dict[str, Any]:
     chart = chart.properties(width="container", height=320)
-    found: dict[str, Any] = chart.to_dict()
+    # Altair refuses more than 5,000 rows otherwise: 32 curves of 160 epochs.
+    with alt.data_transformers.enable("default", max_rows=None):
+        found: dict[str, Any] = chart.to_dict()
     return found

@@ -16,13 +16,13 @@ class Node:
     """A model of the drawn chain.
 
     Attributes:
-        parameters: their number.
+        parameters: their number; None where it isn't known.
         accuracy: on validation in percent; None where it isn't known.
         sources: positions in the chain of the models that teach it.
     """
 
     name: str
-    parameters: int
+    parameters: int | None
     accuracy: float | None
     sources: tuple[int, ...]
 
@@ -83,7 +83,9 @@ def _arrow(source: int, learner: int, top: int, dropped: bool) -> str:
     return f'<path{look} d="{path}" marker-end="url(#tip)"/>'
 
 
-def _count(parameters: int) -> str:
+def _count(parameters: int | None) -> str:
+    if parameters is None:
+        return ""
     if parameters >= 1_000_000:
         return f"{parameters / 1e6:.2f} M parameters"
     return f"{parameters / 1e3:.1f} k parameters"

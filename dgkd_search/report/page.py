@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -13,13 +14,14 @@ import jinja2
 import pandas as pd
 import vl_convert
 
+from dgkd_search.chain import Architecture
 from dgkd_search.closing import study_title, teacher_accuracy, work_of
 from dgkd_search.confirmation import Confirmation
 from dgkd_search.errors import InputError
 from dgkd_search.files import write_bytes
 from dgkd_search.identity import StageSpec
 from dgkd_search.intervals import plus_minus
-from dgkd_search.models import load_families, parameter_count
+from dgkd_search.models import parameter_count
 from dgkd_search.reopen import Spent
 from dgkd_search.report import charts
 from dgkd_search.report.drawing import Node, draw_chain
@@ -60,7 +62,7 @@ class Found:
         """
         study = load_study(run) if study is None else study
         best = load_best(run.best) if run.best.exists() else None
-        return cls(run.path.name or str(run.path), run, study, best)
+        return cls(run.path.resolve().name, run, study, best)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -123,12 +125,10 @@ class Found:
         facts = self.study.facts(self.study.trials[self.best["trial"]]).get("stages", ())
         known = {stage["name"]: float(stage["val_accuracy"]) for stage in facts}
         known[self.best["student"]] = self.best["validation_accuracy"]
-        for origin in {spec.architecture.origin for spec in specs} - {""}:
-            load_families(origin)
         nodes = [
             Node(
                 spec.architecture.name,
-                parameter_count(spec.architecture),
+                _parameters(spec.architecture),
                 known.get(spec.architecture.name),
                 tuple(places[key] for key in spec.sources),
             )
@@ -216,14 +216,16 @@ class Found:
         ]
 
     def commands(self) -> list[tuple[str, str]]:
-        path = self.run.path
+        path, best, config = (
+            shlex.quote(str(path)) for path in (self.run.path, self.run.best, self.run.config)
+        )
         if self.best is None:
             return [("go on with the search", f"dgkd-search --resume {path}")]
         return [
-            ("train the chain on all images, three times", f"dgkd-search train {path}/best.yaml"),
+            ("train the chain on all images, three times", f"dgkd-search train {best}"),
             ("write the student as ONNX and more", f"dgkd-search export {path} --to DIR"),
             ("raise the budget", f"dgkd-search --resume {path} --budget N"),
-            ("repeat the search", f"dgkd-search --config {path}/config.yaml"),
+            ("repeat the search", f"dgkd-search --config {config}"),
         ]
 
     def options(self) -> list[tuple[str, str]]:
@@ -306,6 +308,18 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.jinja")
+
+
+def _parameters(architecture: Architecture) -> int | None:
+    """Their number; None for a network of the user's own whose code isn't loaded.
+
+    The search's own module is, with its study. What best.yaml names is never imported: whoever may
+    write that file could choose what runs here.
+    """
+    try:
+        return parameter_count(architecture)
+    except InputError:
+        return None
 
 
 def _models(best: dict[str, Any]) -> list[str]:

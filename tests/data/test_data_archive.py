@@ -94,10 +94,12 @@ def test_any_change_of_what_is_trained_on_is_another_data_set(tmp_path: Path) ->
                 {"train_labels": LABELS[::-1]},
                 {"train_images": IMAGES.transpose(0, 1, 3, 2)},
                 {"val_images": IMAGES[:9], "val_labels": LABELS[:9]},
+                {"classes": np.array(["a", "b", "c"])},
+                {"classes": np.array(["a", "c", "b"])},
             )
         )
     }
-    assert len(identities) == 5
+    assert len(identities) == 7
     assert Archive(save(tmp_path / "test.npz", **TEST)).identity() in identities, (
         "test plays no part"
     )
@@ -107,7 +109,7 @@ def test_the_test_part_is_not_read_before_it_is_asked_for(tmp_path: Path) -> Non
     path = save(tmp_path / "mine.npz", **TEST)
     with zipfile.ZipFile(path) as file:
         members = {name: file.read(name) for name in file.namelist()}
-    members["test_images.npy"] = b"no array at all"
+    members["test_images.npy"] = members["test_images.npy"][:200]  # its header and some pixels
     with zipfile.ZipFile(path, "w") as file:
         for name, content in members.items():
             file.writestr(name, content)
@@ -124,8 +126,17 @@ def test_the_test_part_is_not_read_before_it_is_asked_for(tmp_path: Path) -> Non
         ({"train_images": IMAGES[..., :5]}, "square"),
         ({"train_labels": LABELS[:5]}, "train_labels are int64 .5,."),
         ({"train_labels": LABELS.astype(float)}, "train_labels are float64"),
-        ({"train_labels": LABELS - 1}, "-1 is below 0"),
-        ({"classes": np.array(["a", "b"])}, "give 3 names"),
+        ({"train_labels": LABELS - 1}, "-1 isn't from 0"),
+        ({"train_labels": LABELS.astype(np.uint64) + np.uint64(2**63)}, "isn't from 0"),
+        ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, "at least one"),
+        ({"val_images": IMAGES[:0], "val_labels": LABELS[:0]}, "at least one"),
+        ({"classes": np.array(["a", "b"])}, "give 3 texts"),
+        ({"classes": np.array(["a", "b", "b"])}, "give 3 texts"),
+        ({"classes": np.array([b"a", b"b", b"c"])}, "give 3 texts"),
+        ({"test_images": IMAGES}, "has no test_labels"),
+        ({"test_labels": LABELS}, "has no test_images"),
+        ({"test_images": IMAGES[:, :, :8, :8], "test_labels": LABELS}, "unlike train_images"),
+        ({"tset_images": IMAGES}, "holds tset_images"),
         ({"train_labels": np.array([{}] * 60)}, "train_labels can't be read"),
         ({"val_images": IMAGES[:, :, :8, :8], "val_labels": LABELS}, "unlike train_images"),
         ({"val_images": IMAGES, "val_labels": LABELS + 1}, "val_labels go to 3"),

@@ -69,6 +69,14 @@ def test_curves_are_thinned_but_keep_their_ends(monkeypatch: pytest.MonkeyPatch)
     assert last == {0: 94.0, 1: 7.0}
 
 
+def test_searches_of_real_size_have_curves() -> None:
+    table = make_table(*(trial(1, 70.0) for _ in range(64)))
+    told = steps(**{f"t{i}": [70.0] * 240 for i in range(64)})
+    spec = charts.curves(charts.points(table), told, 0)
+    assert spec is not None
+    assert len(max(values(spec), key=len)) == 64 * 240
+
+
 def test_figures_that_would_show_nothing_are_left_out() -> None:
     drawn = charts.points(TABLE)
     assert charts.curves(drawn, steps(), 0) is None
