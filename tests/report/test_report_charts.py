@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from test_results_plot import make_table, trial
+from tabled import make_table, trial
 
 from dgkd_search.report import charts
 

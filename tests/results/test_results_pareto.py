@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_results_plot import make_table, texts
+from tabled import make_table
+from test_results_plot import texts
 
 from dgkd_search.results.pareto import chain_of, front, plot_pareto
 

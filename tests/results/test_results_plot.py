@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,41 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tabled import make_table, trial
 
 from dgkd_search.results.plot import DPI, SIZE, accuracy_limits, plot_accuracy
-from dgkd_search.results.table import COLUMNS
 
 SVG = "{http://www.w3.org/2000/svg}"
 _PERCENT = st.floats(0, 100)
-
-
-def make_table(*rows: dict[str, Any]) -> pd.DataFrame:
-    base = {
-        "state": "COMPLETE",
-        "teacher": "resnet26",
-        "student": "resnet8",
-        "assistants": "",
-        "assistant_count": 0,
-        "guidance": "dense",
-    }
-    full = [base | {"number": i} | row for i, row in enumerate(rows)]
-    return pd.DataFrame(
-        {
-            name: pd.Series(
-                [row.get(name, "" if dtype == "string" else None) for row in full], dtype=dtype
-            )
-            for name, dtype in COLUMNS.items()
-        }
-    )
-
-
-def trial(count: int, accuracy: float | None, **more: Any) -> dict[str, Any]:
-    names = ("resnet20", "resnet14", "resnet11")[:count]
-    return {
-        "assistant_count": count,
-        "val_accuracy": accuracy,
-        "assistants": ">".join(names),
-    } | more
 
 
 def texts(path: Path) -> list[str]:
