@@ -174,10 +174,10 @@ def _doctor(arguments: list[str]) -> int:
     store = None if known.store is None else Path(known.store).expanduser()
     problems = 0
     for finding in examine(store, not known.no_ray):
-        print(f"{finding.name:<14}{finding.words}", flush=True)
+        print(f"{finding.name:<20}{finding.words}", flush=True)
         if finding.problem:
             problems += 1
-            print(f"{'':<14}problem: {finding.problem}", flush=True)
+            print(f"{'':<20}problem: {finding.problem}", flush=True)
     print(counted(problems, "problem") if problems else "nothing stands in a search's way")
     return 1 if problems else 0
 

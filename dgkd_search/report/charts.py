@@ -225,6 +225,7 @@ def _limits(
     low, high = accuracy_limits(
         drawn.loc[complete, "accuracy"], drawn.loc[~complete, "accuracy"], reference, teacher
     )
+    low, high = min([low, *drawn["low"].dropna()]), max([high, *drawn["high"].dropna()])
     room = 0.06 * (high - low)
     return low - room, high + room
 

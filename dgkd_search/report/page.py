@@ -221,9 +221,11 @@ class Found:
         )
         if self.best is None:
             return [("go on with the search", f"dgkd-search --resume {path}")]
+        module = self.best["options"].get("models")
+        own = f" --models {shlex.quote(str(module))}" if module else ""
         return [
-            ("train the chain on all images, three times", f"dgkd-search train {best}"),
-            ("write the student as ONNX and more", f"dgkd-search export {path} --to DIR"),
+            ("train the chain on all images, three times", f"dgkd-search train {best}{own}"),
+            ("write the student as ONNX and more", f"dgkd-search export {path} --to DIR{own}"),
             ("raise the budget", f"dgkd-search --resume {path} --budget N"),
             ("repeat the search", f"dgkd-search --config {config}"),
         ]

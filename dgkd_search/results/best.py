@@ -207,7 +207,8 @@ def load_student(path: Path | str) -> Student:
         raise _damaged(described) from None
     if known is None:  # a file doesn't choose what is imported
         raise InputError(
-            f"{described}: its network is of a family of your own; import {origin} first"
+            f"{described}: its network is of a family of your own; name its module with "
+            f"--models {origin}, or in Python import that first"
         )
     if known != spec.architecture.code:
         raise InputError(

@@ -191,4 +191,6 @@ class Summary:
             )
             if other is not None
         ]
-        return ", ".join(parts) or "unknown: nothing to compare with was trained"
+        if not parts:
+            return "unknown: nothing to compare with was trained"
+        return f"{', '.join(parts)}; one run each, seeds alone may make such differences"

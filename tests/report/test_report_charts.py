@@ -43,6 +43,15 @@ def test_a_point_is_a_trial_that_ended_with_an_accuracy() -> None:
     assert (abs(drawn["place"] - drawn["assistants"]) < 0.5).all(), "a point is in its column"
 
 
+def test_intervals_of_repeats_are_in_sight() -> None:
+    table = make_table(
+        trial(0, 70.0, repeats=3, repeats_mean=68.0, repeats_half_width=9.0), trial(1, 71.0)
+    )
+    low, high = charts._limits(charts.points(table), None, None)
+    assert low < 59.0
+    assert high > 77.0
+
+
 def test_points_of_one_count_stay_apart() -> None:
     drawn = charts.points(make_table(*(trial(1, 70.0) for _ in range(30))))
     places = sorted(drawn["place"])

@@ -12,6 +12,8 @@ from studies import make_study, run_trials
 
 from dgkd_search.cli import main
 from dgkd_search.report import write_report
+from dgkd_search.report.page import Found
+from dgkd_search.results.best import load_best
 from dgkd_search.results.run import RunFolder
 from dgkd_search.study import ChainStudy
 
@@ -137,3 +139,14 @@ def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int)
     assert [values[n] for n in found["down"][:-1]] == [values[n] for n in reversed(known)]
     assert found["up"][-1] == found["down"][-1] == "12", "the failed trial has no value"
     assert found["sort"] == "ascending"
+
+
+def test_commands_can_be_typed_as_they_stand(run: RunFolder, study: ChainStudy) -> None:
+    best = load_best(run.best)
+    best["options"] = {**best["options"], "models": "mymodels"}
+    folder = RunFolder(Path("my runs/first"))
+    told = dict(Found("first", folder, study, best).commands())
+    assert told["train the chain on all images, three times"] == (
+        "dgkd-search train 'my runs/first/best.yaml' --models mymodels"
+    )
+    assert "--resume 'my runs/first' --budget" in told["raise the budget"]

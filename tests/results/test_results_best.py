@@ -184,7 +184,7 @@ def test_every_word_of_best_yaml_is_under_its_checksum(run: RunFolder) -> None:
 @pytest.mark.parametrize(
     ("family", "reason"),
     [
-        ("mine", "of a family of your own; import mymodels first"),
+        ("mine", "of a family of your own; name its module with --models mymodels"),
         ("resnet", "the code of mymodels has changed since its network was trained; put that back"),
     ],
 )

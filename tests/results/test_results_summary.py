@@ -56,7 +56,7 @@ def test_a_whole_summary() -> None:
         "validation": "80.00 % of 1600 images (95 % interval 78.0 to 81.9)",
         "test": "78.50 %, read once",
         "gain": "+5.00 over the student alone (75.00), +2.75 over plain KD (77.25), "
-        "-0.50 over the full chain (80.50)",
+        "-0.50 over the full chain (80.50); one run each, seeds alone may make such differences",
         "trials": "12 of 12: 9 completed, 3 pruned (25 %), 1 failed",
         "stages": "20 trained, 11 found in the store",
         "sources": "45,000 images run through frozen models, which taught 1,234,567 times",
@@ -75,7 +75,9 @@ def test_a_whole_summary() -> None:
 )
 def test_a_gain_is_told_only_over_what_was_trained(missing: str, parts: list[str]) -> None:
     gain = lines(with_accuracies(**{missing: None}))["gain"]
-    assert [part.split("over ")[1].split(" (")[0] for part in gain.split(", ")] == parts
+    assert [
+        part.split("over ")[1].split(" (")[0] for part in gain.partition(";")[0].split(", ")
+    ] == parts
 
 
 def test_without_anything_to_compare_with_the_gain_is_unknown() -> None:
