@@ -19,7 +19,8 @@ from dgkd_search.recipe import Distillation, Numerics, Recipe
 from dgkd_search.stage import EpochRow, Learner
 
 # A busy machine is no failure.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile("patient", deadline=None, max_examples=100)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=450)
 hypothesis.settings.load_profile("patient")
 
 
@@ -120,6 +121,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="also what takes too long for every commit: every fault at every point of a search",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--thorough"):
+        hypothesis.settings.load_profile("thorough")
 
 
 @pytest.fixture(scope="session")

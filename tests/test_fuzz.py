@@ -34,9 +34,10 @@ WORDS = st.one_of(
 )
 
 
-def many(examples: int) -> settings:
+def many(share: float) -> settings:
+    """A share of the examples that any property has; with ``--thorough`` these are more."""
     return settings(
-        max_examples=examples,
+        max_examples=int(share * settings.default.max_examples),
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
@@ -66,7 +67,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@many(450)
+@many(1.0)
 @given(st.lists(st.tuples(st.sampled_from(NAMES), WORDS), max_size=4), st.booleans())
 def test_options(tmp_path: Path, pairs: list[tuple[str, str]], joined: bool) -> None:
     words = [f"{name}={value}" for name, value in pairs] if joined else list(chain(*pairs))
@@ -83,7 +84,7 @@ LINES = st.one_of(
 )
 
 
-@many(450)
+@many(1.0)
 @given(
     st.one_of(st.lists(LINES, max_size=4).map("\n".join).map(str.encode), st.binary(max_size=60))
 )
@@ -134,7 +135,7 @@ def damage(folder: Path, name: str, kind: str, where: float, bit: int) -> None:
         path.write_bytes(data)
 
 
-@many(100)
+@many(0.25)
 @given(st.lists(DAMAGE, min_size=1, max_size=2))
 def test_run_folders(tmp_path: Path, run: Path, damages: list[tuple[str, str, float, int]]) -> None:
     shutil.rmtree(tmp_path / "run", ignore_errors=True)

@@ -13,34 +13,27 @@ import itertools
 import json
 import os
 import shutil
-import sys
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 import yaml
 from crashing import Action, Fault, Outcome, points
+from rayless import without_ray
 from test_resumed_search import forked
 from test_resumed_search import outcome as trials_of
 
 import dgkd_search.closing
-from dgkd_search.data import digits, open_prepared
+from dgkd_search.data import digits
 from dgkd_search.driver import resume_search, run_search
-from dgkd_search.errors import describe
 from dgkd_search.files import write_bytes
-from dgkd_search.identity import StageSpec
 from dgkd_search.options import Options
 from dgkd_search.results.record import load_study
 from dgkd_search.results.run import RunFolder
-from dgkd_search.store import Store
-from dgkd_search.trial import Trial
-from dgkd_search.tune.conductor import Conductor
 
 FAULTS = [
     Fault("before"),
@@ -58,25 +51,6 @@ SAID = {
 
 # What a search that has ended goes on with.
 MORE: dict[str, dict[str, object]] = {"raised": {"budget": 3, "confirm": "1x2"}}
-
-
-def train(conductor: Conductor, make_job: Callable[[Any], str], *_: object) -> None:
-    """What ``run_tune`` does, without Ray."""
-    while (stages := conductor.next_job(name := uuid.uuid4().hex)) is not None:
-        job = json.loads(make_job(stages))
-        event: dict[str, Any] = {}
-        trial = Trial(
-            [StageSpec.from_dict(spec) for spec in job["stages"]],
-            open_prepared(Path(job["data"])),
-            Store(Path(job["store"])),
-        )
-        rows = []
-        try:
-            rows = [row.to_dict() for row in trial]
-        except OSError as error:
-            event = {"failure": describe(error), "again": True}
-        conductor.on_row(name, {"rows": rows, "facts": trial.result.to_dict(), **event})
-        conductor.on_end(name)
 
 
 def figure(table: Any, folder: Path, **_: object) -> list[Path]:
@@ -120,13 +94,9 @@ def reading(root: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def without_ray() -> Iterator[None]:
+def in_this_process() -> Iterator[None]:
     """Searches with their trials in this process, and with figures that take no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        runtime = SimpleNamespace(run_tune=train)
-        ray = SimpleNamespace(ray_session=lambda _: contextlib.nullcontext(Path()))
-        patch.setitem(sys.modules, "dgkd_search.tune.runtime", runtime)
-        patch.setitem(sys.modules, "dgkd_search.tune.session", ray)
+    with without_ray() as patch:
         patch.setattr("dgkd_search.results.plot.plot_accuracy", figure)
         patch.setattr("dgkd_search.report.write_report", page)
         found = digits._read()
@@ -203,8 +173,11 @@ def finished(found: dict[str, Any]) -> dict[str, Any]:
 def test_every_point_of_a_search(
     whole: Whole, memory: Path, name: str, fault: Fault, thorough: bool
 ) -> None:
-    """Each change meets one of the faults; with ``--thorough``, all of them."""
-    first, step = (0, 1) if thorough else (FAULTS.index(fault), len(FAULTS))
+    """Every seventh change meets one of the faults; with ``--thorough``, each meets all of them.
+
+    Writing a file takes five changes, so that a fault comes upon all kinds of them.
+    """
+    first, step = (0, 1) if thorough else (7 * FAULTS.index(fault), 7 * len(FAULTS))
     numbers = itertools.count()
 
     def fresh() -> Path:
