@@ -15,10 +15,14 @@ TINY = (
 ).split()
 
 
-def start(*options: object, cwd: Path) -> subprocess.Popen[str]:
-    """A search in its own process, as from a shell."""
+WITHOUT_RAY = Path(__file__).parents[1] / "rayless.py"
+
+
+def start(*options: object, cwd: Path, ray: bool = True) -> subprocess.Popen[str]:
+    """A search in its own process, as from a shell; or one that runs its trials itself."""
+    program = ["-m", "dgkd_search"] if ray else [str(WITHOUT_RAY)]
     return subprocess.Popen(
-        [sys.executable, "-m", "dgkd_search", *map(str, options)],
+        [sys.executable, *program, *map(str, options)],
         cwd=cwd,
         env={**os.environ, "HOME": str(cwd), "XDG_CACHE_HOME": str(cwd / "cache")},
         stdout=subprocess.PIPE,
@@ -27,8 +31,8 @@ def start(*options: object, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def run(*options: object, cwd: Path) -> tuple[int, str, str]:
-    process = start(*options, cwd=cwd)
+def run(*options: object, cwd: Path, ray: bool = True) -> tuple[int, str, str]:
+    process = start(*options, cwd=cwd, ray=ray)
     out, err = process.communicate(timeout=400)
     return process.returncode, out, err
 

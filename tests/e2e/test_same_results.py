@@ -15,12 +15,10 @@ from dgkd_search.store import Store
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
-# Eight configurations, which the budget makes every search try.
 LADDER = (
     "--train-limit 200 --family plain-c10 --teacher plain10-c10 --student plain2-c10 "
-    "--assistants plain8-c10,plain6-c10,plain4-c10 --augment crop+flip --views 2 --epochs 3 "
-    "--batch-size 16 --lr 0.02 --drop-prob 0.25 --sampler random --seed 3 --pruner none "
-    "--budget 8 --no-reference --confirm off"
+    "--augment crop+flip --views 2 --epochs 3 --batch-size 16 --lr 0.02 --drop-prob 0.25 "
+    "--sampler random --seed 3 --pruner none --no-reference --confirm off"
 ).split()
 
 
@@ -31,21 +29,26 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
     return {t.user_attrs["facts"]["stages"][-1]["key"]: t.intermediate_values for t in study.trials}
 
 
-def test_sharing_changes_no_result(tmp_path: Path) -> None:
+def test_sharing_changes_no_result(tmp_path: Path, thorough: bool) -> None:
+    """Of two assistants, and alone without Ray; with ``--thorough``, of three and all by it."""
+    assistants = ["plain8-c10", "plain4-c10", *(["plain6-c10"] if thorough else [])]
+    count = 2 ** len(assistants)  # configurations, which the budget makes every search try
+    ladder = [*LADDER, "--assistants", ",".join(assistants), "--budget", count]
     ways = {
         "alone": "--store none --concurrency 1",
         "shared": "--store store --concurrency 2",
     }
     found, printed = {}, {}
     for out, way in ways.items():
-        code, printed[out], err = run(*LADDER, *way.split(), "--out", out, cwd=tmp_path)
+        words, ray = [*ladder, *way.split(), "--out", out], thorough or out == "shared"
+        code, printed[out], err = run(*words, cwd=tmp_path, ray=ray)
         assert code == 0, err
         found[out] = curves(tmp_path / out)
         stores = {path.parent.name for path in tmp_path.rglob("format.json")}
         assert stores == ({"store"} if out == "shared" else set()), "private ones are gone"
-    assert len(found["alone"]) == 8
+    assert len(found["alone"]) == count
     assert all(list(curve) == [1, 2, 3] for curve in found["alone"].values())
-    assert len({tuple(curve.values()) for curve in found["alone"].values()}) > 4
+    assert len({tuple(curve.values()) for curve in found["alone"].values()}) > count / 2
     assert found["alone"] == found["shared"], (
         "one after the other, two at once sharing what there is"
     )
@@ -54,7 +57,10 @@ def test_sharing_changes_no_result(tmp_path: Path) -> None:
         entry = Store(tmp_path / "store").get(best["stages"][-1]["key"])
         assert entry is not None
         assert (tmp_path / out / "student.safetensors").read_bytes() == entry.tensors
-    # Each for itself: 8 teachers, 12 assistants, 8 students. Shared: one teacher, an assistant for
-    # each of 7 sets of larger ones and itself, 8 students.
-    assert "28 trained, 0 found in the store" in printed["alone"]
-    assert "16 trained, 12 found in the store" in printed["shared"]
+    # Each for itself: a teacher, its half of the assistants on average, a student. Shared: one
+    # teacher, an assistant for each set of larger ones and itself, and the students.
+    each = count + count * len(assistants) // 2 + count
+    together = 1 + (count - 1) + count
+    assert (each, together) == ((28, 16) if thorough else (12, 8))
+    assert f"{each} trained, 0 found in the store" in printed["alone"]
+    assert f"{together} trained, {each - together} found in the store" in printed["shared"]

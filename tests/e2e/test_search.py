@@ -13,6 +13,7 @@ import torch
 import yaml
 from optuna.trial import TrialState
 from PIL import Image
+from rayless import without_ray
 from searches import EPOCHS, TINY, run, trials
 
 from dgkd_search import load_student
@@ -23,13 +24,16 @@ from dgkd_search.data import load_test
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
+BUDGET = 9
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A finished search with pruned trials: its run folder, stdout and stderr."""
     cwd = tmp_path_factory.mktemp("finished")
     code, out, err = run(
         *TINY,
-        *"--budget 12 --pruner median --concurrency 1 --out run --store store".split(),
+        *f"--budget {BUDGET} --pruner median --concurrency 1 --out run --store store".split(),
         *"--confirm 1x2".split(),
         cwd=cwd,
     )
@@ -57,7 +61,7 @@ def test_the_study_opens_with_optuna_alone(finished: tuple[Path, str, str]) -> N
     folder, _, _ = finished
     study = optuna.load_study(study_name="dgkd-search", storage=f"sqlite:///{folder / 'study.db'}")
     states = [trial.state for trial in study.trials]
-    assert len(states) == 12
+    assert len(states) == BUDGET
     assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}, "the pruner stopped some"
     for trial in study.trials:
         steps = list(trial.intermediate_values)
@@ -148,7 +152,7 @@ def test_the_figures_are_drawn_again_and_the_student_exported(
     assert main(["report", str(folder), "--to", str(page)]) == 0
     for written in (page.read_text(), (folder / "report.html").read_text()):
         assert f"{best['test_accuracy']:.2f} %, read once" in written
-        assert f"12 of {len(trials(folder))}: " in written
+        assert f"{BUDGET} of {len(trials(folder))}: " in written
     ship = ["--to", str(tmp_path / "ship"), "--formats", "none"]
     assert main(["export", str(folder), *ship]) == 0
     assert load_student(tmp_path / "ship").classes == tuple("0123456789")
@@ -163,14 +167,19 @@ def again_of(best: dict[str, Any]) -> list[float]:
 
 def test_the_configuration_repeats_the_search_without_training(
     finished: tuple[Path, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Though Ray ran the first one, and this process runs the other."""
     folder, _, _ = finished
     cwd = folder.parent
-    code, out, err = run(
-        *("--config", folder / "config.yaml", "--concurrency", 1, "--out", "again", "--json"),
-        cwd=cwd,
-    )
-    assert (code, err) == (0, "")
+    words = ["--config", str(folder / "config.yaml"), "--concurrency", "1", "--out", "again"]
+    monkeypatch.chdir(cwd)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cwd / "cache"))
+    with without_ray():
+        assert main([*words, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
     same = ("state", "assistants", "drop_probability", "val_accuracy", "student_key")
     first, again = (
         [[row[name] for name in same] for row in trials(f)] for f in (folder, cwd / "again")
@@ -198,17 +207,23 @@ def write_images(folder: Path, per_class: int, seed: int) -> None:
             Image.fromarray(pixels).save(folder / label / f"{i}.png")
 
 
-def test_the_test_set_is_not_read_during_the_search(tmp_path: Path) -> None:
+def test_the_test_set_is_not_read_during_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write_images(tmp_path / "images/train", 40, seed=1)
     write_images(tmp_path / "images/test", 3, seed=2)
     damaged = tmp_path / "images/test/dark/0.png"
     damaged.write_bytes(b"no image at all")
-    code, out, err = run(
-        *"--dataset imagefolder --data-dir images --image-size 12 --family plain-c10".split(),
-        *"--teacher plain6-c10 --epochs 2 --batch-size 16 --budget 3 --no-reference".split(),
-        *"--confirm off --concurrency 1 --out run --store store --quiet".split(),
-        cwd=tmp_path,
+    words = (
+        "--dataset imagefolder --data-dir images --image-size 12 --family plain-c10 "
+        "--teacher plain6-c10 --epochs 2 --batch-size 16 --budget 3 --no-reference "
+        "--confirm off --concurrency 1 --out run --store store --quiet"
     )
+    with without_ray():
+        code = main(words.split())
+    out, err = capsys.readouterr()
     assert code == 1, "the broken test set is said at the end, when everything else is safe"
     assert [row["state"] for row in trials(tmp_path / "run")] == ["COMPLETE"] * 3
     assert (len(out.splitlines()), len(err.splitlines())) == (1, 1)
