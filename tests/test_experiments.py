@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rayless import without_ray
 
 from dgkd_search import numerics
 from dgkd_search.chain import Architecture, Chain
@@ -339,11 +340,17 @@ def test_overhead_of_a_search_is_timed(
     figures: Callable[..., dict[str, Any]],
     script: Callable[[str], ModuleType],
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    thorough: bool,
 ) -> None:
+    """In this process and without Ray; with ``--thorough``, as it stands there."""
     monkeypatch.setattr(script("bench_overhead"), "POOL", ("resnet20", "resnet14"))
-    found = figures(
-        "bench_overhead", *"--trials 3 --drops 0 --concurrency 1 --repeats 1 --images 0".split()
-    )
+    if not thorough:
+        request.getfixturevalue("one_process")
+    with contextlib.nullcontext() if thorough else without_ray():
+        found = figures(
+            "bench_overhead", *"--trials 3 --drops 0 --concurrency 1 --repeats 1 --images 0".split()
+        )
     assert found["time"]["1"][0]["a_trial"] > 0
     assert found["time"]["alone_ms"] > 0
 
