@@ -124,6 +124,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # xdist would sort files by the number of their tests
     if config.getoption("--thorough"):
         hypothesis.settings.load_profile("thorough")
 
@@ -134,6 +135,18 @@ def thorough(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--thorough"))
 
 
+# Files of many seconds, the longest first.
+LONG = (
+    "test_search", "test_faults", "test_same_results", "test_cluster", "test_output",
+    "test_private", "test_two_searches", "test_search_points", "test_resumed_search",
+    "test_sharing", "test_crash_points", "test_trial", "test_experiments", "test_report_page",
+    "test_numerics", "test_product", "test_compare", "test_fuzz", "test_notebook", "test_supply",
+    "test_stream", "test_families", "test_record", "test_retrain", "test_pages", "test_tables",
+    "test_sampler", "test_models_registry", "test_stage", "test_frozen", "test_damage_sweep",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole searches last: what is wrong in a part shows within minutes."""
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+    """Long files first: at the end no worker waits for one that another has just begun."""
+    ranks = {name: rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import vl_convert
 from shipped import make_run
 from studies import make_config, make_study, run_trials
 
@@ -23,6 +26,15 @@ from dgkd_search.results.run import RunFolder
 from dgkd_search.study import ChainStudy
 
 WICKED = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bundled_once() -> Iterator[None]:
+    """The script of the figures, which takes seconds to put together, is the same every time."""
+    with pytest.MonkeyPatch.context() as patch:
+        bundle = functools.cache(vl_convert.javascript_bundle)
+        patch.setattr(vl_convert, "javascript_bundle", bundle)
+        yield
 
 
 @pytest.fixture(scope="module")
