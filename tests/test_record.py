@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -33,15 +34,25 @@ def resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolved:
     return resolve(Options.parse({**SAID, "out": "run"}))
 
 
-@pytest.fixture
-def run(resolved: Resolved) -> RunFolder:
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two trials."""
-    folder = RunFolder("run")
-    with folder.begin():
-        study = begin_study(folder, resolved.options, resolved.config, DATA, None)
-        run_trials(study, 2)
-        Spent(5.0, 2.0).note(study)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("begun"))
+        resolved = resolve(Options.parse({**SAID, "out": "run"}))
+        folder = RunFolder("run")
+        with folder.begin():
+            study = begin_study(folder, resolved.options, resolved.config, DATA, None)
+            run_trials(study, 2)
+            Spent(5.0, 2.0).note(study)
+        return folder.path.absolute()
+
+
+@pytest.fixture
+def run(resolved: Resolved, begun: Path) -> RunFolder:
+    """A copy of that run in the folder of the test."""
+    shutil.copytree(begun, "run")
+    return RunFolder("run")
 
 
 class Listener(Observer):

@@ -140,14 +140,26 @@ def test_results_are_the_same_in_a_shared_and_in_private_stores(
     assert [stage.trained for stage in together.result.stages] == [0, 1, 1]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(
+    stages_of: Any, digits: PreparedData, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Sequence[StageSpec], Store, list[Row]]:
+    """A chain of 2 + 2 + 3 epochs, the store in which it was trained, and its rows."""
+    stages = stages_of(*CHAIN, epochs=2, student_epochs=3, **HARD)
+    store = Store(tmp_path_factory.mktemp("whole"))
+    return stages, store, list(Trial(stages, digits, store))
+
+
 @pytest.mark.parametrize("stop", [1, 2, 4, 5, 6])
 def test_a_closed_trial_is_carried_on_to_the_same_weights(
-    stages_of: Any, trial_of: Any, tmp_path: Path, stop: int
+    undisturbed: tuple[Sequence[StageSpec], Store, list[Row]],
+    trial_of: Any,
+    tmp_path: Path,
+    stop: int,
 ) -> None:
-    """A chain of 2 + 2 + 3 epochs, closed after epoch ``stop``, mostly in the midst of a stage."""
-    stages = stages_of(*CHAIN, epochs=2, student_epochs=3, **HARD)
-    whole, store = Store(tmp_path / "whole"), Store(tmp_path / "stopped")
-    expected = list(trial_of(stages, whole))
+    """Closed after epoch ``stop``, mostly in the midst of a stage."""
+    stages, whole, expected = undisturbed
+    store = Store(tmp_path / "stopped")
 
     stopped = trial_of(stages, store)
     with closing(iter(stopped)) as rows:

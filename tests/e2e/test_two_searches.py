@@ -14,14 +14,18 @@ from dgkd_search.results.run import RunFolder
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
-def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path) -> None:
-    """At the same time, over the same teacher and assistants, and each with students of its own."""
+def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path, thorough: bool) -> None:
+    """At the same time, over the same teacher and assistants, and each with students of its own.
+
+    One by Ray, one in the process that begins it; with ``--thorough``, both by Ray.
+    """
     names = ("one", "two")
     processes = [
         start(
             *TINY,
             *f"--budget 2 --drop-prob {drop} --concurrency 1 --store store --out {out}".split(),
             cwd=tmp_path,
+            ray=thorough or out == "one",
         )
         for out, drop in zip(names, ("0.1", "0.3"), strict=True)
     ]
