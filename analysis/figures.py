@@ -15,7 +15,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dgkd_search.intervals import half_width
+from dgkd_search.utils.intervals import half_width
 
 _COLOURS = {"TAKD": "#E69F00", "DGKD": "#0072B2"}
 _COUNTS = {"none": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
@@ -30,9 +30,9 @@ def bars(axes: Any, rows: list[tuple[str, dict[str, Any]]], part: str) -> None:
     for place, (name, row) in enumerate(rows):
         points = values(row, part)
         mean = sum(points) / len(points)
-        colour = _COLOURS.get(name.split(",")[0], "#444444")
-        axes.errorbar(place, mean, half_width(points) or 0, fmt="D", color=colour, capsize=4)
-        axes.scatter([place + 0.15] * len(points), points, s=12, color=colour, alpha=0.5)
+        color = _COLOURS.get(name.split(",")[0], "#444444")
+        axes.errorbar(place, mean, half_width(points) or 0, fmt="D", color=color, capsize=4)
+        axes.scatter([place + 0.15] * len(points), points, s=12, color=color, alpha=0.5)
     axes.set_xticks(range(len(rows)), [name.replace(", ", "\n") for name, _ in rows])
     axes.set_xlim(-0.5, len(rows) - 0.3)
 

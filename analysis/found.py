@@ -15,8 +15,8 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from dgkd_search.results.record import load_study
-from dgkd_search.results.run import RunFolder
+from dgkd_search.results.manifest import open_readonly
+from dgkd_search.results.run_folder import RunFolder
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     print("| run | " + " | ".join(f"after {n}" for n in args.after) + " |")
     print("|---|" + "---|" * len(args.after))
     for run in args.runs:
-        study = load_study(RunFolder(run))
+        study = open_readonly(RunFolder(run))
         cells, ranks[run.name] = [], []
         for count in args.after:
             known = [t for t in study.trials[:count] if t.state == TrialState.COMPLETE and t.value]

@@ -5,7 +5,7 @@
 
 TAKD hands errors from one assistant to the next; DGKD (arXiv 2009.08825) shows each learner all
 larger models, to stop that. Both ladders of the study are taken from the store, and every model
-looks at the validation images: the overlap of two neighbours is the share of the larger one's
+looks at the validation images: the overlap of two neighbors is the share of the larger one's
 errors that the smaller one makes as well, with the very same wrong class in brackets.
 """
 
@@ -24,15 +24,15 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 from tables import read
 
-from dgkd_search.api import plan
-from dgkd_search.compare import Method
+from dgkd_search.config.options import Options
 from dgkd_search.data import PreparedData
-from dgkd_search.device import Normalise
-from dgkd_search.driver import store_path
-from dgkd_search.identity import StageSpec
-from dgkd_search.options import Options
-from dgkd_search.store import Store
-from dgkd_search.weights import load_model
+from dgkd_search.models.layers import Normalize
+from dgkd_search.store.location import store_path
+from dgkd_search.store.store import Store
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.weights import load_model
+from dgkd_search.workflows.compare import Method
+from dgkd_search.workflows.single_chain import plan
 
 _COLOURS = {"sequential": "#E69F00", "dense": "#0072B2"}
 
@@ -44,10 +44,10 @@ def predictions(stage: StageSpec, store: Store, data: PreparedData) -> torch.Ten
         name = stage.architecture.name
         sys.exit(f"{name} isn't in {store.root}; train the study's tables on it first")
     model = load_model(stage, entry.tensors)
-    normalise = Normalise(data.info.mean, data.info.std)
+    normalize = Normalize(data.info.mean, data.info.std)
     images = torch.from_numpy(data.validation().images)
     with torch.inference_mode():
-        return torch.cat([model(normalise(some)).argmax(1) for some in images.split(500)])
+        return torch.cat([model(normalize(some)).argmax(1) for some in images.split(500)])
 
 
 def overlap(upper: torch.Tensor, lower: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
@@ -95,7 +95,7 @@ def main() -> None:
 
 def measure(row: Method, options: dict[str, Any]) -> list[dict[str, Any]]:
     stages, data = plan(row.chain, guidance=row.guidance, drop_prob=row.drop_prob, **options)
-    store = Store(store_path(Options.parse(options, "{}")))
+    store = Store(store_path(Options.parse(options, "{}").store))
     truth = torch.from_numpy(data.validation().labels)
     said = [predictions(stage, store, data) for stage in stages]
     steps = []

@@ -2,138 +2,188 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from dgkd_search.chain import Chain
-from dgkd_search.data import PreparedData, prepare
-from dgkd_search.driver import resume_search, run_search, store_path
+from dgkd_search.callbacks.base import Callback
+from dgkd_search.callbacks.notebook import NotebookProgress, in_notebook
+from dgkd_search.config.options import Options
 from dgkd_search.errors import InputError
-from dgkd_search.given import as_entry, read_teacher
-from dgkd_search.identity import StageSpec
-from dgkd_search.models import get_family
-from dgkd_search.notebook import NotebookProgress, in_notebook
-from dgkd_search.observer import Observer
-from dgkd_search.options import Options
-from dgkd_search.planner import Planner
-from dgkd_search.resolve import resolve
+from dgkd_search.results.manifest import read_manifest
+from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
-from dgkd_search.rows import TrialResult
-from dgkd_search.sharing import NONE
-from dgkd_search.space import Configuration
-from dgkd_search.store import Store
-from dgkd_search.trial import Trial
+from dgkd_search.utils.files import write_error
+from dgkd_search.workflows.compare import MethodRun, compare, methods
+from dgkd_search.workflows.export import FORMATS, export_run
+from dgkd_search.workflows.retrain import Retrained, retrain
+from dgkd_search.workflows.search import resume_search, run_search
 
 
-def search(observer: Observer | None = None, **options: Any) -> Summary:
+def search(callback: Callback | None = None, **options: Any) -> Summary:
     """Search for the best chain, as ``dgkd-search`` does.
 
     Args:
-        observer: is told of every event; see ``Observer``. By default the search is silent, but in
-            a notebook it shows how it goes on below its cell.
+        callback: is notified of every event. By default the search is silent, but in a notebook it
+            shows its progress below its cell. ``observer`` is an earlier name of it.
         options: ``dataset="cifar100", budget=64, assistants=["resnet20"], ...``. With ``address``
             this process ends if the cluster's head goes; the run can be resumed.
 
     Raises:
         InputError: unknown options or values, all at once.
     """
-    said = Options.parse(options, "{}")
-    return run_search(said, observer or _inline(said.quiet))
+    callback = options.pop("observer", callback)
+    parsed = Options.parse(options, "{}")
+    return run_search(parsed, callback or _inline(parsed.quiet))
 
 
-def resume(run: Path | str, observer: Observer | None = None, **options: Any) -> Summary:
+def resume(run: Path | str, callback: Callback | None = None, **options: Any) -> Summary:
     """Go on with a search that was interrupted, as ``dgkd-search --resume RUN`` does.
 
     Args:
         run: the run folder.
-        observer: as for ``search``.
+        callback: as for ``search``.
         options: a higher ``budget`` or ``time_budget``, other resources; nothing that would
             change what defines the search.
 
     Raises:
         InputError: it is no run, or can't go on like that.
     """
+    callback = options.pop("observer", callback)
     quiet = Options.parse(options, "{}").quiet
-    return resume_search(run, options, observer or _inline(quiet))
+    return resume_search(run, options, callback or _inline(quiet))
 
 
-def _inline(quiet: bool) -> Observer | None:
+def _inline(quiet: bool) -> Callback | None:
     return NotebookProgress() if in_notebook() and not quiet else None
 
 
-def plan(
-    names: Sequence[str],
-    /,
-    *,
-    guidance: str = "dense",
-    drop_prob: float = 0.0,
-    replicate: int = 0,
-    rate: float = 1.0,
-    **options: Any,
-) -> tuple[tuple[StageSpec, ...], PreparedData]:
-    """The stages of one chain, and the data that they train on.
+Log = Callable[[str], object]
+
+
+def _silent(text: str) -> None:
+    """Log nothing, which is the default."""
+
+
+def train(
+    best: Path | str,
+    out: Path | str | None = None,
+    repeats: int = 3,
+    log: Log = _silent,
+    **overrides: Any,
+) -> Retrained:
+    """Train the chain of a best.yaml on training and validation images, as ``dgkd-search train``.
 
     Args:
-        names: of the models, from the teacher to the student; one model alone is trained on labels.
-        guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
-        drop_prob: of the student's sources, in [0, 1).
-        replicate: seed of the student, from 0; the models above it are the same for all.
-        rate: factor on the student's learning rate, above 0.
-        options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
-            prepared in the user's cache folder: they are there for ``run_trial``. Weights of a
-            teacher that are given go into the store, which ``run_trial`` must be given too.
+        best: the file, or the folder it lies in.
+        out: folder of the students; ``trained`` beside the file by default.
+        repeats: each with a seed of its own for the whole chain, at least 1; the test set is read
+            once a repeat.
+        log: is called with a line at a time; ``tell`` is an earlier name of it, here and below.
+        overrides: ``data_dir``, ``store``, ``teacher_weights``, ``models``, ``cpus_per_trial``,
+            ``gpus_per_trial``, where they differ from the search's.
 
     Returns:
-        Stages in training order, for ``run_trial`` or, one by one, for ``train_stage``.
+        Folders of the students and their accuracies on test, in percent.
+
+    Raises:
+        InputError: best.yaml is damaged, or its data or weights aren't at hand.
+    """
+    if repeats < 1:
+        raise InputError(f"repeats {repeats}: must be at least 1")
+    best = Path(best).expanduser()
+    beside = best if best.is_dir() else best.parent
+    folder = beside / "trained" if out is None else Path(out).expanduser()
+    log = overrides.pop("tell", log)
+    return retrain(best, folder, repeats, overrides, log)
+
+
+def export_student(
+    source: Path | str,
+    to: Path | str,
+    formats: Sequence[str] | None = None,
+    log: Log = _silent,
+    **overrides: Any,
+) -> list[Path]:
+    """Write a student, its model card and the forms it is deployed in, as ``dgkd-search export``.
+
+    Args:
+        source: folder of a search or of a retrained student, or the best.yaml in one.
+        to: folder to write into.
+        formats: of ``torch`` and ``onnx``; all that can be made here by default.
+        log: is called with a line about each form that isn't made.
+        overrides: ``data_dir``, ``store``, ``models``.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: the student is damaged, ``to`` holds another one, or a form that was asked for
+            can't be made or doesn't agree with the PyTorch model.
+    """
+    wrong = [name for name in formats or () if name not in FORMATS]
+    if wrong:
+        known = ", ".join(FORMATS)
+        raise InputError(f"formats {', '.join(wrong)}: unknown; choose of {known}")
+    log = overrides.pop("tell", log)
+    folder, to = Path(source).expanduser(), Path(to).expanduser()
+    return export_run(folder, to, formats, overrides, log)
+
+
+def compare_methods(
+    chain: Sequence[str],
+    repeats: int = 3,
+    drop_prob: float = 0.25,
+    log: Log = _silent,
+    **options: Any,
+) -> dict[str, list[MethodRun]]:
+    """NOKD, KD, TAKD, DGKD and stochastic DGKD side by side, as ``dgkd-search compare``.
+
+    Args:
+        chain: model names, from the teacher to the student.
+        repeats: seeds of the student, at least 1.
+        drop_prob: of stochastic DGKD, in [0, 1).
+        log: is called with a line a student.
+        options: data, family, recipe and store, as for ``search``.
+
+    Returns:
+        The runs of each method, by its name; accuracies in percent.
 
     Raises:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
-    if isinstance(names, str):
-        raise InputError(f"models {names!r}: give a list of names, from the teacher on")
-    if isinstance(drop_prob, bool) or not isinstance(drop_prob, int | float):
-        raise InputError(f"drop_prob {drop_prob!r}: must be one number in [0, 1)")
-    chain = Chain(tuple(names), guidance)
-    if len(names) > 1 and options.get("teacher_weights") is not None:
-        options |= {"teacher": chain.teacher, "student": chain.student}
-    resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
-    config = resolved.config
-    family = get_family(config.family)
-    members = [family.member(name) for name in chain.models]
-    for larger, smaller in pairwise(members):
-        if larger.size <= smaller.size:
-            raise InputError(
-                f"chain {chain}: {larger.name} is not larger than {smaller.name}; reorder them"
-            )
-    store = Store(store_path(resolved.options))
-    data = prepare(config.data, store.data)
-    planner = Planner(config, data.info)
-    if resolved.options.teacher_weights is not None:
-        path = Path(resolved.options.teacher_weights)
-        teacher = read_teacher(path, planner.architecture(config.space.teacher))
-        planner = replace(planner, given=teacher.checksum)
-        store.put(*as_entry(teacher, planner.teacher(), data, store))
-    distillation = replace(config.distillation, drop_prob=drop_prob)
-    configuration = Configuration(chain, distillation, config.student_recipe.lr * rate)
-    return planner.stages(configuration, replicate), data
+    if isinstance(chain, str) or len(chain) < 2:
+        raise InputError(f"chain {chain!r}: name a teacher and a student at least, in a list")
+    if repeats < 1:
+        raise InputError(f"repeats {repeats}: must be at least 1")
+    log = options.pop("tell", log)
+    options |= {"teacher": chain[0], "student": chain[-1]}
+    return compare(methods(chain, drop_prob), repeats, options, log)
 
 
-def run_trial(
-    stages: Sequence[StageSpec], data: PreparedData, store: Path | str | None = None
-) -> TrialResult:
-    """Train a chain in this process, without Ray; what the store has is not trained again.
+def write_report(*runs: Path | str, to: Path | str | None = None) -> Path:
+    """Write the page of a run again, or one that compares several, as ``dgkd-search report``.
 
     Args:
-        stages, data: from ``plan``.
-        store: the store's folder; the user's cache folder by default, ``none`` for one that is
-            empty and gone afterwards.
+        runs: their folders, at least one.
+        to: the file; ``report.html`` in the folder of the only run, ``comparison.html`` here for
+            several.
+
+    Raises:
+        InputError: one is no run, or it is damaged; or ``to`` can't be written.
     """
-    if str(store) == NONE:
-        with TemporaryDirectory(prefix="dgkd-search-") as folder:
-            return Trial(stages, data, Store(folder)).run()
-    options = Options(store=str(store) if store is not None else None)
-    return Trial(stages, data, Store(store_path(options))).run()
+    if not runs:
+        raise InputError("no run is named; name the folder of a search")
+    folders = [RunFolder(Path(run).expanduser()) for run in runs]
+    for folder in folders:
+        read_manifest(folder)
+    beside = folders[0].report if len(folders) == 1 else Path("comparison.html")
+    path = beside if to is None else Path(to).expanduser()
+    bad = "is a folder" if path.is_dir() else write_error(path.parent)
+    if not path.parent.is_dir():
+        bad = f"{path.parent} is no folder"
+    if bad is not None:
+        raise InputError(f"--to {path}: {bad}; name a file in a folder that can be written")
+    from dgkd_search.results.report.page import render_report  # figures are slow to import
+
+    return render_report(folders, path)

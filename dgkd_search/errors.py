@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def describe(error: OSError) -> str:
+def one_line(error: OSError) -> str:
     """What the system says is wrong, and with which file, in one line."""
     where = f" ({error.filename})" if error.filename else ""
     return " ".join(f"{error.strerror or error}{where}".split())
 
 
-def way_on(run: Path | str) -> str:
+def resume_hint(run: Path | str) -> str:
     """What goes on with a search, as the end of a message."""
     return f"go on with `dgkd-search --resume {shlex.quote(str(run))}`"
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgkd_search.data import PreparedData
-from dgkd_search.identity import StageSpec
+from dgkd_search.training.spec import StageSpec
 
 Name = TypeVar("Name")
 Value = TypeVar("Value")
@@ -250,14 +250,14 @@ def _generate(where: Path, counts: Mapping[str, int], seed: int) -> None:
 
 
 def generated(label: int, count: int, random_state: np.random.Generator) -> NDArray[np.uint8]:
-    """Images of a class, [count, SIZE, SIZE, 3]: waves of its own direction and colour.
+    """Images of a class, [count, SIZE, SIZE, 3]: waves of its own direction and color.
 
     The waves start anywhere, and lie under others of any direction and under noise, so that a
     network has something to learn and never learns all of it. A class is its own mirror image.
     """
     y, x = np.mgrid[0:SIZE, 0:SIZE] * (2 * math.pi / SIZE)
     across, down = [(1, 4), (3, 4), (4, 3), (4, 1), (2, 2)][label % 5]
-    colour = np.array([(1.0, 0.6, 0.2), (0.2, 0.6, 1.0)][label // 5])
+    color = np.array([(1.0, 0.6, 0.2), (0.2, 0.6, 1.0)][label // 5])
 
     def waves(right: NDArray[Any], below: NDArray[Any]) -> NDArray[Any]:
         start = random_state.uniform(0, 2 * math.pi, (count, 1, 1))
@@ -268,7 +268,7 @@ def generated(label: int, count: int, random_state: np.random.Generator) -> NDAr
     height = random_state.uniform(0.3, 1.0, (count, 1, 1))
     own = height * waves(across * mirrored, np.full((count, 1, 1), down))
     other = waves(*(random_state.uniform(-5, 5, (count, 1, 1)) for _ in range(2)))
-    mixed = own[..., None] * colour + 0.6 * other[..., None] * random_state.dirichlet(
+    mixed = own[..., None] * color + 0.6 * other[..., None] * random_state.dirichlet(
         np.ones(CHANNELS), (count, 1, 1)
     )
     noisy = 128 + 60 * mixed + random_state.normal(0, 40, mixed.shape)

@@ -10,10 +10,10 @@ V views    epoch e shows every image in view e mod V, and the teacher's outputs 
 fresh      in every epoch a view drawn by another generator, the teacher run on every batch: what
            V = epochs must equal in distribution
 
-All have one teacher, one split, and as many repeats (--seeds: initialisation, order and, for fresh,
+All have one teacher, one split, and as many repeats (--seeds: initialization, order and, for fresh,
 views). Given are mean and standard error of the validation accuracy after the last epoch, and of
 the differences to fresh by seed. The differences of one seed share teacher, split and validation
-images, not the initialisation. Two processes of one thread train side by side.
+images, not the initialization. Two processes of one thread train side by side.
 
 An image has 9 · 9 · 2 = 162 views under crop and flip; the fewer images, the more they matter.
 """
@@ -34,13 +34,14 @@ from torch import Tensor
 
 from dgkd_search import run_trial
 from dgkd_search.data import PreparedData
-from dgkd_search.data.views import Views
-from dgkd_search.device import DeviceData
-from dgkd_search.identity import StageSpec, derive_seed
-from dgkd_search.sources import OnlineSources
-from dgkd_search.stage import Learner
-from dgkd_search.store import Store
-from dgkd_search.weights import load_model
+from dgkd_search.data.augmentation import Views
+from dgkd_search.store.store import Store
+from dgkd_search.training.batches import DeviceData
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.teachers import OnlineTeachers
+from dgkd_search.training.trainer import Trainer
+from dgkd_search.training.weights import load_model
+from dgkd_search.utils.hashing import derive_seed
 
 FRESH = "fresh"
 
@@ -107,10 +108,10 @@ def _fresh(setting: Setting, teacher: StageSpec, student: StageSpec, data: Prepa
     device = torch.device(student.numerics.device_type)
     source = load_model(teacher, entry.tensors)
     seed = derive_seed("fresh", student.train_seed)
-    learner = Learner(
+    learner = Trainer(
         student,
         FreshData(data, device, seed),
-        OnlineSources([source], device, student.numerics),
+        OnlineTeachers([source], device, student.numerics),
     )
     while not learner.finished:
         learner.train_epoch()

@@ -32,20 +32,20 @@ from typing import Any
 import bench
 import torch
 
-from dgkd_search import numerics
 from dgkd_search.data import open_prepared
-from dgkd_search.device import DeviceData, evaluation_batch
-from dgkd_search.identity import StageSpec
 from dgkd_search.models import family_names, get_family
-from dgkd_search.recipe import NUMERICS, Numerics
-from dgkd_search.stage import Learner
+from dgkd_search.training import determinism as numerics
+from dgkd_search.training.batches import DeviceData, evaluation_batch
+from dgkd_search.training.recipe import NUMERICS, Numerics
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.trainer import Trainer
 
 MODELS = ("resnet8", "resnet20", "plain2", "plain10")
 WAYS = ("contiguous", "channels_last", "bf16", "compiled")
 MEMORY = ("kept", "handed back")
 _TOO_SLOW = 10  # times a float32 step
 
-_learners: dict[str, Learner] = {}  # of this process, by way
+_learners: dict[str, Trainer] = {}  # of this process, by way
 
 
 def settings(way: str, device: str) -> Numerics:
@@ -62,7 +62,7 @@ def settings(way: str, device: str) -> Numerics:
 def begin(memory: str) -> None:
     """Decide, before anything is trained in this process, what it does with freed memory."""
     if memory == "handed back":
-        numerics.keep_memory = _nothing  # type: ignore[assignment]
+        numerics.disable_malloc_trim = _nothing  # type: ignore[assignment]
 
 
 def _nothing() -> None:
@@ -80,7 +80,7 @@ def prepare(data: Path, spec: StageSpec, way: str, limit: float | None) -> float
     """
     # The first step is measured on one mini-batch: hundreds of slow ones would take hours.
     at_hand = DeviceData(open_prepared(data), torch.device(spec.numerics.device_type))
-    learner = Learner(spec, at_hand)
+    learner = Trainer(spec, at_hand)
     rows = torch.arange(min(spec.recipe.batch_size, at_hand.count))
     try:
         with numerics.deterministic(spec.numerics):

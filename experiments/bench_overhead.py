@@ -38,9 +38,10 @@ from typing import Any
 
 import bench
 
-from dgkd_search.observer import Job, Observer
-from dgkd_search.options import Options
-from dgkd_search.rows import Row
+from dgkd_search.callbacks.base import Observer
+from dgkd_search.callbacks.events import TrialInfo
+from dgkd_search.config.options import Options
+from dgkd_search.distillation.progress import TrialProgress
 
 POOL = ("resnet56", "resnet44", "resnet32", "resnet26", "resnet20", "resnet14")
 EPOCHS = 16
@@ -55,10 +56,12 @@ class Times(Observer):
         self.first_row: float | None = None
         self.ends: list[float] = []
 
-    def row(self, job: Job, row: Row) -> None:
+    def row(self, job: TrialInfo, row: TrialProgress) -> None:
         self.first_row = self.first_row or time.perf_counter()
 
-    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+    def job_ended(
+        self, job: TrialInfo, state: str, value: float | None, reason: str | None
+    ) -> None:
         self.ends.append(time.perf_counter())
         if state != "complete":
             raise RuntimeError(f"trial {job.number}: {state} {reason}")
@@ -98,21 +101,21 @@ def fill_store(options: dict[str, Any]) -> float:
     import torch
 
     from dgkd_search import run_trial
+    from dgkd_search.config.resolve import resolve
     from dgkd_search.data import prepare
     from dgkd_search.models import build
-    from dgkd_search.planner import Planner
-    from dgkd_search.resolve import resolve
-    from dgkd_search.space import SearchSpace
-    from dgkd_search.stage import EpochRow
-    from dgkd_search.store import Store
+    from dgkd_search.store.store import Store
+    from dgkd_search.study.planner import Planner
+    from dgkd_search.study.space import SearchSpace
+    from dgkd_search.training.trainer import EpochMetrics
 
     config = resolve(Options.parse(options, "{}")).config
     store = Store(options["store"])
     data = prepare(config.data, store.data)
     planner = Planner(config, data.info)
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
-    chains = [planner.stages(space.configuration(params)) for params in space.every()]
-    rows = [EpochRow(e + 1, 1.0, 50.0 + e, 1.0).to_dict() for e in range(EPOCHS)]
+    chains = [planner.stages(space.configuration(params)) for params in space.all_params()]
+    rows = [EpochMetrics(e + 1, 1.0, 50.0 + e, 1.0).to_dict() for e in range(EPOCHS)]
     weights: dict[str, bytes] = {}
     for spec in {stage.key: stage for chain in chains for stage in chain}.values():
         name = spec.architecture.name
@@ -131,8 +134,8 @@ def fill_store(options: dict[str, Any]) -> float:
 
 def study_alone(options: dict[str, Any], path: Path) -> dict[str, float]:
     """Milliseconds that a trial costs in the study: the driver spends them for each."""
-    from dgkd_search.resolve import resolve
-    from dgkd_search.study import ChainStudy
+    from dgkd_search.config.resolve import resolve
+    from dgkd_search.study.study import ChainStudy
 
     study = ChainStudy(resolve(Options.parse(options, "{}")).config, path)
     asked, told = [], []
@@ -154,7 +157,7 @@ def study_alone(options: dict[str, Any], path: Path) -> dict[str, float]:
 
 def timed_search(options: dict[str, Any]) -> dict[str, float]:
     """A search that trains nothing, in this process."""
-    from dgkd_search.driver import run_search
+    from dgkd_search.workflows.search import run_search
 
     times, began = Times(), time.perf_counter()
     summary = run_search(Options.parse(options, "{}"), times)
@@ -255,7 +258,7 @@ def _workers(root: int) -> list[int]:
 
 def memory_of_search(options: dict[str, Any]) -> dict[str, dict[str, float]]:
     """A search of one trial, in this process, and what it had resident."""
-    from dgkd_search.driver import run_search
+    from dgkd_search.workflows.search import run_search
 
     with watched() as result:
         run_search(Options.parse(options, "{}"))
@@ -271,9 +274,9 @@ def memory_of_imports(names: Sequence[str]) -> dict[str, float]:
 
 
 def prepare_only(options: dict[str, Any]) -> None:
+    from dgkd_search.config.resolve import resolve
     from dgkd_search.data import prepare
-    from dgkd_search.resolve import resolve
-    from dgkd_search.store import Store
+    from dgkd_search.store.store import Store
 
     prepare(resolve(Options.parse(options, "{}")).config.data, Store(options["store"]).data)
 

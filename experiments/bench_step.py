@@ -17,7 +17,7 @@ costs the same.
 
 An epoch of resnet8 on labels, with crop and flip, trained by our learner and by a plain loop:
 torchvision's transforms over PIL images, a DataLoader (with no worker, one and two; the fastest
-counts), the same network, optimiser and batches, contiguous float32. Ours differs in its data path
+counts), the same network, optimizer and batches, contiguous float32. Ours differs in its data path
 and in the numerics of this device (recipe.NUMERICS; on the CPU memory is kept when it is freed,
 numerics.keep_memory). `same numerics` is the plain loop with those: what is left is the data path.
 Every side has a process of its own, and they take turns.
@@ -41,13 +41,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dgkd_search.data import PreparedData, open_prepared
-from dgkd_search.device import DeviceData
-from dgkd_search.identity import StageSpec
 from dgkd_search.models import build
-from dgkd_search.numerics import autocast, deterministic, memory_format
-from dgkd_search.recipe import NUMERICS, Numerics
-from dgkd_search.sources import OnlineSources, Sources, StoredSources, compute_outputs, frozen
-from dgkd_search.stage import EpochRow, Learner, views_of
+from dgkd_search.training.batches import DeviceData
+from dgkd_search.training.determinism import autocast, deterministic, memory_format
+from dgkd_search.training.recipe import NUMERICS, Numerics
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.teachers import (
+    CachedTeachers,
+    OnlineTeachers,
+    Teachers,
+    compute_outputs,
+    freeze,
+)
+from dgkd_search.training.trainer import EpochMetrics, Trainer, views_of
 
 CHAINS = {
     "plain": ("plain10", "plain8", "plain6", "plain4", "plain2"),
@@ -75,33 +81,33 @@ class AutogradSources:
 
 def learners(
     stages: Sequence[StageSpec], alone: StageSpec, data: PreparedData
-) -> dict[str, Learner]:
+) -> dict[str, Trainer]:
     """The student in each of the ways, on one copy of the data."""
     spec = stages[-1]
     numerics, device = spec.numerics, torch.device(spec.numerics.device_type)
     at_hand = DeviceData(data, device)
     models = [new_source(stage, device) for stage in stages[:-1]]
     views = views_of(data.info, spec.recipe.augment)
-    stored = StoredSources(len(models))
+    stored = CachedTeachers(len(models))
     stored.use(0, [compute_outputs(m, at_hand, views, 0, numerics).to(device) for m in models])
-    taught: dict[str, Sources] = {
+    taught: dict[str, Teachers] = {
         "stored": stored,
-        "online": OnlineSources(models, device, numerics),
+        "online": OnlineTeachers(models, device, numerics),
         # Copies: the other ways need theirs without gradients.
         "autograd": AutogradSources([new_source(stage, device) for stage in stages[:-1]], numerics),
     }
     return {
-        "alone": Learner(alone, at_hand),
-        **{name: Learner(spec, at_hand, sources) for name, sources in taught.items()},
+        "alone": Trainer(alone, at_hand),
+        **{name: Trainer(spec, at_hand, sources) for name, sources in taught.items()},
     }
 
 
 def new_source(stage: StageSpec, device: torch.device) -> nn.Module:
     model = build(stage.architecture, torch.Generator().manual_seed(0))
-    return frozen(model, device, stage.numerics)
+    return freeze(model, device, stage.numerics)
 
 
-def milliseconds_a_step(learner: Learner, steps: int) -> Callable[[], float]:
+def milliseconds_a_step(learner: Trainer, steps: int) -> Callable[[], float]:
     """Trains an epoch, without the evaluation at its end."""
 
     def run() -> float:
@@ -133,12 +139,12 @@ _epochs: dict[str, Callable[[], None]] = {}  # by side: what its process keeps b
 def prepare_ours(side: str, data: Path, spec: StageSpec) -> None:
     """Our learner, which goes on to another bank of views in every epoch."""
     at_hand = DeviceData(open_prepared(data), torch.device(spec.numerics.device_type))
-    learner = Learner(spec, at_hand)
+    learner = Trainer(spec, at_hand)
 
     def epoch() -> None:
         with deterministic(spec.numerics):
             learner._train()
-        learner.rows.append(EpochRow(learner.epoch + 1, 0.0, 0.0, 0.0))
+        learner.rows.append(EpochMetrics(learner.epoch + 1, 0.0, 0.0, 0.0))
 
     _epochs[side] = epoch
 
@@ -168,7 +174,7 @@ def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int, numerics
     form = memory_format(numerics)
     model = build(spec.architecture, torch.Generator().manual_seed(0)).to(device)
     model = model.to(memory_format=form)
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
     )
 
@@ -179,9 +185,9 @@ def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int, numerics
             with autocast(numerics):
                 logits = model(images.to(device).contiguous(memory_format=form))
             loss = F.cross_entropy(logits.float(), labels.to(device))
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             torch.autograd.backward(loss)
-            optimiser.step()
+            optimizer.step()
             total += loss.item()
 
     def as_ours() -> None:

@@ -57,22 +57,25 @@ import torch
 from handwritten import Task
 from handwritten import search as search_by_hand
 
-from dgkd_search.chain import Architecture
+from dgkd_search.callbacks.base import Observer
+from dgkd_search.callbacks.events import TrialInfo
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import resolve
 from dgkd_search.data import load_test, open_prepared, prepare
-from dgkd_search.device import DeviceData, Normalise, accuracy, in_batches
-from dgkd_search.identity import StageSpec
-from dgkd_search.numerics import deterministic
-from dgkd_search.observer import Job, Observer
-from dgkd_search.options import Options
-from dgkd_search.planner import Planner
-from dgkd_search.recipe import Distillation
-from dgkd_search.resolve import resolve
-from dgkd_search.rows import Row
-from dgkd_search.sources import StoredSources
-from dgkd_search.space import SearchSpace
-from dgkd_search.stage import Learner
-from dgkd_search.store import Store
-from dgkd_search.weights import load_model
+from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.layers import Normalize
+from dgkd_search.store.store import Store
+from dgkd_search.study.planner import Planner
+from dgkd_search.study.space import SearchSpace
+from dgkd_search.training.batches import DeviceData, to_batches
+from dgkd_search.training.determinism import deterministic
+from dgkd_search.training.evaluation import accuracy
+from dgkd_search.training.recipe import Distillation
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.teachers import CachedTeachers
+from dgkd_search.training.trainer import Trainer
+from dgkd_search.training.weights import load_model
 
 POOLS = {
     "32": ("plain8", "plain6", "plain4"),
@@ -136,14 +139,16 @@ class Times(Observer):
         self.teacher: float | None = None  # its end
         self.last_end = 0.0
 
-    def job_started(self, job: Job) -> None:
+    def job_started(self, job: TrialInfo) -> None:
         self.first_job = self.first_job or time.perf_counter()
 
-    def row(self, job: Job, row: Row) -> None:
+    def row(self, job: TrialInfo, row: TrialProgress) -> None:
         if self.teacher is None and row.position == 0 and row.epoch == row.epochs:
             self.teacher = time.perf_counter()
 
-    def job_ended(self, job: Job, state: str, value: float | None, reason: str | None) -> None:
+    def job_ended(
+        self, job: TrialInfo, state: str, value: float | None, reason: str | None
+    ) -> None:
         self.last_end = time.perf_counter()
 
 
@@ -151,12 +156,12 @@ def search_shared(task: Task, store: Path, pruner: str) -> dict[str, Any]:
     """The list through dgkd-search, in this process."""
     import optuna
 
-    from dgkd_search.driver import run_search
+    from dgkd_search.workflows.search import run_search
 
     run = task.folder / "run"
     times, began = Times(), time.perf_counter()
     chosen = Options.parse({**task.options, "out": run, "store": store, "pruner": pruner}, "{}")
-    summary = run_search(chosen, times, first=task.configurations)
+    summary = run_search(chosen, times, initial_params=task.configurations)
     ended = time.perf_counter()
     storage = f"sqlite:///{run / 'study.db'}"
     study = optuna.load_study(study_name="dgkd-search", storage=storage)
@@ -241,11 +246,11 @@ def seconds_an_image(
     at_hand, found = DeviceData(prepared, device), {}
     count, validation = prepared.info.train_count, prepared.info.validation_count
     for place, spec in enumerate(chain):
-        sources = StoredSources(place) if place else None
+        sources = CachedTeachers(place) if place else None
         if sources is not None:
             classes = len(prepared.info.classes)
             sources.use(0, [torch.randn(count, classes, device=device).half()] * place)
-        learner = Learner(spec, at_hand, sources)
+        learner = Trainer(spec, at_hand, sources)
         times: tuple[list[float], list[float]] = ([], [])
         for turn in range(-1, repeats):
             with deterministic(spec.numerics):
@@ -308,7 +313,7 @@ def tested(
     config = resolve(Options.parse(options(args, folder), "{}")).config
     info, part = prepare(config.data, place / "planned").info, load_test(config.data)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
-    normalise, store = Normalise(info.mean, info.std), Store(place / "store")
+    normalize, store = Normalize(info.mean, info.std), Store(place / "store")
     values: dict[str, list[float]] = {"by hand": [], "shared": []}
     for position, number in enumerate(sampled):
         student = chains[number][-1]
@@ -317,7 +322,7 @@ def tested(
         written = place / "by-hand" / f"student{position}.safetensors"
         for name, weights in (("by hand", written.read_bytes()), ("shared", entry.tensors)):
             model = load_model(student, weights)
-            values[name].append(accuracy(model, in_batches(normalise, images, labels)))
+            values[name].append(accuracy(model, to_batches(normalize, images, labels)))
     return values
 
 
@@ -451,7 +456,7 @@ def _seconds(
     chain = [
         replace(
             stage,
-            sources=tuple(map(str, range(place))),
+            teachers=tuple(map(str, range(place))),
             distillation=stage.distillation or (Distillation() if place else None),
         )
         for place, stage in enumerate(longest)

@@ -146,7 +146,7 @@ class Search:
         import optuna
         from optuna.trial import TrialState
 
-        from dgkd_search.store import Store
+        from dgkd_search.store.store import Store
 
         study = optuna.load_study(
             study_name="dgkd-search", storage=f"sqlite:///{self.folder / 'run' / 'study.db'}"

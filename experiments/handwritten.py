@@ -18,16 +18,18 @@ from typing import Any
 import torch
 from torch import nn
 
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import resolve
 from dgkd_search.data import load_test, open_prepared, prepare
-from dgkd_search.device import DeviceData, Normalise, accuracy, in_batches
-from dgkd_search.identity import StageSpec
-from dgkd_search.options import Options
-from dgkd_search.planner import Planner
-from dgkd_search.resolve import resolve
-from dgkd_search.sources import OnlineSources
-from dgkd_search.space import SearchSpace
-from dgkd_search.stage import Learner
-from dgkd_search.weights import load_model
+from dgkd_search.models.layers import Normalize
+from dgkd_search.study.planner import Planner
+from dgkd_search.study.space import SearchSpace
+from dgkd_search.training.batches import DeviceData, to_batches
+from dgkd_search.training.evaluation import accuracy
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.teachers import OnlineTeachers
+from dgkd_search.training.trainer import Trainer
+from dgkd_search.training.weights import load_model
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Task:
     folder: Path
 
 
-class EvaluatedOnce(Learner):
+class EvaluatedOnce(Trainer):
     """Nobody looks at a teacher's or an assistant's accuracy before its end."""
 
     def _accuracy(self) -> float:
@@ -66,8 +68,8 @@ def train_chain(config: dict[str, Any]) -> None:
     computing, forwards = 0.0, 0
     for spec in specs[1:]:
         final = spec is specs[-1]
-        kind = Learner if final else EvaluatedOnce
-        learner = kind(spec, data, OnlineSources(sources, device, numerics))
+        kind = Trainer if final else EvaluatedOnce
+        learner = kind(spec, data, OnlineTeachers(sources, device, numerics))
         while not learner.finished:
             row = learner.train_epoch()
             computing += row.seconds
@@ -118,7 +120,7 @@ def search(task: Task) -> dict[str, Any]:
     teacher_seconds = sum(row.seconds for row in teacher.rows)
 
     # Ray reads its settings when it is first imported; with those of a search it is as quiet.
-    from dgkd_search.tune.session import ray_session
+    from dgkd_search.study.ray_tune.ray_session import ray_session
 
     stages = [[spec.to_dict() for spec in chain] for chain in chains]
     (task.folder / "task.json").write_text(json.dumps({"stages": stages, "data": str(data.path)}))
@@ -152,8 +154,8 @@ def search(task: Task) -> dict[str, Any]:
     weights = (task.folder / f"student{best}.safetensors").read_bytes()
     model, test = load_model(chains[best][-1], weights), load_test(config.data)
     images, labels = torch.from_numpy(test.images), torch.from_numpy(test.labels)
-    normalise = Normalise(data.info.mean, data.info.std)
-    tested = accuracy(model, in_batches(normalise, images, labels))
+    normalize = Normalize(data.info.mean, data.info.std)
+    tested = accuracy(model, to_batches(normalize, images, labels))
     ended = time.perf_counter()
     trials_seconds = max(r["ended"] for r in rows.values()) - min(r["began"] for r in rows.values())
     return {

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dgkd_search.chain import Architecture
-from dgkd_search.identity import StageSpec
 from dgkd_search.models import build
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.training.spec import StageSpec
 
 Chain = Sequence[StageSpec]  # in training order, teacher first, student last
 Cost = Callable[[Architecture], float]
@@ -104,8 +104,8 @@ def by_hand(
             evaluations = epochs if final else 1
             total += _training(stage, sizes, cost, training, evaluations=evaluations)
             forwards = _images(stage, sizes) * epochs * survival(stage)
-            operations = sum(forwards * cost(names[key]) for key in stage.sources)
-            total += Operations(taught=operations, forwards=forwards * len(stage.sources))
+            operations = sum(forwards * cost(names[key]) for key in stage.teachers)
+            total += Operations(taught=operations, forwards=forwards * len(stage.teachers))
     return total
 
 
@@ -135,7 +135,7 @@ def shared(
             continue
         total += _training(stage, sizes, cost, training, evaluations=done[key], epochs=done[key])
         views = range(min(stage.recipe.views, done[key]))
-        banks |= {(s, stage.recipe.augment, b) for s in stage.sources for b in views}
+        banks |= {(s, stage.recipe.augment, b) for s in stage.teachers for b in views}
     for key, _, _ in banks:
         operations = sizes.train * cost(stages[key].architecture)
         total += Operations(taught=operations, forwards=sizes.train)
@@ -144,7 +144,7 @@ def shared(
 
 def survival(stage: StageSpec) -> float:
     """The share of mini-batches in which a source teaches: s + (1−s)^m / m for m sources."""
-    count = len(stage.sources)
+    count = len(stage.teachers)
     drop = stage.distillation.drop_prob if stage.distillation else 0.0
     return 1 - drop + drop**count / count if count else 0.0
 

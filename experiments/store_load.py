@@ -27,10 +27,11 @@ from typing import Any
 import bench
 import numpy as np
 
-from dgkd_search.identity import OutputsSpec, digest
-from dgkd_search.recipe import Numerics
-from dgkd_search.store import Store
-from dgkd_search.upkeep import free, verify_store
+from dgkd_search.store.maintenance import free_space, verify_store
+from dgkd_search.store.store import Store
+from dgkd_search.training.recipe import Numerics
+from dgkd_search.training.spec import OutputsSpec
+from dgkd_search.utils.hashing import digest
 
 IMAGES, CLASSES = 64, 10
 _PATIENCE = 1800  # seconds for all of it; a writer that dies says nothing
@@ -96,7 +97,7 @@ def look_after(root: Path, what: str, over: Event, found: Any) -> None:
         if what == "verify":
             notes += verify_store(store)
         else:
-            gone = free(store, ("stages", "outputs", "all")[rounds % 3]).entries
+            gone = free_space(store, ("stages", "outputs", "all")[rounds % 3]).entries
             freed += [entry.path.name for entry in gone if entry.kind == "stage"]
         rounds += 1
     found.put((rounds, freed, notes))

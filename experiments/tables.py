@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from dgkd_search.compare import Method, Run, table, teach
+import dgkd_search
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Table:
     """
 
     title: str
-    rows: tuple[Method, ...]
+    rows: tuple[dgkd_search.Method, ...]
     published: dict[str, float]
 
 
@@ -53,7 +53,7 @@ def read(path: Path, scale: str) -> tuple[str, list[Table], dict[str, Any], int]
 def _table(said: dict[str, Any], family: str) -> Table:
     rows = [*said.get("rows", ()), *(_grid(**said["grid"]) if "grid" in said else ())]
     methods = tuple(
-        Method(
+        dgkd_search.Method(
             row["name"],
             tuple(model(family, size) for size in row["chain"].split()),
             row.get("guidance", "dense"),
@@ -87,7 +87,7 @@ def model(family: str, size: str) -> str:
     return f"{stem}{joined}{size}" + (f"-{suffix}" if suffix else "")
 
 
-def identity(method: Method) -> tuple[object, ...]:
+def identity(method: dgkd_search.Method) -> tuple[object, ...]:
     options = sorted(method.options.items())
     return method.chain, method.guidance, method.drop_prob, method.rate, *options
 
@@ -110,10 +110,12 @@ def main() -> None:
     options |= {name.replace("-", "_"): value for name, value in pairs}
     rows = {identity(row): row for t in tables for row in t.rows}
     tasks = [(seed, row) for seed in range(seeds) for row in rows.values()]
-    found: dict[tuple[object, ...], list[Run]] = {key: [] for key in rows}
+    found: dict[tuple[object, ...], list[dgkd_search.MethodRun]] = {key: [] for key in rows}
     began = time.monotonic()
     with ProcessPoolExecutor(args.workers, multiprocessing.get_context("spawn")) as pool:
-        runs = {pool.submit(teach, row, seed, options): row for seed, row in tasks}
+        runs = {
+            pool.submit(dgkd_search.train_student, row, seed, options): row for seed, row in tasks
+        }
         for done, future in enumerate(as_completed(runs), 1):
             row, run = runs[future], future.result()
             found[identity(row)].append(run)
@@ -126,7 +128,7 @@ def main() -> None:
             _shown(part, row): sorted(found[identity(row)], key=lambda run: run.replicate)
             for row in part.rows
         }
-        lines += [f"## {part.title}", "", *table(runs_of), ""]
+        lines += [f"## {part.title}", "", *dgkd_search.comparison_table(runs_of), ""]
     print("\n".join(lines))
     if args.out is not None:
         name = f"{args.study.stem}_{args.scale}"
@@ -149,11 +151,11 @@ def main() -> None:
         (args.out / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
-def _named(row: Method) -> str:
+def _named(row: dgkd_search.Method) -> str:
     return json.dumps(identity(row))
 
 
-def _shown(part: Table, row: Method) -> str:
+def _shown(part: Table, row: dgkd_search.Method) -> str:
     value = part.published.get(row.name)
     return row.name + (f" (published {value:.2f})" if value is not None else "")
 

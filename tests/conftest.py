@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import hypothesis
 import pytest
 import torch
 
-from dgkd_search.alone import train_stage
-from dgkd_search.chain import Chain
-from dgkd_search.config import DataConfig
 from dgkd_search.data import PreparedData, prepare
-from dgkd_search.identity import StageSpec, chain_stages
+from dgkd_search.data.config import DataConfig
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.stages import chain_stages
 from dgkd_search.models import get_family
-from dgkd_search.recipe import Distillation, Numerics, Recipe
-from dgkd_search.stage import EpochRow, Learner
+from dgkd_search.training.recipe import Distillation, Numerics, Recipe
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.train_stage import train_stage
+from dgkd_search.training.trainer import EpochMetrics, Trainer
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=100)
@@ -54,7 +56,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
-    """100 images for training and 50 for validation, grey, 8 × 8, ten classes."""
+    """100 images for training and 50 for validation, gray, 8 × 8, ten classes."""
     return prepare(DataConfig("digits", train_limit=100), tmp_path_factory.mktemp("data"))
 
 
@@ -98,19 +100,19 @@ def stages_of(digits: PreparedData) -> StagesOf:
 
 
 @pytest.fixture(scope="session")
-def trained(digits: PreparedData, stages_of: StagesOf) -> tuple[Learner, Learner]:
+def trained(digits: PreparedData, stages_of: StagesOf) -> tuple[Trainer, Trainer]:
     """resnet20 and resnet14, one epoch each: the first two models of many chains."""
     first, second = stages_of("resnet20", "resnet14")
     teacher = train_stage(first, digits)
     return teacher, train_stage(second, digits, [teacher.model])
 
 
-def _without_seconds(rows: Iterable[EpochRow]) -> list[dict[str, Any]]:
+def _without_seconds(rows: Iterable[EpochMetrics]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.to_dict().items() if k != "seconds"} for row in rows]
 
 
 @pytest.fixture(scope="session")
-def without_seconds() -> Callable[[Iterable[EpochRow]], list[dict[str, Any]]]:
+def without_seconds() -> Callable[[Iterable[EpochMetrics]], list[dict[str, Any]]]:
     """Rows as dictionaries, without what no two runs share."""
     return _without_seconds
 
@@ -137,16 +139,25 @@ def thorough(pytestconfig: pytest.Config) -> bool:
 
 # Files of many seconds, the longest first.
 LONG = (
-    "test_search", "test_faults", "test_same_results", "test_cluster", "test_output",
-    "test_private", "test_two_searches", "test_search_points", "test_resumed_search",
-    "test_sharing", "test_crash_points", "test_trial", "test_experiments", "test_report_page",
-    "test_numerics", "test_product", "test_compare", "test_fuzz", "test_notebook", "test_supply",
-    "test_stream", "test_families", "test_record", "test_retrain", "test_pages", "test_tables",
-    "test_sampler", "test_models_registry", "test_stage", "test_frozen", "test_damage_sweep",
+    "e2e/test_search", "e2e/test_faults", "e2e/test_same_results", "e2e/test_cluster",
+    "e2e/test_output", "e2e/test_private", "e2e/test_two_searches",
+    "robustness/test_search_points", "robustness/test_resumed_search",
+    "distillation/test_trial_stores", "robustness/test_crash_points", "distillation/test_trial",
+    "experiments/test_experiments", "results/report/test_page", "training/test_determinism",
+    "workflows/test_export", "workflows/test_compare", "robustness/test_fuzz",
+    "callbacks/test_notebook", "distillation/test_teacher_outputs", "training/test_streaming",
+    "models/test_families", "results/test_manifest", "workflows/test_retrain", "e2e/test_pages",
+    "experiments/test_tables", "study/test_sampler", "models/test_registry",
+    "training/test_trainer", "compatibility/test_frozen", "robustness/test_damage_sweep",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: at the end no worker waits for one that another has just begun."""
     ranks = {name: rank for rank, name in enumerate(LONG)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(LONG)))
+    here = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        return ranks.get(str(item.path.relative_to(here).with_suffix("")), len(LONG))
+
+    items.sort(key=rank)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dgkd_search.alone import train_stage
-from dgkd_search.api import plan, run_trial
 from dgkd_search.errors import InputError
-from dgkd_search.store import Store
+from dgkd_search.store.store import Store
+from dgkd_search.training.train_stage import train_stage
+from dgkd_search.workflows.single_chain import plan, run_trial
 
 CHAIN = ["resnet20", "resnet14", "resnet8"]
 
@@ -54,7 +54,7 @@ def test_a_plan_is_the_chain_that_was_named(small: dict[str, Any]) -> None:
         CHAIN, drop_prob=0.25, temperature=3, kd_weight=0.5, student_epochs=4, seed=9, **small
     )
     assert [stage.architecture.name for stage in stages] == CHAIN
-    assert [stage.sources for stage in stages] == [
+    assert [stage.teachers for stage in stages] == [
         (),
         (stages[0].key,),
         (stages[0].key, stages[1].key),
@@ -83,7 +83,7 @@ def test_guidance_says_who_teaches(
     small: dict[str, Any], guidance: str, sources: list[int]
 ) -> None:
     stages, _ = plan(CHAIN, guidance=guidance, **small)
-    assert [len(stage.sources) for stage in stages] == sources
+    assert [len(stage.teachers) for stage in stages] == sources
 
 
 def test_one_model_alone_is_trained_on_labels(small: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from shipped import make_run
+from helpers.shipped import make_run
 
 import dgkd_search
 from dgkd_search.errors import InputError

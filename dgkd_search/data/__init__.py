@@ -1,23 +1,30 @@
-"""Data sets, their splits and their views.
+"""Datasets, their splits and their augmentation.
 
-Importing this package loads neither torch nor any library that a data set comes from; views, which
-need torch, are imported as ``dgkd_search.data.views``.
+Names are imported when they are first asked for: neither NumPy nor torch nor a library that a
+dataset comes from is loaded before.
 """
 
 from __future__ import annotations
 
-from dgkd_search.config import DataConfig
-from dgkd_search.data.prepared import (
-    DataInfo,
-    PreparedData,
-    open_prepared,
-    prepare,
-    verify_prepared,
-)
-from dgkd_search.data.registered import dataset, datasets_of, get_dataset
-from dgkd_search.data.source import Part, open_source
+from typing import TYPE_CHECKING
+
+from dgkd_search.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from dgkd_search.data.cache import (
+        DataInfo,
+        PreparedData,
+        open_prepared,
+        prepare,
+        verify_prepared,
+    )
+    from dgkd_search.data.config import DataConfig, default_augment
+    from dgkd_search.data.custom import dataset, datasets_of, get_dataset
+    from dgkd_search.data.open import has_test, load_test, open_dataset_files
+    from dgkd_search.data.types import Part
 
 __all__ = [
+    "DataConfig",
     "DataInfo",
     "Part",
     "PreparedData",
@@ -27,32 +34,28 @@ __all__ = [
     "get_dataset",
     "has_test",
     "load_test",
+    "open_dataset_files",
     "open_prepared",
     "prepare",
     "verify_prepared",
 ]
 
-_AUGMENTED = ("cifar10", "cifar100", "imagefolder")
-
-
-def default_augment(dataset: str) -> str:
-    """A mirrored digit is another picture altogether; of arrays nobody knows what they show."""
-    return "crop+flip" if dataset in _AUGMENTED else "none"
-
-
-def has_test(config: DataConfig) -> bool:
-    """Whether the data set has a test set; none of its images is opened.
-
-    Raises:
-        InputError: if the data cannot be used at all.
-    """
-    return open_source(config).has_test
-
-
-def load_test(config: DataConfig) -> Part:
-    """The test set, decoded like the training images: for the one reading after a search.
-
-    Raises:
-        InputError: if there is no test set or an image of it cannot be read.
-    """
-    return open_source(config).test()
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "DataConfig": "dgkd_search.data.config",
+        "DataInfo": "dgkd_search.data.cache",
+        "Part": "dgkd_search.data.types",
+        "PreparedData": "dgkd_search.data.cache",
+        "dataset": "dgkd_search.data.custom",
+        "datasets_of": "dgkd_search.data.custom",
+        "default_augment": "dgkd_search.data.config",
+        "get_dataset": "dgkd_search.data.custom",
+        "has_test": "dgkd_search.data.open",
+        "load_test": "dgkd_search.data.open",
+        "open_dataset_files": "dgkd_search.data.open",
+        "open_prepared": "dgkd_search.data.cache",
+        "prepare": "dgkd_search.data.cache",
+        "verify_prepared": "dgkd_search.data.cache",
+    },
+)

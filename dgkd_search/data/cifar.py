@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from platformdirs import user_cache_path
 
-from dgkd_search.data.images import resize
-from dgkd_search.data.source import Images, Labels, Part, PartName
+from dgkd_search.data.decoding import resize
+from dgkd_search.data.types import Images, Labels, Part, PartName
 from dgkd_search.errors import InputError
-from dgkd_search.identity import digest
+from dgkd_search.utils.hashing import digest
 
 _NATIVE_SIZE = 32
 
@@ -119,7 +119,7 @@ class Cifar:
         kind = self._kind
         archive = self.root / kind.filename
         had_archive = archive.is_file()
-        made = [path for path in (self.root, *self.root.parents) if not path.exists()]
+        created = [path for path in (self.root, *self.root.parents) if not path.exists()]
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             # Standard output is for results; a progress bar belongs on the other stream.
@@ -129,7 +129,7 @@ class Cifar:
             if not had_archive:
                 archive.unlink(missing_ok=True)  # half a download would be taken for damage
             with contextlib.suppress(OSError):  # a mistyped folder leaves nothing behind
-                for path in made:
+                for path in created:
                     path.rmdir()
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1797 grey images of 8 × 8 pixels, part of the library."""
+"""scikit-learn's handwritten digits: 1797 gray images of 8 × 8 pixels, part of the library."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dgkd_search.data.images import resize
-from dgkd_search.data.source import Images, Labels, Part, PartName
-from dgkd_search.data.splits import draw
-from dgkd_search.files import sha256
+from dgkd_search.data.decoding import resize
+from dgkd_search.data.splits import draw_fraction
+from dgkd_search.data.types import Images, Labels, Part, PartName
+from dgkd_search.utils.hashing import sha256
 
 # Constant, so that no split seed ever moves a test image into training.
 _TEST_SEED = 20090808
 _TEST_FRACTION = 0.2
 _NATIVE_SIZE = 8
-_DEEPEST = 16  # the library's grey values run from 0 to 16
+_DEEPEST = 16  # the library's gray values run from 0 to 16
 
 
 class Digits:
@@ -66,7 +66,7 @@ class Digits:
         """Rows of the training part and of the test set."""
         labels = self._all[1]
         generator = np.random.Generator(np.random.PCG64(_TEST_SEED))
-        test = draw(labels, round(_TEST_FRACTION * len(labels)), generator)
+        test = draw_fraction(labels, round(_TEST_FRACTION * len(labels)), generator)
         return np.setdiff1d(np.arange(len(labels)), test), test
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dgkd_search.data.source import Labels, PartName, Source
+from dgkd_search.data.types import Dataset, Labels, PartName
 from dgkd_search.errors import InputError
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitRows:
     """Rows of the training part, and of the validation part.
 
     Attributes:
@@ -26,7 +26,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Split:
     """The images of both parts, and where they are.
 
     Attributes:
@@ -35,7 +35,7 @@ class Chosen:
         merged: whether the validation part is trained on too.
     """
 
-    rows: Plan
+    rows: SplitRows
     train_labels: Labels
     validation_labels: Labels
     validation_in: PartName
@@ -53,7 +53,7 @@ class Chosen:
         return np.concatenate(parts)
 
 
-def choose(source: Source, limit: int | None, seed: int, merged: bool = False) -> Chosen:
+def choose_split(dataset: Dataset, limit: int | None, seed: int, merged: bool = False) -> Split:
     """``plan`` for a source.
 
     Args:
@@ -62,15 +62,15 @@ def choose(source: Source, limit: int | None, seed: int, merged: bool = False) -
     Raises:
         InputError: if a class has too few images, or the limit is out of range.
     """
-    labels, own = source.labels()
-    fraction = source.validation_fraction
-    rows = plan(labels, own, source.classes, fraction=fraction, limit=limit, seed=seed)
+    labels, own = dataset.labels()
+    fraction = dataset.validation_fraction
+    rows = plan_rows(labels, own, dataset.classes, fraction=fraction, limit=limit, seed=seed)
     if own is None:
-        return Chosen(rows, labels[rows.train], labels[rows.validation], "train", merged)
-    return Chosen(rows, labels[rows.train], own[rows.validation], "val", merged)
+        return Split(rows, labels[rows.train], labels[rows.validation], "train", merged)
+    return Split(rows, labels[rows.train], own[rows.validation], "val", merged)
 
 
-def plan(
+def plan_rows(
     labels: Labels,
     own_validation: Labels | None,
     classes: Sequence[str],
@@ -78,8 +78,8 @@ def plan(
     fraction: float,
     limit: int | None,
     seed: int,
-) -> Plan:
-    """Split a data set.
+) -> SplitRows:
+    """Split a dataset.
 
     Validation is the source's own part or else ``fraction`` of the training images. Under a limit
     of N training images it has at most N // 2, so that a small study is not all validation.
@@ -103,10 +103,12 @@ def plan(
         _check_limit(limit, len(classes), available, apart)
         wanted = min(wanted, limit // 2)
     if own_validation is None:
-        return Plan(*split(labels, wanted, limit, seed))
+        return SplitRows(*split(labels, wanted, limit, seed))
     generator = _generator(seed)
-    validation = draw(own_validation, wanted, generator)
-    return Plan(draw(labels, len(labels) if limit is None else limit, generator), validation)
+    validation = draw_fraction(own_validation, wanted, generator)
+    return SplitRows(
+        draw_fraction(labels, len(labels) if limit is None else limit, generator), validation
+    )
 
 
 def split(labels: Labels, validation: int, limit: int | None, seed: int) -> tuple[Labels, Labels]:
@@ -125,14 +127,16 @@ def split(labels: Labels, validation: int, limit: int | None, seed: int) -> tupl
         int64 rows: training, validation.
     """
     generator = _generator(seed)
-    validating = draw(labels, validation, generator, spare=1)
+    validating = draw_fraction(labels, validation, generator, spare=1)
     rest = np.setdiff1d(np.arange(len(labels)), validating, assume_unique=True)
     if limit is None:
         return rest, validating
-    return rest[draw(labels[rest], limit, generator)], validating
+    return rest[draw_fraction(labels[rest], limit, generator)], validating
 
 
-def draw(labels: Labels, count: int, generator: np.random.Generator, *, spare: int = 0) -> Labels:
+def draw_fraction(
+    labels: Labels, count: int, generator: np.random.Generator, *, spare: int = 0
+) -> Labels:
     """``count`` rows, each class in proportion (within one image) and at least once; ascending.
 
     Where classes are too small for their proportion to round to one image, they still get one, at

@@ -1,22 +1,26 @@
-"""The networks that chains are made of.
+"""The networks that chains are made of; names are imported when they are first asked for."""
 
-A new family is one module that ends in a ``Family``, and one line of registration here.
-"""
+from __future__ import annotations
 
-from dgkd_search.models import plain, resnet, resnet_imagenet, vgg, wrn
-from dgkd_search.models.own import family, load_families
-from dgkd_search.models.registry import (
-    Family,
-    Member,
-    build,
-    family_names,
-    get_family,
-    parameter_count,
-    register,
-    try_out,
-)
+from typing import TYPE_CHECKING
+
+from dgkd_search.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from dgkd_search.models.architecture import Architecture
+    from dgkd_search.models.custom import family, load_families
+    from dgkd_search.models.families import Family, Member
+    from dgkd_search.models.registry import (
+        build,
+        family_names,
+        get_family,
+        parameter_count,
+        register,
+        validate_custom_model,
+    )
 
 __all__ = [
+    "Architecture",
     "Family",
     "Member",
     "build",
@@ -26,12 +30,22 @@ __all__ = [
     "load_families",
     "parameter_count",
     "register",
-    "try_out",
+    "validate_custom_model",
 ]
 
-register(resnet.FAMILY)
-register(plain.FAMILY)
-register(plain.FAMILY_C10)
-register(wrn.FAMILY)
-register(vgg.FAMILY)
-register(resnet_imagenet.FAMILY)
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "Architecture": "dgkd_search.models.architecture",
+        "Family": "dgkd_search.models.families",
+        "Member": "dgkd_search.models.families",
+        "build": "dgkd_search.models.registry",
+        "family": "dgkd_search.models.custom",
+        "family_names": "dgkd_search.models.registry",
+        "get_family": "dgkd_search.models.registry",
+        "load_families": "dgkd_search.models.custom",
+        "parameter_count": "dgkd_search.models.registry",
+        "register": "dgkd_search.models.registry",
+        "validate_custom_model": "dgkd_search.models.registry",
+    },
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +29,11 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = False) -
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=bias)
 
 
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
+def initialize(model: nn.Module, generator: torch.Generator) -> None:
     """Set every parameter and buffer of ``model`` in place, drawing from ``generator`` alone.
 
     Convolutions: Kaiming-normal, fan-out, gain of ReLU (He et al., arXiv 1502.01852), bias 0.
-    Batch normalisation: weight 1, bias 0, running mean 0 and variance 1. Linear layers: uniform
+    Batch normalization: weight 1, bias 0, running mean 0 and variance 1. Linear layers: uniform
     within ±1/√fan_in for weight and bias, as torch draws them.
 
     Args:
@@ -78,6 +79,29 @@ def _check_known(name: str, module: nn.Module) -> None:
             own -= known
     if own:
         raise TypeError(
-            f"module {name or 'model'!r} ({type(module).__name__}): no rule initialises "
+            f"module {name or 'model'!r} ({type(module).__name__}): no rule initializes "
             f"{', '.join(sorted(own))}; add one to dgkd_search/models/layers.py"
         )
+
+
+class Normalize(nn.Module):
+    """Pixels in 0..255 to mean 0 and deviation 1 per channel, as over the training part.
+
+    Args:
+        mean, std: per channel, of pixels in [0, 1].
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        center = torch.tensor(mean).view(1, -1, 1, 1)
+        spread = torch.tensor(std).view(1, -1, 1, 1)
+        self.register_buffer("scale", 1 / (255 * spread), persistent=False)
+        self.register_buffer("shift", -center / spread, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 or float [B, C, H, W] to float [B, C, H, W]."""
+        normalized: Tensor = images.float() * self.scale + self.shift
+        return normalized

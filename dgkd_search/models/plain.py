@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from dgkd_search.chain import Architecture
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier, conv3x3
-from dgkd_search.models.registry import Family, Member
 
 # a number: 3×3 convolution of that width; M: max-pool 2; F and a number: hidden linear layer.
 # The classifier that ends every network is left out, as its width is the data's.
@@ -43,7 +43,7 @@ _SPECS_C10 = {
 
 
 class PlainCNN(nn.Module):
-    """Convolutions (bias, batch normalisation, ReLU) and max-pools, then linear layers.
+    """Convolutions (bias, batch normalization, ReLU) and max-pools, then linear layers.
 
     A max-pool that would shrink the image below 1×1 is left out, so that deep members also take
     small images.

@@ -2,117 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 
 import torch
 from torch import Tensor, nn
 
-from dgkd_search.chain import Architecture
 from dgkd_search.errors import InputError
-from dgkd_search.models.layers import initialise
+from dgkd_search.models import plain, resnet, resnet_imagenet, vgg, wrn
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.families import Family
+from dgkd_search.models.layers import initialize
 
-
-@dataclass(frozen=True)
-class Member:
-    """One network of a family.
-
-    Attributes:
-        name: unique in the family, for example ``resnet20``.
-        size: orders the family from small to large: declared depth in layers or, where members
-            differ in width too, parameters.
-        in_pool: whether a search may choose it as an assistant unasked; other members take part
-            only when they are named.
-        lines: what it has in common with some others, such as a width: between two members of
-            one line, a search chooses along it.
-    """
-
-    name: str
-    size: int
-    in_pool: bool = True
-    lines: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Family:
-    """Networks of one design that differ in depth or width.
-
-    Attributes:
-        name: unique among the registered families.
-        members: kept sorted by size, then name, in whatever order they are given.
-        build: makes the structure of an architecture of this family, mapping images
-            [N, channels, image_size, image_size] to logits [N, classes]; weights are drawn by
-            ``dgkd_search.models.build`` or, for a family with an origin, by itself.
-        origin: module that makes it known; empty for those that are built in.
-        code: checksum of the code that its networks come from; empty likewise.
-
-    Raises:
-        ValueError: two members share a name.
-    """
-
-    name: str
-    members: tuple[Member, ...]
-    build: Callable[[Architecture], nn.Module]
-    origin: str = ""
-    code: str = ""
-
-    def __post_init__(self) -> None:
-        names = [member.name for member in self.members]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(
-                f"family {self.name!r}: members named twice: {', '.join(twice)}; "
-                "give each its own name"
-            )
-        ordered = tuple(sorted(self.members, key=lambda member: (member.size, member.name)))
-        object.__setattr__(self, "members", ordered)
-
-    def member(self, name: str) -> Member:
-        """The member called ``name``.
-
-        Raises:
-            InputError: the family has no such member.
-        """
-        for member in self.members:
-            if member.name == name:
-                return member
-        choices = ", ".join(member.name for member in self.members)
-        raise InputError(f"model {name!r}: not in family {self.name!r}; choose from {choices}")
-
-    def architectures(
-        self, classes: int, channels: int, image_size: int
-    ) -> Callable[[str], Architecture]:
-        """The members for some data, by name; see ``Architecture``."""
-
-        def named(name: str) -> Architecture:
-            return Architecture(
-                self.name, name, classes, channels, image_size, self.origin, self.code
-            )
-
-        return named
-
-    def between(self, teacher: str, student: str) -> tuple[str, ...]:
-        """Names of the pool's members strictly between two in size, largest first.
-
-        Empty where none lies between, so also where the teacher is no larger than the student.
-
-        Raises:
-            InputError: the family lacks the teacher or the student.
-        """
-        upper, lower = self.member(teacher), self.member(student)
-        along = upper.lines & lower.lines
-        inside = (
-            member.name
-            for member in self.members
-            if lower.size < member.size < upper.size and member.in_pool and along <= member.lines
-        )
-        return tuple(inside)[::-1]
-
-
+# A new built-in family is one module that ends in a ``Family``, and one word here.
+_BUILT_IN = (
+    resnet.FAMILY,
+    plain.FAMILY,
+    plain.FAMILY_C10,
+    wrn.FAMILY,
+    vgg.FAMILY,
+    resnet_imagenet.FAMILY,
+)
 _INSTALLED = "dgkd_search.families"  # entry points of packages that have families
-_families: dict[str, Family] = {}
+_families = {family.name: family for family in _BUILT_IN}
 
 
 def register(family: Family) -> None:
@@ -178,16 +90,18 @@ def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
     """
     family = _check(architecture)
     if family.origin:
-        return _own(family, architecture, int(torch.randint(2**62, (), generator=generator)))
+        return _build_custom(
+            family, architecture, int(torch.randint(2**62, (), generator=generator))
+        )
     model = _structure(family, architecture)
     # What ``to_empty`` does, without what torch imports for it: half a second, in every worker.
     empty = {k: torch.empty(v.shape, dtype=v.dtype) for k, v in model.state_dict().items()}
     model.load_state_dict(empty, assign=True)
-    initialise(model, generator)
+    initialize(model, generator)
     return model
 
 
-def try_out(architecture: Architecture) -> None:
+def validate_custom_model(architecture: Architecture) -> None:
     """Give a user's own network two images; those that are built in are known to work.
 
     Raises:
@@ -198,7 +112,7 @@ def try_out(architecture: Architecture) -> None:
         return
     label = f"model {architecture.name!r} of {family.origin}"
     size = architecture.channels, architecture.image_size, architecture.image_size
-    model = _own(family, architecture, 0).eval()
+    model = _build_custom(family, architecture, 0).eval()
     try:
         with torch.inference_mode():
             logits = model(torch.zeros(2, *size))
@@ -212,11 +126,11 @@ def try_out(architecture: Architecture) -> None:
         or list(logits.shape) != wanted
         or not logits.is_floating_point()
     ):
-        found = type(logits).__name__
+        actual = type(logits).__name__
         if isinstance(logits, Tensor):
-            found = f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}"
+            actual = f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}"
         raise InputError(
-            f"{label}: gives {found} for two images, not float {wanted}; end it in one output for "
+            f"{label}: gives {actual} for two images, not float {wanted}; end it in one output for "
             "each class"
         )
 
@@ -229,7 +143,11 @@ def parameter_count(architecture: Architecture) -> int:
         InputError: all that is wrong with the architecture, together.
     """
     family = _check(architecture)
-    model = _own(family, architecture, 0) if family.origin else _structure(family, architecture)
+    model = (
+        _build_custom(family, architecture, 0)
+        if family.origin
+        else _structure(family, architecture)
+    )
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
@@ -238,7 +156,7 @@ def _structure(family: Family, architecture: Architecture) -> nn.Module:
         return family.build(architecture)
 
 
-def _own(family: Family, architecture: Architecture, seed: int) -> nn.Module:
+def _build_custom(family: Family, architecture: Architecture, seed: int) -> nn.Module:
     label = f"model {architecture.name!r} of {family.origin}"
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -1,7 +1,7 @@
 """CIFAR residual networks of depth 6n+2 (He et al., arXiv 1512.03385, section 4.2).
 
 As in the field's distillation benchmarks, and unlike that section, a shortcut that changes stride
-or width is a projection (1×1 convolution and batch normalisation).
+or width is a projection (1×1 convolution and batch normalization).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgkd_search.chain import Architecture
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier, conv3x3
-from dgkd_search.models.registry import Family, Member
 
 
 class _Widths(NamedTuple):
@@ -82,7 +82,7 @@ class ResNet(nn.Module):
 
 _MEMBERS: dict[Member, _Widths] = {
     **{Member(f"resnet{d}", d): _PLAIN for d in (8, 14, 20, 26, 32, 44, 56, 110)},
-    **{Member(f"resnet{d}x4", d, in_pool=False): _X4 for d in (8, 32)},
+    **{Member(f"resnet{d}x4", d, default_candidate=False): _X4 for d in (8, 32)},
 }
 
 

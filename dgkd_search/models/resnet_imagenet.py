@@ -9,9 +9,9 @@ from typing import cast
 
 from torch import nn
 
-from dgkd_search.chain import Architecture
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier
-from dgkd_search.models.registry import Family, Member
 
 _DEPTHS = (18, 34, 50, 101, 152)
 

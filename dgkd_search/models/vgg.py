@@ -1,4 +1,4 @@
-"""VGG for small images (Simonyan and Zisserman, arXiv 1409.1556), with batch normalisation.
+"""VGG for small images (Simonyan and Zisserman, arXiv 1409.1556), with batch normalization.
 
 As in the field's distillation benchmarks: one linear layer, and pools after the first three blocks
 alone. The number counts convolutions and VGG's three linear layers, as in its paper.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dgkd_search.chain import Architecture
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier, conv3x3
-from dgkd_search.models.registry import Family, Member
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _POOLED = 3  # blocks that end in a pool
@@ -24,7 +24,7 @@ _BLOCKS = {  # convolutions in each block
 
 
 class VGG(nn.Module):
-    """Five blocks of convolutions (bias, batch normalisation, ReLU), average pool, classifier.
+    """Five blocks of convolutions (bias, batch normalization, ReLU), average pool, classifier.
 
     Args:
         blocks: convolutions in each block.

@@ -8,16 +8,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgkd_search.chain import Architecture
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier, conv3x3
-from dgkd_search.models.registry import Family, Member
 
 _STEM = 16
 _WIDTHS = (16, 32, 64)
 
 
 class PreActivationBlock(nn.Module):
-    """Normalisation and ReLU before each of two convolutions; [N, inputs, H, W] to
+    """Normalization and ReLU before each of two convolutions; [N, inputs, H, W] to
     [N, outputs, ⌈H/s⌉, ⌈W/s⌉].
 
     Where the width changes, the shortcut is a bare 1×1 convolution of the activated input.
@@ -43,7 +43,7 @@ class PreActivationBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """Stem, three stages of pre-activation blocks with strides 1, 2, 2, normalisation, average
+    """Stem, three stages of pre-activation blocks with strides 1, 2, 2, normalization, average
     pool, classifier.
 
     Args:
@@ -73,12 +73,12 @@ class WideResNet(nn.Module):
 
 
 def _parameters(depth: int, width: int) -> int:
-    """For 100 classes of colour images; what the family is ordered by."""
+    """For 100 classes of color images; what the family is ordered by."""
     blocks, inputs, total = (depth - 4) // 6, _STEM, 9 * 3 * _STEM
     for stage, outputs in enumerate(w * width for w in _WIDTHS):
         total += 9 * outputs * (inputs + (2 * blocks - 1) * outputs)  # convolutions
         total += inputs * outputs if stage or inputs != outputs else 0  # shortcut
-        total += 2 * inputs + 2 * outputs + (blocks - 1) * 4 * outputs  # normalisation
+        total += 2 * inputs + 2 * outputs + (blocks - 1) * 4 * outputs  # normalization
         inputs = outputs
     return total + 2 * inputs + (inputs + 1) * 100
 
@@ -89,8 +89,8 @@ _MEMBERS = {
     Member(
         f"wrn_{depth}_{width}",
         _parameters(depth, width),
-        in_pool=width <= 4,
-        lines=frozenset({f"depth {depth}", f"width {width}"}),
+        default_candidate=width <= 4,
+        shared_axes=frozenset({f"depth {depth}", f"width {width}"}),
     ): (depth, width)
     for depth in (10, 16, 22, 28, 34, 40)
     for width in (1, 2, 4, 8, 10)

@@ -1,1 +1,1 @@
-"""What a search found: tables, figures, the best configuration, exported models."""
+"""What comes out of a search: tables, figures, best.yaml, the page."""

@@ -12,21 +12,23 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dgkd_search.data import DataInfo
-from dgkd_search.device import Normalise
 from dgkd_search.errors import InputError
-from dgkd_search.files import sealed, sha256, unsealed, write_bytes
-from dgkd_search.identity import StageSpec
 from dgkd_search.models import family_names, get_family
-from dgkd_search.results.run import RunFolder, versions
-from dgkd_search.space import Configuration
-from dgkd_search.weights import load_model
+from dgkd_search.models.layers import Normalize
+from dgkd_search.results.run_folder import RunFolder, versions
+from dgkd_search.study.space import Configuration
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.weights import load_model
+from dgkd_search.utils.files import write_bytes
+from dgkd_search.utils.hashing import sha256, verify_checksum, with_checksum
 
-FORMAT = 2
+BEST_FORMAT = 3
+_READABLE = (1, 2, BEST_FORMAT)  # 2 had options by their earlier spellings
 # Options that say where, not what: they mean nothing to whoever is given the file.
 _LOCAL = {"address", "concurrency", "cpus-per-trial", "data-dir", "gpus-per-trial"} | {
     "store", "store-limit", "teacher-weights", "log-to",
 }  # fmt: skip
-_UNSEALED = 1  # the format before, without a checksum
+_UNSEALED = 1  # a format without a checksum
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,14 @@ class Accuracies:
     Attributes:
         validation: of the student that is shipped, after its last epoch.
         test: of the same weights, read once, after the search.
-        alone, kd, full: validation of the student on labels alone, under plain KD, and at the
+        baseline, kd, full: validation of the student on labels alone, under plain KD, and at the
             end of the chain of all candidates, as this search trained them.
         teacher: validation.
     """
 
     validation: float
     test: float | None
-    alone: float | None
+    baseline: float | None
     kd: float | None
     full: float | None
     teacher: float | None
@@ -60,13 +62,13 @@ def write_best(
     accuracies: Accuracies,
     weights: bytes,
     test_reads: int,
-    confirmation: Mapping[str, Any] | None = None,
+    replication: Mapping[str, Any] | None = None,
 ) -> None:
     """Write student.safetensors, then best.yaml, which names its checksum."""
     chain = configuration.chain.canonical()
     distillation = stages[-1].distillation
     value = {
-        "format": FORMAT,
+        "format": BEST_FORMAT,
         "trial": trial,
         "family": stages[-1].architecture.family,
         "teacher": chain.teacher,
@@ -82,13 +84,13 @@ def write_best(
         "test_reads": test_reads,
         "comparison": {
             "what": "validation accuracy in percent, one run each",
-            "student_alone": accuracies.alone,
+            "student_alone": accuracies.baseline,
             "plain_kd": accuracies.kd,
             "full_chain": accuracies.full,
             "teacher": accuracies.teacher,
         },
         "replicate": stages[-1].replicate,
-        "confirmation": confirmation,
+        "confirmation": replication,
         "data": {k: v for k, v in info.to_dict().items() if k != "path"},
         "options": {name: v for name, v in options.items() if name not in _LOCAL},
         "stages": [{"key": spec.key, **spec.to_dict()} for spec in stages],
@@ -102,7 +104,7 @@ def write_student(run: RunFolder, value: Mapping[str, Any], weights: bytes) -> N
     value = {**value, "weights": {"file": run.student.name, "sha256": sha256(weights)}}
     write_bytes(run.student, weights)
     text = "# The best chain of a search; load its student with dgkd_search.load_student(FOLDER).\n"
-    text += yaml.safe_dump(sealed(value), sort_keys=False, allow_unicode=True)
+    text += yaml.safe_dump(with_checksum(value), sort_keys=False, allow_unicode=True)
     write_bytes(run.best, text.encode())
 
 
@@ -127,15 +129,15 @@ def load_best(path: Path | str) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict) or "format" not in value:
         raise _damaged(file)
-    if value["format"] not in (_UNSEALED, FORMAT):
+    if value["format"] not in _READABLE:
         raise InputError(
-            f"{file}: its format is {value['format']!r}, this version reads {_UNSEALED} and "
-            f"{FORMAT}"
+            f"{file}: its format is {value['format']!r}, this version reads "
+            f"{', '.join(map(str, _READABLE))}"
         )
     if value["format"] == _UNSEALED and {"stages", "weights"} <= value.keys():
         return value
     try:
-        return unsealed(value, file.name)
+        return verify_checksum(value, file.name)
     except (TypeError, ValueError):
         raise _damaged(file) from None
 
@@ -157,17 +159,17 @@ def _damaged(file: Path) -> InputError:
 
 
 class Student(nn.Module):
-    """A trained student with its normalisation, ready for images.
+    """A trained student with its normalization, ready for images.
 
     Attributes:
         classes: their names, in the order of the outputs.
         image_size: height and width that it expects, in pixels.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for gray, 3 for color.
     """
 
     def __init__(self, network: nn.Module, info: dict[str, Any]) -> None:
         super().__init__()
-        self.normalise = Normalise(info["mean"], info["std"])
+        self.normalize = Normalize(info["mean"], info["std"])
         self.network = network
         self.classes: tuple[str, ...] = tuple(info["classes"])
         self.image_size: int = info["image_size"]
@@ -178,7 +180,7 @@ class Student(nn.Module):
 
         uint8 or float; for images in [0, 1], multiply by 255.
         """
-        logits: Tensor = self.network(self.normalise(images))
+        logits: Tensor = self.network(self.normalize(images))
         return logits
 
 

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from dgkd_search.results.plot import SIZE, write_figure
 
-NAME = "accuracy_vs_cost"
+PARETO_FIGURE = "accuracy_vs_cost"
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
 
 
-def front(table: pd.DataFrame) -> pd.DataFrame:
+def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
     """Completed trials than which none is as accurate for less work, or more so for as much.
 
     Args:
@@ -45,22 +45,22 @@ def plot_pareto(table: pd.DataFrame, folder: Path, title: str) -> list[Path]:
     Returns:
         The paths of the files. The same arguments give the same bytes of SVG.
     """
-    return write_figure(lambda: _draw(table, title), folder, NAME)
+    return write_figure(lambda: _draw(table, title), folder, PARETO_FIGURE)
 
 
 def _draw(table: pd.DataFrame, title: str) -> Any:
     figure = Figure(figsize=SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    known, best = table[table["state"] == "COMPLETE"], front(table)
+    known, best = table[table["state"] == "COMPLETE"], pareto_front(table)
     cost, accuracy = known["training_tflop"], known["val_accuracy"]
     axes.scatter(cost, accuracy, s=26, color=_BLUE, label="completed")
     look: dict[str, Any] = {"drawstyle": "steps-post", "color": _ORANGE, "label": "front"}
     axes.plot(best["training_tflop"], best["val_accuracy"], "o-", **look)
     style: dict[str, Any] = {"textcoords": "offset points", "fontsize": 8, "parse_math": False}
     for _, row in best.iterrows():
-        place = (row["training_tflop"], row["val_accuracy"])
-        axes.annotate(f"trial {row['number']}", place, (4, -11), **style)
+        point = (row["training_tflop"], row["val_accuracy"])
+        axes.annotate(f"trial {row['number']}", point, (4, -11), **style)
     axes.set_xlabel("training the chain from nothing (TFLOP)")
     axes.set_ylabel("validation accuracy (%)")
     axes.set_title(title, loc="left", fontsize=11.5, fontweight="bold", parse_math=False)

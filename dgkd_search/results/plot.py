@@ -17,16 +17,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dgkd_search.files import write_bytes
 from dgkd_search.results.table import accuracy_by_count, plottable
+from dgkd_search.utils.files import write_bytes
 
-NAME = "accuracy_vs_assistants"
+ACCURACY_FIGURE = "accuracy_vs_assistants"
 DPI = 150
 SIZE = (7.6, 5.0)  # inches
 
-# Okabe and Ito's colours, told apart by any eye; in grey the markers carry the difference.
+# Okabe and Ito's colors, told apart by any eye; in gray the markers carry the difference.
 _BLUE, _ORANGE, _PURPLE, _YELLOW = "#0072B2", "#E69F00", "#CC79A7", "#F0E442"
-_GREEN, _VERMILION, _INK, _GREY = "#009E73", "#D55E00", "#222222", "#858585"
+_GREEN, _VERMILION, _INK, _GRAY = "#009E73", "#D55E00", "#222222", "#858585"
 _GUIDANCE = {
     "dense": ("o", _BLUE),
     "sequential": ("s", _ORANGE),
@@ -60,7 +60,7 @@ def plot_accuracy(
     Returns:
         The paths of the files. The same arguments give the same bytes of SVG.
     """
-    return write_figure(lambda: _draw(table, title, reference, teacher), folder, NAME)
+    return write_figure(lambda: _draw(table, title, reference, teacher), folder, ACCURACY_FIGURE)
 
 
 def write_figure(draw: Callable[[], Any], folder: Path, name: str) -> list[Path]:
@@ -166,14 +166,14 @@ def _lines(
         arrow = " ↑" if value > high else " ↓" if value < low else ""
         if not arrow:
             axes.axhline(value, color=_INK, linewidth=1.3, linestyle=style, zorder=1)
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        position = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         text = f"{name}{arrow}\n{value:.2f} %"
-        axes.annotate(text, (1, height), (5, 0), va=side, fontsize=8.5, color=_INK, **place)
+        axes.annotate(text, (1, height), (5, 0), va=side, fontsize=8.5, color=_INK, **position)
 
 
 def _points(axes: Any, completed: pd.DataFrame, pruned: pd.DataFrame, low: float) -> None:
     """Every trial; those below ``low`` as one mark at the bottom, with their number."""
-    # Without assistants all guidances are one, called dense: no reason to tell colours apart.
+    # Without assistants all guidances are one, called dense: no reason to tell colors apart.
     taught = set(completed.loc[completed["assistant_count"] > 0, "guidance"])
     several = len(taught) > 1 or "none" in set(completed["guidance"])
     look: dict[str, Any] = {
@@ -183,15 +183,15 @@ def _points(axes: Any, completed: pd.DataFrame, pruned: pd.DataFrame, low: float
         "alpha": 0.9,
         "zorder": 3,
     }
-    for guidance, (marker, colour) in _GUIDANCE.items() if several else ():
+    for guidance, (marker, color) in _GUIDANCE.items() if several else ():
         group = completed[completed["guidance"] == guidance]
         label = f"completed, {guidance}"
-        _scatter(axes, group, low, label=label, marker=marker, color=colour, **look)
+        _scatter(axes, group, low, label=label, marker=marker, color=color, **look)
     if not several:
         _scatter(axes, completed, low, label="completed", marker="o", color=_BLUE, **look)
-    look = {"marker": "x", "s": 24, "linewidths": 1.0, "color": _GREY, "zorder": 2}
+    look = {"marker": "x", "s": 24, "linewidths": 1.0, "color": _GRAY, "zorder": 2}
     _scatter(axes, pruned, low, label="pruned (last accuracy)", **look)
-    kinds = ((completed, _CLOUD - 0.16, _BLUE, _BLUE), (pruned, _CLOUD + 0.10, "white", _GREY))
+    kinds = ((completed, _CLOUD - 0.16, _BLUE, _BLUE), (pruned, _CLOUD + 0.10, "white", _GRAY))
     for (trials, shift, face, edge), kind in zip(kinds, ("completed", "pruned"), strict=True):
         below = trials.loc[trials["val_accuracy"] < low, "assistant_count"].tolist()
         marks = [(count + shift, str(number)) for count, number in Counter(below).items()]
@@ -207,26 +207,26 @@ def _repeats(axes: Any, completed: pd.DataFrame, low: float) -> None:
     look |= {"elinewidth": 1.1, "capsize": 2.5, "zorder": 4.5}
     mean, half = (again[f"repeats_{name}"].astype(float) for name in ("mean", "half_width"))
     label = "taught again: mean with 95% t-interval"
-    axes.errorbar(_places(again), mean, yerr=half.fillna(0.0), label=label, **look)
+    axes.errorbar(_positions(again), mean, yerr=half.fillna(0.0), label=label, **look)
 
 
 def _scatter(axes: Any, trials: pd.DataFrame, low: float, **look: Any) -> None:
     shown = trials[trials["val_accuracy"] >= low]
     if len(shown):
-        axes.scatter(_places(shown), shown["val_accuracy"], **look)
+        axes.scatter(_positions(shown), shown["val_accuracy"], **look)
 
 
 def _below(axes: Any, marks: list[tuple[float, str]], label: str, face: str, edge: str) -> None:
     """Downward marks at the bottom edge, each with a text."""
     if not marks:
         return
-    places = axes.get_xaxis_transform()
+    transform = axes.get_xaxis_transform()
     look = {"marker": "v", "s": 30, "color": face, "edgecolors": edge, "linewidths": 1.0}
-    x = [place for place, _ in marks]
-    axes.scatter(x, [_FLOOR] * len(x), transform=places, label=label, zorder=3, **look)
+    x = [position for position, _ in marks]
+    axes.scatter(x, [_FLOOR] * len(x), transform=transform, label=label, zorder=3, **look)
     style = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": "#444444"}
-    for place, text in marks:
-        axes.annotate(text, (place, _FLOOR), (5, 0), xycoords=places, **style)
+    for position, text in marks:
+        axes.annotate(text, (position, _FLOOR), (5, 0), xycoords=transform, **style)
 
 
 def _summary(axes: Any, summary: pd.DataFrame, low: float) -> None:
@@ -260,7 +260,7 @@ def _best(axes: Any, completed: pd.DataFrame) -> int:
     ranks = [accuracy, "val_accuracy", "assistant_count", "number"]
     known = again if len(again) else completed
     trial = known.sort_values(ranks, ascending=[False, False, True, True]).head(1)
-    x, y = float(_places(trial)[0]), float(trial[accuracy].iloc[0])
+    x, y = float(_positions(trial)[0]), float(trial[accuracy].iloc[0])
     look = {"marker": "*", "s": 170, "color": _YELLOW, "edgecolors": _INK, "linewidths": 1.0}
     axes.scatter([x], [y], zorder=5, **look)
     names = ["number", "guidance", "teacher", "assistants", "student"]
@@ -279,12 +279,12 @@ def _best(axes: Any, completed: pd.DataFrame) -> int:
     look = {"textcoords": "axes fraction", "ha": side, "va": "bottom", "fontsize": 8.5}
     arrow = {"arrowstyle": "-", "color": _INK, "linewidth": 0.8, "relpos": (anchor, 0)}
     arrow |= {"shrinkA": 0, "shrinkB": 7}
-    text, place = "\n".join(lines), (share, 1.015)
-    axes.annotate(text, (x, y), place, parse_math=False, arrowprops=arrow, zorder=6, **look)
+    text, position = "\n".join(lines), (share, 1.015)
+    axes.annotate(text, (x, y), position, parse_math=False, arrowprops=arrow, zorder=6, **look)
     return 12 * len(lines)
 
 
-def _places(trials: pd.DataFrame) -> Any:
+def _positions(trials: pd.DataFrame) -> Any:
     """Where trials stand on the axis: their count, a little aside, always the same way."""
     aside = trials["number"].to_numpy(dtype=float) * _GOLDEN % 1 - 0.5
     return trials["assistant_count"].to_numpy(dtype=float) + _CLOUD + _SPREAD * aside

@@ -2,48 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dgkd_search.confirmation import Confirmation
 from dgkd_search.results.best import Accuracies
-from dgkd_search.results.inline import page
-from dgkd_search.results.run import RunFolder
+from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.verdict import verdict
-from dgkd_search.space import Configuration
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the trials of a search did.
-
-    Attributes:
-        completed, pruned, failed: trials; a budget counts the first two.
-        trained, reused: stages that a trial finished, and that it found finished.
-        taught: images that a source taught, over all sources and epochs.
-        forwards: images that were run through a source for it.
-        computing, waiting, starting: seconds of workers: training and running sources; waiting for
-            each other's stages; the rest of their trials (starting, loading, storing) and of the
-            time until the first one could begin.
-        concurrency: workers.
-    """
-
-    completed: int
-    pruned: int
-    failed: int
-    trained: int
-    reused: int
-    taught: int
-    forwards: int
-    computing: float
-    waiting: float
-    starting: float
-    concurrency: int
-
-    @property
-    def finished(self) -> int:
-        return self.completed + self.pruned
+from dgkd_search.results.work import Work
+from dgkd_search.study.replication import Replication
+from dgkd_search.study.space import Configuration
 
 
 @dataclass(frozen=True)
@@ -58,12 +28,12 @@ class Summary:
         validation_count: images in the validation part.
         test_reads: how often the test set was read: once a student that came out best.
         test_problem: what is wrong with the test set, or None.
-        confirmation: what was taught again with fresh seeds, or None.
-        unconfirmed: whether that was wanted, and too little of it was done to choose by.
+        replication: what was taught again with fresh seeds, or None.
+        unreplicated: whether that was wanted, and too little of it was done to choose by.
         tuned: what was searched over beside the chain: its values, and what gains don't say then.
         front: a line for each chain that no other beats in both objectives, where there are two.
         ended: why the search ended before its budget, or None.
-        gave_up: whether it ended so because trials kept failing.
+        aborted: whether it ended so because trials kept failing.
     """
 
     run: Path
@@ -76,12 +46,12 @@ class Summary:
     validation_count: int
     test_reads: int = 1
     test_problem: str | None = None
-    confirmation: Confirmation | None = None
-    unconfirmed: bool = False
+    replication: Replication | None = None
+    unreplicated: bool = False
     tuned: tuple[tuple[str, ...], str | None] = ((), None)
     front: tuple[str, ...] = ()
     ended: str | None = None
-    gave_up: bool = False
+    aborted: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -89,13 +59,13 @@ class Summary:
         from scipy.stats import binomtest  # slow to import, and needed at the end alone
 
         right = round(self.accuracies.validation / 100 * self.validation_count)
-        found = binomtest(right, self.validation_count).proportion_ci(method="wilson")
-        return 100 * float(found.low), 100 * float(found.high)
+        interval = binomtest(right, self.validation_count).proportion_ci(method="wilson")
+        return 100 * float(interval.low), 100 * float(interval.high)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; accuracies in percent, gains over what else was taught with fresh seeds."""
-        chain, confirmation = self.configuration.chain.canonical(), self.confirmation
-        winner = confirmation.winner if confirmation is not None else None
+        chain, replication = self.configuration.chain.canonical(), self.replication
+        winner = replication.winner if replication is not None else None
         facts: dict[str, Any] = {
             "run": str(self.run),
             "trial": self.trial,
@@ -112,17 +82,19 @@ class Summary:
             "seconds": self.seconds,
             "work": asdict(self.work),
             "ended": self.ended,
-            "gave_up": self.gave_up,
+            "gave_up": self.aborted,
             "repeats": None,
         }
-        if winner is not None and confirmation is not None:
-            others = (("plain_kd", confirmation.kd), ("student_alone", confirmation.alone))
+        if winner is not None and replication is not None:
+            others = (("plain_kd", replication.kd), ("student_alone", replication.baseline))
             facts["repeats"] = {
                 "mean": winner.mean,
                 "half_width": winner.half_width,
                 "accuracies": winner.accuracies,
             } | {
-                f"over_{name}": dict(zip(("mean", "half_width"), winner.over(other), strict=True))
+                f"over_{name}": dict(
+                    zip(("mean", "half_width"), winner.gain_over(other), strict=True)
+                )
                 for name, other in others
                 if other is not None and other is not winner and other.values
             }
@@ -132,7 +104,7 @@ class Summary:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        return page(str(self), RunFolder(self.run).figure)
+        return notebook_html(str(self), RunFolder(self.run).figure)
 
     def line(self) -> str:
         """The best chain, its accuracies and where it lies."""
@@ -157,7 +129,7 @@ class Summary:
         else:
             test = "could not be read" if self.test_problem else "there is no test set"
         low, high = self.interval
-        told = verdict(self.confirmation) if self.confirmation is not None else []
+        verdict_rows = verdict(self.replication) if self.replication is not None else []
         share = f" ({100 * work.pruned / work.finished:.0f} %)" if work.finished else ""
         rows = [
             ("best chain", f"{chain}  ({self._details()})"),
@@ -165,10 +137,10 @@ class Summary:
                 "validation",
                 f"{acc.validation:.2f} % of {self.validation_count} images "
                 f"(95 % interval {low:.1f} to {high:.1f})"
-                f"{', the median student, which is shipped' if told else ''}",
+                f"{', the median student, which is shipped' if verdict_rows else ''}",
             ),
             ("test", test),
-            *(told or [("gain", self._gains())]),
+            *(verdict_rows or [("gain", self._gains())]),
             *(("front" if i == 0 else "", line) for i, line in enumerate(self.front)),
             (
                 "trials",
@@ -177,7 +149,7 @@ class Summary:
             ),
             ("stages", f"{work.trained} trained, {work.reused} found in the store"),
             (
-                "sources",
+                "teachers",
                 f"{work.forwards:,} images run through frozen models, which taught "
                 f"{work.taught:,} times",
             ),
@@ -189,11 +161,11 @@ class Summary:
             ),
             ("files", str(self.run)),
         ]
-        if not told and acc.alone is not None and acc.validation <= acc.alone:
+        if not verdict_rows and acc.baseline is not None and acc.validation <= acc.baseline:
             rows.insert(4, ("note", "no chain beat the student alone: distillation gained nothing"))
         if self.tuned[1] is not None:
-            rows.insert(4 + (len(told) - 1 if told else 0), ("note", self.tuned[1]))
-        if self.unconfirmed:
+            rows.insert(4 + (len(verdict_rows) - 1 if verdict_rows else 0), ("note", self.tuned[1]))
+        if self.unreplicated:
             note = "the best of single runs: too little was taught again with fresh seeds"
             rows.insert(4, ("note", note))
         if self.ended:
@@ -206,7 +178,7 @@ class Summary:
         parts = [
             f"{acc.validation - other:+.2f} over {name} ({other:.2f})"
             for name, other in (
-                ("the student alone", acc.alone),
+                ("the student alone", acc.baseline),
                 ("plain KD", acc.kd),
                 ("the full chain", acc.full),
             )
@@ -215,3 +187,17 @@ class Summary:
         if not parts:
             return "unknown: nothing to compare with was trained"
         return f"{', '.join(parts)}; one run each, seeds alone may make such differences"
+
+
+def notebook_html(text: str, figure: Path) -> str:
+    """Text as it stands above a figure.
+
+    Args:
+        figure: an SVG file; left out where it can't be read.
+    """
+    shown = f"<pre>{html.escape(text)}</pre>"
+    try:
+        drawn = base64.b64encode(figure.read_bytes()).decode()
+    except OSError:
+        return shown
+    return f'{shown}<img alt="{figure.stem}" src="data:image/svg+xml;base64,{drawn}">'

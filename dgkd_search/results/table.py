@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from dgkd_search.confirmation import Confirmation
 from dgkd_search.errors import InputError
-from dgkd_search.files import write_bytes
-from dgkd_search.intervals import half_width
-from dgkd_search.study import REASON, ChainStudy, accuracy_of
+from dgkd_search.study.replication import Replication
+from dgkd_search.study.study import REASON, ChainStudy, accuracy_of
+from dgkd_search.utils.files import write_bytes
+from dgkd_search.utils.intervals import half_width
 
 _TEXT, _INTEGER, _REAL, _TIME = "string", "Int64", "Float64", "datetime64[s]"
 
@@ -74,7 +74,7 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
       ``assistant_count``, ``guidance``: the canonical chain, that is the models that the student
       depends on. Guidances that coincide are called ``dense``; a student of labels alone has no
       teacher and guidance ``none``. Empty for a trial that died before it was drawn.
-    - ``drop_probability`` is missing where fewer than two sources teach the student,
+    - ``drop_probability`` is missing where fewer than two teachers teach the student,
       ``temperature`` and ``kd_weight`` where none does.
     - ``val_accuracy``: the student's, in percent: of the last epoch for a completed trial, of the
       latest one known for all others. ``student_epochs``: epochs that reported, from 0.
@@ -89,10 +89,10 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
       interval; the trial's own accuracy isn't among them.
     - ``student_key``: the store's key of a completed trial's student.
     """
-    confirmation = Confirmation.of(study)
-    if confirmation is not None and confirmation.winner is None:
-        confirmation = None  # a mean or two of many would be taken for the best
-    return _frame([_row(study, trial, confirmation) for trial in study.trials])
+    replication = Replication.of(study)
+    if replication is not None and replication.winner is None:
+        replication = None  # a mean or two of many would be taken for the best
+    return _frame([_row(study, trial, replication) for trial in study.trials])
 
 
 def write_trials(study: ChainStudy, path: Path) -> None:
@@ -124,8 +124,8 @@ def read_trials(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: no column {', '.join(missing)}; is this a trials.csv?")
     for number, line in enumerate(lines, start=1):
         if len(line) != len(header):
-            found = f"{len(line)} columns instead of {len(header)}"
-            raise InputError(f"{path}: row {number} has {found}; the file is damaged")
+            actual = f"{len(line)} columns instead of {len(header)}"
+            raise InputError(f"{path}: row {number} has {actual}; the file is damaged")
     return _frame([_parse(path, dict(zip(header, line, strict=True))) for line in lines])
 
 
@@ -172,9 +172,7 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame({name: column(name, dtype) for name, dtype in COLUMNS.items()})
 
 
-def _row(
-    study: ChainStudy, trial: FrozenTrial, confirmation: Confirmation | None
-) -> dict[str, Any]:
+def _row(study: ChainStudy, trial: FrozenTrial, replication: Replication | None) -> dict[str, Any]:
     facts = study.facts(trial)
     complete = trial.state == TrialState.COMPLETE
     row: dict[str, Any] = {
@@ -190,7 +188,7 @@ def _row(
         "finished": _to_second(trial.datetime_complete),
         "reason": _one_line(trial.user_attrs.get(REASON, "")),
     }
-    repeats = confirmation.get(trial.number) if confirmation else None
+    repeats = replication.get(trial.number) if replication else None
     if repeats is not None and repeats.values:
         row |= {"repeats": len(repeats.values), "repeats_mean": repeats.mean}
         row["repeats_half_width"] = repeats.half_width
@@ -217,7 +215,7 @@ def _settings(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
     """What the trial's parameters mean for its student."""
     configuration = study.configuration(trial)
     chain = configuration.chain.canonical()
-    taught = bool(chain.sources(len(chain.models) - 1))
+    taught = bool(chain.teachers(len(chain.models) - 1))
     return {
         "teacher": chain.teacher if taught else "",
         "assistants": ">".join(chain.assistants),

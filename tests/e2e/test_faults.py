@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from searches import TINY, start
+from helpers.searches import TINY, start
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
-LONG = [*TINY, *"--budget 3 --student-epochs 12 --concurrency 1 --seed 5".split()]
+LONG = [*TINY, *"--budget 2 --student-epochs 12 --concurrency 1 --seed 5".split()]
 
 
 def test_nothing_is_lost_whatever_ends_a_search(
@@ -20,20 +20,22 @@ def test_nothing_is_lost_whatever_ends_a_search(
 ) -> None:
     """The fault harness in short, on searches that take longer to end than to be disturbed.
 
-    What they are compared with is trained without Ray; with ``--thorough``, by Ray too.
+    By default of a driver that trains itself; with ``--thorough``, of drivers and workers under
+    Ray (which ``test_output`` and ``test_cluster`` always run).
     """
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments")
     faults = import_module("faults")
     monkeypatch.setattr(faults, "SEARCH", LONG)
-    begin = faults.Search.start
+    if not thorough:
+        words = ["--out", "run", "--store", "store"]
 
-    def undisturbed(search: Any) -> Any:
-        if thorough or search.folder.name != "whole":
-            return begin(search)
-        return start(*LONG, "--out", "run", "--store", "store", cwd=search.folder, ray=False)
+        def start_here(search: Any) -> Any:
+            begun = (search.folder / "run" / "study.db").exists()
+            options = ["--resume", "run"] if begun else [*LONG, *words]
+            return start(*options, cwd=search.folder, ray=False)
 
-    monkeypatch.setattr(faults.Search, "start", undisturbed)
-    plan = ["kill driver", "kill worker"]
+        monkeypatch.setattr(faults.Search, "start", start_here)
+    plan = ["kill driver", *(["kill worker"] if thorough else [])]
     # Each half a second after a session's first epoch.
     tally = faults.measure(plan, seed=377, mounted=False)
     assert tally.problems == []

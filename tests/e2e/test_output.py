@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from searches import run, trials
+from helpers.searches import run, trials
+
+from dgkd_search.cli.main import main
+from dgkd_search.models import registry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -51,12 +54,14 @@ LINE = re.compile(
     r"choosing the best student, writing the results)"
 )
 SUMMARY = (
-    "best chain", "validation", "test", "repeated", "gain", "so", "trials", "stages", "sources",
+    "best chain", "validation", "test", "repeated", "gain", "so", "trials", "stages", "teachers",
     "time", "files",
 )  # fmt: skip
 
 
-def test_every_line_is_the_searchs_own(tmp_path: Path) -> None:
+def test_every_line_is_the_searchs_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "crashing.py").write_text(CRASHING)
     code, out, err = run(*OPTIONS.split(), *"--concurrency 1 --out run".split(), cwd=tmp_path)
     assert code == 0, err
@@ -73,8 +78,13 @@ def test_every_line_is_the_searchs_own(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"[a-z >]+  \([^)]*trial \d\)  validation [\d.]+ %, test [\d.]+ %; files in run\n", out
     )
-    code, out, err = run("--resume", "run", "--json", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(registry, "_families", dict(registry._families))  # it adds its own
+    capsys.readouterr()
+    assert main(["--resume", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
     events = [json.loads(line)["event"] for line in out.splitlines()]
-    assert (code, err) == (0, "")
+    assert err == ""
     assert events[0] == "message"
     assert events[-1] == "summary"

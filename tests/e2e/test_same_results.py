@@ -7,16 +7,16 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
+from helpers.searches import run
 from optuna.trial import TrialState
-from searches import run
 
-from dgkd_search.store import Store
+from dgkd_search.store.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 LADDER = (
-    "--train-limit 200 --family plain-c10 --teacher plain10-c10 --student plain2-c10 "
+    "--train-limit 100 --family plain-c10 --student plain2-c10 "
     "--augment crop+flip --views 2 --epochs 3 --batch-size 16 --lr 0.02 --drop-prob 0.25 "
     "--sampler random --seed 3 --pruner none --no-reference --confirm off"
 ).split()
@@ -30,18 +30,31 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
 
 
 def test_sharing_changes_no_result(tmp_path: Path, thorough: bool) -> None:
-    """Of two assistants, and alone without Ray; with ``--thorough``, of three and all by it."""
-    assistants = ["plain8-c10", *(["plain6-c10"] if thorough else []), "plain4-c10"]
+    """Of two assistants, one trial after another; with ``--thorough``, of three and two at once."""
+    teacher, *assistants = [
+        *(["plain10-c10"] if thorough else []),
+        "plain8-c10",
+        "plain6-c10",
+        "plain4-c10",
+    ]
     count = 2 ** len(assistants)  # configurations, which the budget makes every search try
-    ladder = [*LADDER, "--assistants", ",".join(assistants), "--budget", count]
+    ladder = [
+        *LADDER,
+        "--teacher",
+        teacher,
+        "--assistants",
+        ",".join(assistants),
+        "--budget",
+        count,
+    ]
     ways = {
         "alone": "--store none --concurrency 1",
         "shared": "--store store --concurrency 2",
     }
     found, printed = {}, {}
     for out, way in ways.items():
-        words, ray = [*ladder, *way.split(), "--out", out], thorough or out == "shared"
-        code, printed[out], err = run(*words, cwd=tmp_path, ray=ray)
+        words = [*ladder, *way.split(), "--out", out]
+        code, printed[out], err = run(*words, cwd=tmp_path, ray=thorough)
         assert code == 0, err
         found[out] = curves(tmp_path / out)
         stores = {path.parent.name for path in tmp_path.rglob("format.json")}

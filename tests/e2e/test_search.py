@@ -11,15 +11,15 @@ import optuna
 import pytest
 import torch
 import yaml
+from helpers.rayless import without_ray
+from helpers.searches import EPOCHS, TINY, run, trials
 from optuna.trial import TrialState
 from PIL import Image
-from rayless import without_ray
-from searches import EPOCHS, TINY, run, trials
 
 from dgkd_search import load_student
-from dgkd_search.cli import main
-from dgkd_search.config import DataConfig
+from dgkd_search.cli.main import main
 from dgkd_search.data import load_test
+from dgkd_search.data.config import DataConfig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -128,7 +128,7 @@ def test_what_is_printed_is_the_searchs_own(finished: tuple[Path, str, str]) -> 
         "so",
         "trials",
         "stages",
-        "sources",
+        "teachers",
         "time",
         "files",
     ]

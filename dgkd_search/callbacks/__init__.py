@@ -1,0 +1,1 @@
+"""Who watches a search: terminal, notebook, JSON lines, experiment trackers."""

@@ -1,0 +1,106 @@
+"""What watches a search: one method, which is notified of every event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dgkd_search.callbacks.events import (
+    Event,
+    Message,
+    ReplicationStarted,
+    SearchFinished,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialInfo,
+    TrialStarted,
+    TrialUpdated,
+)
+from dgkd_search.distillation.progress import TrialProgress
+
+
+class Callback:
+    """Watches a search. Called from the driver's main thread alone; ignores every event."""
+
+    def notify(self, event: Event) -> None:
+        """Take note of an event; to be overridden."""
+
+    def log(self, text: str) -> None:
+        """Notify of a line for the user."""
+        self.notify(Message(text))
+
+
+class CallbackList(Callback):
+    """Several callbacks as one; each is notified in turn."""
+
+    def __init__(self, *callbacks: Callback) -> None:
+        self._callbacks = callbacks
+
+    def notify(self, event: Event) -> None:
+        for callback in self._callbacks:
+            callback.notify(event)
+
+
+class Observer(Callback):
+    """A callback with one method for each event, each to be overridden; see ``events``.
+
+    ``Callback.notify`` is the newer form. What this class calls a job is a trial.
+    """
+
+    def notify(self, event: Event) -> None:
+        match event:
+            case Message(text):
+                self.message(text)
+            case SearchResumed(ended, best, seconds):
+                self.resumed(ended, best, seconds)
+            case SearchStarted(budget, concurrency, time_budget, max_replicates):
+                self.started(budget, concurrency, time_budget, max_replicates)
+            case ReplicationStarted(count):
+                self.confirming(count)
+            case TrialStarted(trial):
+                self.job_started(trial)
+            case TrialUpdated(trial, progress):
+                self.row(trial, progress)
+            case TrialEnded(trial, state, value, reason):
+                self.job_ended(trial, state, value, reason)
+            case SearchFinished():
+                self.finished()
+
+    def started(
+        self, budget: int, concurrency: int, time_budget: float | None, repeats: int = 0
+    ) -> None:
+        """See ``SearchStarted``."""
+
+    def resumed(
+        self, ended: Mapping[str, int], best: tuple[TrialInfo, float] | None, seconds: float
+    ) -> None:
+        """See ``SearchResumed``."""
+
+    def confirming(self, count: int) -> None:
+        """See ``ReplicationStarted``."""
+
+    def message(self, text: str) -> None:
+        """See ``Message``."""
+
+    def job_started(self, job: TrialInfo) -> None:
+        """See ``TrialStarted``."""
+
+    def row(self, job: TrialInfo, row: TrialProgress) -> None:
+        """See ``TrialUpdated``."""
+
+    def job_ended(
+        self, job: TrialInfo, state: str, value: float | None, reason: str | None
+    ) -> None:
+        """See ``TrialEnded``."""
+
+    def finished(self) -> None:
+        """See ``SearchFinished``."""
+
+
+def arrows(chain: tuple[str, ...]) -> str:
+    return " > ".join(chain)
+
+
+def trial_label(trial: TrialInfo) -> str:
+    name = "student alone" if trial.number is None else f"#{trial.number}"
+    return f"{name} again, seed {trial.replicate}:" if trial.replicate else name

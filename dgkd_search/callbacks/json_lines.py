@@ -1,0 +1,96 @@
+"""What happens in a search as JSON, a line an event, for programs that watch it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from dgkd_search.callbacks.base import Callback
+from dgkd_search.callbacks.events import (
+    Event,
+    Message,
+    ReplicationStarted,
+    SearchFinished,
+    SearchResumed,
+    SearchStarted,
+    TrialEnded,
+    TrialStarted,
+    TrialUpdated,
+)
+
+
+class JsonLines(Callback):
+    """One JSON object a line: ``event``, ``time`` (seconds since 1970) and what goes with it.
+
+    - ``message``: ``text``.
+    - ``resumed``: ``ended`` (trials by state), ``best`` and ``seconds`` so far.
+    - ``started``: ``budget``, ``concurrency`` and ``time_budget`` (seconds, or null).
+    - ``trial_started``, ``trial_row``, ``trial_ended``: ``trial`` (``number``, null for the student
+      alone; ``chain``, ``guidance``, ``drop_prob``; ``replicate``, from 1 where it is taught again
+      with a fresh seed). A row adds ``row`` (stage, epoch, ``val_accuracy`` in percent, ...; its
+      own ``event`` is epoch, replayed, resumed or waiting), an end ``state`` (complete, pruned,
+      failed, stopped), ``val_accuracy`` and ``reason``.
+    - ``confirming``: ``count`` of students that are taught again.
+    - ``finished``: the trials are over, however that came.
+    - ``summary`` or ``error`` (``text``): the last line. ``preview`` (``lines``): of a dry run.
+
+    Args:
+        stream: where to; a reader that is gone is forgotten.
+        now: the time.
+    """
+
+    def __init__(self, stream: TextIO, now: Callable[[], float] = time.time) -> None:
+        self._stream, self._now = stream, now
+        self._running = False
+
+    def write(self, event: str, **facts: Any) -> None:
+        """Write one event; numbers that JSON has no word for are null."""
+        line = json.dumps({"event": event, "time": round(self._now(), 3), **_plain(facts)})
+        with contextlib.suppress(OSError, ValueError):  # a search outlives whoever watches it
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def notify(self, event: Event) -> None:
+        match event:
+            case Message(text):
+                self.write("message", text=text)
+            case SearchResumed(ended, best, seconds):
+                trial = (
+                    None if best is None else {"trial": asdict(best[0]), "val_accuracy": best[1]}
+                )
+                self.write("resumed", ended=dict(ended), best=trial, seconds=seconds)
+            case SearchStarted():
+                self._running = True
+                self.write(
+                    "started",
+                    budget=event.budget,
+                    concurrency=event.concurrency,
+                    time_budget=event.time_budget,
+                    repeats=event.max_replicates,
+                )
+            case ReplicationStarted(count):
+                self.write("confirming", count=count)
+            case TrialStarted(info):
+                self.write("trial_started", trial=asdict(info))
+            case TrialUpdated(info, progress):
+                self.write("trial_row", trial=asdict(info), row=progress.to_dict())
+            case TrialEnded(info, state, value, reason):
+                facts = {"state": state, "val_accuracy": value, "reason": reason}
+                self.write("trial_ended", trial=asdict(info), **facts)
+            case SearchFinished():
+                if self._running:
+                    self.write("finished")
+                self._running = False
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,209 @@
+"""What trials report, told to a tracker that the user has: TensorBoard, MLflow or W&B."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from dgkd_search.callbacks.base import Callback
+from dgkd_search.callbacks.events import (
+    Event,
+    SearchFinished,
+    TrialEnded,
+    TrialInfo,
+    TrialStarted,
+    TrialUpdated,
+)
+from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.errors import InputError
+
+_FOLDER = "tensorboard"  # in the run folder
+
+
+class TrackerRun(Protocol):
+    """One trial in a tracker."""
+
+    def log(self, name: str, value: float, step: int) -> None:
+        """A number after an epoch."""
+
+    def end(self, state: str, value: float | None) -> None:
+        """``complete``, ``pruned``, ``failed`` or ``stopped``; accuracy in percent."""
+
+
+_T = TypeVar("_T")
+Begin = Callable[[str, Mapping[str, Any]], TrackerRun]  # name and parameters of a trial
+
+
+class TrackerCallback(Callback):
+    """Tells a tracker of every trial: ``val_accuracy`` (percent) and ``train_loss`` of its student
+    by epoch, and of each model above it under its name, as ``resnet20/val_accuracy``.
+
+    A search outlives its trackers: one that fails is told of once, and left.
+
+    Args:
+        begin: makes the tracker's run for a trial.
+        log: is given a line if it fails.
+    """
+
+    def __init__(self, begin: Begin, log: Callable[[str], object] = lambda text: None) -> None:
+        self._begin, self._log = begin, log
+        self._runs: dict[TrialInfo, TrackerRun] = {}
+        self._failed = False
+
+    def notify(self, event: Event) -> None:
+        match event:
+            case TrialStarted(trial):
+                if trial in self._runs:  # started anew, after its worker was lost
+                    return
+                run = self._try(lambda: self._begin(_name(trial), _parameters(trial)))
+                if run is not None:
+                    self._runs[trial] = run
+            case TrialUpdated(trial, progress):
+                self._log_progress(trial, progress)
+            case TrialEnded(trial, state, value):
+                self._end(trial, state, value)
+            case SearchFinished():
+                for trial in [*self._runs]:
+                    self._end(trial, "stopped", None)
+
+    def _log_progress(self, trial: TrialInfo, progress: TrialProgress) -> None:
+        run = self._runs.get(trial)
+        if run is None or progress.event in ("waiting", "resumed"):
+            return
+        prefix = "" if progress.stage == trial.chain[-1] else f"{progress.stage}/"
+        values = ("val_accuracy", progress.val_accuracy), ("train_loss", progress.train_loss)
+        for name, value in values:
+            if value is not None:
+                self._try(partial(run.log, prefix + name, value, progress.epoch))
+
+    def _end(self, trial: TrialInfo, state: str, value: float | None) -> None:
+        run = self._runs.pop(trial, None)
+        if run is not None:
+            self._try(partial(run.end, state, value))
+
+    def _try(self, action: Callable[[], _T]) -> _T | None:
+        if self._failed:
+            return None
+        try:
+            return action()
+        except Exception as error:  # whatever a tracker raises of disks, servers and accounts
+            self._failed = True
+            self._log(f"--log-to: given up ({_why(error)}); the search goes on")
+            return None
+
+
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+
+
+def missing_trackers(names: Iterable[str]) -> list[str]:
+    """A message for each whose package isn't installed."""
+    return [
+        f"--log-to {name}: {_PACKAGES[name]} is not installed; pip install 'dgkd-search[{name}]'"
+        for name in names
+        if find_spec(_PACKAGES[name]) is None
+    ]
+
+
+def make_tracker(name: str, run: Path, log: Callable[[str], object]) -> Callback:
+    """A callback that logs to a tracker.
+
+    Args:
+        name: one of ``TRACKERS``.
+        run: folder of the search; TensorBoard's files lie in it, and its name is the project's
+            or experiment's.
+        log: is given a line if it fails later.
+
+    Raises:
+        InputError: it can't be begun: its package isn't installed, or it can't be reached.
+    """
+    makers = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
+    try:
+        return TrackerCallback(makers[name](importlib.import_module(_PACKAGES[name]), run), log)
+    except Exception as error:
+        raise InputError(f"--log-to {name}: can't be begun ({_why(error)})") from None
+
+
+def _why(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _tensorboard(module: Any, run: Path) -> Begin:
+    class Writer:
+        def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+            self._writer = module.SummaryWriter(str(run / _FOLDER / name))
+            self._writer.add_text("chain", str(parameters["chain"]))
+
+        def log(self, name: str, value: float, step: int) -> None:
+            self._writer.add_scalar(name, value, step)
+
+        def end(self, state: str, value: float | None) -> None:
+            self._writer.add_text("state", state)
+            self._writer.close()
+
+    return Writer
+
+
+def _mlflow(module: Any, run: Path) -> Begin:
+    client = module.MlflowClient()
+    values = client.get_experiment_by_name(run.resolve().name)
+    experiment = values.experiment_id if values else client.create_experiment(run.resolve().name)
+
+    class Tracking:
+        def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+            self._id = client.create_run(experiment, run_name=name).info.run_id
+            for key, value in parameters.items():
+                client.log_param(self._id, key, value)
+
+        def log(self, name: str, value: float, step: int) -> None:
+            client.log_metric(self._id, name, value, step=step)
+
+        def end(self, state: str, value: float | None) -> None:
+            client.set_tag(self._id, "state", state)
+            status = {"failed": "FAILED", "stopped": "KILLED"}.get(state, "FINISHED")
+            client.set_terminated(self._id, status)
+
+    return Tracking
+
+
+def _wandb(module: Any, run: Path) -> Begin:
+    class Logged:
+        def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+            self._run = module.init(
+                project="dgkd-search",
+                group=run.resolve().name,
+                name=name,
+                config=dict(parameters),
+                dir=str(run),
+                reinit="create_new",
+                settings=module.Settings(silent=True),
+            )
+
+        def log(self, name: str, value: float, step: int) -> None:
+            self._run.log({name: value, "epoch": step})
+
+        def end(self, state: str, value: float | None) -> None:
+            self._run.summary["state"] = state
+            self._run.finish(exit_code=int(state == "failed"))
+
+    return Logged
+
+
+def _name(trial: TrialInfo) -> str:
+    stem = "student-alone" if trial.number is None else f"trial-{trial.number:04d}"
+    return f"{stem}-seed-{trial.replicate}" if trial.replicate else stem
+
+
+def _parameters(trial: TrialInfo) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "chain": " > ".join(trial.chain),
+        "assistants": max(0, len(trial.chain) - 2),
+        "guidance": trial.guidance,
+    }
+    if trial.drop_prob is not None:
+        values["drop_prob"] = trial.drop_prob
+    return values

@@ -1,0 +1,245 @@
+"""The commands beside the search: what they are given in, lines out; no logic of their own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgkd_search.cli.parser import ArgumentParser, add_options
+from dgkd_search.config.options import Options
+from dgkd_search.config.parsers import SeveralOf, integer
+from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.utils.formatting import pluralize
+
+
+def _log(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _count(option: str, value: str) -> int:
+    try:
+        return int(integer(1)(value))
+    except ValueError as error:
+        raise InputError(f"{option} {value}: {error}") from None
+
+
+def _parser(name: str, description: str) -> ArgumentParser:
+    return ArgumentParser(prog=f"dgkd-search {name}", description=description, allow_abbrev=False)
+
+
+def _plot_parser() -> ArgumentParser:
+    parser = _parser("plot", "Draw the figures of a run again.")
+    parser.add_argument("run", metavar="RUN", help="folder that a search has made")
+    return parser
+
+
+def _plot(known: argparse.Namespace) -> int:
+    from dgkd_search.results.figures import draw_figures
+    from dgkd_search.results.manifest import open_readonly
+    from dgkd_search.results.run_folder import RunFolder
+
+    run = RunFolder(Path(known.run))
+    for path in draw_figures(run, open_readonly(run)):
+        print(path)
+    return 0
+
+
+def _report_parser() -> ArgumentParser:
+    parser = _parser(
+        "report",
+        "Write the page of a run again, or one that compares several; the file needs no network.",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folder that a search has made")
+    parser.add_argument(
+        "--to", metavar="FILE", help="(RUN/report.html; of several runs: ./comparison.html)"
+    )
+    return parser
+
+
+def _report(known: argparse.Namespace) -> int:
+    from dgkd_search.api import write_report
+
+    print(write_report(*known.runs, to=known.to))
+    return 0
+
+
+def _export_parser() -> ArgumentParser:
+    parser = _parser(
+        "export", "Write a student with its model card, and the forms it is deployed in."
+    )
+    parser.add_argument(
+        "source", metavar="RUN", help="folder of a search or of a retrained student, or a best.yaml"
+    )
+    parser.add_argument("--to", metavar="DIR", required=True, help="folder to write into")
+    parser.add_argument(
+        "--formats", metavar="F,...", help="of torch and onnx, or none (all that can be made)"
+    )
+    _add_local_options(parser, "--models")
+    return parser
+
+
+def _export(known: argparse.Namespace) -> int:
+    from dgkd_search.workflows.export import FORMATS, export_run
+
+    formats = None
+    if known.formats is not None:
+        try:
+            chosen = "" if known.formats == "none" else known.formats
+            formats = SeveralOf(FORMATS, 0)(chosen)
+        except ValueError as error:
+            raise InputError(f"--formats {known.formats}: {error}, or none") from None
+    for path in export_run(
+        Path(known.source), Path(known.to), formats, _local_options(known), _log
+    ):
+        print(path)
+    return 0
+
+
+def _train_parser() -> ArgumentParser:
+    parser = _parser(
+        "train",
+        "Train the chain of a best.yaml again, on training and validation images, each repeat with "
+        "a seed of its own; the test set is read once a repeat.",
+    )
+    parser.add_argument("best", metavar="BEST", help="a best.yaml, or the folder it lies in")
+    parser.add_argument("--repeats", metavar="N", default="3", help="how often (3)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the students (trained beside BEST)")
+    _add_local_options(
+        parser, "--teacher-weights", "--models", "--cpus-per-trial", "--gpus-per-trial"
+    )
+    return parser
+
+
+def _train(known: argparse.Namespace) -> int:
+    from dgkd_search.api import train
+
+    repeats = _count("--repeats", known.repeats)
+    result = train(known.best, known.out, repeats, _log, **_local_options(known))
+    print(result)
+    if result.problem is not None:
+        raise DgkdError(f"the test set could not be read: {result.problem}")
+    return 0
+
+
+def _compare_parser() -> ArgumentParser:
+    parser = _parser(
+        "compare",
+        "Teach one student by NOKD, KD, TAKD, DGKD and stochastic DGKD on one chain, with the same "
+        "recipe and seeds. What the store has isn't trained again.",
+    )
+    parser.add_argument("chain", metavar="T,A,...,S", help="models, from the teacher on")
+    parser.add_argument("--repeats", metavar="N", default="3", help="seeds of the student (3)")
+    parser.add_argument(
+        "--drop-prob", metavar="P", default="0.25", help="of stochastic DGKD (0.25)"
+    )
+    groups = {"data": "data", "chain": "chain", "recipe": "recipe", "resources": "resources"}
+    unused = ("teacher", "student", "assistants", "max_assistants", "guidance", "drop_prob")
+    add_options(parser, groups, (*unused, "drop_scope", "concurrency", "address"))
+    parser.add_argument("--store", metavar="DIR", help="where stages are kept")
+    return parser
+
+
+def _compare(known: argparse.Namespace) -> int:
+    values = {name: value for name, value in vars(known).items() if value is not None}
+    chain = tuple(part.strip() for part in values.pop("chain").split(","))
+    if len(chain) < 2:
+        raise InputError(f"{','.join(chain)}: is no chain; name a teacher and a student, as T,A,S")
+    from dgkd_search.store.location import NO_STORE
+
+    if values.get("store") == NO_STORE:
+        raise InputError(
+            "--store none: the methods share their teacher; leave it out, or name a folder"
+        )
+    repeats, drop = _count("--repeats", values.pop("repeats")), values.pop("drop_prob")
+    dropped = Options.parse({**values, "drop_prob": drop}).drop_prob
+    if dropped.spread or len(dropped.values) > 1:
+        raise InputError(f"--drop-prob {drop}: must be one value in [0, 1)")
+    from dgkd_search.workflows.compare import compare, comparison_table, ladders, methods
+
+    values |= {"teacher": chain[0], "student": chain[-1]}
+    result = compare(methods(chain, dropped.values[0]), repeats, values, _log)
+    print("\n".join([*comparison_table(result), "", *ladders(result)]))
+    if repeats < 3:
+        print("two seeds or one say little: their intervals are wide, or none")
+    return 0
+
+
+def _store_parser() -> ArgumentParser:
+    from dgkd_search.cli.store import add_store_options
+
+    parser = _parser("store", "List what the store holds, verify it, or make room in it.")
+    add_store_options(parser)
+    return parser
+
+
+def _store(known: argparse.Namespace) -> int:
+    from dgkd_search.cli.store import run_store_command
+
+    return run_store_command(known)
+
+
+def _doctor_parser() -> ArgumentParser:
+    parser = _parser(
+        "doctor",
+        "Say what is installed, which devices there are, how much room the store has, and whether "
+        "Ray starts; exit code 1 if a search would fail.",
+    )
+    parser.add_argument("--store", metavar="DIR", help="where stages are kept")
+    parser.add_argument("--no-ray", action="store_true", help="don't start Ray")
+    return parser
+
+
+def _doctor(known: argparse.Namespace) -> int:
+    from dgkd_search.workflows.doctor import examine
+
+    store = None if known.store is None else Path(known.store).expanduser()
+    problems = 0
+    for finding in examine(store, not known.no_ray):
+        print(f"{finding.name:<20}{finding.words}", flush=True)
+        if finding.problem:
+            problems += 1
+            print(f"{'':<20}problem: {finding.problem}", flush=True)
+    print(pluralize(problems, "problem") if problems else "nothing stands in a search's way")
+    return 1 if problems else 0
+
+
+_LOCAL_OPTIONS = ("--data-dir", "--store")
+
+
+def _add_local_options(parser: ArgumentParser, *more: str) -> None:
+    """Options of the place, with the search's own help lines."""
+    described = argparse.ArgumentParser()
+    add_options(described, {"data": "", "chain": "", "resources": "", "output": ""})
+    for action in described._actions:
+        if action.option_strings and action.option_strings[0] in (*_LOCAL_OPTIONS, *more):
+            parser.add_argument(action.option_strings[0], metavar=action.metavar, help=action.help)
+
+
+def _local_options(known: argparse.Namespace) -> dict[str, str]:
+    own = {"source", "best", "to", "out", "formats", "repeats"}
+    return {k: v for k, v in vars(known).items() if k not in own and v is not None}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command is given, and what it does with it; the exit code comes back."""
+
+    parser: Callable[[], ArgumentParser]
+    act: Callable[[argparse.Namespace], int]
+
+    def run(self, arguments: Sequence[str]) -> int:
+        return self.act(self.parser().parse(arguments))
+
+
+COMMANDS = {
+    "plot": Command(_plot_parser, _plot),
+    "report": Command(_report_parser, _report),
+    "export": Command(_export_parser, _export),
+    "train": Command(_train_parser, _train),
+    "compare": Command(_compare_parser, _compare),
+    "store": Command(_store_parser, _store),
+    "doctor": Command(_doctor_parser, _doctor),
+}

@@ -1,0 +1,199 @@
+"""The command line: options in, lines out; no logic of its own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+from dgkd_search.cli.commands import COMMANDS, Command
+from dgkd_search.cli.completion import completion, completion_parser
+from dgkd_search.cli.parser import COMMAND_NAMES, ArgumentParser, add_options
+from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.errors import DgkdError, InputError, Stopped, one_line, resume_hint
+from dgkd_search.utils.signals import sigterm_as_interrupt
+
+_GROUPS = {
+    "data": "data",
+    "chain": "chain",
+    "recipe": "recipe (defaults by family and dataset)",
+    "search": "search",
+    "resources": "resources",
+    "output": "output",
+}
+_COMMANDS = """\
+other commands:
+  dgkd-search plot RUN              draw the figures of a run again
+  dgkd-search report RUN...         the page of a run again, or one that compares several
+  dgkd-search export RUN --to DIR   its student with a model card, as torch.export and as ONNX
+  dgkd-search train BEST.YAML       its chain again, on training and validation images
+  dgkd-search compare T,A,S         NOKD, KD, TAKD and DGKD side by side on one chain
+  dgkd-search store                 list what is stored, verify it, make room
+  dgkd-search doctor                what is installed, which devices, how much room; does Ray start?
+  dgkd-search completion bash       what completes commands and options on Tab, for your shell
+
+exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
+"""
+
+
+def run() -> NoReturn:
+    """The command, in a process of its own."""
+    code = main()
+    # Everything is put away. Ray's exit handlers would wait a minute for processes that a signal to
+    # the whole group has ended too, and a signal that comes meanwhile would be taken for the end.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with sigterm_as_interrupt():
+            if arguments and arguments[0] in _commands():
+                return _commands()[arguments[0]].run(arguments[1:])
+            return _search(arguments)
+    except DgkdError as error:
+        for line in str(error).splitlines():
+            print(f"dgkd-search: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("dgkd-search: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read the output has had enough
+        return 1
+    except OSError as error:
+        print(f"dgkd-search: {one_line(error)}; what is finished is kept", file=sys.stderr)
+        return 1
+
+
+def _commands() -> dict[str, Command]:
+    """Those beside the search, and the one that knows all of them."""
+    return {**COMMANDS, "completion": Command(completion_parser, _complete)}
+
+
+def _complete(known: argparse.Namespace) -> int:
+    print(completion(known.shell, search_parser(), COMMANDS))
+    return 0
+
+
+def search_parser() -> ArgumentParser:
+    """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
+    parser = ArgumentParser(
+        prog="dgkd-search",
+        usage=f"dgkd-search [options] | {' | '.join(COMMAND_NAMES)}",
+        description="Find the best chain of assistants for densely guided knowledge distillation.",
+        epilog=_COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=version("dgkd-search"))
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file that sets any option below; options win"
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with the search in this folder; budgets may be raised, resources change",
+    )
+    add_options(parser, _GROUPS)
+    return parser
+
+
+def _search(arguments: list[str]) -> int:
+    values = vars(search_parser().parse(arguments))
+    config, resumed = values.pop("config"), values.pop("resume")
+    try:
+        return _begin_or_resume(config, resumed, values)
+    except KeyboardInterrupt:  # before the search has taken over
+        if resumed is None:
+            raise
+        raise Stopped(f"interrupted; {resume_hint(resumed)}") from None
+
+
+def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, object]) -> int:
+    overrides, options = _merge(None if config is None else Path(config), values)
+    from dgkd_search.callbacks.events import SearchFinished
+    from dgkd_search.callbacks.json_lines import JsonLines
+    from dgkd_search.callbacks.terminal import make_callback
+
+    events = JsonLines(sys.stdout) if options.json else None
+    if options.dry_run:
+        lines = _preview(options, resumed, overrides)
+        if events is not None:
+            events.write("preview", lines=lines)
+        else:
+            print("\n".join(lines))
+        return 0
+    shown = None if options.quiet else events
+    callback = shown or make_callback(options.quiet)
+    try:
+        from dgkd_search.workflows.search import resume_search, run_search  # takes seconds
+
+        if resumed is None:
+            summary = run_search(options, callback)
+        else:
+            summary = resume_search(resumed, overrides, callback)
+    except DgkdError as error:
+        if events is not None:
+            events.write("error", text=str(error))
+        raise
+    finally:
+        callback.notify(SearchFinished())
+    if events is not None:
+        events.write("summary", **summary.to_dict())
+    else:
+        print(summary.line() if options.quiet else summary)
+    if summary.test_problem is not None:
+        raise DgkdError(f"the test set could not be read: {summary.test_problem}")
+    if summary.aborted:
+        raise DgkdError(
+            f"ended before its budget: {summary.ended}; mend that, then {resume_hint(summary.run)}"
+        )
+    return 0
+
+
+def _preview(options: Options, resumed: str | None, overrides: dict[str, object]) -> list[str]:
+    """What would run, line by line."""
+    from dgkd_search.workflows.dry_run import preview_lines
+    from dgkd_search.workflows.validate import validate
+
+    if resumed is None:
+        return preview_lines(validate(options))
+    from dgkd_search.results.run_folder import RunFolder
+    from dgkd_search.workflows.resume import check_resumption
+
+    resumption = check_resumption(RunFolder(Path(resumed).expanduser()), overrides)
+    return [*resumption.lines(), *preview_lines(resumption.validated)]
+
+
+def _merge(config: Path | None, values: dict[str, object]) -> tuple[dict[str, object], Options]:
+    """What a file and the command line say, raw and as options; all problems at once.
+
+    The command line wins, so what a file says of an option given there isn't even looked at.
+    """
+    problems: list[str] = []
+    overrides = {name: value for name, value in values.items() if value is not None}
+    from_file: dict[str, object] = {}
+    if config is not None:
+        from dgkd_search.config.yaml_file import read_config
+
+        overridden = set(map(canonical_name, overrides))
+        values_there = read_config(config, problems)
+        from_file = {k: v for k, v in values_there.items() if k not in overridden}
+    for part, source in ((from_file, f"{config}: {{}}"), (overrides, "--{}")):
+        try:
+            Options.parse(part, source)
+        except InputError as error:
+            problems.extend(error.messages)
+    if problems:
+        raise InputError(problems)
+    values = {**from_file, **overrides}
+    return values, Options.parse(values)

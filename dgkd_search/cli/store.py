@@ -1,0 +1,210 @@
+"""``dgkd-search store``: what the store holds, whether it is sound, and room in it. No torch."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dgkd_search.config.parsers import OneOf, OptionParser, duration, path_text
+from dgkd_search.errors import InputError
+from dgkd_search.store.inventory import ENTRY_KINDS, Entry, Inventory, list_store
+from dgkd_search.store.location import FORMAT_FILE, NO_STORE, default_root
+from dgkd_search.store.maintenance import FREEABLE, Freed, free_space, verify_store
+from dgkd_search.store.store import Store
+from dgkd_search.utils.formatting import format_bytes
+
+_NAMES = {  # one, several
+    "stage": ("finished stage", "finished stages"),
+    "checkpoint": ("unfinished stage", "unfinished stages"),
+    "outputs": ("array of outputs", "arrays of outputs"),
+    "data": ("prepared dataset", "prepared datasets"),
+    "damaged": ("damaged thing, set aside", "damaged things, set aside"),
+    "temporary": ("leftover of a killed process", "leftovers of killed processes"),
+    "unknown": ("unreadable or foreign", "unreadable or foreign"),
+}
+_STAGE = ("model", "dataset", "teachers", "accuracy", "size", "outputs", "used", "by")
+_NUMBERS = {"count", "size", "teachers", "accuracy", "outputs", "images"}
+_WIDEST = 24  # letters of a name in a table
+_SHOWN = 2  # run folders in a table
+
+
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """The command's options; values stay texts, ``run`` gives them their meaning."""
+    parser.add_argument("--store", metavar="DIR", help="the store (in the user's cache folder)")
+    parser.add_argument(
+        "--verify", action="store_true", help="read everything, set aside what is damaged"
+    )
+    parser.add_argument(
+        "--free",
+        metavar="WHAT",
+        help=f"make room: {', '.join(FREEABLE)} (unused: by no recorded search); "
+        "what running searches use stays",
+    )
+    parser.add_argument(
+        "--older-than", metavar="T", help="free only what was last used so long ago, such as 30d"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what --free would remove")
+
+
+def run_store_command(options: argparse.Namespace) -> int:
+    """List, verify or free; returns the exit code: 1 if something was damaged.
+
+    Raises:
+        InputError: options that don't go together, a bad value, or no store.
+    """
+    what = _parsed("free", options.free, OneOf(tuple(FREEABLE)))
+    age = _parsed("older-than", options.older_than, duration)
+    if what is None and (age is not None or options.dry_run):
+        given = "--dry-run" if options.dry_run else "--older-than"
+        raise InputError(f"{given}: says how to free; add --free {'|'.join(FREEABLE)}")
+    if what is not None and options.verify:
+        raise InputError("--verify, --free: one at a time; verify first, then free damaged")
+    store = _open(_parsed("store", options.store, path_text))
+    if options.verify:
+        return _verify(store)
+    if what is not None:
+        freed = free_space(store, what, age, dry_run=options.dry_run)
+        print("\n".join(_freed_lines(freed, options.dry_run)))
+    else:
+        print("\n".join(_list_lines(store, list_store(store))))
+    return 0
+
+
+def _parsed(name: str, value: str | None, rule: OptionParser) -> Any:
+    try:
+        return None if value is None else rule(value)
+    except ValueError as error:
+        shown = _plain(str(value), 60) or "''"
+        raise InputError(f"--{name} {shown}: {error}") from None
+
+
+def _open(path: str | None) -> Store:
+    """A store that is there: none is made."""
+    if path == NO_STORE:
+        raise InputError("--store none: trials that share no store leave none; name a folder")
+    root = default_root() if path is None else Path(path).expanduser()
+    # Without its mark, which may have been lost, its folders tell.
+    if not (root / FORMAT_FILE).is_file() and not (root / "stages").is_dir():
+        raise InputError(
+            f"store {root}: no store is there; a search makes one, or name another with --store"
+        )
+    return Store(root)
+
+
+def _verify(store: Store) -> int:
+    entries = list_store(store).entries
+    print(
+        f"reading {format_bytes(sum(entry.size for entry in entries))} in {store.root}", flush=True
+    )
+    problems = [*store.notes, *verify_store(store)]  # some were met as it was opened
+    for problem in problems:
+        print(problem)
+    if problems:
+        print(f"{len(problems)} damaged and set aside; `--free damaged` removes what was set aside")
+        return 1
+    print("nothing is damaged")
+    return 0
+
+
+def _freed_lines(freed: Freed, dry_run: bool) -> Iterator[str]:
+    verb = "would free" if dry_run else "freed"
+    yield f"{verb} {format_bytes(freed.bytes)}: {_counted(freed.entries) or 'nothing'}"
+    if freed.kept_in_use:
+        yield f"kept, for running searches or trials may use it: {_counted(freed.kept_in_use)}"
+    if dry_run:
+        yield "nothing was removed: --dry-run"
+
+
+def _counted(entries: Iterable[Entry]) -> str:
+    counts = Counter(entry.kind for entry in entries)
+    return ", ".join(
+        f"{counts[kind]} {_NAMES[kind][counts[kind] > 1]}" for kind in ENTRY_KINDS if counts[kind]
+    )
+
+
+def _list_lines(store: Store, inventory: Inventory) -> Iterator[str]:
+    searches = [user for user in inventory.users if user.kind == "search"]
+    trials = [user for user in inventory.users if user.kind == "trial"]
+    yield f"store {store.root}"
+    running = sum(user.live for user in searches)
+    yield f"searches recorded {len(searches)}, running {running}; trials running {len(trials)}"
+    yield ""
+    rows = []
+    for kind in ENTRY_KINDS:
+        entries = inventory.of(kind)
+        if entries or kind in ("stage", "checkpoint", "outputs", "data"):
+            size = format_bytes(sum(entry.size for entry in entries))
+            rows.append((_NAMES[kind][1], str(len(entries)), size))
+    total = format_bytes(sum(entry.size for entry in inventory.entries))
+    rows.append(("together", str(len(inventory.entries)), total))
+    yield from _table(("", "count", "size"), rows)
+    now = time.time()
+    if stages := inventory.of("stage"):
+        yield ""
+        yield from _table(_STAGE, _stage_rows(stages, inventory, now))
+    if datasets := inventory.of("data"):
+        yield ""
+        yield from _table(
+            ("dataset", "images", "size", "used"),
+            [
+                (_plain(e.name), str(e.images), format_bytes(e.size), _age(now - e.used))
+                for e in sorted(datasets, key=lambda entry: -entry.used)
+            ],
+        )
+
+
+def _stage_rows(
+    stages: Iterable[Entry], inventory: Inventory, now: float
+) -> Iterator[tuple[str, ...]]:
+    """The one that was used last first."""
+    outputs, datasets = inventory.outputs(), inventory.datasets()
+    for stage in sorted(stages, key=lambda entry: (-entry.used, entry.name, entry.path)):
+        stored = outputs.get(stage.key)
+        yield (
+            _plain(stage.name),
+            _plain(datasets.get(stage.data, stage.data[:8])),
+            str(stage.teachers),
+            f"{stage.accuracy:.2f}",
+            format_bytes(stage.size),
+            f"{stored.banks} x {format_bytes(stored.size / stored.banks)}" if stored else "-",
+            _age(now - stage.used),
+            _runs(stage.searches),
+        )
+
+
+def _runs(searches: Sequence[str]) -> str:
+    """Names of run folders, the latest first, without what leads there."""
+    names = [_plain(Path(name).name, keep_end=True) for name in reversed(searches)]
+    more = f" +{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more or "-"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Columns as wide as they need; those of numbers flush right."""
+    cells = [head, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for row in cells:
+        yield "  ".join(
+            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
+            for cell, width, name in zip(row, widths, head, strict=True)
+        ).rstrip()
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return "now"
+
+
+def _plain(text: str, most: int = _WIDEST, *, keep_end: bool = False) -> str:
+    """A text from a file, safe to print and short enough to read."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    if len(shown) <= most:
+        return shown
+    # Run folders are told apart by their ends.
+    return "..." + shown[3 - most :] if keep_end else shown[: most - 3] + "..."

@@ -1,0 +1,1 @@
+"""From a user's words to the configuration of a study."""

@@ -1,0 +1,328 @@
+"""What a user may say: every option with its group, its help line and the rule for its value.
+
+The command line and ``--config`` files read the same table, and all problems are reported at
+once. An option left at None gets its default from the family and the dataset (``resolve``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from dgkd_search.callbacks.trackers import TRACKERS
+from dgkd_search.config.parsers import (
+    DIGITS,
+    DropGrid,
+    Named,
+    OneOf,
+    OptionParser,
+    ReplicationPlan,
+    SeveralOf,
+    drop_grid,
+    duration,
+    flag,
+    gpus,
+    integer,
+    names,
+    number,
+    objectives,
+    path_text,
+    replication_plan,
+    size,
+    text,
+)
+from dgkd_search.data.config import AUGMENTS, DATASETS, IMAGES, NORMALIZATIONS
+from dgkd_search.distillation.chain import GUIDANCES
+from dgkd_search.errors import InputError
+from dgkd_search.study.config import DROP_SCOPES, PRUNERS, SAMPLERS, TUNABLE
+from dgkd_search.training.recipe import LOSS_SCALES, MAX_VIEWS, OUTPUTS, PRECISIONS, SCHEDULES
+
+
+def _option(default: Any, group: str, parse: OptionParser, metavar: str | None, help: str) -> Any:
+    return field(
+        default=default,
+        metadata={"group": group, "parse": parse, "metavar": metavar, "help": help},
+    )
+
+
+# Earlier spellings, which command lines, --config files and run folders may have.
+ALIASES = {"normalise": "normalize"}
+DEFAULT_DROPS = DropGrid((0.0, 0.5), True)
+DEFAULT_CONFIRM = ReplicationPlan(3, 5)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Every option; None means that the family and the dataset decide."""
+
+    dataset: str = _option(
+        "digits", "data", Named(DATASETS), "NAME", "images to learn: " + ", ".join(DATASETS)
+    )
+    data_dir: str | None = _option(
+        None,
+        "data",
+        path_text,
+        "PATH",
+        "folder of the images (imagefolder) or of CIFAR's archive; .npz file (arrays)",
+    )
+    image_size: int | None = _option(
+        None, "data", integer(8, 1024), "N", "resize images to N x N (dataset's own; folders: 32)"
+    )
+    train_limit: int | None = _option(
+        None, "data", integer(2), "N", "train on a stratified subset of N images (all)"
+    )
+    images: str = _option(
+        "auto",
+        "data",
+        OneOf(IMAGES),
+        None,
+        "image folders: memory (decoded once), stream (from their files) or auto (by size: 8 GiB)",
+    )
+
+    normalize: str = _option(
+        "train",
+        "data",
+        OneOf(NORMALIZATIONS),
+        None,
+        "mean and deviation of the training part (train), or known: imagenet, cifar10, cifar100",
+    )
+
+    family: str | None = _option(
+        None,
+        "chain",
+        text,
+        "NAME",
+        "of the models: resnet, plain, plain-c10, wrn, vgg, resnet-imagenet, yours (resnet)",
+    )
+    models: str | None = _option(
+        None,
+        "chain",
+        text,
+        "MODULE",
+        "module of networks or datasets of your own, as mypackage.mymodels",
+    )
+    teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
+    student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")
+    teacher_weights: str | None = _option(
+        None, "chain", path_text, "FILE", "weights of the teacher: then it isn't trained"
+    )
+    assistants: tuple[str, ...] | None = _option(
+        None,
+        "chain",
+        names,
+        "A,B,...",
+        "candidate assistants, or none (all members strictly between)",
+    )
+    max_assistants: int | None = _option(
+        None, "chain", integer(0), "N", "longest chain to try (as many as there are candidates)"
+    )
+    guidance: tuple[str, ...] = _option(
+        ("dense",),
+        "chain",
+        SeveralOf(GUIDANCES, 1),
+        "G,...",
+        f"who teaches whom: {', '.join(GUIDANCES)}; several are searched over (dense)",
+    )
+    drop_prob: DropGrid = _option(
+        DEFAULT_DROPS,
+        "chain",
+        drop_grid,
+        "P|P,P|LOW:HIGH",
+        "probability that a teacher is dropped from a mini-batch (0:0.5)",
+    )
+    drop_scope: str = _option(
+        "student", "chain", OneOf(DROP_SCOPES), None, "whose teachers are dropped: student, all"
+    )
+
+    epochs: int | None = _option(
+        None, "recipe", integer(1), "N", "epochs of teacher and assistants"
+    )
+    student_epochs: int | None = _option(
+        None, "recipe", integer(1), "N", "epochs of the final student (as many as --epochs)"
+    )
+    batch_size: int | None = _option(None, "recipe", integer(2), "N", "images a mini-batch")
+    lr: float | None = _option(None, "recipe", number(1e-10, 1000), "X", "peak learning rate")
+    weight_decay: float | None = _option(None, "recipe", number(0), "X", "weight decay")
+    schedule: str | None = _option(
+        None, "recipe", OneOf(SCHEDULES), None, "learning rate: " + ", ".join(SCHEDULES)
+    )
+    temperature: float = _option(
+        4.0,
+        "recipe",
+        number(0, open_low=True, digits=DIGITS),
+        "X",
+        "temperature of distillation (4)",
+    )
+    kd_weight: float = _option(
+        0.9,
+        "recipe",
+        number(0, 1, digits=DIGITS),
+        "X",
+        "weight of the teachers beside the labels (0.9)",
+    )
+    loss_scale: str = _option(
+        "mean",
+        "recipe",
+        OneOf(LOSS_SCALES),
+        None,
+        "mean over the teachers, or the paper's sum (mean)",
+    )
+    augment: str | None = _option(
+        None,
+        "recipe",
+        OneOf(AUGMENTS),
+        None,
+        "none, flip, crop or resized-crop, each crop also with +flip",
+    )
+
+    views: int | None = _option(
+        None,
+        "recipe",
+        integer(1),
+        "N",
+        f"fixed views of each image that augmentation cycles through (epochs, up to {MAX_VIEWS})",
+    )
+    outputs: str | None = _option(
+        None,
+        "recipe",
+        OneOf(OUTPUTS),
+        "NAME",
+        "what teachers say of a view: stored once, or online at every batch (stored; folders under "
+        "resized-crop: online)",
+    )
+    precision: str = _option(
+        "auto", "recipe", OneOf(PRECISIONS), None, "auto (CPU fp32, GPU bf16), fp32, bf16"
+    )
+    compile: bool = _option(
+        False,
+        "recipe",
+        flag,
+        None,
+        "train models through torch.compile (up to half a minute a model)",
+    )
+
+    budget: int | None = _option(
+        None, "search", integer(1), "N", "trials to complete or prune (digits 20, others 32)"
+    )
+    objective: tuple[str, ...] = _option(
+        ("accuracy",),
+        "search",
+        objectives,
+        "O,...",
+        "accuracy, or accuracy,cost: little work to train the chain too; no pruning (accuracy)",
+    )
+    tune: tuple[str, ...] = _option(
+        (),
+        "search",
+        SeveralOf(TUNABLE, 0),
+        "T,...",
+        f"also search over the student's {', '.join(TUNABLE)} (1 to 10, 0.1 to 1, the rate by a "
+        "quarter to four times)",
+    )
+    sampler: str = _option(
+        "tpe", "search", OneOf(SAMPLERS), None, "Optuna's sampler: " + ", ".join(SAMPLERS)
+    )
+    pruner: str = _option(
+        "median", "search", OneOf(PRUNERS), None, "Optuna's pruner: " + ", ".join(PRUNERS)
+    )
+    seed: int = _option(0, "search", integer(0), "N", "seed of the sampler (0)")
+    train_seed: int = _option(0, "search", integer(0), "N", "seed of the training (0)")
+    split_seed: int = _option(0, "search", integer(0), "N", "seed of the validation split (0)")
+    no_reference: bool = _option(
+        False, "search", flag, None, "don't train the student alone to compare with"
+    )
+    confirm: ReplicationPlan = _option(
+        DEFAULT_CONFIRM,
+        "search",
+        replication_plan,
+        "TOPxSEEDS",
+        "teach the best TOP, plain KD and the student alone again with SEEDS seeds; or off (3x5)",
+    )
+    time_budget: float | None = _option(
+        None, "search", duration, "T", "stop after this time: 90, 30m, 2h"
+    )
+    dry_run: bool = _option(False, "search", flag, None, "check everything and say what would run")
+
+    concurrency: int | None = _option(
+        None, "resources", integer(1), "N", "trials at once (as many as cores or GPUs carry)"
+    )
+    gpus_per_trial: float | None = _option(
+        None, "resources", gpus, "X", "GPU share of a trial (1 if there is a GPU, else 0)"
+    )
+    cpus_per_trial: int = _option(1, "resources", integer(1), "N", "CPU threads of a trial (1)")
+    address: str | None = _option(
+        None, "resources", text, "ADDR", "a Ray cluster's address (this machine alone)"
+    )
+
+    out: str | None = _option(
+        None, "output", path_text, "DIR", "run folder (a fresh name under runs/)"
+    )
+    store: str | None = _option(
+        None,
+        "output",
+        path_text,
+        "DIR",
+        "where trained stages are kept (the user's cache folder); none: shared by no trial",
+    )
+    store_limit: int | None = _option(
+        None, "output", size, "SIZE", "room for stored outputs, such as 20G (no limit)"
+    )
+    log_to: tuple[str, ...] = _option(
+        (), "output", SeveralOf(TRACKERS, 0), "T,...", "also to " + ", ".join(TRACKERS)
+    )
+    quiet: bool = _option(False, "output", flag, None, "no progress, one line at the end")
+    json: bool = _option(
+        False, "output", flag, None, "progress and summary as JSON, a line an event, for programs"
+    )
+
+    @classmethod
+    def parse(cls, values: Mapping[str, object], source: str = "--{}") -> Options:
+        """Options from raw values by name, dashes or underscores.
+
+        Args:
+            values: texts from a command line, or YAML values; None means not given.
+            source: how to name an option in a message; its last ``{}`` stands for the name.
+
+        Raises:
+            InputError: every unknown name and every bad value, at once.
+        """
+        problems: list[str] = []
+        parsed: dict[str, Any] = {}
+        rules = {f.name: f.metadata["parse"] for f in fields(cls)}
+        before, _, after = source.rpartition("{}")  # a path before it may hold braces of its own
+        for raw_name, value in values.items():
+            label = f"{before}{_show(str(raw_name).replace('_', '-'))}{after}"
+            name = canonical_name(str(raw_name))
+            if name in parsed:
+                problems.append(f"{label}: is another spelling of {name}; give it once")
+            elif name not in rules:
+                problems.append(f"{label}: unknown option{closest(name, rules)}")
+            elif value is not None:
+                try:
+                    parsed[name] = rules[name](value)
+                except ValueError as error:
+                    problems.append(f"{label} {_show(value)}: {error}")
+        if problems:
+            raise InputError(problems)
+        return cls(**parsed)
+
+
+def canonical_name(name: str) -> str:
+    """An option's name in underscores, from any spelling of it."""
+    name = name.replace("-", "_")
+    return ALIASES.get(name, name)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or where to look."""
+    matches = difflib.get_close_matches(name[:60], list(known), n=1)
+    return f"; did you mean {matches[0].replace('_', '-')}?" if matches else "; see --help"
+
+
+def _show(value: object) -> str:
+    """A value on one line, short enough to read."""
+    shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    shown = " ".join(shown.split()) or "''"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

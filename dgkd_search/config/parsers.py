@@ -1,0 +1,255 @@
+"""Rules for the values of options: a text or a YAML value in, a typed value or ValueError out."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DROP_STEP = 0.05
+# Values under --drop-scope all: few, so that chains still share their assistants.
+COARSE_DROPS = (0.0, 0.25, 0.5, 0.75)
+
+DIGITS = 10  # of settings that a sampler may draw; the search space rounds to as many
+_LARGEST = 2**63 - 1
+_SMALLEST_SHARE = 0.0001  # Ray counts no finer
+
+OptionParser = Callable[[object], Any]
+
+
+def integer(low: int, high: int = _LARGEST) -> OptionParser:
+    """A whole number in [low, high], to the last digit."""
+
+    def parse(value: object) -> int:
+        result = _number(value)
+        if result != int(result) or result < low:
+            raise ValueError(f"must be a whole number of at least {low}")
+        try:
+            exact = int(value)  # type: ignore[call-overload]
+        except ValueError:  # such as 1e3
+            exact = int(result)
+        if exact > high:
+            raise ValueError(f"must be a whole number of at most {high}")
+        return int(exact)
+
+    return parse
+
+
+def number(
+    low: float, high: float = math.inf, *, open_low: bool = False, digits: int | None = None
+) -> OptionParser:
+    """A finite number in [low, high], or (low, high], rounded where ``digits`` says so."""
+
+    def parse(value: object) -> float:
+        result = _number(value)
+        if digits is not None:
+            result = round(result, digits)
+        if not low <= result <= high or (open_low and result == low):
+            bound = f"above {low:g}" if open_low else f"of at least {low:g}"
+            raise ValueError(
+                f"must be a number {bound}" + (f" and at most {high:g}" if high < math.inf else "")
+            )
+        return result
+
+    return parse
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few words."""
+
+    choices: Sequence[str]
+
+    def __call__(self, value: object) -> str:
+        if value not in self.choices:
+            raise ValueError(f"unknown; choose from {', '.join(self.choices)}")
+        return str(value)
+
+
+def names(value: object) -> tuple[str, ...]:
+    """``a,b`` or a list; an empty one (also the word ``none``) means no name."""
+    result = _parts(value)
+    if len(set(result)) != len(result):
+        raise ValueError("a name stands twice; give each once")
+    return () if result == ("none",) else result
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name: one of a few words, or one that a user's own module makes known."""
+
+    choices: Sequence[str]
+
+    def __call__(self, value: object) -> str:
+        return text(value)
+
+
+@dataclass(frozen=True)
+class SeveralOf:
+    """Different ones of a few words, at least ``least``, separated by commas or in a list."""
+
+    choices: Sequence[str]
+    least: int
+
+    def __call__(self, value: object) -> tuple[str, ...]:
+        result = _parts(value)
+        several = len(result) >= self.least and len(set(result)) == len(result)
+        if not several or set(result) - set(self.choices):
+            raise ValueError(
+                f"give each at most once, separated by commas, of {', '.join(self.choices)}"
+            )
+        return result
+
+
+def objectives(value: object) -> tuple[str, ...]:
+    """``accuracy`` or ``accuracy,cost``."""
+    result = _parts(value)
+    if result not in (("accuracy",), ("accuracy", "cost")):
+        raise ValueError("must be accuracy, or accuracy,cost")
+    return result
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError("must be one text")
+    result = str(value)
+    if not result.strip() or not result.isprintable():
+        raise ValueError("must be a text of printable characters, and not empty")
+    return result
+
+
+def path_text(value: object) -> str:
+    """A path; ``~`` is expanded by whoever opens it."""
+    result = text(value)
+    try:
+        Path(result).expanduser()
+    except RuntimeError:
+        raise ValueError("names a home folder that isn't known; write the path in full") from None
+    return result
+
+
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def duration(value: object) -> float:
+    """Seconds, or with a unit: 90, 30m, 2h, 1d."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?)\s*([smhd]?)\s*", str(value))
+    units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    seconds = float(match[1]) * units[match[2]] if match else 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError("must be a time above 0 such as 90, 30m, 2h or 1d")
+    return seconds
+
+
+def size(value: object) -> int:
+    """Bytes, or with a unit: 500M, 20G, 1.5T (powers of 1024)."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(?:i?b)?\s*", str(value).lower())
+    powers = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+    count = float(match[1]) * 1024 ** powers[match[2]] if match else 0.0
+    if isinstance(value, bool) or not 1 <= count < math.inf:
+        raise ValueError("must be a size above 0 such as 500M or 20G")
+    return int(count)
+
+
+def gpus(value: object) -> float:
+    share = _number(value)
+    if share < 0 or 0 < share < _SMALLEST_SHARE or (share > 1 and share != int(share)):
+        raise ValueError(
+            f"must be 0, a fraction from {_SMALLEST_SHARE:g} to 1, or a whole number "
+            "(Ray shares no further)"
+        )
+    return share
+
+
+@dataclass(frozen=True)
+class DropGrid:
+    """Drop probabilities to search over: ``values``, or a range if ``spread``."""
+
+    values: tuple[float, ...]
+    spread: bool = False
+
+    def allowed(self, scope: str) -> tuple[float, ...]:
+        """The values themselves, or a range's in steps of 0.05 (under ``all`` of 0.25)."""
+        if not self.spread:
+            return self.values
+        low, high = self.values
+        if scope == "all":
+            return tuple(p for p in COARSE_DROPS if low <= p <= high)
+        steps = round((high - low) / DROP_STEP - 0.5 + 1e-9)
+        return tuple(round(low + i * DROP_STEP, 10) for i in range(steps + 1))
+
+    def __str__(self) -> str:
+        return (":" if self.spread else ",").join(_exact(v) for v in self.values)
+
+
+def drop_grid(value: object) -> DropGrid:
+    """``0.25``, ``0,.25,.5`` or ``LOW:HIGH``; each in [0, 1)."""
+    rule = "must be a value, a list 0,.25,.5 or a range LOW:HIGH, each in [0, 1)"
+    if isinstance(value, DropGrid):
+        return value
+    spread = isinstance(value, str) and ":" in value
+    parts = value if isinstance(value, list | tuple) else str(value).split(":" if spread else ",")
+    try:
+        values = tuple(round(_number(part), DIGITS) + 0.0 for part in parts)
+    except ValueError:
+        raise ValueError(rule) from None
+    if not values or not all(0 <= v < 1 for v in values):
+        raise ValueError(rule)
+    if spread and (len(values) != 2 or values[0] > values[1]):
+        raise ValueError(f"{rule}, LOW not above HIGH")
+    return DropGrid(values, True) if spread else DropGrid(tuple(sorted(set(values))))
+
+
+@dataclass(frozen=True)
+class ReplicationPlan:
+    """How a search confirms its winner: ``top`` configurations, ``seeds`` fresh seeds each; 0
+    for not at all."""
+
+    top: int = 0
+    seeds: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.top}x{self.seeds}" if self.seeds else "off"
+
+
+def replication_plan(value: object) -> ReplicationPlan:
+    """``3x5`` or ``off``."""
+    if isinstance(value, ReplicationPlan):
+        return value
+    if value is False or value == "off":  # YAML reads a bare off as false
+        return ReplicationPlan()
+    match = re.fullmatch(r"\s*([1-9][0-9]{0,2})x([1-9][0-9]{0,2})\s*", str(value))
+    if match is None or int(match[2]) < 2:
+        raise ValueError("must be CONFIGURATIONSxSEEDS with two seeds or more, as 3x5, or off")
+    return ReplicationPlan(int(match[1]), int(match[2]))
+
+
+def _exact(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _parts(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be names, separated by commas")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError("must be a number")
+    try:
+        result = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a number") from None
+    if not math.isfinite(result):
+        raise ValueError("must be a finite number")
+    return result + 0.0  # -0 is 0, or equal settings would have two keys

@@ -1,0 +1,110 @@
+"""What a ``--config`` file says: names and texts, which ``Options.parse`` gives their meaning."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.parsers import DropGrid, ReplicationPlan
+from dgkd_search.errors import InputError
+
+_TAG = "tag:yaml.org,2002:"
+_WORDS = {"true": True, "false": False}
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows true, false and null; all else is text.
+
+    YAML 1.1 would read ``0:0.5``, a range of drop probabilities, as half a second, ``no`` as
+    false and ``010`` as eight.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  (filled by the class's own methods below)
+
+
+_Loader.add_implicit_resolver(
+    f"{_TAG}bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    f"{_TAG}null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+)
+
+
+class NestedValue:
+    """Stands for a value that is neither one word nor a list of words; every rule refuses it."""
+
+    def __str__(self) -> str:
+        return "(a nested or tagged value)"
+
+
+def read_config(path: Path, problems: list[str]) -> dict[str, object]:
+    """The values of a ``--config`` file by name, in underscores: texts, lists, bools, None.
+
+    Args:
+        problems: names that stand twice, or are none, are added to it.
+
+    Raises:
+        InputError: the file is missing, is no YAML, or is no list of ``name: value``.
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+    except OSError as error:
+        raise InputError(
+            f"--config {path}: can't be read ({error.strerror}); name a YAML file"
+        ) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise InputError(
+            f"--config {path}: is no valid YAML{where}; write one `name: value` a line"
+        ) from None
+    if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == f"{_TAG}null"):
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise InputError(f"--config {path}: holds no options; write one `name: value` a line")
+    values: dict[str, object] = {}
+    for name_node, node in root.value:
+        where = f"--config {path}: line {name_node.start_mark.line + 1}"
+        if not isinstance(name_node, yaml.ScalarNode):
+            problems.append(f"{where}: is no `name: value`; write one option a line")
+            continue
+        name = canonical_name(name_node.value)
+        if name in values:
+            problems.append(f"{where}: {name_node.value} stands twice; keep one")
+        values[name] = _value(node)
+    return values
+
+
+def _value(node: yaml.Node) -> object:
+    # One level, no constructors: aliases of aliases can't grow, and tags make no objects.
+    if isinstance(node, yaml.SequenceNode):
+        return [_scalar(item) for item in node.value]
+    return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> object:
+    kind = node.tag.removeprefix(_TAG)
+    if not isinstance(node, yaml.ScalarNode) or kind not in ("str", "int", "float", "bool", "null"):
+        return NestedValue()
+    if kind == "null":
+        return None
+    return _WORDS.get(node.value.lower(), node.value) if kind == "bool" else node.value
+
+
+def to_yaml_values(options: Options) -> dict[str, Any]:
+    """The options that define a study, by their names in a ``--config`` file."""
+    skip = {"out", "quiet", "json", "dry_run"}
+    values: dict[str, Any] = {}
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if f.name in skip or value is None:
+            continue
+        if isinstance(value, DropGrid | ReplicationPlan):
+            value = str(value)
+        values[f.name.replace("_", "-")] = list(value) if isinstance(value, tuple) else value
+    return values

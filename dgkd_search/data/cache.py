@@ -1,0 +1,287 @@
+"""Data as a folder of arrays that every process of a machine maps into its memory.
+
+So images are decoded once a machine and not once a trial, and lie in memory once. Of a folder too
+large for that, the arrays say where each image lies; it is decoded whenever it is shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from dgkd_search.data import file_list as listing
+from dgkd_search.data.config import DataConfig
+from dgkd_search.data.file_list import FileList, FileListName
+from dgkd_search.data.normalization import MeanStd, known_statistics, mean_and_std
+from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.splits import choose_split
+from dgkd_search.data.types import Dataset, Images, Part
+from dgkd_search.errors import InputError
+from dgkd_search.utils.files import MISPLACED, make_folder, quarantine, remove_folder, write_folder
+from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
+from dgkd_search.utils.npy import map_array, to_npy_bytes
+
+# Raised whenever the same settings and files give other arrays.
+PREPARED_VERSION = 2
+_INFO = "info.json"
+_CHUNK = 4096  # images at once, which bounds what statistics need
+# Decoded bytes beyond which ``auto`` streams a folder: what a machine for training spares easily.
+# Never taken from the machine at hand: the mode is part of what the data is, and so of every key.
+_STREAM_ABOVE = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What is known of prepared data without its arrays.
+
+    Attributes:
+        classes: names by label.
+        channels: 1 (gray) or 3 (RGB).
+        image_size: height and width in pixels.
+        mean, std: per channel, of pixels in [0, 1] over the training part, or over a fixed sample
+            of 10,000 of its images where they are streamed, or known ones; std at least 0.001.
+        train_count, validation_count: images of each part.
+        fingerprint: 32 hex digits; a hash of both parts' pixels, labels and classes, or of what
+            stands for them where they are streamed (see ``listing.fingerprint``).
+        path: the prepared folder.
+        streamed: whether images are decoded whenever they are shown.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    channels: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    train_count: int
+    validation_count: int
+    fingerprint: str
+    path: str
+    streamed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self) | {name: list(getattr(self, name)) for name in _TUPLES}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> DataInfo:
+        return cls(**{**value, **{name: tuple(value[name]) for name in _TUPLES}})
+
+
+_TUPLES = ("classes", "mean", "std")
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A prepared folder; cheap to hold and to send to another process of the machine."""
+
+    path: Path
+    info: DataInfo
+
+    def train(self) -> Part:
+        """Map the training part: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
+        return _map_part(self.path, "train", self.info.train_count, self.info)
+
+    def validation(self) -> Part:
+        """Map the validation part: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
+        return _map_part(self.path, "validation", self.info.validation_count, self.info)
+
+    def listing(self, part: FileListName) -> FileList:
+        """Map the names and labels of a part of streamed data."""
+        train = part == "train"
+        count = self.info.train_count if train else self.info.validation_count
+        return listing.open_listing(self.path, part, count)
+
+
+def prepare(
+    config: DataConfig, cache: Path, log: Callable[[str], object] = lambda note: None
+) -> PreparedData:
+    """Decode, split and store data in ``cache``, or find it there; test images stay closed.
+
+    Both parts are held in memory while they are written. Where images are to be streamed, names
+    and labels are stored instead, and a sample is decoded for mean and deviation. What is found is
+    compared with its checksums; a damaged folder is moved to ``cache/damaged`` and made again.
+
+    Args:
+        cache: folder of prepared data, made where it is missing.
+        log: is given a line about what was damaged.
+
+    Raises:
+        InputError: if the data or its settings cannot be used.
+    """
+    dataset = open_dataset_files(config)
+    identity = dataset.identity()
+    streamed = _is_streamed(config, dataset)
+    key = digest(
+        [
+            PREPARED_VERSION,
+            config.dataset,
+            dataset.image_size,
+            config.train_limit,
+            config.split_seed,
+            identity,
+            *(["stream"] if streamed else []),
+            *(["merged"] if config.merged else []),
+            *([config.normalize] if config.normalize != "train" else []),
+        ]
+    )
+    cache = cache.absolute()  # processes elsewhere on the machine open what we return
+    path = cache / key
+    if path.exists():
+        with contextlib.suppress(InputError):
+            return verify_prepared(path)
+    make_folder(cache)
+    with FileLock(cache / f"{key}.lock"):  # a second process waits instead of decoding again
+        if path.exists():
+            try:
+                return verify_prepared(path)
+            except InputError as error:
+                moved = quarantine(path, cache / "damaged")
+                log(f"{error}, set aside as {moved}; made again")
+        for left in cache.glob(f".tmp-*-{key}"):  # of a killed process, for we hold the lock
+            remove_folder(left)
+        write_folder(path, _build(config, dataset, identity, streamed))
+    return open_prepared(path)
+
+
+def open_prepared(path: str | Path) -> PreparedData:
+    """Open a folder that ``prepare`` made; shapes, types and file sizes are checked.
+
+    Raises:
+        InputError: if it is missing or damaged.
+        OSError: the system doesn't let it be read, which says nothing about it.
+    """
+    path = Path(path)
+    try:
+        value = from_checksummed_json((path / _INFO).read_bytes(), _INFO)
+        del value["files"]  # see ``verify_prepared``
+        data = PreparedData(path, replace(DataInfo.from_dict(value), path=str(path)))
+        if data.info.streamed:
+            data.listing("train")
+            data.listing("validation")
+        else:
+            data.train()
+            data.validation()
+    except (FileNotFoundError, *MISPLACED, EOFError, ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path}: is no whole prepared data ({reason}); start the search again to make it anew"
+        ) from error
+    return data
+
+
+def verify_prepared(path: str | Path) -> PreparedData:
+    """Open a folder that ``prepare`` made and compare every file with its checksum.
+
+    Returns:
+        The data. (Streamed images lie elsewhere: their names and labels are compared.)
+
+    Raises:
+        InputError, OSError: as for ``open_prepared``.
+    """
+    data, path = open_prepared(path), Path(path)
+    try:
+        checksums = from_checksummed_json((path / _INFO).read_bytes(), _INFO)["files"]
+        for name in sorted(file.name for file in path.iterdir() if file.name != _INFO):
+            with (path / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != checksums.pop(name):
+                    raise ValueError(f"{name} fails its checksum")
+        if checksums:
+            raise ValueError(f"{', '.join(checksums)} is missing")
+    except (
+        FileNotFoundError,
+        *MISPLACED,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: is no whole prepared data ({reason})") from None
+    return data
+
+
+def _is_streamed(config: DataConfig, dataset: Dataset) -> bool:
+    if config.images != "auto" or config.dataset != "imagefolder":
+        return config.images == "stream"
+    rows = choose_split(dataset, config.train_limit, config.split_seed).rows
+    images = len(rows.train) + len(rows.validation)
+    return images * dataset.channels * dataset.image_size**2 > _STREAM_ABOVE
+
+
+def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) -> dict[str, bytes]:
+    """The files of a prepared folder by name."""
+    constants = (
+        known_statistics(config.normalize, dataset.channels)
+        if config.normalize != "train"
+        else None
+    )
+    split = choose_split(dataset, config.train_limit, config.split_seed, config.merged)
+    if streamed:
+        files = listing.to_files(dataset, split)
+        mean, std = mean_and_std(listing.sample(dataset, split.rows.train))
+        fingerprint = listing.fingerprint(dataset, split, identity)
+    else:
+        rows = split.rows
+        images = [dataset.read(part, those) for part, those in split.training]
+        joined = images[0] if len(images) == 1 else np.concatenate(images)
+        train = Part(joined, split.training_labels)
+        del images, joined
+        pixels = dataset.read(split.validation_in, rows.validation)
+        validation = Part(pixels, split.validation_labels)
+        files = _to_files(train, validation)
+        mean, std = _statistics(train.images)
+        fingerprint = _fingerprint(dataset.classes, train, validation)
+    if constants is not None:
+        mean, std = constants
+        fingerprint = digest([fingerprint, config.normalize])  # it covers pixels, not constants
+    info = DataInfo(
+        dataset=config.dataset,
+        classes=dataset.classes,
+        channels=dataset.channels,
+        image_size=dataset.image_size,
+        mean=mean,
+        std=std,
+        train_count=len(split.training_labels),
+        validation_count=len(split.validation_labels),
+        fingerprint=fingerprint,
+        path="",  # known when it is opened, wherever the cache lies by then
+        streamed=streamed,
+    )
+    checksums = {name: sha256(content) for name, content in files.items()}
+    return {**files, _INFO: to_checksummed_json({**info.to_dict(), "files": checksums})}
+
+
+def _to_files(train: Part, validation: Part) -> dict[str, bytes]:
+    return {
+        "train_images.npy": to_npy_bytes(train.images),
+        "train_labels.npy": to_npy_bytes(train.labels),
+        "validation_images.npy": to_npy_bytes(validation.images),
+        "validation_labels.npy": to_npy_bytes(validation.labels),
+    }
+
+
+def _statistics(images: Images) -> MeanStd:
+    return mean_and_std(images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
+
+
+def _fingerprint(classes: tuple[str, ...], train: Part, validation: Part) -> str:
+    hashed = hashlib.sha256(digest(list(classes)).encode())
+    for part in (train, validation):
+        hashed.update(digest(list(part.images.shape)).encode())
+        hashed.update(np.ascontiguousarray(part.images).data)
+        hashed.update(np.ascontiguousarray(part.labels, "<i8").data)
+    return hashed.hexdigest()[:32]
+
+
+def _map_part(folder: Path, name: str, count: int, info: DataInfo) -> Part:
+    shape = (count, info.channels, info.image_size, info.image_size)
+    images = map_array(folder / f"{name}_images.npy", np.dtype(np.uint8), shape)
+    return Part(images, map_array(folder / f"{name}_labels.npy", np.dtype(np.int64), (count,)))

@@ -1,0 +1,57 @@
+"""Mean and standard deviation of pixels, exact whatever the number and order of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from dgkd_search.data.types import Images
+from dgkd_search.errors import InputError
+
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+
+# As published with the datasets' networks: torchvision's for ImageNet, and the field's.
+_KNOWN: dict[str, MeanStd] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+_MIN_STD = 1e-3  # a constant channel is not divided by zero
+
+
+def mean_and_std(chunks: Iterable[Images]) -> MeanStd:
+    """Per channel, of pixels in [0, 1]; the deviation is at least 0.001.
+
+    Args:
+        chunks: uint8 [n, C, H, W] each, at least one image in all.
+    """
+    counts = sum(_count_levels(chunk) for chunk in chunks)
+    levels = np.arange(256) / 255
+    means: list[float] = []
+    stds: list[float] = []
+    for channel in np.asarray(counts):
+        shares = channel / channel.sum()
+        mean = float(shares @ levels)
+        means.append(mean)
+        stds.append(max(float(shares @ (levels - mean) ** 2) ** 0.5, _MIN_STD))
+    return tuple(means), tuple(stds)
+
+
+def known_statistics(name: str, channels: int) -> MeanStd:
+    """The constants of a dataset, for images of three channels.
+
+    Raises:
+        InputError: the images have one.
+    """
+    if channels != 3:
+        raise InputError(
+            f"--normalize {name}: is for color images, and these are gray; leave it out"
+        )
+    return _KNOWN[name]
+
+
+def _count_levels(images: Images) -> np.ndarray:
+    """How often each level occurs in each channel: int64 [C, 256]."""
+    channels = range(images.shape[1])
+    return np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in channels])

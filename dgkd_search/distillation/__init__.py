@@ -1,0 +1,1 @@
+"""One chain, trained stage by stage through the store; no Ray, no Optuna."""

@@ -1,0 +1,107 @@
+"""Families of a user's own: a callable for each size, in a module that a search imports."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from dgkd_search.errors import InputError
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.families import Family, Member
+from dgkd_search.models.registry import register, registered
+
+
+class ModelFactory(Protocol):
+    """Makes a network for images [N, channels, image_size, image_size], giving logits
+    [N, classes]; its constructor draws the weights, from torch's CPU generator."""
+
+    def __call__(self, *, classes: int, channels: int, image_size: int) -> nn.Module: ...
+
+
+def family(name: str, /, **members: ModelFactory) -> Family:
+    """Make a family of your own known to searches.
+
+    Call it at the top of a module, and name that module with ``--models``. The files of the module
+    and of the callables are part of what identifies a trained model: change them, and models are
+    trained anew. What they import isn't looked at.
+
+    Args:
+        name: what ``--family`` calls it.
+        members: a callable for each size, from the smallest to the largest.
+
+    Raises:
+        ValueError: fewer than two members, or the name is taken by another module.
+    """
+    caller = sys._getframe(1).f_globals
+    if len(members) < 2:
+        raise ValueError(
+            f"family {name!r}: {len(members)} members given; give a callable for each size, from "
+            "a student to a teacher"
+        )
+
+    def make(architecture: Architecture) -> nn.Module:
+        return members[architecture.name](
+            classes=architecture.classes,
+            channels=architecture.channels,
+            image_size=architecture.image_size,
+        )
+
+    family_made = Family(
+        name,
+        tuple(Member(member, rank) for rank, member in enumerate(members, 1)),
+        make,
+        origin=str(caller["__name__"]),
+        code=_checksum(caller.get("__file__"), *members.values()),
+    )
+    register(family_made)
+    return family_made
+
+
+def load_families(module: str) -> tuple[Family, ...]:
+    """Import a module, from the current folder or an installed package; the families in it.
+
+    Raises:
+        InputError: it can't be imported.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)  # a console script's path has its own folder alone
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = "mend that"
+        if isinstance(error, ModuleNotFoundError) and module.startswith(str(error.name)):
+            hint = "name a module of the current folder or of an installed package"
+            if module.endswith(".py"):
+                hint = f"name it without .py: {module.removesuffix('.py')}"
+        raise InputError(f"--models {module}: can't be imported ({why}); {hint}") from None
+    return tuple(family for family in registered() if family.origin == module)
+
+
+def _checksum(file: str | None, *callables: Callable[..., object]) -> str:
+    """Of the code that the networks come from, as far as it lies in files of its own."""
+    files = {file}
+    files |= {_source(function) for function in callables}
+    contents = {Path(name).read_bytes() for name in files if name and Path(name).is_file()}
+    return hashlib.sha256(b"\0".join(sorted(contents))).hexdigest()[:32]
+
+
+def _source(function: Callable[..., object]) -> str | None:
+    """The file that a callable is written in; None for one that is built in."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    known = inspect.isroutine(function) or inspect.isclass(function)
+    with contextlib.suppress(TypeError):
+        return inspect.getsourcefile(function if known else type(function))
+    return None

@@ -1,0 +1,272 @@
+"""What a run folder says of its search, compared before anything of it is believed.
+
+What the search is lies in ``.definition.json`` under a checksum, and in study.db; config.yaml is
+its copy for users. Each can be made again from another, and study.db from the store, in which
+every finished stage lies under its own checksums. What is damaged is named, and set aside by
+whoever resumes the run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.resolve import apply_defaults, family_of, resolve
+from dgkd_search.config.yaml_file import read_config, to_yaml_values
+from dgkd_search.errors import InputError
+from dgkd_search.results.database import (
+    DamagedDatabase,
+    raise_if_of_the_system,
+    read_database,
+    read_definition,
+)
+from dgkd_search.results.run_folder import RunFolder, name_error
+from dgkd_search.study.config import StudyConfig
+from dgkd_search.study.study import ChainStudy
+from dgkd_search.training.spec import TRAINING_VERSION
+from dgkd_search.utils.hashing import from_checksummed_json
+
+MANIFEST_FORMAT = 2
+_READABLE = (1, MANIFEST_FORMAT)  # 1 had options by their earlier spellings
+# What may differ from one session of a run to the next. Data and the weights of a teacher that was
+# given are told by their checksums.
+CHANGEABLE = {"budget", "time_budget", "confirm", "concurrency", "gpus_per_trial", "address"} | {
+    "store", "store_limit", "data_dir", "teacher_weights", "quiet", "json", "log_to", "dry_run",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A run as its folder tells it.
+
+    Attributes:
+        options: all of them, resolved.
+        definition: what the search is (see ``write_manifest``).
+        damaged: files that aren't what was written, and why; ``missing`` ones among them.
+    """
+
+    run: RunFolder
+    options: Options
+    definition: Mapping[str, Any]
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def initial_params(self) -> Sequence[Mapping[str, Any]] | None:
+        """Parameters of the trials that the study began with, where they were given."""
+        initial_params: Sequence[Mapping[str, Any]] | None = self.definition["first"]
+        return initial_params
+
+
+def write_manifest(
+    options: Options,
+    fingerprint: str,
+    initial_params: Sequence[Mapping[str, Any]] | None,
+    user_checksums: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """What defines a search, in plain JSON types.
+
+    Args:
+        options: resolved.
+        fingerprint: of the data.
+        initial_params: parameters of the trials to begin with, if they were given.
+        user_checksums: of what the user has brought along: ``given``, the teacher's weights, and
+            ``code``, that of the models.
+    """
+    return {
+        "format": MANIFEST_FORMAT,
+        "training": TRAINING_VERSION,
+        "options": to_yaml_values(options),
+        "data": fingerprint,
+        "first": None if initial_params is None else [dict(params) for params in initial_params],
+        **(user_checksums or {}),
+    }
+
+
+def read_manifest(run: RunFolder) -> Manifest:
+    """What a run folder says; nothing is written.
+
+    Raises:
+        InputError: it is no run, of another version, can't be read, or config.yaml was changed.
+    """
+    if not any(path.is_file() for path in (run.config, run.database, run.definition)):
+        raise InputError(
+            f"{run.path}: is no run folder ({run.config.name} and {run.database.name} are "
+            "missing); name one that a search has made"
+        )
+    if bad := name_error(run.path):
+        raise InputError(f"{run.path}: {bad}; rename the folder")
+    damaged: dict[Path, str] = {}
+    kept = None
+    try:
+        kept = from_checksummed_json(read_database(run.definition), "it")
+    except FileNotFoundError:
+        damaged[run.definition] = "it is missing"
+    except (ValueError, DamagedDatabase) as error:
+        damaged[run.definition] = str(error)
+    stored = None
+    try:
+        stored = read_definition(run.database)
+    except FileNotFoundError:
+        damaged[run.database] = "it is missing"
+    except DamagedDatabase as error:
+        damaged[run.database] = str(error)
+    definition = kept or stored
+    if kept is not None and stored is not None and "options" not in stored:
+        damaged[run.database] = "its definition is missing"
+    if definition is None:
+        why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
+        raise InputError(
+            f"{run.path}: can't be read ({why}); start a new run, which finds in the store "
+            "what was trained"
+        )
+    version = definition.get("format"), definition.get("training")
+    if version not in [(format, TRAINING_VERSION) for format in _READABLE]:
+        raise InputError(
+            f"{run.path}: was made by another version (format and training {version}, this one "
+            f"has {(MANIFEST_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
+        )
+    # Runs of before there was --confirm know nothing of it, and go on without.
+    options = Options.parse({"confirm": "off", **definition["options"]})
+    if options.models is not None and not _is_own(run):
+        raise InputError(  # a file of somebody else's doesn't choose what is imported
+            f"{run.path}: would import {options.models}, and isn't your folder; copy it if you "
+            "trust it"
+        )
+    try:
+        _check_config(run, options, [definition, *([stored] if stored else [])])
+    except FileNotFoundError:
+        damaged[run.config] = "it is missing"
+    except DamagedDatabase as error:
+        damaged[run.config] = str(error)
+    return Manifest(run, options, definition, damaged)
+
+
+def _is_own(run: RunFolder) -> bool:
+    """Whether the user who runs this made what says what the run is."""
+    files = [path for path in (run.definition, run.database) if path.exists()]
+    return not hasattr(os, "getuid") or all(path.stat().st_uid == os.getuid() for path in files)
+
+
+def check_same(
+    options_now: Options,
+    begun: Options,
+    label: str,
+    way_out: str,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Compare what defines a search.
+
+    Args:
+        label: how to name an option; its last ``{}`` stands for the name.
+        names: of the options to compare, all that define a search by default.
+
+    Raises:
+        InputError: a line for each difference.
+    """
+    problems = []
+    before, _, after = label.rpartition("{}")
+    one, other = vars(options_now), vars(begun)
+    for name in names if names is not None else one:
+        differs = one[name] != other[name]
+        if name == "gpus_per_trial":
+            differs = bool(one[name]) != bool(other[name])  # a GPU's results are not a CPU's
+        elif name in CHANGEABLE or name == "out":
+            continue
+        if differs:
+            option = f"{before}{name.replace('_', '-')}{after}"
+            problems.append(
+                f"{option} {_show(one[name])}: the run was begun with {_show(other[name])}; "
+                f"{way_out}"
+            )
+    if problems:
+        raise InputError(problems)
+
+
+def open_readonly(run: RunFolder) -> ChainStudy:
+    """The study of a run, to look at.
+
+    Raises:
+        InputError: no run is there, or it can't be read.
+    """
+    manifest = read_manifest(run)
+    # What needs the machine of the search, and not its results, is left out.
+    machine = {"concurrency", "gpus_per_trial", "address", "store"}
+    values = {name: value for name, value in vars(manifest.options).items() if name not in machine}
+    config = resolve(Options(**values, gpus_per_trial=0)).config
+    why = manifest.damaged.get(run.database)
+    if why is None:
+        try:
+            return open_study(config, run.database, manifest.initial_params)
+        except DamagedDatabase as error:
+            why = str(error)
+    raise InputError(f"{run.database}: is damaged ({why}); --resume {run.path} makes it again")
+
+
+def open_study(
+    config: StudyConfig, database: Path, initial_params: Sequence[Mapping[str, Any]] | None
+) -> ChainStudy:
+    """The study in a database, every trial of it compared with its checksum.
+
+    Raises:
+        Damaged: with the reason, in words.
+        InputError: the system doesn't let it be opened, which says nothing about it.
+    """
+    try:
+        study = ChainStudy(config, database, initial_params)
+        why = study.damage()
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever SQLAlchemy and Optuna raise on odd rows
+        raise_if_of_the_system(error, database)
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+    if why is not None:
+        raise DamagedDatabase(why)
+    return study
+
+
+def _check_config(
+    run: RunFolder, options: Options, definitions: Sequence[Mapping[str, Any]]
+) -> None:
+    """Compare config.yaml with what it is a copy of.
+
+    Args:
+        definitions: of now, and that of study.db: a session that raised the budget may have been
+            killed between writing one and the other.
+
+    Raises:
+        InputError: it says something else that would make it another search.
+        Damaged: it says something else, or nothing; or OSError.
+    """
+    text = read_database(run.config)
+    definition = definitions[0]
+    expected = [run.config_text(known["options"]) for known in definitions if "options" in known]
+    if _without_comments(text) in map(_without_comments, expected):  # they tell the version
+        return
+    problems: list[str] = []
+    try:
+        raw = read_config(run.config, problems)
+        edited = Options.parse(raw, f"{run.config}: {{}}")
+        edited = apply_defaults(edited, family_of(edited))
+        if problems or raw.keys() != set(map(canonical_name, definition["options"])):
+            raise InputError("options are missing, or stand twice")
+    except InputError as error:
+        why = error.messages[0].removeprefix("--config ").removeprefix(f"{run.config}: ")
+        raise DamagedDatabase(why) from None
+    check_same(edited, options, f"{run.config}: {{}}", "put that back, or start a new run")
+    raise DamagedDatabase("it isn't what was written; give what is to change as options")
+
+
+def _without_comments(text: bytes) -> list[bytes]:
+    return [line for line in text.splitlines() if not line.startswith(b"#")]
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,161 @@
+"""The model card of a student: what it is, how it came about, what it was measured at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dgkd_search.utils.intervals import plus_minus
+
+CARD_MARK = "found by dgkd-search"  # in every card
+_USE = {
+    "student.pt2": """\
+    model = torch.export.load("student.pt2").module()
+    logits = model(images)""",
+    "student.onnx": """\
+    session = onnxruntime.InferenceSession("student.onnx")
+    (logits,) = session.run(None, {"images": images})""",
+}
+
+
+def model_card(
+    best: Mapping[str, Any],
+    forms: Sequence[Mapping[str, Any]],
+    files: Sequence[str],
+    images: int,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        best: contents of best.yaml.
+        forms: name, size (bytes), single and batch (milliseconds) of each form.
+        files: names of the forms' files.
+        images: that the forms were compared on, and timed with.
+    """
+    data, student = best["data"], best["student"]
+    size, channels = data["image_size"], data["channels"]
+    uses = "\n".join(_USE[name] for name in files if name in _USE)
+    return f"""\
+# {student} on {data["dataset"]}
+
+A classifier of {len(data["classes"])} classes for {size} x {size} images of {channels} \
+channel{"s" if channels > 1 else ""}, {CARD_MARK}.
+
+- chain: {" > ".join([best["teacher"], *best["assistants"], student])}, {_guidance(best)}
+- trained on {data["train_count"]:,} images (fingerprint {data["fingerprint"]})\
+{_retrained(best)}
+- {_accuracies(best)}
+{_confirmed(best)}
+## Use
+
+Images are float32 [batch, {channels}, {size}, {size}], pixels in 0..255; normalization is part of \
+the model. Outputs are logits in the order of the classes: {_classes(data["classes"])}.
+
+    model = dgkd_search.load_student("FOLDER")    # student.safetensors, best.yaml
+    logits = model(images)
+{uses}
+
+## Size and latency
+
+One CPU thread, median of 30 runs. Each form gave the model's predictions on {images} images of \
+the validation part.
+
+| | MB | one image, ms | {images} images, ms |
+|---|---|---|---|
+{_rows(forms)}
+
+## Recipe
+
+{_recipe(best)}
+
+## Versions
+
+{_versions(best)}
+"""
+
+
+def _guidance(best: Mapping[str, Any]) -> str:
+    if not best["assistants"]:
+        return "plain KD" if len(best["stages"]) > 1 else "labels alone"
+    drop = best["drop_probability"]
+    return f"{best['guidance']} guidance" + (f", drop probability {drop:g}" if drop else "")
+
+
+def _retrained(best: Mapping[str, Any]) -> str:
+    return ", those of validation among them" if "retrained" in best else ""
+
+
+def _accuracies(best: Mapping[str, Any]) -> str:
+    parts = [
+        f"{name} accuracy {best[key]:.2f} %{note}"
+        for name, key, note in (
+            ("validation", "validation_accuracy", " (the search chose by validation)"),
+            ("test", "test_accuracy", ""),
+        )
+        if best[key] is not None
+    ]
+    return "; ".join(parts) or "accuracy not measured"
+
+
+def _confirmed(best: Mapping[str, Any]) -> str:
+    replication = best.get("confirmation")
+    if not replication:
+        return ""
+    rows = []
+    for row in replication["configurations"]:
+        name = "the student alone" if row["student_alone"] else row["chain"]
+        if row.get("drop_probability") is not None:
+            name += f", drop {row['drop_probability']:g}"
+        mean = plus_minus(row["mean"], row["half_width"])
+        rows.append(f"| {name} | {mean} | {len(row['accuracies'])} |")
+    return "\n".join(
+        [
+            "",
+            "## With fresh seeds",
+            "",
+            "Validation accuracy in percent, mean and 95 % interval:",
+            "",
+            "| | % | seeds |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _classes(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:20])
+    return shown + (f" and {len(classes) - 20} more (best.yaml)" if len(classes) > 20 else "")
+
+
+def _rows(forms: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join(
+        f"| {form['name']} | {form['size'] / 1e6:.3g} "
+        f"| {form['single']:.2f} | {form['batch']:.2f} |"
+        for form in forms
+    )
+
+
+def _recipe(best: Mapping[str, Any]) -> str:
+    lines = []
+    for stage in best["stages"]:
+        recipe, name = stage["recipe"], stage["architecture"]["name"]
+        if stage.get("given"):
+            lines.append(f"- {name}: weights given")
+            continue
+        line = (
+            f"- {name}: {recipe['epochs']} epochs, batch {recipe['batch_size']}, rate "
+            f"{recipe['lr']:g} ({recipe['schedule']}), weight decay {recipe['weight_decay']:g}, "
+            f"augmentation {recipe['augment']}"
+        )
+        if loss := stage["distillation"]:
+            line += (
+                f"; {len(stage['sources'])} source{'s' if len(stage['sources']) > 1 else ''}, "
+                f"weight {loss['kd_weight']:g}, temperature {loss['temperature']:g}"
+            )
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _versions(best: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in best["versions"].items())

@@ -1,0 +1,1 @@
+"""A page of what a search found, in one file that needs no network."""

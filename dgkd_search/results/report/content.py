@@ -1,0 +1,286 @@
+"""What a page tells of one run, read from its folder alone."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from dgkd_search.errors import InputError
+from dgkd_search.models import parameter_count
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.results.best import load_best
+from dgkd_search.results.figures import teacher_accuracy
+from dgkd_search.results.load import curves_of
+from dgkd_search.results.manifest import open_readonly
+from dgkd_search.results.report import charts
+from dgkd_search.results.report.chain_diagram import Node, draw_chain
+from dgkd_search.results.run_folder import RunFolder, versions
+from dgkd_search.results.table import trials_table
+from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
+from dgkd_search.results.work import Work, total_work
+from dgkd_search.study.replication import Replication
+from dgkd_search.study.study import REFERENCE, ChainStudy
+from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.intervals import plus_minus
+
+# Of the table of trials, with what each holds.
+COLUMNS = [
+    ("trial", "number of the trial"),
+    ("state", "complete, pruned or failed"),
+    ("teachers", "the teacher and the assistants of the student"),
+    ("guidance", "who teaches whom"),
+    ("drop", "drop probability of the student's teachers"),
+    ("validation", "accuracy in percent after the last epoch"),
+    ("fresh seeds", "mean validation accuracy of repeats with fresh seeds"),
+    ("epochs", "of the student"),
+    ("trained", "stages trained in this trial"),
+    ("found", "stages found in the store"),
+    ("TFLOP", "training the whole chain from nothing"),
+    ("seconds", "that the trial took"),
+    ("reason", "why it failed"),
+]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a page tells of one run, read from its folder alone.
+
+    Attributes:
+        name: that it is shown under.
+        best: contents of best.yaml; None before the search has ended.
+    """
+
+    name: str
+    run: RunFolder
+    study: ChainStudy
+    best: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, run: RunFolder, study: ChainStudy | None = None) -> RunReport:
+        """What a folder tells now, whether its search has ended or not.
+
+        Args:
+            study: of the run, if it is open.
+
+        Raises:
+            InputError: it is no run, or it is damaged.
+        """
+        study = open_readonly(run) if study is None else study
+        best = load_best(run.best) if run.best.exists() else None
+        return cls(run.path.resolve().name, run, study, best)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        return trials_table(self.study)
+
+    @cached_property
+    def points(self) -> pd.DataFrame:
+        return charts.points(self.table)
+
+    @cached_property
+    def replication(self) -> Replication | None:
+        return Replication.of(self.study)
+
+    @cached_property
+    def work(self) -> Work:
+        return total_work(self.study, ElapsedTime.of(self.study), 1)
+
+    @property
+    def reference(self) -> float | None:
+        value = self.study.attributes.get(REFERENCE, {}).get("val_accuracy")
+        return None if value is None else float(value)
+
+    @property
+    def trial(self) -> int | None:
+        """Number of the best trial."""
+        if self.best is not None:
+            return int(self.best["trial"])
+        best = self.study.best()
+        return None if best is None else best.number
+
+    def figures(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Title, what it shows, and specification of each."""
+        points, teacher = self.points, teacher_accuracy(self.study)
+        if not len(points):
+            return []
+        by_count = charts.accuracy_chart(points, self.reference, teacher)
+        caption = (
+            "A point is one trial, a cross one that was pruned; bars are means of fresh seeds "
+        )
+        caption += "with 95 % intervals. What lies far below is drawn at the edge."
+        figures: list[tuple[str, str, dict[str, Any] | None]] = [
+            ("Accuracy and number of assistants", caption, by_count),
+            ("Trial after trial", "The line is the best so far.", charts.history(points)),
+            (
+                "Learning curves of the students",
+                "The best trial is drawn in red; point at a line to see which it is.",
+                charts.curves(points, curves_of(self.study), self.trial),
+            ),
+            ("Drop probability", "Of students with two teachers or more.", charts.drop(points)),
+        ]
+        if len(self.study.config.objectives) > 1:
+            caption = "Both were sought: up and to the left is better."
+            figures.append(("Accuracy and cost", caption, charts.cost(self.table, points)))
+        return [(title, words, spec) for title, words, spec in figures if spec is not None]
+
+    def chain(self) -> Any:
+        """The drawing of the best chain, or None."""
+        if self.best is None:
+            return None
+        specs = [StageSpec.from_dict(stage) for stage in self.best["stages"]]
+        positions = {spec.key: i for i, spec in enumerate(specs)}
+        facts = self.study.facts(self.study.trials[self.best["trial"]]).get("stages", ())
+        known = {stage["name"]: float(stage["val_accuracy"]) for stage in facts}
+        known[self.best["student"]] = self.best["validation_accuracy"]
+        nodes = [
+            Node(
+                spec.architecture.name,
+                _parameters(spec.architecture),
+                known.get(spec.architecture.name),
+                tuple(positions[key] for key in spec.teachers),
+            )
+            for spec in specs
+        ]
+        return draw_chain(nodes, self.best["drop_probability"])
+
+    def headline(self) -> list[tuple[str, str]]:
+        """What was found, in rows of a name and words."""
+        if self.best is None:
+            return [("so far", "the search has not ended; there is no best student yet")]
+        best = self.best
+        test = best["test_accuracy"]
+        drop = best["drop_probability"]
+        chain = " > ".join(_models(best))
+        details = [best["guidance"]] if best["assistants"] else ["plain KD"]
+        details += [f"drop {drop:g}"] if drop is not None else []
+        configuration = self.study.configuration(self.study.trials[best["trial"]])
+        details += tuned_values(configuration, self.study.config.space.tune)
+        details.append(f"trial {best['trial']}")
+        reads = f"{best['test_reads']} times" if best["test_reads"] != 1 else "once"
+        rows = [
+            ("best chain", f"{chain} ({', '.join(details)})"),
+            ("validation", f"{best['validation_accuracy']:.2f} % (the student that is shipped)"),
+            ("test", f"{test:.2f} %, read {reads}" if test is not None else "not read"),
+        ]
+        caption = verdict(self.replication) if self.replication is not None else []
+        note = tuned_note(self.study.config, configuration)
+        return rows + (caption or self._gains()) + ([("note", note)] if note else [])
+
+    def _gains(self) -> list[tuple[str, str]]:
+        assert self.best is not None
+        value, known = self.best["validation_accuracy"], self.best["comparison"]
+        parts = [
+            f"{value - known[name]:+.2f} over {words} ({known[name]:.2f})"
+            for name, words in (("student_alone", "the student alone"), ("plain_kd", "plain KD"))
+            if known.get(name) is not None
+        ]
+        return [("gain", f"{', '.join(parts)}, one run each")] if parts else []
+
+    def costs(self) -> list[tuple[str, str]]:
+        """What the search took, and what sharing saved."""
+        work, table = self.work, self.table
+        stages = work.trained + work.reused
+        tflop = float(table["training_tflop"].fillna(0).sum())
+        saved = f"{100 * work.reused / stages:.0f} %" if stages else "0 %"
+        rows = [
+            (
+                "trials",
+                f"{work.finished} of {self.study.config.budget}: {work.completed} completed, "
+                f"{work.pruned} pruned, {work.failed} failed",
+            ),
+            (
+                "models",
+                f"{stages} asked for, {work.trained} trained; {saved} were found in the store",
+            ),
+            (
+                "images through frozen models",
+                f"{work.forwards:,}, which taught {work.taught:,} times",
+            ),
+            ("seconds of training", f"{work.computing:,.0f}, of all workers together"),
+            ("seconds of waiting", f"{work.waiting:,.0f} for each other's stages"),
+            ("seconds of the search", f"{ElapsedTime.of(self.study).seconds:,.0f}"),
+        ]
+        if tflop:
+            rows.append(("every trial's chain from nothing", f"{tflop:,.4g} TFLOP"))
+        return rows
+
+    def rows(self) -> list[list[tuple[str, str | float]]]:
+        """The table of trials: what is shown of each cell, and what it sorts by."""
+        return [
+            [
+                (str(row["number"]), int(row["number"])),
+                (str(row["state"]).lower(), str(row["state"])),
+                _cell(" > ".join(filter(None, (row["teacher"], *row["assistants"].split(">"))))),
+                _cell(row["guidance"]),
+                _cell(row["drop_probability"], "{:g}"),
+                _cell(row["val_accuracy"], "{:.2f}"),
+                _replicates_cell(row["repeats_mean"], row["repeats_half_width"]),
+                _cell(row["student_epochs"], "{:d}"),
+                _cell(row["stages_trained"], "{:d}"),
+                _cell(row["stages_reused"], "{:d}"),
+                _cell(row["training_tflop"], "{:.4g}"),
+                _cell(row["seconds"], "{:.1f}"),
+                _cell(row["reason"]),
+            ]
+            for row in self.table.to_dict("records")
+        ]
+
+    def commands(self) -> list[tuple[str, str]]:
+        path, best, config = (
+            shlex.quote(str(path)) for path in (self.run.path, self.run.best, self.run.config)
+        )
+        if self.best is None:
+            return [("go on with the search", f"dgkd-search --resume {path}")]
+        module = self.best["options"].get("models")
+        own = f" --models {shlex.quote(str(module))}" if module else ""
+        return [
+            ("train the chain on all images, three times", f"dgkd-search train {best}{own}"),
+            ("write the student as ONNX and more", f"dgkd-search export {path} --to DIR{own}"),
+            ("raise the budget", f"dgkd-search --resume {path} --budget N"),
+            ("repeat the search", f"dgkd-search --config {config}"),
+        ]
+
+    def options(self) -> list[tuple[str, str]]:
+        values = self.best["options"] if self.best is not None else {}
+        return [(name, _shown(value)) for name, value in values.items()]
+
+    def made_with(self) -> list[tuple[str, str]]:
+        return [*(self.best["versions"] if self.best is not None else versions()).items()]
+
+
+def _parameters(architecture: Architecture) -> int | None:
+    """Their number; None for a network of the user's own whose code isn't loaded.
+
+    The search's own module is, with its study. What best.yaml names is never imported: whoever may
+    write that file could choose what runs here.
+    """
+    try:
+        return parameter_count(architecture)
+    except InputError:
+        return None
+
+
+def _models(best: dict[str, Any]) -> list[str]:
+    return [name for name in (best["teacher"], *best["assistants"], best["student"]) if name]
+
+
+def _cell(value: Any, form: str = "{}") -> tuple[str, str | float]:
+    if pd.isna(value) or value == "":
+        return "", ""
+    number = isinstance(value, int | float) or hasattr(value, "dtype")
+    return form.format(value), float(value) if number else str(value)
+
+
+def _replicates_cell(mean: Any, half: Any) -> tuple[str, str | float]:
+    if pd.isna(mean):
+        return "", ""
+    return plus_minus(mean, None if pd.isna(half) else half), float(mean)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

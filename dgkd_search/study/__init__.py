@@ -1,0 +1,1 @@
+"""The Optuna study of chains: space, sampler, pruner, replicates."""

@@ -1,0 +1,337 @@
+"""Owns a running search: what each row means, how trials end, when to stop.
+
+Tune asks its scheduler before its searcher and tells the searcher no reason for a stop, so one
+object behind both decides. It knows the study and the plan, but nothing of Ray, and is called
+from the driver's main thread alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dgkd_search.callbacks.base import Callback, trial_label
+from dgkd_search.callbacks.events import (
+    ReplicationStarted,
+    TrialEnded,
+    TrialInfo,
+    TrialStarted,
+    TrialUpdated,
+)
+from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.study.planner import Planner
+from dgkd_search.study.ray_tune.messages import merge_facts
+from dgkd_search.study.ray_tune.queue import QueuedTrial, TrialQueue
+from dgkd_search.study.replication import Replication, save_failure, save_replicate
+from dgkd_search.study.study import NOT_STARTED, REFERENCE, RETRYABLE, ChainStudy
+from dgkd_search.training.spec import StageSpec
+
+_FAILURES_IN_A_ROW = 3
+_NEW_WORKERS = 3  # for a trial that goes no further
+
+
+@dataclass
+class _Running:
+    """A trial that Tune holds."""
+
+    info: TrialInfo
+    stages: tuple[StageSpec, ...]
+    started: float
+    attempt: str | None = None
+    earlier: dict[str, Any] = field(default_factory=dict)  # facts of attempts that died
+    facts: dict[str, Any] = field(default_factory=dict)  # of this attempt
+    values: dict[int, float] = field(default_factory=dict)  # by step
+    outcome: str | None = None  # complete, pruned, failed, stopped, or None while it runs
+    reason: str | None = None
+    retryable: bool = False  # whether a failure is worth another try in a resumed search
+    stage: str = ""  # that is being trained
+    advanced: bool = False  # whether an epoch was trained
+
+    @property
+    def trial(self) -> int | None:
+        """Number of the trial, where the trial is one: not the reference, no repeat."""
+        return None if self.info.replicate else self.info.number
+
+
+class SearchController:
+    """See the module.
+
+    Args:
+        concurrency: trials at once.
+        deadline: of the time budget, on ``clock``; None without one.
+        trained: see ``TrialQueue``.
+        spent: seconds that earlier sessions of the search took.
+
+    Trials that an earlier session left without an end go on first.
+
+    Attributes:
+        abort_reason: why the search stopped before its budget, in one line; None if it didn't.
+    """
+
+    def __init__(
+        self,
+        study: ChainStudy,
+        planner: Planner,
+        callback: Callback,
+        concurrency: int,
+        deadline: float | None = None,
+        trained: Callable[[str], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        spent: float = 0.0,
+    ) -> None:
+        self.abort_reason: str | None = None
+        self.study = study
+        self._planner = planner
+        self._callback = callback
+        self._concurrency = concurrency
+        self._deadline = deadline
+        self._clock = clock
+        self._origin = clock() - spent
+        self._queue = TrialQueue(
+            study,
+            planner,
+            concurrency,
+            trained,
+            lambda count: callback.notify(ReplicationStarted(count)),
+        )
+        self._earlier = {
+            trial.number: {
+                k: v for k, v in study.facts(trial).items() if k not in {RETRYABLE, *NOT_STARTED}
+            }
+            for trial in study.trials
+        }
+        self._running: dict[str, _Running] = {}
+        self._failures: list[str] = []
+        self._lost: Counter[TrialInfo] = Counter()
+        self._spoilt: dict[
+            TrialInfo, dict[str, Any]
+        ] = {}  # facts of a reference or repeat that was lost
+
+    @property
+    def running(self) -> set[str]:
+        """Identifiers of the trials that Tune holds."""
+        return set(self._running)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing further is to begin."""
+        return self.abort_reason is not None or self._late or self._queue.is_finished(self._held)
+
+    def next_trial(self, identifier: str) -> tuple[StageSpec, ...] | None:
+        """The stages of the next trial, to be run under ``identifier``.
+
+        None while nothing may begin: all places are taken, or what comes next depends on what is
+        running; see ``over`` for the end.
+        """
+        if self.is_finished or len(self._running) >= self._concurrency:
+            return None
+        following = self._queue.next(self._held)
+        if following is None:
+            return None
+        running = _Running(*following, self._clock())
+        if running.trial is not None:
+            running.earlier = self._earlier.pop(running.trial, {})
+        else:
+            running.earlier = self._spoilt.pop(running.info, {})
+        self._running[identifier] = running
+        self._callback.notify(TrialStarted(running.info))
+        return running.stages
+
+    def on_row(self, identifier: str, event: dict[str, Any]) -> bool:
+        """Take in what a trial reported.
+
+        Args:
+            event: ``rows`` (each a ``TrialProgress`` as a dict), ``failure`` (one line, where the
+                trial failed after them), ``facts``, and ``attempt``: which run of the trial it is.
+
+        Returns:
+            Whether the trial is to be stopped.
+        """
+        running = self._running[identifier]
+        if running.outcome is not None:
+            return True
+        attempt = event.get("attempt")
+        if attempt != running.attempt:
+            running.earlier, running.facts = merge_facts(running.earlier, running.facts), {}
+            running.attempt = attempt
+        running.facts = event.get("facts", running.facts)
+        for row in event.get("rows", ()):
+            if running.outcome is None:
+                self._take(running, TrialProgress(**row))
+        if "failure" in event and running.outcome is None:
+            running.outcome, running.reason = "failed", " ".join(event["failure"].split())
+            running.retryable = bool(event.get("again"))
+        if running.outcome is None and self._late:
+            running.outcome, running.retryable = "failed", True
+            running.reason = f"stopped by the time budget of {self._budget_text()}"
+        return running.outcome is not None and running.outcome != "complete"
+
+    def on_end(self, identifier: str, error: str | None = None) -> None:
+        """A trial has left Tune, by itself, stopped, or with an error of Tune's."""
+        running = self._running.pop(identifier, None)
+        if running is None:
+            return
+        if running.outcome is None:
+            running.outcome, running.retryable = "failed", True
+            running.reason = error or "ended before its last epoch"
+        self._gather(running)
+        value = running.values[max(running.values)] if running.values else None
+        if running.info.replicate:
+            self._end_repeat(running, value)
+        elif running.info.number is None:
+            self._end_reference(running, value)
+        else:
+            self._end_trial(running, running.info.number, value)
+        self._callback.notify(TrialEnded(running.info, running.outcome, value, running.reason))
+
+    def on_lost(self, identifier: str, reason: str) -> None:
+        """A trial's worker is gone: the trial goes back to those to begin.
+
+        A few times, unless it gets on; then it ends as failed.
+        """
+        running = self._running.get(identifier)
+        if running is None:
+            return
+        info = running.info
+        self._lost[info] = 0 if running.advanced else self._lost[info] + 1
+        often = self._lost[info] > _NEW_WORKERS
+        if often:
+            reason = f"{reason}, {self._lost[info]} times without an epoch of "
+            reason += f"{running.stage or info.chain[0]}"
+            if running.attempt is not None or reason.startswith("its worker died"):
+                reason += ": a crash in its code, or too little memory"
+        if running.outcome is not None or self._late or often:
+            self.on_end(identifier, reason)
+            return
+        del self._running[identifier]
+        self._gather(running)
+        if running.trial is not None:
+            self._earlier[running.trial] = running.facts
+        else:
+            self._spoilt[info] = running.facts
+        self._queue.put_back((info, running.stages))
+        self._callback.log(f"{trial_label(info)}: {reason}; it goes on with another one")
+
+    def suspend(self) -> None:
+        """Leave what runs to a later session of the search."""
+        for running in self._running.values():
+            self._gather(running)
+            if running.trial is not None:
+                self.study.save_progress(running.trial, running.facts)
+            self._callback.notify(
+                TrialEnded(running.info, "stopped", None, "goes on when it is resumed")
+            )
+        self._running.clear()
+        self._queue.held.clear()
+
+    def abandon(self, reason: str) -> None:
+        """End every trial that Tune has not ended; at the end of a search there should be none."""
+        for identifier, running in list(self._running.items()):
+            if running.outcome is None:
+                running.outcome, running.reason, running.retryable = "stopped", reason, True
+            self.on_end(identifier)
+        for info, _ in self._queue.held:
+            assert info.number is not None
+            facts = self._earlier.get(info.number) or NOT_STARTED
+            self.study.fail(info.number, f"not begun: {reason}", facts | {RETRYABLE: True})
+        self._queue.held.clear()
+        self.study.fail_unfinished()
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the search ended before its budget was used, in one line; None if it wasn't so."""
+        if self.abort_reason is not None:
+            return self.abort_reason
+        done = self.study.finished >= self.study.config.budget
+        if self._late and not (done and self._confirmed):
+            return f"the time budget of {self._budget_text()} is used up"
+        if done:
+            return None
+        if self._queue.exhausted:
+            return "every configuration of the search space has been tried"
+        return "Tune ended it"
+
+    @property
+    def _late(self) -> bool:
+        return self._deadline is not None and self._clock() >= self._deadline
+
+    @property
+    def _confirmed(self) -> bool:
+        replication = Replication.of(self.study)
+        return replication.complete if replication else not self.study.config.confirm_seeds
+
+    def _budget_text(self) -> str:
+        return f"{self.study.config.time_budget:g} s"
+
+    @property
+    def _held(self) -> list[QueuedTrial]:
+        return [(running.info, running.stages) for running in self._running.values()]
+
+    def _take(self, running: _Running, row: TrialProgress) -> None:
+        self._callback.notify(TrialUpdated(running.info, row))
+        following = row.position + (row.epoch == row.epochs)
+        running.stage = running.info.chain[min(following, len(running.info.chain) - 1)]
+        running.advanced |= row.event == "epoch"
+        if row.step is None or row.val_accuracy is None:
+            return
+        running.values[row.step] = row.val_accuracy
+        number = running.trial
+        if number is not None and self.study.report(number, row.step, row.val_accuracy):
+            running.outcome = "pruned"
+        elif row.step == row.epochs:
+            running.outcome = "complete"
+
+    def _gather(self, running: _Running) -> None:
+        """Make the trial's facts those of all its attempts, and tell what they noted."""
+        before = running.earlier.get("seconds", 0.0)
+        running.facts = merge_facts(running.earlier, running.facts)
+        running.facts["seconds"] = round(before + self._clock() - running.started, 3)
+        running.facts["elapsed"] = round(self._clock() - self._origin, 3)
+        for note in running.facts.pop("notes", ()):
+            self._callback.log(note)
+
+    def _end_reference(self, running: _Running, value: float | None) -> None:
+        if running.outcome == "complete":
+            self.study.set_attribute(REFERENCE, {"val_accuracy": value, **running.facts})
+        elif running.outcome == "failed":
+            self.study.set_attribute(REFERENCE, {**running.facts, RETRYABLE: running.retryable})
+
+    def _end_repeat(self, running: _Running, value: float | None) -> None:
+        if running.outcome == "complete" and value is not None:
+            save_replicate(
+                self.study, running.info.number, running.info.replicate, value, running.facts
+            )
+        elif running.outcome == "failed":
+            save_failure(
+                self.study,
+                running.info.number,
+                running.info.replicate,
+                str(running.reason),
+                running.retryable,
+                running.facts,
+            )
+        self._count_failure(running)
+
+    def _end_trial(self, running: _Running, number: int, value: float | None) -> None:
+        if running.outcome == "complete" and value is not None:
+            cost = self._planner.tflop(running.stages)
+            self.study.complete(number, value, running.facts | {"tflop": cost}, cost)
+        elif running.outcome == "pruned":
+            self.study.prune(number, running.facts)
+        else:
+            retryable = {RETRYABLE: True} if running.retryable else {}
+            self.study.fail(number, str(running.reason), running.facts | retryable)
+        self._count_failure(running)
+
+    def _count_failure(self, running: _Running) -> None:
+        if running.outcome != "failed":
+            self._failures.clear()
+        elif not self._late:
+            self._failures.append(str(running.reason))
+            if len(self._failures) >= _FAILURES_IN_A_ROW:
+                self.abort_reason = (
+                    f"{len(self._failures)} trials failed in a row, the last one: {running.reason}"
+                )

@@ -1,0 +1,234 @@
+"""Ray, started privately and quietly, or a cluster that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from dgkd_search.errors import DgkdError
+from dgkd_search.study.config import Resources
+from dgkd_search.study.ray_tune.cluster import (
+    check_nodes,
+    check_reachable,
+    join_error,
+    short_message,
+)
+
+_OBJECT_STORE = 100 * 2**20  # bytes; trials pass files, not objects
+_PREFIX = "dgkd-"
+_HELD = "held.lock"  # in a temporary folder, locked as long as its search lives
+_FRESH = 60.0  # seconds in which a lock may be made and not yet held
+
+_DRIVER = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+# A stopped trial frees its memory first; Tune's 2 seconds would make the next trial fail.
+_WORKER = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
+
+
+@contextlib.contextmanager
+def ray_session(resources: Resources) -> Iterator[Path]:
+    """Ray, on this machine alone or connected to a cluster, for the time of a search.
+
+    On one machine every listener is on 127.0.0.1, behind a token that only this user can read.
+    ``ray`` is first imported here, after the settings that it reads at import. Environment and
+    signal handlers are afterwards what they were before.
+
+    Yields:
+        A private temporary folder, gone at the end.
+
+    Raises:
+        InputError: the cluster can't be reached, or has no node for a trial.
+        DgkdError: this process uses Ray already.
+    """
+    if resources.address is not None:
+        check_reachable(resources.address)
+    # /tmp rather than $TMPDIR: Ray's socket paths are limited to 107 bytes.
+    parent = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir())
+    _sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    held = FileLock(folder / _HELD, timeout=0)
+    held.acquire()
+    settings = _DRIVER | _WORKER
+    if resources.address is None:
+        settings |= _private(folder)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # In a notebook, of widgets that we don't show; said when ``ray`` is imported.
+    logging.getLogger("ray.widgets").setLevel(logging.CRITICAL)
+    with _environment(settings):
+        import ray
+
+        if ray.is_initialized():
+            raise DgkdError("this process has started Ray itself; call ray.shutdown() first")
+        for name in ("ray", "ray.tune", "ray.train", "ray._private"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            with ThreadPoolExecutor(1) as beside:  # most of Ray's start is waiting for processes
+                beside.submit(import_module, "dgkd_search.study.ray_tune.adapters")
+                _connect(resources, folder)
+            _set(handlers)  # Ray would end the process by itself
+            check_nodes(resources, ray.nodes())
+            with _waiting_workers(resources), _quiet():
+                yield folder
+        finally:
+            with _undisturbed(handlers):
+                ray.shutdown()
+                held.release()
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _waiting_workers(resources: Resources) -> contextlib.AbstractContextManager[None]:
+    """Let Tune's trials take the workers that Ray has started already.
+
+    Tune gives each actor environment variables, for which Ray starts a process anew: two seconds.
+    On one machine workers have the driver's environment anyway.
+    """
+    from ray.tune.execution import class_cache
+
+    names = ("DEFAULT_ENV_VARS", "ENV_VARS_TO_PROPAGATE") if resources.address is None else ()
+    known = {name: getattr(class_cache, name) for name in names if hasattr(class_cache, name)}
+    return _replaced(class_cache, {name: type(was)() for name, was in known.items()})
+
+
+def _quiet() -> contextlib.AbstractContextManager[None]:
+    """Keep what raylets say of workers and nodes that died from the user: the controller tells."""
+    from ray._private import worker
+
+    return _replaced(worker, {"print_to_stdstream": lambda *_, **__: None})
+
+
+@contextlib.contextmanager
+def _replaced(module: Any, attributes: Mapping[str, Any]) -> Iterator[None]:
+    """A module with other attributes, where it has them."""
+    before = {name: getattr(module, name) for name in attributes if hasattr(module, name)}
+    for name in before:
+        setattr(module, name, attributes[name])
+    try:
+        yield
+    finally:
+        for name, was in before.items():
+            setattr(module, name, was)
+
+
+@contextlib.contextmanager
+def _undisturbed(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Let Ray come to its end; a signal that comes meanwhile is raised afterwards.
+
+    Args:
+        handlers: to be set then.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM has come.
+    """
+    came: list[int] = []
+    noting = dict.fromkeys(handlers, lambda number, frame: came.append(number))
+    _set(noting)
+    from ray._private import worker
+
+    node = worker._global_node
+    if node is not None:
+        end = node.kill_all_processes
+
+        def end_undisturbed(*arguments: Any, **options: Any) -> Any:
+            _set(noting)  # Ray's core has just reset SIGTERM, and this takes seconds
+            return end(*arguments, **options)
+
+        node.kill_all_processes = end_undisturbed
+    try:
+        yield
+    finally:
+        _set(handlers)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _set(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Set signal handlers, where that can be done: in the main thread."""
+    with contextlib.suppress(ValueError):
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed searches of this user left there."""
+    for left in parent.glob(f"{_PREFIX}*"):
+        held = left / _HELD
+        with contextlib.suppress(OSError):  # held (a TimeoutError), gone, or another's
+            if time.time() - held.stat().st_mtime > _FRESH and left.stat().st_uid == os.getuid():
+                with FileLock(held, timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+def _private(folder: Path) -> dict[str, str]:
+    """Settings of a Ray of our own: its listeners on 127.0.0.1, behind a token of this run."""
+    token = folder / "token"
+    token.touch(0o600)
+    token.write_text(secrets.token_hex(32))
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+    }
+
+
+def _connect(resources: Resources, folder: Path) -> None:
+    import ray
+
+    arguments: dict[str, Any]
+    with contextlib.suppress(AttributeError):
+        # Ray remembers the token of an earlier search in this process.
+        ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+    if resources.address is None:
+        arguments = {
+            "address": "local",
+            "include_dashboard": False,
+            "num_cpus": resources.concurrency * resources.cpus_per_trial,
+            "object_store_memory": _OBJECT_STORE,
+            # Ray opens its folder to everybody; ours, above it, stays closed.
+            "_temp_dir": str(folder / "ray"),
+        }
+    else:
+        arguments = {"address": resources.address, "runtime_env": {"env_vars": _WORKER}}
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **arguments)
+    except Exception as error:  # whatever Ray raises
+        if resources.address is not None:
+            raise join_error(resources.address, error) from None
+        raise DgkdError(
+            f"Ray did not start on this machine ({short_message(error)}); look with "
+            "`dgkd-search doctor`, and try again when the machine is less busy"
+        ) from None
+    except SystemExit:  # so Ray takes a SIGTERM until its start is over
+        raise KeyboardInterrupt from None
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

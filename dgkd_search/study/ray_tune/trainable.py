@@ -1,0 +1,112 @@
+"""What a worker runs: one trial, its rows sent to the driver as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from dgkd_search.data import open_prepared
+from dgkd_search.distillation.progress import TrialResult
+from dgkd_search.distillation.trial import Trial
+from dgkd_search.errors import DgkdError, InputError, Unavailable, one_line
+from dgkd_search.models import load_families
+from dgkd_search.store.store import Store
+from dgkd_search.study.ray_tune.messages import encode_event
+from dgkd_search.training.spec import TRAINING_VERSION, StageSpec
+
+EVENT = "event"  # the one metric that rows carry
+TRIAL = "job"
+_TOGETHER = 1.0  # seconds of rows that nobody waits for, in one report
+
+
+def encode_trial(
+    stages: Sequence[StageSpec],
+    data: Path,
+    store: Path,
+    limit: int | None = None,
+    *,
+    judged: bool = True,
+) -> str:
+    """A trial as one string, for a worker that shares the folders.
+
+    Args:
+        data, store: prepared data and store, under paths that every worker sees.
+        limit: bytes that stored outputs may take; None for no limit.
+        judged: whether a pruner looks at each of the student's epochs.
+    """
+    specs = [stage.to_dict() for stage in stages]
+    folders = {"data": str(data), "store": str(store)}
+    return json.dumps({"stages": specs, **folders, "limit": limit, "judged": judged})
+
+
+def train_trial(config: dict[str, Any]) -> None:
+    """Train the trial in ``config["job"]``, reporting its rows in events.
+
+    A report keeps the worker waiting for the driver, as long as an epoch of a small model takes:
+    rows that no pruner judges come together, those of a second in one event.
+
+    A trial that can't succeed (a bug, too little memory, a loss that isn't finite) reports its
+    failure and ends normally: repeating it would fail again. Where the disk failed, it says that
+    another session of the search may try again. A stop by Tune arrives as
+    ``SystemExit`` from ``tune.report`` and passes through; closing the rows releases locks.
+
+    Every event carries an ``attempt``: another one's facts start from nothing.
+    """
+    attempt = uuid.uuid4().hex
+    trial = None
+    together: list[dict[str, Any]] = []
+
+    def report(**event: Any) -> None:
+        facts = (trial.result if trial else TrialResult()).to_dict()
+        tune.report({EVENT: encode_event({**event, "facts": facts, "attempt": attempt})})
+
+    try:
+        stages, data, store, judged = decode_trial(config[TRIAL])
+        for origin in {spec.architecture.origin for spec in stages} - {""}:
+            load_families(origin)
+        trial = Trial(stages, open_prepared(data), store())
+        with contextlib.closing(iter(trial)) as rows:
+            reported = -_TOGETHER
+            for row in rows:
+                together.append(row.to_dict())
+                awaited = (judged and row.step is not None) or row.epoch == row.epochs
+                late = time.monotonic() - reported >= _TOGETHER
+                if not row.more and (awaited or late):
+                    report(rows=together)
+                    together, reported = [], time.monotonic()
+    except (Unavailable, InputError) as error:  # of the data or the store, not of the trial
+        report(rows=together, failure=" ".join(str(error).split()), again=True)
+    except DgkdError as error:
+        report(rows=together, failure=" ".join(str(error).split()))
+    except OSError as error:  # a full disk, a folder that is gone: mended, perhaps, by tomorrow
+        report(rows=together, failure=one_line(error), again=True)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        line = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        report(rows=together, failure=" ".join(line.split()))
+
+
+def decode_trial(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store], bool]:
+    """What ``encode_trial`` wrote; DgkdError where another version of it did."""
+    try:
+        job = json.loads(text)
+        stages = [StageSpec.from_dict(spec) for spec in job["stages"]]
+        versions = {spec.version for spec in stages}
+        if versions != {TRAINING_VERSION}:
+            raise ValueError(f"training version {versions}, the worker's is {TRAINING_VERSION}")
+        store = functools.partial(Store, Path(job["store"]), job["limit"])
+        return stages, Path(job["data"]), store, bool(job["judged"])
+    except (ValueError, KeyError, TypeError, AttributeError, DgkdError) as error:
+        raise DgkdError(
+            f"the worker can't read its job ({type(error).__name__}: {error}); "
+            "install the same version of dgkd-search on every node"
+        ) from error

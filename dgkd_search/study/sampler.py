@@ -1,0 +1,155 @@
+"""A sampler that never proposes the same student twice."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study, create_study
+from optuna.trial import FrozenTrial
+
+from dgkd_search.errors import DgkdError
+from dgkd_search.study.space import SearchSpace
+from dgkd_search.utils.hashing import derive_seed
+
+# Fewer than Optuna's 10: the first trials are chosen with care, and budgets are small.
+STARTUP_TRIALS = 5
+# A draw takes TPE some 15 ms. In a small space that is half explored already, most are repeats.
+_ATTEMPTS = 12
+_DRAW = "draw"  # system attribute of every trial
+
+
+def base_sampler(name: str, seed: int) -> BaseSampler:
+    """Optuna's sampler called ``name``; TPE samples jointly and counts running trials in."""
+    if name == "random":
+        return RandomSampler(seed=seed)
+    return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+class DistinctSampler(BaseSampler):
+    """Wraps one of Optuna's samplers so that each trial is a student not seen before.
+
+    The first trials are those given; a repeated or out-of-bounds draw is drawn again, inside one
+    suggestion; after a dozen draws the unseen configuration most like the first of them is
+    taken. Each draw comes from a sampler seeded afresh by (seed, trial number, attempt): a
+    resumed study continues as if it had never stopped.
+
+    Args:
+        space: the search space.
+        name: ``tpe`` or ``random``.
+        seed: the study's sampler seed.
+        seen: identities of the other trials' configurations, asked at each suggestion.
+        first: parameters of the first trials, in their order.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        name: str,
+        seed: int,
+        seen: Callable[[int], set[tuple[object, ...]]],
+        first: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self._space = space
+        self._name = name
+        self._seed = seed
+        self._seen = seen
+        self._first = first
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._space.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The whole draw, noted before any of it is told: parameters are told one by one, and a
+        stop in between must not mix two draws."""
+        noted: dict[str, Any] | None = trial.system_attrs.get(_DRAW)
+        if noted is None:
+            noted = self._sample(study, trial, search_space)
+            study._storage.set_trial_system_attr(trial._trial_id, _DRAW, noted)
+        return noted
+
+    def _sample(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        seen = self._seen(trial.number)
+        for params in self._first:
+            if self._space.configuration(params).identity not in seen:
+                return dict(params)
+        shadow, shadow_trial = _in_memory(study, trial)
+        draws = []
+        for attempt in range(_ATTEMPTS):
+            seed = derive_seed("sampler", self._seed, trial.number, attempt) % 2**32
+            draws.append(self._draw(shadow, shadow_trial, search_space, seed))
+            if self._is_new(draws[-1], seen):
+                return draws[-1]
+        return self._nearest(draws[0], seen, trial.number)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        raise AssertionError("every parameter is sampled jointly")
+
+    def _draw(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
+        seed: int,
+    ) -> dict[str, Any]:
+        sampler = base_sampler(self._name, seed)
+        params = sampler.sample_relative(study, trial, search_space)
+        return params or {
+            name: sampler.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
+
+    def _is_new(self, params: dict[str, Any], seen: set[tuple[object, ...]]) -> bool:
+        admitted = self._space.admits(params)
+        return admitted and self._space.configuration(params).identity not in seen
+
+    def _nearest(
+        self, wanted: dict[str, Any], seen: set[tuple[object, ...]], number: int
+    ) -> dict[str, Any]:
+        """The unseen configuration that differs least from ``wanted``; of equals, any."""
+        rate = {"lr": wanted["lr"]} if self._space.is_continuous else {}
+        unseen = [
+            params
+            for params in (known | rate for known in self._space.all_params())
+            if self._is_new(params, seen)
+        ]
+        if not unseen:
+            raise DgkdError("every configuration of the search space has been tried")
+        random.Random(derive_seed("pick", self._seed, number)).shuffle(unseen)
+        return min(unseen, key=lambda params: self._space.distance(params, wanted))
+
+
+def _in_memory(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
+    """A copy of ``study`` as its sampler may see it, and ``trial`` in it.
+
+    A sampler reads the storage, and TPE writes to it, at every draw: in memory a hundred draws
+    cost what a few do in SQLite, and nothing of the draws that were refused is left behind.
+    """
+    trials = study.get_trials(deepcopy=False)
+    shadow = create_study(directions=study.directions)
+    shadow.add_trials([_without_attributes(t) for t in trials])
+    index = next(i for i, t in enumerate(trials) if t.number == trial.number)
+    return shadow, shadow.get_trials(deepcopy=False)[index]
+
+
+def _without_attributes(trial: FrozenTrial) -> FrozenTrial:
+    """What samplers look at: our own attributes are most of what would be copied."""
+    bare = copy.copy(trial)
+    bare.user_attrs, bare.system_attrs = {}, {}
+    return bare

@@ -1,0 +1,210 @@
+"""The search space: Optuna's parameters on one side, configurations of a trial on the other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.study.config import ChainSpace
+from dgkd_search.training.recipe import Distillation
+
+_FIRST_DROP = 0.25  # the paper's best survival probability is 0.75
+_TEMPERATURES = FloatDistribution(1.0, 10.0, step=0.5)
+_KD_WEIGHTS = FloatDistribution(0.1, 1.0, step=0.05)
+_LR_FACTOR = 4.0  # the tuned rate lies within this factor of the recipe's
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a trial trains: a chain, and the loss and learning rate of its final student."""
+
+    chain: Chain
+    distillation: Distillation
+    lr: float
+
+    @property
+    def drop_prob(self) -> float | None:
+        """The student's drop probability; None where it has fewer than two teachers."""
+        chain = self.chain.canonical()
+        teachers = len(chain.teachers(len(chain.models) - 1))
+        return self.distillation.drop_prob if teachers > 1 else None
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for two configurations exactly if their student is the same."""
+        chain = self.chain.canonical()
+        teachers = len(chain.teachers(len(chain.models) - 1))
+        return chain, self.distillation.canonical(teachers), self.lr
+
+
+class SearchSpace:
+    """Translates between parameters and configurations.
+
+    Assistants are one 0/1 integer each (``use_resnet20``), so that a sampler can learn what each
+    of them is worth; the drop probability is always a parameter, even where the student has one
+    teacher and ignores it: a conditional one would fall out of the joint space for good.
+
+    Args:
+        space: the chains and values allowed.
+        distillation, lr: the student's, where they are not tuned.
+    """
+
+    def __init__(self, space: ChainSpace, distillation: Distillation, lr: float) -> None:
+        self.space = space
+        self._distillation = distillation
+        self._lr = lr
+        self.distributions: dict[str, BaseDistribution] = {
+            _use(name): IntDistribution(0, 1) for name in space.pool
+        }
+        if len(space.guidances) > 1:
+            self.distributions["guidance"] = CategoricalDistribution(space.guidances)
+        if len(space.drop_probs) > 1:
+            self.distributions["drop_prob"] = _drops(space.drop_probs)
+        if "temperature" in space.tune:
+            self.distributions["temperature"] = _TEMPERATURES
+        if "kd-weight" in space.tune:
+            self.distributions["kd_weight"] = _KD_WEIGHTS
+        if "lr" in space.tune:
+            self.distributions["lr"] = FloatDistribution(lr / _LR_FACTOR, lr * _LR_FACTOR, log=True)
+
+    def admits(self, params: Mapping[str, Any]) -> bool:
+        """Whether the number of assistants is within its bound."""
+        count = sum(int(params[_use(name)]) for name in self.space.pool)
+        return count <= self.space.max_assistants
+
+    def distance(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+        """How far apart parameters are: 1 for an assistant more or less and for another choice,
+        for a number its difference as a share of the range."""
+        total = 0.0
+        for name, distribution in self.distributions.items():
+            a, b = one[name], other[name]
+            if isinstance(distribution, CategoricalDistribution):
+                total += a != b
+            else:
+                assert isinstance(distribution, FloatDistribution | IntDistribution)
+                total += abs(a - b) / (distribution.high - distribution.low)
+        return total
+
+    def configuration(self, params: Mapping[str, Any]) -> Configuration:
+        """The configuration that ``params`` (a value for every distribution) mean."""
+        space = self.space
+        assistants = tuple(name for name in space.pool if params[_use(name)])
+        chain = Chain(
+            (space.teacher, *assistants, space.student), params.get("guidance", space.guidances[0])
+        )
+        base = self._distillation
+        distillation = Distillation(
+            kd_weight=_tidy(params.get("kd_weight", base.kd_weight)),
+            temperature=_tidy(params.get("temperature", base.temperature)),
+            loss_scale=base.loss_scale,
+            drop_prob=_tidy(params.get("drop_prob", space.drop_probs[0])),
+        )
+        return Configuration(chain, distillation, float(params.get("lr", self._lr)))
+
+    def initial_params(self) -> dict[str, dict[str, Any]]:
+        """Parameters of the first trials, by name: the ones that anyone would ask about.
+
+        ``kd``: no assistant; ``full``: all candidates, or as many as the bound allows, evenly
+        spread; ``middle``: the lower middle candidate alone. Two names may mean one student
+        (with one candidate ``full`` is ``middle``); a name whose chain falls back to plain KD
+        under every guidance allowed is left out.
+        """
+        pool, bound = self.space.pool, self.space.max_assistants
+        result = {"kd": self._params(())}
+        if bound:
+            result["full"] = self._params(_spread(pool, min(bound, len(pool))))
+            result["middle"] = self._params((pool[len(pool) // 2],))
+        if self._teaching() == "none":
+            return {"alone": result["kd"]}
+        if self._teaching() == "teacher":
+            return {"kd": result["kd"]}
+        return result
+
+    def all_params(self) -> Iterator[dict[str, Any]]:
+        """Parameters of every configuration, none twice; a tuned ``lr`` stays at the recipe's."""
+        seen: set[tuple[object, ...]] = set()
+        grids = [self._grid(name) for name in self.distributions if not name.startswith("use_")]
+        names = [name for name in self.distributions if not name.startswith("use_")]
+        for count in range(self.space.max_assistants + 1):
+            for assistants in itertools.combinations(self.space.pool, count):
+                for values in itertools.product(*grids):
+                    params = self._params(assistants) | dict(zip(names, values, strict=True))
+                    identity = self.configuration(params).identity
+                    if identity not in seen:
+                        seen.add(identity)
+                        yield params
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether a continuous parameter makes the number of configurations unlimited."""
+        return "lr" in self.distributions
+
+    def _teaching(self) -> str:
+        """The first guidance listed under which assistants matter, else the one that is left."""
+        return min(self.space.guidances, key=lambda g: {"teacher": 1, "none": 2}.get(g, 0))
+
+    def _params(self, assistants: tuple[str, ...]) -> dict[str, Any]:
+        drop = min(self.space.drop_probs, key=lambda p: abs(p - _FIRST_DROP))
+        fixed = {
+            "guidance": self._teaching(),
+            "drop_prob": drop,
+            "temperature": self._distillation.temperature,
+            "kd_weight": self._distillation.kd_weight,
+            "lr": self._lr,
+        }
+        params: dict[str, Any] = {_use(name): int(name in assistants) for name in self.space.pool}
+        for name, value in fixed.items():
+            if name in self.distributions:
+                params[name] = _nearest(self.distributions[name], value)
+        return params
+
+    def _grid(self, name: str) -> list[Any]:
+        distribution = self.distributions[name]
+        if isinstance(distribution, CategoricalDistribution):
+            return list(distribution.choices)
+        assert isinstance(distribution, FloatDistribution)
+        if distribution.step is None:
+            return [self._lr]
+        steps = round((distribution.high - distribution.low) / distribution.step)
+        return [_tidy(distribution.low + i * distribution.step) for i in range(steps + 1)]
+
+
+def _use(name: str) -> str:
+    return f"use_{name}"
+
+
+def _tidy(value: float) -> float:
+    """0.15 rather than 0.15000000000000002: equal settings must have equal keys."""
+    return round(float(value), 10)
+
+
+def _drops(values: tuple[float, ...]) -> BaseDistribution:
+    """Evenly spaced values as a range, so that a sampler sees their order; others as choices."""
+    gaps = {_tidy(b - a) for a, b in itertools.pairwise(values)}
+    if len(gaps) == 1:
+        return FloatDistribution(values[0], values[-1], step=gaps.pop())
+    return CategoricalDistribution(values)
+
+
+def _nearest(distribution: BaseDistribution, value: Any) -> Any:
+    if isinstance(distribution, FloatDistribution):
+        value = min(max(value, distribution.low), distribution.high)
+        if distribution.step is not None:
+            steps = round((value - distribution.low) / distribution.step)
+            value = _tidy(distribution.low + steps * distribution.step)
+    return value
+
+
+def _spread(pool: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """``count`` members of the pool, evenly spread by rank."""
+    return tuple(pool[(2 * i + 1) * len(pool) // (2 * count)] for i in range(count))

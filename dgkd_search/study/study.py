@@ -1,0 +1,358 @@
+"""The Optuna study: asks for configurations, judges curves, remembers every trial. No Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from dgkd_search.study.config import StudyConfig
+from dgkd_search.study.pruners import make_pruner, replay_pruner
+from dgkd_search.study.sampler import DistinctSampler
+from dgkd_search.study.space import Configuration, SearchSpace
+from dgkd_search.study.trial_checksum import (
+    CHECKSUM,
+    FACTS,
+    SAMPLED,
+    facts_of,
+    is_sound,
+    trial_checksum,
+)
+from dgkd_search.utils.hashing import verify_checksum, with_checksum
+
+# Constant: Hyperband assigns trials to brackets by a hash of the study's name.
+STUDY_NAME = "dgkd-search"
+REFERENCE = "reference"  # attribute of the study: the student on labels alone
+NOT_STARTED = {"begun": False}  # facts of a trial that was drawn when the search ended
+RETRYABLE = "again"  # fact of a failed trial that a resumed search tries again
+REASON = "reason"  # attribute of a failed trial, in one line
+_DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)  # accuracy, cost
+_CHAIN = "chain"  # attribute of every trial
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to run: its number in the study and what it trains."""
+
+    number: int
+    configuration: Configuration
+
+
+class ChainStudy:
+    """A study of chains, stored in ``path`` (SQLite; in memory without one).
+
+    Values and intermediate values are validation accuracies in percent, steps the student's
+    epochs from 1. The first trials (plain KD, the full chain, the middle assistant) are what
+    every summary compares with, so they report like all others but are never pruned.
+
+    Args:
+        path: of the database.
+        baseline_trial: parameters of the trials to begin with, instead of those first ones.
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        path: Path | None = None,
+        baseline_trial: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.config = config
+        self.space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
+        self._first = {
+            name: self.space.configuration(params).identity
+            for name, params in self.space.initial_params().items()
+        }
+        self._live: dict[int, optuna.Trial] = {}
+        self._steps: dict[int, dict[int, float]] = {}  # that each live trial has reported
+        self._unjudged: dict[int, int] = {}  # the last step of each trial that was taken over
+        self._finished: int | None = None  # asked for all the time, changed by ends alone
+        self._checked, self._exhausted = -1, False
+        self._drawn: int | None = None  # trials so far, where nothing was written beside us
+        self._cache: list[FrozenTrial] | None = None
+        self._again: set[int] = set()  # failed trials whose configurations may be tried again
+        begin_with = list(
+            self.space.initial_params().values() if baseline_trial is None else baseline_trial
+        )
+        self._study = optuna.create_study(
+            study_name=STUDY_NAME,
+            storage=f"sqlite:///{path}" if path else None,
+            sampler=DistinctSampler(
+                self.space,
+                config.sampler,
+                config.seed,
+                self._seen,
+                begin_with,
+            ),
+            pruner=make_pruner(config.pruner, config.student_recipe.epochs),
+            directions=_DIRECTIONS[: len(config.objectives)],
+            load_if_exists=True,
+        )
+        # Hyperband makes its brackets at the first curve that it judges, and until then takes
+        # every trial for bracket 0: a reopened study would go on differently.
+        self._study.pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
+        for trial in self.sampled_trials:
+            if trial.state == TrialState.FAIL and self.facts(trial).get(RETRYABLE):
+                self._again.add(trial.number)
+                begin_with.append(trial.params)
+        self._cache = None
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, by number; read from the storage only after something was written."""
+        if self._cache is None:
+            self._cache = self._study.get_trials(deepcopy=False)
+        return self._cache
+
+    @property
+    def live(self) -> int:
+        """Trials asked for and not yet told."""
+        return len(self._live)
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the budget: completed or pruned."""
+        if self._finished is None:
+            ends = (TrialState.COMPLETE, TrialState.PRUNED)
+            self._finished = sum(t.state in ends for t in self.trials)
+        return self._finished
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every configuration has been tried."""
+        count = self._drawn if self._drawn is not None else len(self.trials)
+        if not self.space.is_continuous and count > self._checked:
+            # Asked at every turn of the search, so looked into only when a trial has been added.
+            self._checked = count
+            seen = self._seen(-1)
+            identities = (self.space.configuration(p).identity for p in self.space.all_params())
+            self._exhausted = all(identity in seen for identity in identities)
+        return self._exhausted
+
+    @property
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """Facts of the whole study; see ``damage``."""
+        return {
+            name: verify_checksum(value, name) for name, value in self._study.user_attrs.items()
+        }
+
+    def set_attribute(self, name: str, value: Mapping[str, Any]) -> None:
+        """Remember facts of the whole study, in plain JSON types."""
+        self._study.set_user_attr(name, with_checksum(value))
+
+    def ask(self) -> Proposal | None:
+        """The next trial; None when no configuration is left."""
+        if self.exhausted:
+            return None
+        self._cache = self._drawn = None
+        trial = self._study.ask(fixed_distributions=self.space.distributions)
+        self._drawn = trial.number + 1
+        return self._take(trial, {})
+
+    def resume_running(self) -> list[Proposal]:
+        """Take over the trials that an earlier search left without an end, by number.
+
+        Each goes on under its number, with its parameters and what it has reported; one that
+        was just being drawn gets the parameters that it would have got.
+        """
+        proposals = []
+        for frozen in [t for t in self.trials if t.state == TrialState.RUNNING]:
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            for name, distribution in self.space.distributions.items():
+                if name not in frozen.params:
+                    _suggest(trial, name, distribution)
+            proposals.append(self._take(trial, dict(frozen.intermediate_values)))
+            if frozen.intermediate_values:
+                self._unjudged[frozen.number] = max(frozen.intermediate_values)
+        return proposals
+
+    def _take(self, trial: optuna.Trial, steps: dict[int, float]) -> Proposal:
+        configuration = self.space.configuration(trial.params)
+        self._live[trial.number], self._steps[trial.number] = trial, steps
+        if _CHAIN not in trial.user_attrs:
+            trial.set_user_attr(_CHAIN, str(configuration.chain.canonical()))
+        if SAMPLED not in trial.user_attrs:
+            trial.set_user_attr(SAMPLED, trial_checksum(trial.number, trial.params))
+        if REASON in trial.user_attrs:  # left by a stop before the trial's end
+            trial.set_user_attr(REASON, "")
+        self._cache = None
+        return Proposal(trial.number, configuration)
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        """Record the student's validation accuracy after epoch ``step``.
+
+        Returns:
+            Whether Optuna's pruner says that the trial should stop. Never at the last epoch,
+            which completes the trial. A step that is known already counts once, with its later
+            value; only of a trial that was taken over is the pruner asked about the last one again.
+        """
+        trial, last = self._live[number], step >= self.config.student_recipe.epochs
+        if len(self.config.objectives) > 1:  # of which Optuna takes no reports
+            self._steps[number][step] = value
+            return False
+        if step in self._steps[number]:
+            if value != self._steps[number][step]:  # what the store has is under checksums
+                self._steps[number][step] = value
+                trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)
+                self._cache = None
+            if self._unjudged.get(number) != step:
+                return False
+            del self._unjudged[number]
+            if last:
+                return False
+            hopeless, notes = replay_pruner(self._study, number)
+            for name, note in notes.items():
+                trial.storage.set_trial_system_attr(trial._trial_id, name, note)
+        else:
+            self._steps[number][step] = value
+            self._cache = None
+            trial.report(value, step)
+            if last:
+                return False
+            # Asked for the first trials too: successive halving compares with all it was asked for.
+            hopeless = trial.should_prune()
+        return hopeless and not self._is_first(trial)
+
+    def save_progress(self, number: int, facts: dict[str, Any]) -> None:
+        """Keep the facts of a trial that goes on in a later search."""
+        self._live[number].set_user_attr(FACTS, facts)
+        self._cache = None
+
+    def complete(self, number: int, value: float, facts: dict[str, Any], cost: float = 0.0) -> None:
+        """Record a completed trial; ``cost`` counts where it is an objective."""
+        self._tell(number, facts, values=[value, cost][: len(self.config.objectives)])
+
+    def prune(self, number: int, facts: dict[str, Any]) -> None:
+        """Record a pruned trial; Optuna takes its last intermediate value as its value."""
+        self._tell(number, facts, state=TrialState.PRUNED)
+
+    def fail(self, number: int, reason: str, facts: dict[str, Any] | None = None) -> None:
+        """Record a failed trial with its reason, in one line."""
+        self._live[number].set_user_attr(REASON, reason)
+        self._tell(number, facts or {}, state=TrialState.FAIL)
+
+    def fail_unfinished(self) -> None:
+        """Record every trial without an end as failed, one that was just being drawn included."""
+        self._live.clear()
+        self._steps.clear()
+        self._cache = self._finished = None
+        for trial in self.trials:
+            if trial.state == TrialState.RUNNING:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+        self._cache = None
+
+    def facts(self, trial: FrozenTrial) -> dict[str, Any]:
+        """What was told with the trial's end, or remembered when its search was interrupted."""
+        return facts_of(trial)
+
+    def configuration(self, trial: FrozenTrial) -> Configuration:
+        return self.space.configuration(trial.params)
+
+    def best(self) -> FrozenTrial | None:
+        """The completed trial of highest value; of equals the one with fewer assistants, then
+        the earlier one."""
+        return next(iter(self.ranked()), None)
+
+    def ranked(self) -> list[FrozenTrial]:
+        """Completed trials, the best first; see ``best``."""
+
+        def rank(trial: FrozenTrial) -> tuple[float, int, int]:
+            chain = self.configuration(trial).chain.canonical()
+            return -accuracy_of(trial), len(chain.assistants), trial.number
+
+        return sorted((t for t in self.trials if t.state == TrialState.COMPLETE), key=rank)
+
+    def baseline_trial(self, name: str) -> FrozenTrial | None:
+        """The trial of the first configuration called ``name`` (see ``SearchSpace.first``)."""
+        identity = self._first.get(name)
+        if identity is None:
+            return None
+        matching = [t for t in self.sampled_trials if self.configuration(t).identity == identity]
+        # It may have been tried again.
+        return min(matching, key=lambda trial: trial.state == TrialState.FAIL, default=None)
+
+    @property
+    def retried_trials(self) -> set[int]:
+        """Numbers of failed trials whose configuration was tried again."""
+        last = {self.configuration(t).identity: t.number for t in self.sampled_trials}
+        failed = [t for t in self.sampled_trials if t.state == TrialState.FAIL]
+        return {t.number for t in failed if last[self.configuration(t).identity] != t.number}
+
+    def damage(self) -> str | None:
+        """What isn't as it was written, in words; None where all is.
+
+        SQLite itself would not notice a changed number.
+        """
+        try:
+            _ = self.attributes
+        except ValueError as error:
+            return str(error)
+        damaged = next((trial for trial in self.trials if not is_sound(trial)), None)
+        return f"trial {damaged.number} fails its checksum" if damaged is not None else None
+
+    @property
+    def sampled_trials(self) -> list[FrozenTrial]:
+        """Trials that have their parameters; one that died while it was drawn has none."""
+        return [t for t in self.trials if set(t.params) == set(self.space.distributions)]
+
+    def _is_first(self, trial: optuna.Trial) -> bool:
+        return self.space.configuration(trial.params).identity in self._first.values()
+
+    def _seen(self, number: int) -> set[tuple[object, ...]]:
+        """Identities of all trials but ``number`` and those to be tried again."""
+        left_out = self._again | {number}
+        return {
+            self.configuration(t).identity for t in self.sampled_trials if t.number not in left_out
+        }
+
+    def _tell(
+        self,
+        number: int,
+        facts: dict[str, Any],
+        values: list[float] | None = None,
+        state: TrialState | None = None,
+    ) -> None:
+        trial, steps = self._live[number], self._steps[number]
+        final = values
+        if state == TrialState.PRUNED and steps:
+            final = [steps[max(steps)]]
+        if len(self.config.objectives) > 1:
+            steps = {}
+        ended = (state or TrialState.COMPLETE).name
+        notes = trial.storage.get_trial_system_attrs(trial._trial_id)
+        sound = trial_checksum(number, trial.params, final, steps, facts, ended, notes)
+        # As one: each attribute is a commit, some 5 ms.
+        trial.set_user_attr(FACTS, {**facts, CHECKSUM: sound})
+        self._study.tell(trial, values=values, state=state)
+        del self._live[number], self._steps[number]
+        self._unjudged.pop(number, None)
+        self._cache = self._finished = None
+
+
+def accuracy_of(trial: FrozenTrial) -> float:
+    """The final validation accuracy of a completed trial, in percent."""
+    assert trial.values is not None
+    return float(trial.values[0])
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
+    """As ``Study.ask`` does for fixed distributions."""
+    match distribution:
+        case CategoricalDistribution():
+            trial.suggest_categorical(name, distribution.choices)
+        case IntDistribution():
+            trial.suggest_int(name, distribution.low, distribution.high)
+        case FloatDistribution():
+            low, high, step = distribution.low, distribution.high, distribution.step
+            trial.suggest_float(name, low, high, step=step, log=distribution.log)

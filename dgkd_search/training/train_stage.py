@@ -1,0 +1,50 @@
+"""One stage by itself, from start to end in this process: no store, no trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dgkd_search.data import PreparedData
+from dgkd_search.training.memory import reraise_oom
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.streaming import open_data
+from dgkd_search.training.teachers import CachedTeachers, OnlineTeachers, compute_outputs, freeze
+from dgkd_search.training.trainer import Trainer, views_of
+
+
+def train_stage(spec: StageSpec, data: PreparedData, teachers: Sequence[nn.Module] = ()) -> Trainer:
+    """Train one model from start to end in this process.
+
+    Args:
+        teachers: trained models in the order of ``spec.teachers``; they are frozen.
+
+    Returns:
+        The finished learner: ``trainer.model``, ``trainer.rows``.
+    """
+    device = torch.device(spec.numerics.device_type)
+    numerics, stored = spec.numerics, CachedTeachers(len(teachers))
+    with reraise_oom(spec):
+        at_hand = open_data(data, device, numerics.threads)
+        models = [freeze(teacher, device, numerics) for teacher in teachers]
+        online = spec.outputs == "online"
+        taught_by = (
+            (OnlineTeachers(models, device, numerics) if online else stored) if models else None
+        )
+        trainer = Trainer(spec, at_hand, taught_by)
+    views = views_of(data.info, spec.recipe.augment)
+    outputs: dict[int, list[Tensor]] = {}
+    while not trainer.finished:
+        bank = trainer.bank
+        if models and not online:
+            with reraise_oom(spec):
+                stored.drop()
+                if bank not in outputs:
+                    outputs[bank] = [
+                        compute_outputs(model, at_hand, views, bank, numerics) for model in models
+                    ]
+                stored.use(bank, [output.to(device) for output in outputs[bank]])
+        trainer.train_epoch()
+    return trainer

@@ -1,0 +1,253 @@
+"""One stage: a learner trained from its teachers, epoch by epoch.
+
+Knows neither store nor trial. Every random draw comes from a generator seeded by the stage's
+key, the purpose and the epoch, so that a stage carried on from a checkpoint ends bit-identical
+to one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dgkd_search.data import DataInfo
+from dgkd_search.data.augmentation import Views
+from dgkd_search.errors import StageFailed
+from dgkd_search.models import build
+from dgkd_search.training.batches import TrainingData
+from dgkd_search.training.determinism import autocast, deterministic, maybe_compile, memory_format
+from dgkd_search.training.evaluation import accuracy
+from dgkd_search.training.loss import distillation_loss, sample_teacher_mask
+from dgkd_search.training.memory import free_cached, reraise_oom
+from dgkd_search.training.optimizer import SGD
+from dgkd_search.training.schedule import learning_rate
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.teachers import Teachers
+from dgkd_search.training.weights import from_bytes, to_bytes
+from dgkd_search.utils.hashing import derive_seed
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch gave.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over the epoch's images.
+        val_accuracy: in percent, after the epoch.
+        seconds: wall time of the epoch, evaluation included.
+        taught: images that a teacher taught, over all teachers: a picture that two teachers of a
+            mini-batch judged counts twice, one that was dropped doesn't.
+    """
+
+    epoch: int
+    train_loss: float
+    val_accuracy: float
+    seconds: float
+    taught: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Trainer:
+    """A model in training.
+
+    Args:
+        spec: what to train, and how.
+        data: on the device where training happens.
+        teachers: the frozen models, in the order of ``spec.teachers``; None where there are none.
+
+    Raises:
+        StageFailed: from ``train_epoch``: non-finite loss, or the device is out of memory.
+    """
+
+    spec: StageSpec
+    data: TrainingData
+    teachers: Teachers | None = None
+
+    def __post_init__(self) -> None:
+        count = 0 if self.teachers is None else len(self.teachers)
+        if count != len(self.spec.teachers):
+            raise ValueError(f"{len(self.spec.teachers)} teachers needed, got {count}")
+        recipe = self.spec.recipe
+        self._format = memory_format(self.spec.numerics)
+        model = build(self.spec.architecture, self._generator("initialisation"))
+        self.model = model.to(self.data.device).to(memory_format=self._format)
+        self._forward = maybe_compile(self.model, self.spec.numerics)
+        self._optimizer = SGD(self.model.parameters(), recipe)
+        self._views = views_of(self.data.info, recipe.augment)
+        self.rows: list[EpochMetrics] = []
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.rows)
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.spec.recipe.epochs
+
+    @property
+    def bank(self) -> int:
+        """The bank of views that the next epoch trains on."""
+        return self.epoch % self.spec.recipe.views
+
+    def train_epoch(self) -> EpochMetrics:
+        """Train the next epoch and evaluate on validation."""
+        start = time.perf_counter()
+        with (
+            deterministic(self.spec.numerics),
+            reraise_oom(self.spec, self._largest_fitting_batch),
+            self._seeded_global_rng(),
+        ):
+            loss, taught = self._train()
+            value = self._accuracy()
+        row = EpochMetrics(self.epoch + 1, loss, value, time.perf_counter() - start, taught)
+        self.rows.append(row)
+        return row
+
+    def weights(self) -> bytes:
+        """The model as safetensors."""
+        return to_bytes(self.model.state_dict())
+
+    def checkpoint(self) -> bytes:
+        """Weights and optimizer state as safetensors; with ``rows`` enough to go on."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        return to_bytes(tensors | self._optimizer.state())
+
+    def restore(self, checkpoint: bytes, rows: Sequence[EpochMetrics]) -> None:
+        """Go on after the last of ``rows`` from what ``checkpoint`` wrote then."""
+        tensors = from_bytes(checkpoint)
+        prefix = "model."
+        self.model.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        self._optimizer.restore(tensors)
+        self.rows = list(rows)
+
+    @property
+    def _name(self) -> str:
+        return self.spec.architecture.name
+
+    def _generator(self, purpose: str, epoch: int = 0) -> torch.Generator:
+        return torch.Generator().manual_seed(derive_seed(self.spec.seed, purpose, epoch))
+
+    @contextlib.contextmanager
+    def _seeded_global_rng(self) -> Iterator[None]:
+        """Seed what a user's own network draws from torch's global state, as dropout does.
+
+        By epoch, so that a stage that goes on from a checkpoint ends the same. Networks that are
+        built in draw nothing.
+        """
+        if not self.spec.architecture.origin:
+            yield
+            return
+        devices = [self.data.device] if self.data.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(derive_seed(self.spec.seed, "network", self.epoch))
+            yield
+
+    def _batches(self) -> Sequence[Tensor]:
+        """Rows of this epoch's mini-batches, shuffled; a last single image is left out."""
+        order = torch.randperm(self.data.count, generator=self._generator("order", self.epoch))
+        batches = torch.split(order, self.spec.recipe.batch_size)
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+
+    def _survivors(self, steps: int) -> list[list[int]]:
+        """The teachers that teach, for each mini-batch of this epoch."""
+        if self.spec.distillation is None or self.teachers is None:
+            return [[]] * steps
+        mask = sample_teacher_mask(
+            steps,
+            len(self.teachers),
+            self.spec.distillation.drop_prob,
+            self._generator("drop", self.epoch),
+        )
+        return [[i for i, alive in enumerate(row) if alive] for row in mask.tolist()]
+
+    def _train(self) -> tuple[float, int]:
+        self.model.train()
+        recipe, bank = self.spec.recipe, self.bank
+        batches = self._batches()
+        survivors = self._survivors(len(batches))
+        total = torch.zeros((), device=self.data.device)
+        count = taught = 0
+        for i, (rows, views) in enumerate(self.data.batches(batches, self._views, bank)):
+            rate = learning_rate(recipe, self.epoch * len(batches) + i, len(batches))
+            loss = self._loss(rows, views, bank, survivors[i])
+            self._optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self._optimizer.step(rate)
+            total += loss.detach() * len(rows)  # stays on the device: no waiting inside an epoch
+            count += len(rows)
+            taught += len(rows) * len(survivors[i])
+        mean = float(total) / count
+        if not math.isfinite(mean):
+            raise self._diverged(f"the loss became {mean}")
+        return mean, taught
+
+    def _loss(self, rows: Tensor, views: Tensor, bank: int, survivors: Sequence[int]) -> Tensor:
+        images = views.contiguous(memory_format=self._format)
+        guidance = None
+        if self.teachers is not None and survivors:
+            guidance = self.teachers.logits(survivors, images, rows, bank)
+        with autocast(self.spec.numerics):
+            logits = self._forward(images)
+        return distillation_loss(
+            logits,
+            self.data.labels(rows),
+            guidance,
+            len(self.spec.teachers),
+            self.spec.distillation,
+        )
+
+    def _largest_fitting_batch(self) -> int | None:
+        """The largest half, quarter, ... of the batch size with which an epoch fits the device.
+
+        Found by trying a step and an evaluation, so the model is spoilt; None if no size does.
+        """
+        survivors = range(len(self.spec.teachers)) if self.teachers is not None else ()
+        size = self.spec.recipe.batch_size // 2
+        while size >= 2:
+            free_cached(self.data.device)
+            self._optimizer.zero_grad()
+            with contextlib.suppress(torch.OutOfMemoryError):
+                batch = [torch.arange(min(size, self.data.count))]
+                for rows, views in self.data.batches(batch, self._views, self.bank):
+                    torch.autograd.backward(self._loss(rows, views, self.bank, survivors))
+                self._accuracy()
+                return size
+            size //= 2
+        return None
+
+    def _accuracy(self) -> float:
+        with autocast(self.spec.numerics):
+            batches = self.data.validation()
+            value = accuracy(
+                self.model, ((x.contiguous(memory_format=self._format), y) for x, y in batches)
+            )
+        if math.isnan(value):
+            raise self._diverged("the model's outputs are no longer finite")
+        return value
+
+    def _diverged(self, what: str) -> StageFailed:
+        return StageFailed(
+            f"{self._name}: {what} in epoch {self.epoch + 1}; "
+            f"lower --lr (it is {self.spec.recipe.lr:g})"
+        )
+
+
+def views_of(info: DataInfo, augment: str) -> Views:
+    """The views of a training part. They depend on the data alone: every learner of a teacher
+    sees the same banks."""
+    seed = derive_seed("views", info.fingerprint)
+    return Views(info.train_count, info.image_size, augment, seed)

@@ -1,0 +1,1 @@
+"""Files, hashes, intervals and words that know nothing of the subject."""

@@ -1,0 +1,35 @@
+"""Numbers, durations and foreign text as people read them."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
+
+
+def strip_control_chars(text: str) -> str:
+    """Without escape sequences and control characters, newlines excepted."""
+    return _CONTROLS.sub(" ", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as an estimate deserves it."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def pluralize(count: int, what: str) -> str:
+    """For example ``1 view`` and ``2 views``."""
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
+def format_bytes(size: float) -> str:
+    """Bytes as people read them: 512 B, 1.5 MB, 20 GB (powers of 1024)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"

@@ -1,0 +1,40 @@
+"""Arrays as files that processes map into their memory; no pickle is written or read."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def to_npy_bytes(array: NDArray[Any]) -> bytes:
+    """The bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def map_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Map a .npy file, privately.
+
+    Args:
+        dtype: what it must hold; ``S`` stands for byte strings of any length.
+
+    Raises:
+        OSError, EOFError, ValueError: the file isn't there, or holds something else.
+    """
+    # Copy on write: pages are shared as long as nobody writes, and torch.from_numpy, which warns of
+    # read-only arrays, takes them as they are. Files too short raise ValueError here.
+    array = np.load(path, mmap_mode="c", allow_pickle=False)
+    if not isinstance(array, np.memmap):
+        raise ValueError(f"{path.name} is no array")
+    fits = array.dtype.kind == "S" if dtype.kind == "S" else array.dtype == dtype
+    if not fits or array.shape != shape:
+        raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {dtype} {shape}")
+    excess = path.stat().st_size - array.offset - array.nbytes
+    if excess:
+        raise ValueError(f"{path.name} is {excess} bytes too long")
+    return np.asarray(array)

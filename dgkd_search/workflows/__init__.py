@@ -1,0 +1,1 @@
+"""Whole jobs: search, resume, retrain, compare, export, reproduce, doctor."""

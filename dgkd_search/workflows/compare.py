@@ -1,0 +1,194 @@
+"""Methods side by side: one student under several chains and guidances, seed after seed.
+
+No search and no Ray: a trial each, in this process, through the store. Several processes may
+compare on one store at once; what one has trained the others find.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import resolve
+from dgkd_search.data import Part, PreparedData, has_test, load_test
+from dgkd_search.data.config import DataConfig
+from dgkd_search.distillation.trial import Trial
+from dgkd_search.store.location import store_path
+from dgkd_search.store.store import Store
+from dgkd_search.training.evaluation import accuracy_on_part
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.intervals import half_width, plus_minus
+from dgkd_search.workflows.single_chain import plan
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to teach a student.
+
+    Attributes:
+        name: as a table shows it.
+        chain: model names, teacher first; the student alone for labels only.
+        guidance: ``dense``, ``sequential`` or ``teacher``.
+        drop_prob: of the student's teachers, in [0, 1).
+        rate: factor on the student's learning rate.
+        options: of the recipe or the loss, where they differ from the others'.
+    """
+
+    name: str
+    chain: tuple[str, ...]
+    guidance: str = "dense"
+    drop_prob: float = 0.0
+    rate: float = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MethodRun:
+    """One student that a method has taught.
+
+    Attributes:
+        replicate: which of its seeds, from 0.
+        validation, test: accuracy in percent after the last epoch; test None where there is none.
+        seconds: that the student took to train.
+        before: that the models above it took, whoever trained them.
+        above: these models and their validation accuracies, the teacher first.
+    """
+
+    replicate: int
+    validation: float
+    test: float | None
+    seconds: float
+    before: float
+    above: tuple[tuple[str, float], ...] = ()
+
+
+def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]:
+    """The methods of the DGKD paper on one chain, the student alone first.
+
+    Without assistants TAKD and DGKD are plain KD, and left out.
+
+    Args:
+        chain: model names, from the teacher on.
+        drop_prob: of the stochastic one; a survival of 0.75 was the paper's best.
+    """
+    models = tuple(chain)
+    ends = models[0], models[-1]
+    runs_by_method = [Method("NOKD", models[-1:]), Method("KD", ends)]
+    if len(models) > 2:
+        runs_by_method += [
+            Method("TAKD", models, "sequential"),
+            Method("DGKD", models),
+            Method(f"DGKD, drop {drop_prob:g}", models, drop_prob=drop_prob),
+        ]
+    return tuple(runs_by_method)
+
+
+def plan_method(
+    method: Method, replicate: int, options: Mapping[str, Any]
+) -> tuple[tuple[StageSpec, ...], PreparedData]:
+    """The stages of a method, and their data; see ``train_student``."""
+    return plan(
+        method.chain,
+        guidance=method.guidance if len(method.chain) > 1 else "none",
+        drop_prob=method.drop_prob,
+        replicate=replicate,
+        rate=method.rate,
+        **{**options, **method.options},
+    )
+
+
+def train_student(method: Method, replicate: int, options: Mapping[str, Any]) -> MethodRun:
+    """Teach one student, or find it in the store.
+
+    Args:
+        replicate: seed of the student, from 0; teacher and assistants are the same for all.
+        options: data, family, recipe and store, as for ``search``.
+
+    Raises:
+        InputError: unknown names or values; sizes that don't strictly decrease.
+    """
+    options_now = {**options, **method.options}
+    stages, data = plan_method(method, replicate, options)
+    store = Store(store_path(Options.parse(options_now, "{}").store))
+    result = Trial(stages, data, store).run()
+    seconds = [_seconds(store, stage) for stage in stages]
+    test = _test(stages[-1], data, store, options_now)
+    above = tuple((stage.name, stage.val_accuracy) for stage in result.stages[:-1])
+    return MethodRun(replicate, result.val_accuracy, test, seconds[-1], sum(seconds[:-1]), above)
+
+
+def compare(
+    chosen: Iterable[Method],
+    replicates: int,
+    options: Mapping[str, Any],
+    tell: Callable[[str], object] = lambda text: None,
+) -> dict[str, list[MethodRun]]:
+    """Teach every method's student with each seed; seed after seed, so that ends are even.
+
+    Returns:
+        The runs by method.
+    """
+    chosen = list(chosen)
+    for method in chosen:
+        plan_method(method, 0, options)  # what is wrong with the last one is told before the first
+    runs_by_method: dict[str, list[MethodRun]] = {method.name: [] for method in chosen}
+    for replicate in range(replicates):
+        for method in chosen:
+            run = train_student(method, replicate, options)
+            runs_by_method[method.name].append(run)
+            tell(f"{method.name}, seed {replicate + 1} of {replicates}: {run.validation:.2f} %")
+    return runs_by_method
+
+
+def with_interval(values: Sequence[float]) -> str:
+    """Mean and half of its 95 % interval, as ``52.31 ± 0.42``."""
+    return plus_minus(sum(values) / len(values), half_width(values))
+
+
+def comparison_table(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:
+    """The runs as a Markdown table: means with 95 % intervals, and what each method cost."""
+    tested = any(run.test is not None for runs in runs_by_method.values() for run in runs)
+    header = ["", "validation %", *(["test %"] if tested else []), "seeds"]
+    rows = [[*header, "student, s", "models above it, s"]]
+    for name, runs in runs_by_method.items():
+        row = [name, with_interval([run.validation for run in runs])]
+        if tested:
+            row.append(with_interval([run.test for run in runs if run.test is not None]))
+        seconds = sum(run.seconds for run in runs) / len(runs)
+        rows.append([*row, str(len(runs)), f"{seconds:.1f}", f"{runs[0].before:.1f}"])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def ladders(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:
+    """Validation accuracies of the models above the student, a line a method that has any."""
+    lines = []
+    for name, runs in runs_by_method.items():
+        if runs[0].above:
+            models = ", ".join(f"{model} {value:.2f} %" for model, value in runs[0].above)
+            lines.append(f"{name}: above the student {models}")
+    return lines
+
+
+def _seconds(store: Store, stage: StageSpec) -> float:
+    entry = store.get(stage.key)
+    return sum(row["seconds"] for row in entry.meta["rows"]) if entry is not None else 0.0
+
+
+def _test(
+    stage: StageSpec, data: PreparedData, store: Store, options_now: Mapping[str, Any]
+) -> float | None:
+    part = _test_part(resolve(Options.parse(options_now, "{}")).config.data)
+    entry = store.get(stage.key)
+    if part is None or entry is None:
+        return None
+    return accuracy_on_part(part, data.info, stage, entry.tensors)
+
+
+@functools.lru_cache(maxsize=1)
+def _test_part(config: DataConfig) -> Part | None:
+    """The test set, if there is one; decoded once a process."""
+    return load_test(config) if has_test(config) else None

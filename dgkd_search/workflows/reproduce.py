@@ -1,0 +1,88 @@
+"""A best.yaml taken up again: its options, where its data lie, and whether they are the same."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.yaml_file import read_config
+from dgkd_search.data import PreparedData, prepare
+from dgkd_search.data.config import DataConfig
+from dgkd_search.errors import InputError
+from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.store.location import NO_STORE, store_path
+from dgkd_search.store.store import Store
+
+# What config.yaml beside a best.yaml may say of the place; threads decide the last bits.
+LOCAL_OPTIONS = ("data-dir", "teacher-weights", "store", "cpus-per-trial")
+
+
+def options_from_best(
+    best: Path, contents: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> Options:
+    """The options of the search, with the places of now.
+
+    Args:
+        best: best.yaml, or the folder it lies in.
+        contents: its contents.
+        overrides: options in underscores; what is None counts as not given.
+
+    Raises:
+        InputError: it notes no options, or names a module to import that isn't given.
+    """
+    if "options" not in contents:
+        raise InputError(
+            f"{best}: was written by an earlier version, which noted no options in it; "
+            "--resume of its run writes it again"
+        )
+    options = dict(contents["options"])
+    if options.pop("models", None) is not None and overrides.get("models") is None:
+        raise InputError(  # a file doesn't choose what is imported
+            f"{best}: it was found with networks or data of your own; name their module with "
+            "--models"
+        )
+    near = RunFolder(best if best.is_dir() else best.parent).config
+    values = read_config(near, []) if near.exists() else {}
+    local = {
+        name: v for name in LOCAL_OPTIONS if (v := values.get(name.replace("-", "_"))) is not None
+    }
+    overriding = {
+        name.replace("_", "-"): value for name, value in overrides.items() if value is not None
+    }
+    return Options.parse({**options, **local, **overriding}, "--{}")
+
+
+@contextlib.contextmanager
+def open_store(options: Options) -> Iterator[Store]:
+    """The store that is named; for ``none`` one that is empty, and gone afterwards."""
+    if options.store != NO_STORE:
+        yield Store(store_path(options.store), options.store_limit)
+        return
+    with TemporaryDirectory(prefix="dgkd-search-") as folder:
+        yield Store(folder)
+
+
+def prepare_same_data(
+    best: Path,
+    contents: Mapping[str, Any],
+    config: DataConfig,
+    store: Store,
+    log: Callable[[str], object] = lambda text: None,
+) -> PreparedData:
+    """The data that a best.yaml was found, or its student retrained, on.
+
+    Raises:
+        InputError: those at hand are others.
+    """
+    data = prepare(replace(config, merged="retrained" in contents), store.data, log)
+    if data.info.fingerprint != contents["data"]["fingerprint"]:
+        raise InputError(
+            f"{best}: its search had other data (fingerprint {contents['data']['fingerprint']}, "
+            f"these have {data.info.fingerprint}); name the right ones with --data-dir"
+        )
+    return data

@@ -1,0 +1,197 @@
+"""The study of a run: begun with what defines it, or opened again as it was left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optuna.trial import TrialState
+
+from dgkd_search.callbacks.base import Callback
+from dgkd_search.callbacks.events import SearchResumed, TrialInfo
+from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.errors import InputError
+from dgkd_search.results.database import DEFINITION, DamagedDatabase
+from dgkd_search.results.manifest import (
+    CHANGEABLE,
+    Manifest,
+    check_same,
+    open_readonly,
+    open_study,
+    read_manifest,
+    write_manifest,
+)
+from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.study.config import StudyConfig
+from dgkd_search.study.study import ChainStudy, accuracy_of
+from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.workflows.validate import ValidatedSearch, validate
+
+_BROUGHT = (
+    (
+        "given",
+        "weights of its teacher",
+        "name their file with --teacher-weights, or start a new run",
+    ),
+    ("code", "code of its models", "put that back, or start a new run"),
+)
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+
+
+def create_study(
+    run: RunFolder,
+    options: Options,
+    config: StudyConfig,
+    fingerprint: str,
+    initial_params: Sequence[Mapping[str, Any]] | None,
+    brought: Mapping[str, str] | None = None,
+) -> ChainStudy:
+    """A new study in its run folder.
+
+    Args:
+        options: resolved.
+        fingerprint: of the data.
+        initial_params: see ``run_search``.
+        brought: see ``write_manifest``.
+    """
+    definition = write_manifest(options, fingerprint, initial_params, brought)
+    run.write_definition(definition)  # before there is a study, which it can make again
+    study = ChainStudy(config, run.database, initial_params)
+    study.set_attribute(DEFINITION, definition)
+    return study
+
+
+def load_study(
+    manifest: Manifest,
+    options: Options,
+    config: StudyConfig,
+    fingerprint: str,
+    callback: Callback,
+    brought: Mapping[str, str] | None = None,
+) -> ChainStudy:
+    """The study of a run that goes on; what is damaged is set aside and made again.
+
+    Raises:
+        InputError: the data, or what the user has brought along, are others than the run was
+            begun with.
+    """
+    run, damaged = manifest.run, dict(manifest.damaged)
+    if manifest.definition["data"] != fingerprint:
+        raise InputError(
+            f"{run.path}: the run was begun with other data (fingerprint "
+            f"{manifest.definition['data']}, these have {fingerprint}); bring those back, name "
+            "their folder with --data-dir, or start a new run"
+        )
+    for name, what, hint in _BROUGHT:
+        if manifest.definition.get(name) != (brought or {}).get(name):
+            raise InputError(f"{run.path}: the run was begun with other {what}; {hint}")
+    study = None
+    if run.database.exists() and run.database not in damaged:
+        try:
+            study = open_study(config, run.database, manifest.initial_params)
+        except DamagedDatabase as error:
+            damaged[run.database] = str(error)
+    for path, why in damaged.items():
+        moved = run.quarantine(path)
+        if path == run.database:  # what was left half written belongs to it
+            run.quarantine(path.with_name(f"{path.name}-journal"))
+        aside = f", set aside as {moved}" if moved else ""
+        how = ", its trials from what is in the store" if path == run.database else ""
+        callback.log(f"{path}: damaged ({why}){aside}; made again{how}")
+    if study is None:
+        return create_study(run, options, config, fingerprint, manifest.initial_params, brought)
+    definition = write_manifest(options, fingerprint, manifest.initial_params, brought)
+    run.write_definition(definition)  # a budget may have been raised
+    if study.attributes.get(DEFINITION) != definition:
+        study.set_attribute(DEFINITION, definition)
+    return study
+
+
+def report_previous_sessions(study: ChainStudy, spent: ElapsedTime, callback: Callback) -> None:
+    """Tell a callback what earlier sessions have done."""
+    best = study.best()
+    best_so_far = None
+    if best is not None:
+        configuration = study.configuration(best)
+        chain = configuration.chain.canonical()
+        info = TrialInfo(best.number, chain.models, chain.guidance, configuration.drop_prob)
+        best_so_far = info, accuracy_of(best)
+    ended = Counter(_STATES[t.state] for t in study.trials if t.state in _STATES)
+    callback.notify(SearchResumed(ended, best_so_far, spent.seconds))
+
+
+_RAISED = ("budget", "time_budget")
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A run that can go on."""
+
+    manifest: Manifest
+    validated: ValidatedSearch
+
+    def lines(self) -> list[str]:
+        """What is there and what is to come, in words."""
+        path = self.manifest.run.path
+        lines = [
+            f"{file}: damaged ({why}); it will be set aside and made again"
+            for file, why in self.manifest.damaged.items()
+        ]
+        if self.manifest.run.database in self.manifest.damaged:
+            return [*lines, f"{path}: its trials begin anew, with what is in the store", ""]
+        try:
+            study = open_readonly(self.manifest.run)
+        except InputError as error:
+            return [*lines, str(error), ""]
+        states = Counter(trial.state.name for trial in study.trials)
+        done = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+        return [*lines, f"{path}: trials so far: {done}", ""]
+
+
+def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption:
+    """Everything that can be checked before a run goes on; nothing is written.
+
+    Args:
+        overrides: options of now, in underscores, raw. Where trials run may change (concurrency,
+            GPUs, store, the place of the data), a budget may be raised, a time budget also be
+            set where there was none; nothing else.
+
+    Raises:
+        InputError: it is no run, what is given would change what defines it, or as ``check``.
+    """
+    manifest = read_manifest(run)
+    overrides_parsed = Options.parse(overrides, "--{}")
+    names = [canonical_name(name) for name, value in overrides.items() if value is not None]
+    problems: list[str] = []
+    if "out" in names:
+        problems.append(
+            f"--out {overrides_parsed.out}: a run that is resumed stays where it is; leave it out"
+        )
+    try:
+        check_same(
+            overrides_parsed,
+            manifest.options,
+            "--{}",
+            "leave it out, or start a new run",
+            [name for name in names if name not in _RAISED and name != "out"],
+        )
+    except InputError as error:
+        problems += error.messages
+    for name in _RAISED:
+        now, begun = getattr(overrides_parsed, name), getattr(manifest.options, name)
+        # A time budget where there was none takes nothing from what is finished.
+        if name in names and begun is not None and now < begun:
+            problems.append(
+                f"--{name.replace('_', '-')} {now:g}: the run has {begun:g}; on resume it can "
+                "only be raised"
+            )
+    if problems:
+        raise InputError(problems)
+    changed = {name: getattr(overrides_parsed, name) for name in names if name in CHANGEABLE}
+    return Resumption(manifest, validate(replace(manifest.options, **changed), run))

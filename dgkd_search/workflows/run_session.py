@@ -1,0 +1,175 @@
+"""The trials of a search, run by Ray until it is over or interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from dgkd_search.callbacks.base import Callback
+from dgkd_search.callbacks.events import Event, SearchFinished, SearchStarted, TrialEnded
+from dgkd_search.distillation.trial_stores import TrialStores
+from dgkd_search.errors import DgkdError, Stopped, one_line, resume_hint
+from dgkd_search.models import get_family
+from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.store.leases import Lease
+from dgkd_search.study.config import Resources
+from dgkd_search.study.ray_tune.controller import SearchController
+from dgkd_search.study.replication import max_replicates
+from dgkd_search.study.study import ChainStudy
+from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.formatting import pluralize
+from dgkd_search.utils.signals import sigterm_as_interrupt
+
+_PARTING = 3.0  # seconds for callbacks to take note of a cluster's end
+
+
+@dataclass(frozen=True)
+class RunSession:
+    """A controller's trials, run by Ray; one search may take several sessions.
+
+    Attributes:
+        data: the prepared data.
+        folder: of the run.
+        lease: on the shared store, if there is one.
+    """
+
+    controller: SearchController
+    resources: Resources
+    data: Path
+    stores: TrialStores
+    folder: RunFolder
+    lease: Lease | None
+
+    def run(self, callback: Callback, before: ElapsedTime, began: float) -> None:
+        """Schedule the trials; whatever comes, those that haven't ended can be resumed.
+
+        Args:
+            before: what earlier sessions took.
+            began: when this one did, on ``time.monotonic``.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted it.
+            SQLAlchemyError, StorageInternalError, OSError: the disk failed.
+        """
+        # Ray reads its settings when it is first imported, so nothing imports it before this.
+        from dgkd_search.study.ray_tune.cluster import ready, watch_cluster
+        from dgkd_search.study.ray_tune.ray_session import ray_session
+        from dgkd_search.study.ray_tune.runner import run_tune
+
+        study, concurrency = self.controller.study, self.resources.concurrency
+        trials, address = pluralize(concurrency, "trial"), self.resources.address
+        doing = f"joining the Ray cluster at {address}" if address else "starting Ray"
+        callback.log(f"{doing} for {trials} at once")
+        spent, over = before, False
+        try:
+            with ray_session(self.resources) as temporary:
+                paths = (self.data, self.stores.root)
+                connected = ready(self.resources, paths, get_family(study.config.family).origin)
+                callback.log(f"{connected}; the first workers are starting")
+                self.folder.keep()  # bad input that is found from now on takes nothing away
+                message, replicates = study.config, max_replicates(study.config)
+                callback.notify(
+                    SearchStarted(message.budget, concurrency, message.time_budget, replicates)
+                )
+                starting = (time.monotonic() - began) * concurrency
+                spent = replace(before, starting=before.starting + starting)
+                with watch_cluster(self.resources, functools.partial(self._end, callback)):
+                    run_tune(self.controller, self._encode, self.resources, temporary)
+            over = True
+        finally:
+            try:
+                # What can't be noted for want of room is found again in the store.
+                with contextlib.suppress(SQLAlchemyError, StorageInternalError, OSError):
+                    if not over:
+                        self.controller.suspend()
+                    replace(spent, seconds=before.seconds + time.monotonic() - began).note(study)
+            finally:
+                callback.notify(SearchFinished())
+
+    def _end(self, callback: Callback, address: str) -> NoReturn:
+        """End this process, for the cluster that it works on is gone and Ray would end it soon.
+
+        Called on a thread of its own: the main one waits for Ray, for good.
+        """
+        hint = resume_hint(self.folder.path)
+        message = (
+            f"the Ray cluster at {address} doesn't answer any more; start it again, then {hint}"
+        )
+
+        def announce() -> None:
+            with contextlib.suppress(Exception):
+                callback.log(message)
+                callback.notify(SearchFinished())
+
+        announcing = threading.Thread(target=announce, daemon=True)
+        announcing.start()
+        announcing.join(_PARTING)
+        with contextlib.suppress(OSError, ValueError):
+            print(f"dgkd-search: {message}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    def _encode(self, stages: tuple[StageSpec, ...]) -> str:
+        from dgkd_search.study.ray_tune.trainable import encode_trial
+
+        if self.lease is not None:
+            self.lease.add(stage.key for stage in stages)  # from now on nobody removes them
+        root, judged = self.stores.open(stages).root, self.controller.study.config.pruner != "none"
+        return encode_trial(stages, self.data, root, self.stores.limit, judged=judged)
+
+
+@contextlib.contextmanager
+def resumable(folder: RunFolder) -> Iterator[None]:
+    """Ends of a search that are no bug, as errors that say how it goes on.
+
+    SIGTERM is taken as SIGINT is, wherever it comes.
+
+    Raises:
+        Stopped: the user interrupted it.
+        DgkdError: the disk failed.
+    """
+    with sigterm_as_interrupt():
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Stopped(f"interrupted{_resume_hint(folder, '; ')}") from None
+        except (SQLAlchemyError, StorageInternalError) as error:
+            why = " ".join(str(error.__cause__ or error).split("\n")[0].split())
+            raise DgkdError(
+                f"{folder.database}: can't be used ({why})"
+                f"{_resume_hint(folder, '; mend that, then ')}"
+            ) from error
+        except OSError as error:
+            raise DgkdError(
+                f"{one_line(error)}{_resume_hint(folder, '; mend that, then ')}"
+            ) from error
+
+
+def _resume_hint(folder: RunFolder, joined: str) -> str:
+    if not folder.config.exists():  # it had not begun: nothing is left of it
+        return ""
+    return f"{joined}{resume_hint(folder.path)}"
+
+
+class TableWriter(Callback):
+    """Keeps trials.csv up to date as trials end."""
+
+    def __init__(self, study: ChainStudy, path: Path) -> None:
+        self._study, self._path = study, path
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            from dgkd_search.results.table import write_trials  # pandas is slow to import
+
+            write_trials(self._study, self._path)

@@ -1,0 +1,98 @@
+"""One chain planned and trained, without a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import resolve
+from dgkd_search.data import PreparedData, prepare
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.pretrained import as_entry, read_teacher
+from dgkd_search.distillation.progress import TrialResult
+from dgkd_search.distillation.trial import Trial
+from dgkd_search.errors import InputError
+from dgkd_search.models import get_family
+from dgkd_search.store.location import NO_STORE, store_path
+from dgkd_search.store.store import Store
+from dgkd_search.study.planner import Planner
+from dgkd_search.study.space import Configuration
+from dgkd_search.training.spec import StageSpec
+
+
+def plan(
+    names: Sequence[str],
+    /,
+    *,
+    guidance: str = "dense",
+    drop_prob: float = 0.0,
+    replicate: int = 0,
+    rate: float = 1.0,
+    **options: Any,
+) -> tuple[tuple[StageSpec, ...], PreparedData]:
+    """The stages of one chain, and the data that they train on.
+
+    Args:
+        names: of the models, from the teacher to the student; one model alone is trained on labels.
+        guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
+        drop_prob: of the student's teachers, in [0, 1).
+        replicate: seed of the student, from 0; the models above it are the same for all.
+        rate: factor on the student's learning rate, above 0.
+        options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
+            prepared in the user's cache folder: they are there for ``run_trial``. Weights of a
+            teacher that are given go into the store, which ``run_trial`` must be given too.
+
+    Returns:
+        Stages in training order, for ``run_trial`` or, one by one, for ``train_stage``.
+
+    Raises:
+        InputError: unknown names or values; sizes that don't strictly decrease.
+    """
+    if isinstance(names, str):
+        raise InputError(f"models {names!r}: give a list of names, from the teacher on")
+    if isinstance(drop_prob, bool) or not isinstance(drop_prob, int | float):
+        raise InputError(f"drop_prob {drop_prob!r}: must be one number in [0, 1)")
+    chain = Chain(tuple(names), guidance)
+    if len(names) > 1 and options.get("teacher_weights") is not None:
+        options |= {"teacher": chain.teacher, "student": chain.student}
+    resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
+    config = resolved.config
+    family = get_family(config.family)
+    members = [family.member(name) for name in chain.models]
+    for larger, smaller in pairwise(members):
+        if larger.size <= smaller.size:
+            raise InputError(
+                f"chain {chain}: {larger.name} is not larger than {smaller.name}; reorder them"
+            )
+    store = Store(store_path(resolved.options.store))
+    data = prepare(config.data, store.data)
+    planner = Planner(config, data.info)
+    if resolved.options.teacher_weights is not None:
+        path = Path(resolved.options.teacher_weights)
+        teacher = read_teacher(path, planner.architecture(config.space.teacher))
+        planner = replace(planner, pretrained=teacher.checksum)
+        store.put(*as_entry(teacher, planner.teacher(), data, store))
+    distillation = replace(config.distillation, drop_prob=drop_prob)
+    configuration = Configuration(chain, distillation, config.student_recipe.lr * rate)
+    return planner.stages(configuration, replicate), data
+
+
+def run_trial(
+    stages: Sequence[StageSpec], data: PreparedData, store: Path | str | None = None
+) -> TrialResult:
+    """Train a chain in this process, without Ray; what the store has is not trained again.
+
+    Args:
+        stages, data: from ``plan``.
+        store: the store's folder; the user's cache folder by default, ``none`` for one that is
+            empty and gone afterwards.
+    """
+    if str(store) == NO_STORE:
+        with TemporaryDirectory(prefix="dgkd-search-") as folder:
+            return Trial(stages, data, Store(folder)).run()
+    return Trial(stages, data, Store(store_path(None if store is None else str(store)))).run()

@@ -1,0 +1,167 @@
+"""What a search would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dgkd_search.callbacks.trackers import missing_trackers
+from dgkd_search.config.checks import size_notes
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import Resolved, resolve
+from dgkd_search.data.cifar import Cifar
+from dgkd_search.data.normalization import known_statistics
+from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.splits import Split, choose_split
+from dgkd_search.data.types import Dataset, Labels
+from dgkd_search.distillation.pretrained import PretrainedTeacher, read_teacher
+from dgkd_search.errors import InputError
+from dgkd_search.models import get_family, validate_custom_model
+from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.store.location import FORMAT_FILE, NO_STORE, default_root
+from dgkd_search.study.disk_usage import OutputsEstimate, estimate_outputs, space_errors
+from dgkd_search.utils.files import write_error
+
+_SHOWN = 8  # classes by name
+_MANY = 200  # validation images
+_UNEVEN = 3  # times as many images in one class as in another
+_CLASSES = {"cifar10": 10, "cifar100": 100}  # known without reading their files
+
+
+@dataclass(frozen=True)
+class ValidatedSearch:
+    """Options that a search can go to work with.
+
+    Attributes:
+        run: where it goes.
+        outputs: room for stored outputs; None for data that aren't at hand to be counted.
+        images: what is to be learnt, in words; likewise.
+        teacher: its weights, where the user has brought them along.
+    """
+
+    resolved: Resolved
+    run: RunFolder
+    outputs: OutputsEstimate | None
+    images: str | None = None
+    teacher: PretrainedTeacher | None = None
+
+
+def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
+    """Everything that can be checked before something is written; no image file is opened, and
+    arrays of one's own are looked at.
+
+    Args:
+        run: one that is there already; a new one is chosen by default.
+
+    Raises:
+        InputError: what is wrong with the options or, where they are right, with the run folder
+            and the data; all at once.
+    """
+    resolved = resolve(options)
+    problems: list[str] = []
+    try:
+        run = run or RunFolder.choose(resolved.options)
+    except InputError as error:
+        problems.extend(error.messages)
+    problems.extend(_unusable(options.store))
+    problems.extend(missing_trackers(options.log_to))
+    try:
+        dataset = open_dataset_files(resolved.config.data)
+        if (normalize := resolved.config.data.normalize) != "train":
+            known_statistics(normalize, dataset.channels)
+        split = _split(resolved, dataset)
+        outputs = _outputs(resolved, dataset, split)
+    except InputError as error:
+        problems.extend(error.messages)
+    else:
+        if outputs is not None:
+            limit = resolved.options.store_limit
+            problems += space_errors(outputs, "--store-limit", outputs.store, limit)
+    if problems:
+        raise InputError(problems)
+    assert run is not None
+    classes = _CLASSES.get(resolved.config.data.dataset) or len(dataset.classes)
+    space = resolved.config.space
+    of = get_family(resolved.config.family).architectures(
+        classes, dataset.channels, dataset.image_size
+    )
+    for name in (space.teacher, *space.pool, space.student):
+        validate_custom_model(of(name))
+    notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
+    images = None
+    if isinstance(dataset, Cifar):
+        images = dataset.missing() or f"at hand in {dataset.root}; counted when the search starts"
+    if split is not None:
+        images = _images(dataset, split)
+        notes += _uneven(dataset.classes, split.train_labels)
+        notes += _few(len(split.validation_labels))
+    resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
+    weights = resolved.options.teacher_weights
+    teacher = read_teacher(Path(weights), of(space.teacher)) if weights is not None else None
+    return ValidatedSearch(resolved, run, outputs, images, teacher)
+
+
+def _split(resolved: Resolved, dataset: Dataset) -> Split | None:
+    """What is to be trained on; None for data that may have to be fetched first."""
+    data = resolved.config.data
+    return (
+        None
+        if data.dataset in _CLASSES
+        else choose_split(dataset, data.train_limit, data.split_seed)
+    )
+
+
+def _images(dataset: Dataset, split: Split) -> str:
+    names = dataset.classes
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    color = "gray" if dataset.channels == 1 else "color"
+    test = "a test set" if dataset.has_test else "no test set"
+    return (
+        f"{len(split.train_labels):,} to train on, {len(split.validation_labels):,} to validate, "
+        f"{test}; {len(names)} classes ({shown}), {dataset.image_size} x {dataset.image_size}, "
+        f"{color}"
+    )
+
+
+def _few(validation: int) -> list[str]:
+    """A line about a validation part that tells little, if it is one."""
+    if validation >= _MANY:
+        return []
+    return [
+        f"the validation part has {validation} images: one of them is {100 / validation:.1f} % of "
+        "accuracy, so only large differences will be seen; a larger val/ or more images help"
+    ]
+
+
+def _uneven(classes: Sequence[str], labels: Labels) -> list[str]:
+    """A line about classes of very different sizes, if there are any."""
+    counts = np.bincount(labels, minlength=len(classes))
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < _UNEVEN * counts[least]:
+        return []
+    return [
+        f"classes are uneven: {classes[most]} has {counts[most]:,} training images, "
+        f"{classes[least]} {counts[least]:,}; accuracy counts images, so it favors large classes"
+    ]
+
+
+def _outputs(resolved: Resolved, dataset: Dataset, split: Split | None) -> OutputsEstimate | None:
+    config = resolved.config
+    if split is None:
+        return None
+    images = len(split.rows.train)
+    shared = resolved.options.store != NO_STORE
+    concurrency = resolved.resources.concurrency
+    return estimate_outputs(config, images, len(dataset.classes), concurrency, shared)
+
+
+def _unusable(store: str | None) -> list[str]:
+    """What is wrong with the place of a store that isn't there yet."""
+    root = default_root() if store is None else Path(store).expanduser()
+    if store == NO_STORE or (root / FORMAT_FILE).exists():
+        return []
+    bad = write_error(root)
+    return [f"--store {root}: {bad}; choose another folder"] if bad else []

@@ -1,0 +1,97 @@
+"""The one table of options that the command line and ``--config`` files share."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dgkd_search.cli.main import search_parser
+from dgkd_search.config.options import Options, closest
+from dgkd_search.config.parsers import DropGrid
+from dgkd_search.errors import InputError
+
+NAMES = [f.name for f in fields(Options)]
+
+
+@pytest.mark.parametrize("option", fields(Options), ids=lambda f: f.name)
+def test_every_option_has_a_group_one_line_of_help_and_reads_its_default(option: Any) -> None:
+    assert option.metadata["group"] in ("data", "chain", "recipe", "search", "resources", "output")
+    help_line = option.metadata["help"]
+    assert help_line == help_line.strip() != ""
+    assert len(help_line.splitlines()) == 1
+    if option.default is not None:
+        default = option.default
+        parsed = option.metadata["parse"](default)
+        assert parsed == default
+        assert type(parsed) is type(default)
+
+
+def test_every_option_is_in_the_help_with_its_line() -> None:
+    shown = "".join(search_parser().format_help().split())  # lines may break at dashes
+    for f in fields(Options):
+        assert f"--{f.name.replace('_', '-')}" in shown
+        assert "".join(f.metadata["help"].split()) in shown
+
+
+def test_nothing_given_is_the_default() -> None:
+    assert Options.parse({}) == Options.parse(dict.fromkeys(NAMES)) == Options()
+
+
+def test_names_may_have_dashes_or_underscores() -> None:
+    assert Options.parse({"train-limit": "5"}) == Options.parse({"train_limit": 5})
+
+
+def test_texts_and_values_mean_the_same() -> None:
+    texts = Options.parse({"assistants": "a,b", "lr": "1e-3", "drop-prob": "0,.5", "budget": "7"})
+    values = Options.parse(
+        {"assistants": ["a", "b"], "lr": 0.001, "drop-prob": [0.5, 0]} | {"budget": 7}
+    )
+    assert texts == values
+    assert texts.drop_prob == DropGrid((0.0, 0.5))
+
+
+def test_all_problems_are_told_at_once_each_with_its_name_and_value() -> None:
+    with pytest.raises(InputError) as caught:
+        Options.parse({"budgt": 1, "epochs": "0", "lr": "x", "images": "disk", "seed": 3})
+    messages = caught.value.messages
+    assert [m.split(":")[0] for m in messages] == [
+        "--budgt",
+        "--epochs 0",
+        "--lr x",
+        "--images disk",
+    ]
+    assert "did you mean budget?" in messages[0]
+    assert "auto, memory, stream" in messages[3]
+
+
+@pytest.mark.parametrize("source", ["runs/{a}/config.yaml: {}", "{}: {}", "a{: {}", "{0.x}{}"])
+def test_a_file_with_braces_in_its_name_can_be_named(source: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Options.parse({"nope": 1}, source)
+    assert caught.value.messages[0].startswith(source[:-2] + "nope: unknown option")
+
+
+@given(st.text(max_size=100), st.text(max_size=100))
+def test_a_problem_is_one_line_whatever_was_written(name: str, value: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Options.parse({f"x{name}": 1, "epochs": f"x{value}"})
+    assert len(caught.value.messages) == 2
+    for message in caught.value.messages:
+        assert len(message.splitlines()) == 1
+        assert len(message) < 300
+
+
+def test_the_nearest_name_is_suggested_and_else_the_help() -> None:
+    assert closest("train_limt", NAMES) == "; did you mean train-limit?"
+    assert closest("zzzzzz", NAMES) == "; see --help"
+
+
+def test_input_errors_cross_process_borders_with_their_parts() -> None:
+    error = pickle.loads(pickle.dumps(InputError(["a", "b\nc"])))
+    assert error.messages == ("a", "b c")
+    assert str(error) == "a\nb c"

@@ -1,0 +1,166 @@
+"""Defaults by family and dataset, and the rules that span several options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.parsers import COARSE_DROPS
+from dgkd_search.config.resolve import Resolved, resolve
+from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+
+
+def made(**options: Any) -> Resolved:
+    return resolve(Options.parse(options))
+
+
+def messages(**options: Any) -> tuple[str, ...]:
+    with pytest.raises(InputError) as caught:
+        made(**options)
+    return caught.value.messages
+
+
+@pytest.mark.parametrize(
+    ("dataset", "family", "teacher", "student", "pool"),
+    [
+        ("digits", "resnet", "resnet26", "resnet8", "20 14"),
+        ("cifar10", "resnet", "resnet56", "resnet8", "44 32 26 20 14"),
+        ("cifar100", "plain", "plain10", "plain2", "9 8 7 6 5 4 3"),
+        ("cifar10", "plain-c10", "plain10-c10", "plain2-c10", "8 6 4"),
+    ],
+)
+def test_the_pool_is_every_member_strictly_between_the_ends(
+    dataset: str, family: str, teacher: str, student: str, pool: str
+) -> None:
+    space = made(dataset=dataset, family=family).config.space
+    assert (space.teacher, space.student) == (teacher, student)
+    suffix = family.removeprefix("plain") if family == "plain-c10" else ""
+    assert space.pool == tuple(f"{family.split('-')[0]}{n}{suffix}" for n in pool.split())
+    assert space.max_assistants == len(space.pool)
+    assert space.guidances == ("dense",)
+
+
+def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
+    assert made(assistants="resnet14,resnet20").config.space.pool == ("resnet20", "resnet14")
+
+
+@pytest.mark.parametrize(
+    ("options", "starts"),
+    [
+        ({"teacher": "resnet8"}, ["--teacher resnet8: must be larger"]),
+        ({"teacher": "resnet8", "student": "resnet20"}, ["--teacher resnet8: must be larger"]),
+        ({"teacher": "resnet9"}, ["--teacher: model 'resnet9': not in family"]),
+        ({"assistants": "resnet56"}, ["--assistants resnet56: must lie strictly between"]),
+        ({"assistants": "plain4"}, ["--assistants: model 'plain4': not in family"]),
+        ({"max_assistants": 9}, ["--max-assistants 9: there are 2"]),
+        (
+            {"teacher": "resnet56", "assistants": "resnet32,resnet32x4"},
+            ["--assistants resnet32,resnet32x4: are of one size (32)"],
+        ),
+        ({"drop_prob": "0.3:0.4", "drop_scope": "all"}, ["--drop-prob 0.3:0.4: holds none"]),
+        ({"dataset": "imagefolder"}, ["--data-dir: missing"]),
+        ({"data_dir": "."}, ["--data-dir .: the digits are embedded"]),
+        ({"family": "vggg"}, ["--family: family 'vggg': unknown; choose from plain"]),
+        ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: this machine has 0 GPUs"]),
+        (
+            {"dataset": "imagefolder", "family": "vggg", "gpus_per_trial": 2},
+            ["--data-dir: missing", "--gpus-per-trial 2", "--family: family 'vggg'"],
+        ),
+        (
+            {"teacher": "resnet20", "assistants": "resnet26,plain4", "max_assistants": 3},
+            ["--assistants: model 'plain4'", "--assistants resnet26", "--max-assistants 3"],
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_all_at_once(options: dict[str, Any], starts: list[str]) -> None:
+    found = messages(**options)
+    assert len(found) == len(starts)
+    for message, start in zip(found, starts, strict=True):
+        assert message.startswith(start)
+
+
+def test_under_scope_all_a_range_of_drops_is_coarse() -> None:
+    assert made(drop_scope="all", drop_prob="0:0.9").config.space.drop_probs == COARSE_DROPS
+    assert made(drop_scope="all", drop_prob="0.3").config.space.drop_probs == (0.3,)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "options", "concurrency"),
+    [
+        (4, {}, 4),
+        (4, {"cpus_per_trial": 3}, 1),
+        (2, {"cpus_per_trial": 3}, 1),
+        (4, {"concurrency": 7}, 7),
+    ],
+)
+def test_as_many_trials_run_at_once_as_the_cores_carry(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, options: dict[str, Any], concurrency: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cpus)))
+    assert made(**options).resources.concurrency == concurrency
+
+
+@pytest.mark.parametrize(
+    ("devices", "share", "concurrency"),
+    [(2, None, 2), (2, "0.5", 4), (2, "0.6", 2), (4, "2", 2), (3, "2", 1), (2, "0.1", 20)],
+)
+def test_as_many_trials_run_at_once_as_the_gpus_carry(
+    monkeypatch: pytest.MonkeyPatch, devices: int, share: str | None, concurrency: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    found = made(gpus_per_trial=share)
+    assert found.resources.concurrency == concurrency
+    assert found.config.numerics.device_type == "cuda"
+    (message,) = messages(gpus_per_trial=share, concurrency=concurrency + 1)
+    assert message.startswith(f"--concurrency {concurrency + 1}: {devices} GPUs carry")
+
+
+def test_a_clusters_gpus_are_not_counted_here() -> None:
+    found = made(address="ray://somewhere:10001", gpus_per_trial=4, concurrency=8)
+    assert found.resources.gpus_per_trial == 4
+    (message,) = messages(address="somewhere:6379", concurrency=8)
+    assert message.startswith("--address somewhere:6379: needs --gpus-per-trial too")
+
+
+SAID: list[dict[str, Any]] = [
+    {},
+    {"dataset": "cifar100", "family": "plain", "assistants": "none", "guidance": "none,dense"},
+    {"drop_prob": "0.1234567,0.3333333333", "temperature": "2.123456789", "lr": "1e-05"},
+    {"drop_prob": "0:0.5", "tune": "lr,temperature", "time_budget": "1e16", "no_reference": True},
+    {"seed": 2**63 - 1, "train_limit": 50, "image_size": 16, "kd_weight": "-0"},
+    {"dataset": "imagefolder", "data_dir": "no: 'thing' #1", "store": "yes"},
+]
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_resolved_options_say_the_same_study_again(said: dict[str, Any]) -> None:
+    first = made(**said)
+    again = resolve(Options.parse(to_yaml_values(first.options)))
+    assert again.config == first.config
+    assert again.resources == first.resources
+    assert again.options == replace(first.options, out=None, quiet=False, dry_run=False)
+
+
+@pytest.mark.parametrize("value", ["3x5", "1x2", "10x3"])
+def test_what_is_confirmed(value: str) -> None:
+    config = made(confirm=value).config
+    assert f"{config.confirm_top}x{config.confirm_seeds}" == value
+    assert to_yaml_values(made(confirm=value).options)["confirm"] == value
+
+
+def test_confirming_may_be_off() -> None:
+    for value in ("off", False):
+        assert made(confirm=value).config.confirm_seeds == 0
+    assert made().config.confirm_seeds == 5
+    for bad in ("3", "0x5", "3x1", "3x", "x", "3x5x2"):
+        assert messages(confirm=bad)[0].startswith(f"--confirm {bad}: must be CONFIG")

@@ -1,0 +1,150 @@
+"""``--config`` files: what they may say, and what is said of odd ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.yaml_file import read_config
+from dgkd_search.errors import InputError
+
+
+def read(path: Path, content: str | bytes) -> dict[str, object]:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    problems: list[str] = []
+    values = read_config(path, problems)
+    if problems:
+        raise InputError(problems)
+    return values
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "c.yaml"
+
+
+@pytest.mark.parametrize("content", ["", "\n", "# nothing\n", "---\n", "~", "null", "{}"])
+def test_a_file_may_say_nothing(path: Path, content: str) -> None:
+    assert read(path, content) == {}
+
+
+def test_values_are_texts_lists_flags_or_nothing(path: Path) -> None:
+    content = "\ufeffdata-dir: /a b\r\nassistants: [a, b]\nquiet: true\ndry_run: False\nepochs:\n"
+    assert read(path, content) == {
+        "data_dir": "/a b",
+        "assistants": ["a", "b"],
+        "quiet": True,
+        "dry_run": False,
+        "epochs": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "expected"),
+    [
+        ("drop-prob: 0:0.5", "drop_prob", "0:0.5"),  # YAML 1.1: half a second
+        ("seed: 010", "seed", "010"),  # YAML 1.1: eight
+        ("out: 2024-01-31", "out", "2024-01-31"),
+        ("out: no", "out", "no"),
+        ("lr: 1e-3", "lr", "1e-3"),
+        ("lr: &x 0.5\nweight-decay: *x", "weight_decay", "0.5"),
+    ],
+)
+def test_words_stay_what_they_are(path: Path, content: str, name: str, expected: str) -> None:
+    assert read(path, content)[name] == expected
+
+
+def test_whatever_yaml_writes_is_read_as_it_was_meant(path: Path) -> None:
+    said = {"lr": 1e-05, "seed": 7, "drop-prob": "0:0.5", "quiet": True, "out": "yes", "tune": []}
+    options = Options.parse(read(path, yaml.safe_dump(said)))
+    assert options == Options.parse(said)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- a\n- b\n",
+        "budget",
+        "5",
+        "a: b: c",
+        "\tbudget: 5",
+        "budget: [5",
+        "budget: 'x",
+        "%YAML 9.9\n---\na: 1",
+        "a: 1\n---\nb: 2\n",
+        "a: *nowhere",
+        b"\xff\xfe\x00\x01",
+        b"a: \x00",
+        "[" * 3000,
+    ],
+)
+def test_what_is_no_list_of_options_is_refused_in_one_line(
+    path: Path, content: str | bytes
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read(path, content)
+    (message,) = caught.value.messages
+    assert message.startswith(f"--config {path}: ")
+    assert "`name: value`" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_the_line_of_a_mistake_is_named(path: Path) -> None:
+    with pytest.raises(InputError, match="in line 3"):
+        read(path, "a: 1\nb: 2\nc: d: e\n")
+
+
+def test_names_that_stand_twice_are_told_in_either_spelling(path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read(path, "seed: 1\ndata-dir: a\nseed: 2\ndata_dir: b\n? [x]\n: 1\n")
+    assert [m.split(": ", 1)[1] for m in caught.value.messages] == [
+        "line 3: seed stands twice; keep one",
+        "line 4: data_dir stands twice; keep one",
+        "line 5: is no `name: value`; write one option a line",
+    ]
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+NAMES = sorted(f for f in Options.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "value", ["{a: b}", "[[a]]", "[{a: b}]", "!!binary aGk=", "!!timestamp x", "!!python/none x"]
+)
+def test_every_option_refuses_nested_and_tagged_values(path: Path, name: str, value: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Options.parse(read(path, f"{name}: {value}"), "f: {}")
+    (message,) = caught.value.messages
+    assert message.startswith(f"f: {name.replace('_', '-')} ")
+    assert "nested" in message
+
+
+@pytest.mark.timeout(30)
+def test_aliases_of_aliases_do_not_grow(path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        Options.parse(read(path, f"{BOMB}assistants: *i\nout: *h\n"))
+    assert len(caught.value.messages) == 9 + 2
+    with pytest.raises(InputError):
+        Options.parse(read(path, "assistants: &a [*a]"))
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "9" * 5000, "0x10", "1:30", "true"])
+def test_what_is_no_number_is_refused(path: Path, value: str) -> None:
+    for name in ("budget", "lr", "gpus-per-trial"):
+        with pytest.raises(InputError) as caught:
+            Options.parse(read(path, f"{name}: {value}"))
+        (message,) = caught.value.messages
+        assert len(message) < 200
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for bad in (tmp_path / "missing.yaml", tmp_path):
+        with pytest.raises(InputError, match="can't be read"):
+            read_config(bad, [])

@@ -1,0 +1,229 @@
+"""Prepared data: found again, checked, made anew; digits; settings; what an import costs."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dgkd_search.data.cache as module
+from dgkd_search.data import DataInfo, has_test, load_test, open_prepared, prepare
+from dgkd_search.data.config import DataConfig
+from dgkd_search.data.digits import Digits
+from dgkd_search.data.open import open_dataset_files
+from dgkd_search.errors import InputError
+
+DIGITS = DataConfig("digits")
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Counts how often data are decoded."""
+    calls = []
+    plain = module._build
+    monkeypatch.setattr(module, "_build", lambda *a: (calls.append(1), plain(*a))[1])
+    return calls
+
+
+def test_information(tmp_path):
+    data = prepare(replace(DIGITS, train_limit=200), tmp_path)
+    info, pixels = data.info, data.train().images / 255
+    assert info.train_count == 200 and info.validation_count == 100
+    assert info.classes == tuple("0123456789") and info.channels == 1 and info.image_size == 8
+    assert info.mean == pytest.approx([pixels.mean()]) and info.std == pytest.approx([pixels.std()])
+    assert len(info.fingerprint) == 32 and Path(info.path) == data.path == tmp_path / data.path.name
+    assert DataInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
+
+
+def test_validation_images_may_be_trained_on_too(tmp_path):
+    config = DataConfig("digits", train_limit=100)
+    apart, merged = prepare(config, tmp_path), prepare(replace(config, merged=True), tmp_path)
+    assert merged.info.train_count == 150
+    train, validation = apart.train(), apart.validation()
+    joined = np.concatenate([train.images, validation.images])
+    assert np.array_equal(merged.train().images, joined)
+    assert np.array_equal(merged.train().labels, np.concatenate([train.labels, validation.labels]))
+    assert np.array_equal(merged.validation().images, validation.images)
+    assert merged.info.fingerprint != apart.info.fingerprint
+    levels = joined / 255
+    assert merged.info.mean == pytest.approx((levels.mean(),))
+    assert merged.info.std == pytest.approx((levels.std(),))
+
+
+def test_prepared_data_are_found_again(tmp_path, builds):
+    first = prepare(DIGITS, tmp_path)
+    assert prepare(DIGITS, tmp_path) == first == open_prepared(first.path)
+    assert len(builds) == 1
+    others = [
+        replace(DIGITS, **change)
+        for change in ({"split_seed": 1}, {"train_limit": 99}, {"image_size": 9})
+    ]
+    data = [prepare(config, tmp_path) for config in others]
+    assert len(builds) == 4
+    assert len({d.info.fingerprint for d in [first, *data]}) == 4
+
+
+def test_the_fingerprint_is_of_the_contents(tmp_path):
+    first = prepare(DIGITS, tmp_path / "one")
+    second = prepare(replace(DIGITS, image_size=8, data_dir="unused"), tmp_path / "two")
+    assert first.info.fingerprint == second.info.fingerprint
+    part = first.train()
+    validation = first.validation()
+    known = module._fingerprint(first.info.classes, part, validation)
+    assert known == first.info.fingerprint
+    images, labels = part.images.copy(), part.labels.copy()
+    images[7, 0, 3, 3] ^= 1
+    labels[7] = (labels[7] + 1) % 10
+    for changed in (replace(part, images=images), replace(part, labels=labels)):
+        assert module._fingerprint(first.info.classes, changed, validation) != known
+        assert module._fingerprint(first.info.classes, part, changed) != known
+    assert module._fingerprint(("zero", *first.info.classes[1:]), part, validation) != known
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+DAMAGES = {
+    "short images": lambda f: _truncate(f / "train_images.npy"),
+    "long images": lambda f: (f / "train_images.npy").open("ab").write(b"x"),
+    "short labels": lambda f: _truncate(f / "validation_labels.npy"),
+    "empty": lambda f: (f / "validation_images.npy").write_bytes(b""),
+    "no array": lambda f: (f / "train_labels.npy").write_bytes(b"\x80\x04N."),
+    "zip": lambda f: np.savez((f / "train_labels.npy").open("wb"), a=np.zeros(3)),
+    "missing": lambda f: (f / "train_labels.npy").unlink(),
+    "other shape": lambda f: np.save(f / "train_labels.npy", np.zeros(3, np.int64)),
+    "other type": lambda f: np.save(
+        f / "train_labels.npy", np.load(f / "train_labels.npy").astype(np.int32)
+    ),
+    "no info": lambda f: (f / "info.json").unlink(),
+    "half an info": lambda f: _truncate(f / "info.json") or _truncate(f / "info.json"),
+    "other info": lambda f: (f / "info.json").write_text("[]"),
+    "fields missing": lambda f: (f / "info.json").write_text(
+        '{"classes": [], "mean": [], "std": []}'
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_damaged_data_are_set_aside_and_made_again(tmp_path, builds, damage):
+    config = replace(DIGITS, train_limit=40)
+    first = prepare(config, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        damage(first.path)
+    with pytest.raises(InputError, match="is no whole prepared data") as caught:
+        open_prepared(first.path)
+    assert len(caught.value.messages) == 1 and "\n" not in str(caught.value)
+    again = prepare(config, tmp_path)
+    assert again == first and len(builds) == 2
+    assert np.array_equal(again.train().labels, prepare(config, tmp_path / "new").train().labels)
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_opening_what_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="is no whole prepared data"):
+        open_prepared(tmp_path / "nowhere")
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    data = prepare(replace(DIGITS, train_limit=40), tmp_path)
+    ours, other = tmp_path / f".tmp-0-{data.path.name}", tmp_path / ".tmp-0-other"
+    for folder in (data.path, ours, other):
+        folder.mkdir(exist_ok=True)
+    (data.path / "info.json").unlink()
+    prepare(replace(DIGITS, train_limit=40), tmp_path)
+    assert not ours.exists() and other.exists()
+
+
+def test_data_are_decoded_once_by_concurrent_callers(tmp_path, builds, monkeypatch):
+    counted = module._build
+    monkeypatch.setattr(module, "_build", lambda *a: (time.sleep(0.3), counted(*a))[1])
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(prepare(DIGITS, tmp_path))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4 and len(set(results)) == 1 and len(builds) == 1
+
+
+def test_arrays_are_mapped_private_and_taken_by_torch(tmp_path):
+    data = prepare(DIGITS, tmp_path)
+    part = data.train()
+    assert isinstance(part.images.base, np.memmap)
+    tensor = torch.from_numpy(part.images)  # warnings are errors here
+    before = int(part.images[0, 0, 0, 0])
+    tensor[0, 0, 0, 0] = before ^ 1
+    assert data.train().images[0, 0, 0, 0] == before
+
+
+def test_relative_caches_are_returned_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = prepare(replace(DIGITS, train_limit=40), Path("cache"))
+    assert data.path.is_absolute() and Path(data.info.path).is_absolute()
+
+
+def test_prepare_never_reads_a_test_set(tmp_path, monkeypatch):
+    def fail(_):
+        raise AssertionError("test set read")
+
+    monkeypatch.setattr(Digits, "test", fail)
+    prepare(DIGITS, tmp_path)
+    assert has_test(DIGITS)
+    with pytest.raises(AssertionError, match="test set read"):
+        load_test(DIGITS)
+
+
+def test_settings_out_of_range_are_named_together(tmp_path):
+    with pytest.raises(InputError) as caught:
+        prepare(DataConfig("mnist", image_size=7, split_seed=-1), tmp_path)
+    assert [message.split(":")[0] for message in caught.value.messages] == [
+        "dataset mnist",
+        "image-size 7",
+        "split-seed -1",
+    ]
+    with pytest.raises(InputError, match="data-dir: an imagefolder needs one"):
+        open_dataset_files(DataConfig("imagefolder"))
+    with pytest.raises(InputError, match="train-limit 19: must be at least 20"):
+        prepare(replace(DIGITS, train_limit=19), tmp_path)
+    with pytest.raises(InputError, match="give at most 1150"):
+        prepare(replace(DIGITS, train_limit=1151), tmp_path)
+    assert prepare(replace(DIGITS, train_limit=1150), tmp_path).info.train_count == 1150
+
+
+def test_importing_the_package_is_cheap():
+    code = (
+        "import sys, dgkd_search.data; "
+        "print([m for m in ('torch', 'torchvision', 'sklearn', 'PIL') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_disk_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
+    config = DataConfig("digits", train_limit=40)
+    whole = prepare(config, tmp_path)
+
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            prepare(config, tmp_path)
+    assert not (tmp_path / "damaged").exists()
+    assert prepare(config, tmp_path).path == whole.path

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from dgkd_search.data import prepare
+from dgkd_search.data.config import DataConfig
+from dgkd_search.data.decoding import decode_images
+from dgkd_search.errors import InputError
+
+
+def _save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **options)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two classes, ``a`` dark and ``b`` bright, of ten RGB images each."""
+    generator = np.random.default_rng(0)
+    for name, low in (("a", 0), ("b", 128)):
+        for i in range(10):
+            _save(
+                tmp_path / "data/train" / name / f"{i}.png",
+                generator.integers(low, low + 100, (16, 16, 3)),
+            )
+    return tmp_path / "data"
+
+
+def _config(root, **options):
+    return DataConfig("imagefolder", str(root), **({"image_size": 16} | options))
+
+
+def _messages(root, **options):
+    with pytest.raises(InputError) as caught:
+        prepare(_config(root, **options), root.parent / "cache")
+    assert not any("\n" in message for message in caught.value.messages)
+    return caught.value.messages
+
+
+def test_deep_and_two_level_gray_images_keep_their_brightness(tmp_path):
+    deep = np.tile(np.array([0, 0x8000, 0xFFFF, 0x0100], np.uint16), (4, 1))
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.fromarray(deep).save(tmp_path / "deep.tif")
+    Image.fromarray(np.tile(np.array([0, 255, 255, 0], np.uint8), (4, 1))).convert("1").save(
+        tmp_path / "two.png"
+    )
+    images = decode_images([tmp_path / n for n in ("deep.png", "deep.tif", "two.png")], 1, 4)
+    assert images[:, 0, 0].tolist() == [[0, 128, 255, 1], [0, 128, 255, 1], [0, 255, 255, 0]]
+
+
+def test_transparency_and_palettes_become_rgb(tmp_path):
+    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
+    clear.save(tmp_path / "clear.png")
+    stripes = np.tile(np.array([[10, 20, 30], [200, 100, 0]], np.uint8), (8, 4, 1))
+    palette = Image.fromarray(stripes).quantize(4)
+    palette.save(tmp_path / "palette.png", transparency=b"\x10\x80")
+    with Image.open(tmp_path / "palette.png") as image:
+        assert image.mode == "P" and isinstance(image.info["transparency"], bytes)
+    images = decode_images([tmp_path / "clear.png", tmp_path / "palette.png"], 3, 8)
+    assert (images[0] == np.array([10, 20, 30])[:, None, None]).all()
+    assert np.array_equal(images[1], stripes.transpose(2, 0, 1))
+
+
+def test_the_short_side_is_resized_and_the_centre_cut_out(tmp_path):
+    wide = np.zeros((20, 60, 3))
+    wide[:, :20], wide[:, 20:40], wide[:, 40:] = 10, 200, 90
+    _save(tmp_path / "wide.png", wide)
+    _save(tmp_path / "tall.png", wide.transpose(1, 0, 2))
+    _save(tmp_path / "odd.png", np.full((9, 31, 3), 60))
+    images = decode_images([tmp_path / n for n in ("wide.png", "tall.png", "odd.png")], 3, 10)
+    assert (images[0][:, :, 2:-2] == 200).all() and (images[1][:, 2:-2] == 200).all()
+    assert (images[2] == 60).all()
+
+
+def test_large_files_decoded_by_threads_stay_in_order(tmp_path):
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 200, (128, 128, 3), np.uint8)
+    paths = [tmp_path / f"{i}.bmp" for i in range(130)]
+    for i, path in enumerate(paths):
+        noise[0, 0] = i
+        _save(path, noise)
+    assert paths[0].stat().st_size > 16 * 1024
+    assert decode_images(paths, 3, 128)[:, 0, 0, 0].tolist() == list(range(130))
+
+
+def test_damaged_images_are_all_named(root):
+    whole = (root / "train/a/1.png").read_bytes()
+    (root / "train/a/1.png").write_bytes(whole[: len(whole) // 2])
+    (root / "train/a/2.png").write_bytes(b"")
+    (root / "train/b/3.png").write_bytes(b"not an image at all")
+    messages = _messages(root)
+    # Headers come first: the truncated one has a good header.
+    assert len(messages) == 2
+    assert all("not a readable image" in message for message in messages)
+    assert "a/2.png" in messages[0] and "b/3.png" in messages[1]
+    (root / "train/a/2.png").unlink()
+    (root / "train/b/3.png").unlink()
+    (message,) = _messages(root)
+    assert "a/1.png" in message
+
+
+def test_many_damaged_images_are_counted(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(15)]
+    for path in paths:
+        path.write_bytes(b"no")
+    with pytest.raises(InputError) as caught:
+        decode_images(paths, 3, 8)
+    assert len(caught.value.messages) == 11
+    assert caught.value.messages[-1] == "and 5 more files that cannot be read"
+
+
+def test_bombs_are_refused(root, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16 * 16 // 3)
+    (message, *_) = _messages(root)
+    assert "not a readable image" in message and "decompression bomb" in message

@@ -1,0 +1,218 @@
+"""Folders that are streamed: when, what is stored of them, and what makes other data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dgkd_search.data.cache as prepared_module
+import dgkd_search.data.file_list as listing_module
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import resolve
+from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.data import DataInfo, PreparedData, open_prepared, prepare
+from dgkd_search.data.config import DataConfig
+from dgkd_search.data.open import open_dataset_files
+from dgkd_search.errors import InputError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes of ten images of 16 x 16 pixels each, and own validation images, two a class."""
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 10), ("val", 2)):
+        for name, low in (("a", 0), ("b", 128)):
+            for i in range(count):
+                pixels = generator.integers(low, low + 100, (16, 16, 3), np.uint8)
+                path = tmp_path / "data" / part / name / f"{i}é ü.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    return tmp_path / "data"
+
+
+Prepare = Callable[..., PreparedData]
+
+
+@pytest.fixture
+def prepared(root: Path, tmp_path: Path) -> Prepare:
+    def make(**options: object) -> PreparedData:
+        values = {"image_size": 16, "images": "stream", **options}
+        return prepare(DataConfig("imagefolder", str(root), **values), tmp_path / "cache")
+
+    return make
+
+
+def test_a_listing_names_the_images_that_memory_would_hold(prepared: Prepare) -> None:
+    streamed, memory = prepared(), prepared(images="memory")
+    assert streamed.info.streamed and not memory.info.streamed
+    same = {"fingerprint": "", "path": "", "streamed": True}
+    assert replace(streamed.info, **same) == replace(memory.info, **same)  # mean and std too
+    assert not list(streamed.path.glob("*images*"))
+    for part, arrays in (("train", memory.train()), ("validation", memory.validation())):
+        listing = streamed.listing(part)
+        assert np.array_equal(listing.labels, arrays.labels)
+        paths = listing.paths(range(len(listing.labels)))
+        for path, image in zip(paths, arrays.images, strict=True):
+            assert np.array_equal(np.asarray(Image.open(path)).transpose(2, 0, 1), image)
+
+
+def test_without_own_validation_images_a_tenth_is_listed_apart(
+    prepared: Prepare, root: Path
+) -> None:
+    (root / "val").rename(root / ".val")
+    data = prepared()
+    train, validation = (data.listing(part) for part in ("train", "validation"))
+    assert (len(train.labels), len(validation.labels)) == (18, 2)
+    names = [*train.names.tolist(), *validation.names.tolist()]
+    assert len(set(names)) == 20 and all(name.startswith(b"train/") for name in names)
+
+
+def test_a_folder_is_found_again_and_opened_from_its_files(prepared: Prepare) -> None:
+    data = prepared()
+    assert prepared() == data == open_prepared(data.path)
+    assert DataInfo.from_dict(json.loads(json.dumps(data.info.to_dict()))) == data.info
+
+
+@pytest.mark.parametrize("size", [24 * 3 * 16 * 16, 24 * 3 * 16 * 16 - 1])
+def test_auto_streams_what_would_take_too_much_memory(
+    prepared: Prepare, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(prepared_module, "_STREAM_ABOVE", size)
+    streamed = size < 24 * 3 * 16 * 16  # both parts, decoded
+    assert prepared(images="auto").info.streamed is streamed
+    assert prepared(images="auto") == prepared(images="stream" if streamed else "memory")
+    assert not prepared(images="auto", train_limit=10).info.streamed
+
+
+def test_the_limit_is_a_constant_of_eight_gibibytes() -> None:
+    assert prepared_module._STREAM_ABOVE == 8 * 1024**3
+
+
+def test_other_data_sets_are_never_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared_module, "_STREAM_ABOVE", 0)
+    assert not prepare(DataConfig("digits", train_limit=40), tmp_path).info.streamed
+
+
+def test_what_differs_is_other_data(prepared: Prepare, root: Path) -> None:
+    data = [
+        prepared(),
+        prepared(images="memory"),
+        prepared(image_size=17),
+        prepared(train_limit=12),
+        prepared(train_limit=12, split_seed=1),
+    ]
+    path = root / "val/b/1é ü.png"
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    data.append(prepared())
+    with path.open("ab") as file:
+        file.write(b"\0")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    data.append(prepared())
+    (root / "train/a/3é ü.png").rename(root / "train/a/3.png")
+    data.append(prepared())
+    (root / "train/a/3.png").rename(root / "train/b/3.png")
+    data.append(prepared())
+    assert len({d.info.fingerprint for d in data}) == len({d.path for d in data}) == len(data)
+
+
+def test_mean_and_deviation_are_those_of_a_fixed_sample(
+    prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing_module, "_SAMPLE", 7)
+    monkeypatch.setattr(listing_module, "_CHUNK_BYTES", 2 * 3 * 16 * 16)
+    data = prepared()
+    paths = data.listing("train").paths(range(20))
+    everything = open_dataset_files(
+        DataConfig("imagefolder", str(paths[0].parents[2]), image_size=16)
+    ).read("train", range(20))
+    chunks = list(listing_module.sample(_Decoded(everything), np.arange(20)))
+    assert [len(chunk) for chunk in chunks] == [2, 2, 2, 1]
+    pixels = np.concatenate(chunks)
+    assert len({image.tobytes() for image in pixels}) == 7
+    assert {image.tobytes() for image in pixels} < {image.tobytes() for image in everything}
+    assert data.info.mean == pytest.approx((pixels / 255).mean((0, 2, 3)))
+    assert data.info.std == pytest.approx((pixels / 255).std((0, 2, 3)))
+
+
+class _Decoded:
+    """A source of images that are decoded already."""
+
+    channels, image_size = 3, 16
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._images = images
+
+    def read(self, part: str, indices: np.ndarray) -> np.ndarray:
+        return self._images[indices]
+
+
+def test_an_unreadable_image_of_the_sample_is_named(prepared: Prepare, root: Path) -> None:
+    (root / "train/b/4é ü.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    with pytest.raises(InputError, match=r"train/b/4é ü\.png: not a readable image"):
+        prepared()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no root": lambda folder: (folder / "root.json").unlink(),
+    "other root": lambda folder: (folder / "root.json").write_text("5"),
+    "no names": lambda folder: (folder / "train_names.npy").unlink(),
+    "other names": lambda folder: np.save(folder / "train_names.npy", np.zeros(20)),
+    "fewer names": lambda folder: np.save(folder / "validation_names.npy", np.array([b"x"])),
+    "short labels": lambda folder: os.truncate(folder / "train_labels.npy", 150),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_listing_is_made_again(
+    prepared: Prepare, damage: Callable[[Path], object]
+) -> None:
+    data = prepared()
+    damage(data.path)
+    with pytest.raises(InputError, match="is no whole prepared data"):
+        open_prepared(data.path)
+    assert prepared() == data == open_prepared(data.path)
+
+
+def test_what_cannot_be_streamed_is_refused_in_one_line(root: Path) -> None:
+    for dataset in ("digits", "cifar10"):
+        with pytest.raises(InputError) as caught:
+            open_dataset_files(DataConfig(dataset, images="stream"))
+        assert caught.value.messages == (
+            "images 'stream': only an imagefolder is streamed; leave it out, or use one",
+        )
+        with pytest.raises(InputError) as caught:
+            resolve(Options.parse({"dataset": dataset, "images": "stream"}))
+        (message,) = caught.value.messages
+        assert message.startswith(
+            f"--images stream: only an imagefolder is streamed, not {dataset};"
+        )
+    with pytest.raises(InputError, match="images 'disk': choose from auto, memory, stream"):
+        open_dataset_files(DataConfig("imagefolder", str(root), images="disk"))
+    with pytest.raises(InputError, match="--images disk: unknown; choose from"):
+        Options.parse({"images": "disk"})
+
+
+def test_the_option_reaches_the_data_and_the_configuration_file(root: Path) -> None:
+    given = {"dataset": "imagefolder", "data-dir": str(root), "images": "stream"}
+    resolved = resolve(Options.parse(given))
+    assert resolved.config.data.images == "stream"
+    assert to_yaml_values(resolved.options)["images"] == "stream"
+    assert resolve(Options()).config.data.images == "auto"
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "/etc/passwd", ".."])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    listing = listing_module.FileList(tmp_path, np.array([b"a/1.png", name.encode()]), np.zeros(2))
+    assert listing.paths([0]) == [tmp_path / "a" / "1.png"]
+    with pytest.raises(ValueError, match="does not lie in"):
+        listing.paths([0, 1])

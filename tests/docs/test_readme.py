@@ -1,0 +1,58 @@
+"""What the README shows, run as it stands there."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from dgkd_search.cli.main import main
+from dgkd_search.models import registry
+from dgkd_search.workflows.single_chain import plan, run_trial
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def block(first: str) -> str:
+    """The Python block that begins with a line."""
+    (found,) = re.findall(rf"```python\n({re.escape(first)}\n.*?)```", README, re.DOTALL)
+    return str(found)
+
+
+def test_models_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(registry, "_families", dict(registry._families))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code = block("# mymodels.py")
+    assert len(code.splitlines()) <= 20
+    Path("mymodels.py").write_text(code)
+    try:
+        assert main(["--models", "mymodels", "--dry-run"]) == 0
+        assert "large > small > mini" in capsys.readouterr().out
+        stages, data = plan(
+            ["large", "small", "mini"], models="mymodels", train_limit=100, epochs=2, lr=0.02
+        )
+        result = run_trial(stages, data)
+    finally:
+        sys.modules.pop("mymodels", None)
+    assert [stage.name for stage in result.stages] == ["large", "small", "mini"]
+    assert result.stages[-1].finished
+
+
+def test_arrays_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    exec(block("import numpy as np"), {})
+    assert "dgkd-search --dataset arrays --data-dir mine.npz\n" in README
+    assert main(["--dataset", "arrays", "--data-dir", "mine.npz", "--dry-run"]) == 0
+    said = {"dataset": "arrays", "data_dir": "mine.npz", "family": "plain-c10", "epochs": 1}
+    stages, data = plan(["plain2-c10"], **said)
+    assert data.info.classes == ("left", "right")
+    assert run_trial(stages, data).stages[-1].finished

@@ -1,0 +1,67 @@
+"""Searches whose trials this process runs itself, one after the other, in place of Ray.
+
+As a script: the command ``dgkd-search`` in that way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dgkd_search.cli.main import main
+from dgkd_search.data import open_prepared
+from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.trial import Trial
+from dgkd_search.errors import one_line
+from dgkd_search.store.store import Store
+from dgkd_search.study.ray_tune.controller import SearchController
+from dgkd_search.training.spec import StageSpec
+
+
+def train(controller: SearchController, encode_trial: Callable[[Any], str], *_: object) -> None:
+    """What ``run_tune`` does, without Ray: row by row, until the end or the pruner's verdict."""
+    while (stages := controller.next_trial(name := uuid.uuid4().hex)) is not None:
+        job = json.loads(encode_trial(stages))
+        trial = Trial(
+            [StageSpec.from_dict(spec) for spec in job["stages"]],
+            open_prepared(Path(job["data"])),
+            Store(Path(job["store"])),
+        )
+        with contextlib.closing(iter(trial)) as rows:
+            for event in _events(rows):
+                if controller.on_row(name, {**event, "facts": trial.result.to_dict()}):
+                    break
+        controller.on_end(name)
+
+
+def _events(rows: Iterator[TrialProgress]) -> Iterator[dict[str, Any]]:
+    """A trial's rows, and its failure where the disk failed it."""
+    try:
+        for row in rows:
+            yield {"rows": [row.to_dict()]}
+    except OSError as error:
+        yield {"failure": one_line(error), "again": True}
+
+
+@contextlib.contextmanager
+def without_ray() -> Iterator[pytest.MonkeyPatch]:
+    """Yields the patch, for more of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        runtime = SimpleNamespace(run_tune=train)
+        ray = SimpleNamespace(ray_session=lambda _: contextlib.nullcontext(Path()))
+        patch.setitem(sys.modules, "dgkd_search.study.ray_tune.runner", runtime)
+        patch.setitem(sys.modules, "dgkd_search.study.ray_tune.ray_session", ray)
+        yield patch
+
+
+if __name__ == "__main__":
+    with without_ray():
+        sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,90 @@
+"""A clock and a terminal to draw a search on."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from rich.cells import cell_len
+from rich.console import Console
+
+from dgkd_search.callbacks.events import (
+    SearchStarted,
+    TrialEnded,
+    TrialInfo,
+    TrialStarted,
+    TrialUpdated,
+)
+from dgkd_search.callbacks.terminal import LiveProgress
+from dgkd_search.distillation.progress import TrialProgress
+
+CHAIN = ("resnet32", "resnet20", "resnet8")
+
+
+TRIAL = TrialInfo(7, CHAIN, "dense", 0.25)
+
+
+OTHER = TrialInfo(
+    8, ("resnet110", "resnet56", "resnet32", "resnet20", "resnet8"), "sequential", None
+)
+
+
+ALONE = TrialInfo(None, ("resnet8",), "none", None)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def row(event: str, position: int, epoch: int = 0, **more: object) -> TrialProgress:
+    values: dict[str, object] = {"stages": 3, "epochs": 12, **more}
+    return TrialProgress(
+        event=event, stage=CHAIN[position], position=position, epoch=epoch, **values
+    )  # type: ignore[arg-type]
+
+
+def visible(text: str) -> str:
+    """Without colors and cursor movements; where the cursor went back, a new line begins."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.replace("\r", "\n"))
+
+
+def view(progress: LiveProgress, width: int) -> list[str]:
+    """The live area as a terminal of that width would show it."""
+    out = io.StringIO()
+    Console(file=out, force_terminal=True, width=width, height=50).print(progress)
+    lines = [line.rstrip() for line in visible(out.getvalue()).splitlines()]
+    assert all(cell_len(line) <= width for line in lines)
+    return lines
+
+
+def busy(clock: Clock) -> LiveProgress:
+    """Seven trials done, three jobs under way; never drawn by itself."""
+    progress = LiveProgress(Terminal(), clock=clock, size=(200, 50))
+    progress.state.update(SearchStarted(20, 2, None))
+    for number, state, value in [
+        (0, "complete", 96.0),
+        (1, "complete", 97.56),
+        (2, "complete", 97.0),
+        (3, "complete", 90.0),
+        (4, "pruned", 99.0),
+        (5, "pruned", 95.0),
+        (6, "failed", None),
+    ]:
+        progress.state.update(
+            TrialEnded(TrialInfo(number, CHAIN, "dense", None), state, value, None)
+        )
+    clock.now += 70 * 60
+    for job in (TRIAL, OTHER, ALONE):
+        progress.notify(TrialStarted(job))
+    progress.notify(TrialUpdated(TRIAL, row("replayed", 0, 12, val_accuracy=98.0)))
+    progress.notify(TrialUpdated(TRIAL, row("epoch", 1, 3, val_accuracy=95.125)))
+    progress.notify(TrialUpdated(OTHER, row("waiting", 1)))
+    return progress

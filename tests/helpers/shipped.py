@@ -1,0 +1,50 @@
+"""Run folders as a search leaves them, of a chain that trains in a moment, without a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import resolve
+from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.results.best import Accuracies, write_best
+from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.store.store import Store
+from dgkd_search.study.planner import Planner
+from dgkd_search.study.space import Configuration
+from dgkd_search.workflows.single_chain import plan, run_trial
+
+CHAIN = ("resnet20", "resnet14", "resnet8")
+
+
+def make_run(folder: Path, names: Sequence[str] = CHAIN, **options: Any) -> RunFolder:
+    """``folder/run``, with what it was trained with in ``folder/store``."""
+    said = {"dataset": "digits", "train_limit": 100, "epochs": 1, "batch_size": 32} | options
+    said |= {"teacher": names[0], "student": names[-1], "store": str(folder / "store")}
+    stages, data = plan(names, drop_prob=0.25, **said)
+    result = run_trial(stages, data, said["store"])
+    entry = Store(said["store"]).get(stages[-1].key)
+    assert entry is not None
+    resolved = resolve(Options.parse({**said, "drop_prob": 0.25}))
+    lr = resolved.config.student_recipe.lr
+    settings = stages[-1].distillation
+    assert settings is not None
+    configuration = Configuration(Chain(tuple(names)), settings, lr)
+    assert Planner(resolved.config, data.info).stages(configuration) == stages
+    run = RunFolder(folder / "run")
+    run.path.mkdir(parents=True)
+    write_best(
+        run,
+        trial=3,
+        options=to_yaml_values(resolved.options),
+        configuration=configuration,
+        stages=stages,
+        info=data.info,
+        accuracies=Accuracies(result.val_accuracy, 61.5, 50.0, None, 52.0, 70.0),
+        weights=entry.tensors,
+        test_reads=1,
+    )
+    return run

@@ -1,0 +1,409 @@
+"""Reading a run folder back: nothing damaged is believed, nothing that defines it changes."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import yaml
+from helpers.studies import make_config, run_trials
+
+from dgkd_search.callbacks.base import Callback, Observer
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import Resolved, resolve
+from dgkd_search.errors import InputError
+from dgkd_search.results.manifest import open_readonly, read_manifest, write_manifest
+from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.study.study import ChainStudy
+from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.workflows.resume import check_resumption, create_study, load_study
+
+DATA = "f" * 32
+SAID = {"budget": 3, "concurrency": 1, "epochs": 4, "time_budget": "1h", "pruner": "none"}
+
+
+@pytest.fixture
+def resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolved:
+    monkeypatch.chdir(tmp_path)
+    return resolve(Options.parse({**SAID, "out": "run"}))
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two trials."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("begun"))
+        resolved = resolve(Options.parse({**SAID, "out": "run"}))
+        folder = RunFolder("run")
+        with folder.begin():
+            study = create_study(folder, resolved.options, resolved.config, DATA, None)
+            run_trials(study, 2)
+            ElapsedTime(5.0, 2.0).note(study)
+        return folder.path.absolute()
+
+
+@pytest.fixture
+def run(resolved: Resolved, begun: Path) -> RunFolder:
+    """A copy of that run in the folder of the test."""
+    shutil.copytree(begun, "run")
+    return RunFolder("run")
+
+
+class Listener(Observer):
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def edit(run: RunFolder, **values: Any) -> None:
+    said = yaml.safe_load(run.config.read_text())
+    run.config.write_text(yaml.safe_dump({**said, **values}))
+
+
+def change(run: RunFolder, statement: str, *values: Any) -> None:
+    with sqlite3.connect(run.database) as database:
+        assert database.execute(statement, values).rowcount > 0
+    database.close()
+
+
+def reopened(run: RunFolder, fingerprint: str = DATA) -> tuple[ChainStudy, list[str]]:
+    listener = Listener()
+    record = read_manifest(run)
+    config = resolve(record.options).config
+    return load_study(record, record.options, config, fingerprint, listener), listener.messages
+
+
+def test_a_run_is_read_as_it_was_written(run: RunFolder, resolved: Resolved) -> None:
+    record = read_manifest(run)
+    assert vars(record.options) == {**vars(resolved.options), "out": None}
+    assert record.definition is not None and record.definition["data"] == DATA
+    assert (record.damaged, record.initial_params) == ({}, None)
+    study = open_readonly(run)
+    assert [trial.number for trial in study.trials] == [0, 1]
+    assert study.damage() is None
+    assert ElapsedTime.of(study) == ElapsedTime(5.0, 2.0)
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="is no run folder"):
+            read_manifest(RunFolder(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
+    edit(run, epochs=5, seed=7, budget=9)
+    with pytest.raises(InputError) as caught:
+        read_manifest(run)
+    assert sorted(message.split(":")[1].strip() for message in caught.value.messages) == [
+        "epochs 5",
+        "seed 7",
+    ]
+    assert "begun with 4" in str(caught.value)
+    edit(run, epochs=4, seed=0, budget=9, concurrency=2)
+    record = read_manifest(run)
+    assert (record.options.budget, record.options.concurrency) == (3, 1)
+    assert "give what is to change as options" in record.damaged[run.config]
+
+
+@pytest.mark.parametrize(("name", "what"), [("given", "weights"), ("code", "code of its models")])
+def test_what_a_user_brought_along_must_be_the_same(
+    run: RunFolder, resolved: Resolved, name: str, what: str
+) -> None:
+    """Else old trials and new ones would be of two kinds in one study."""
+    record, config = read_manifest(run), resolve(resolved.options).config
+    with pytest.raises(InputError, match=f"begun with other .*{what}"):
+        load_study(record, record.options, config, DATA, Listener(), {name: "c" * 32})
+
+
+def test_other_data_are_refused(run: RunFolder) -> None:
+    with pytest.raises(InputError, match="begun with other data"):
+        reopened(run, "e" * 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({}, None),
+        ({"budget": "3", "time_budget": "2h", "concurrency": "2", "quiet": True}, None),
+        ({"epochs": "4", "teacher": "resnet26"}, None),  # as it was
+        ({"epochs": "5"}, "--epochs 5: the run was begun with 4; leave it out"),
+        ({"cpus_per_trial": 2}, "--cpus-per-trial 2: the run was begun with 1"),
+        ({"gpus-per-trial": "1"}, "--gpus-per-trial 1: the run was begun with 0"),
+        ({"budget": 2}, "--budget 2: the run has 3; on resume it can only be raised"),
+        ({"time-budget": "90"}, "--time-budget 90: the run has 3600"),
+        ({"out": "other"}, "--out other: a run that is resumed stays where it is"),
+        ({"epochs": "0"}, "--epochs 0: must be"),
+        ({"nothing": "0"}, "--nothing: unknown option"),
+    ],
+)
+def test_what_may_be_given_on_resume(
+    run: RunFolder, given: dict[str, Any], wrong: str | None
+) -> None:
+    if wrong is None:
+        options = check_resumption(run, given).validated.resolved.options
+        assert options.budget == 3
+        assert options.time_budget == (7200 if "time_budget" in given else 3600)
+        assert options.concurrency == (2 if "concurrency" in given else 1)
+    else:
+        with pytest.raises(InputError) as caught:
+            check_resumption(run, given)
+        (message,) = caught.value.messages
+        assert message.startswith(wrong)
+
+
+def test_a_raised_budget_stays(run: RunFolder) -> None:
+    record = read_manifest(run)
+    options = check_resumption(run, {"budget": 5}).validated.resolved.options
+    study = load_study(record, options, resolve(options).config, DATA, Callback())
+    assert study.config.budget == 5
+    assert read_manifest(run).options.budget == 5
+    with pytest.raises(InputError, match="--budget 4: the run has 5"):
+        check_resumption(run, {"budget": 4})
+
+
+def test_a_time_budget_can_be_set_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    resolved = resolve(Options.parse({**SAID, "time_budget": None, "out": "run"}))
+    folder = RunFolder("run")
+    with folder.begin():
+        run_trials(create_study(folder, resolved.options, resolved.config, DATA, None), 1)
+    assert read_manifest(folder).options.time_budget is None
+    options = check_resumption(folder, {"time_budget": "30m"}).validated.resolved.options
+    study = load_study(read_manifest(folder), options, resolve(options).config, DATA, Callback())
+    assert study.config.time_budget == 1800
+    with pytest.raises(InputError, match="--time-budget 60: the run has 1800; on resume it can"):
+        check_resumption(folder, {"time_budget": "60s"})
+
+
+def test_a_stop_while_a_budget_is_raised_is_no_damage(
+    run: RunFolder,
+) -> None:
+    """Between the definition and its copies: config.yaml, then study.db."""
+    record = read_manifest(run)
+    before = run.config.read_bytes()
+    options = check_resumption(run, {"budget": 5}).validated.resolved.options
+    run.write_definition(write_manifest(options, DATA, record.initial_params))
+    after = run.config.read_bytes()
+    for config in (before, after):
+        run.config.write_bytes(config)
+        again = read_manifest(run)
+        assert again.damaged == {}
+        assert again.options.budget == 5
+    run.config.write_bytes(before)
+    load_study(again, options, resolve(options).config, DATA, Callback())
+    assert run.config.read_bytes() == after
+
+
+CONFIG_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "empty options": lambda path: path.write_text("epochs: {}"),
+    "unknown option": lambda path: path.write_text("epochz: 4"),
+    "cut within a word": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "cut at a line": lambda path: path.write_bytes(path.read_bytes().partition(b"store")[0]),
+    "another number": lambda path: path.write_text(
+        path.read_text().replace("budget: 3", "budget: 9")
+    ),
+    "bytes": lambda path: path.write_bytes(bytes(range(256))),
+}
+
+
+@pytest.mark.parametrize("name", CONFIG_DAMAGE)
+def test_config_yaml_is_made_again_from_the_study(run: RunFolder, name: str) -> None:
+    before = run.config.read_text()
+    CONFIG_DAMAGE[name](run.config)
+    study, (message,) = reopened(run)
+    assert message.startswith("run/config.yaml: damaged (")
+    assert run.config.read_text() == before
+    assert len(study.trials) == 2
+    assert len(list((run.path / "damaged").glob("*"))) == (name != "gone")
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{}")])
+def test_the_definition_is_made_again_from_the_study(
+    run: RunFolder, damage: Callable[[Path], object]
+) -> None:
+    before = run.definition.read_bytes()
+    damage(run.definition)
+    study, (message,) = reopened(run)
+    assert message.startswith("run/.definition.json: damaged (it ")
+    assert run.definition.read_bytes() == before
+    assert len(study.trials) == 2
+
+
+DATABASE_DAMAGE: dict[str, Callable[[RunFolder], object]] = {
+    "gone": lambda run: run.database.unlink(),
+    "empty": lambda run: run.database.write_bytes(b""),
+    "text": lambda run: run.database.write_text("no database\n" * 500),
+    "cut": lambda run: run.database.write_bytes(run.database.read_bytes()[:40_000]),
+    "foreign": lambda run: (run.database.unlink(), sqlite3.connect(run.database).execute(
+        "CREATE TABLE trials (x)"
+    )),
+    "value": lambda run: change(run, "UPDATE trial_values SET value = value + 1"),
+    "curve": lambda run: change(
+        run, "UPDATE trial_intermediate_values SET intermediate_value = 1 WHERE step = 2"
+    ),
+    "parameter": lambda run: change(
+        run, "UPDATE trial_params SET param_value = 1 - param_value WHERE param_value IN (0, 1)"
+    ),
+    "reference": lambda run: change(
+        run,
+        "UPDATE study_user_attributes SET value_json = replace(value_json, '5.0', '6.0') "
+        "WHERE key = 'spent'",
+    ),
+    "fact": lambda run: change(
+        run,
+        "UPDATE trial_user_attributes SET value_json = replace(value_json, '{', '{\"x\": 1, ')"
+        " WHERE key = 'facts'",
+    ),
+    "attribute": lambda run: change(run, "UPDATE trial_user_attributes SET value_json = '{'"),
+    "state": lambda run: change(run, "UPDATE trials SET state = 'ODD'"),
+    "definition": lambda run: change(run, "UPDATE study_user_attributes SET value_json = '[1]'"),
+    "a definition's name": lambda run: change(
+        run, "UPDATE study_user_attributes SET key = 'definitioo' WHERE key = 'definition'"
+    ),
+    "a name in the definition": lambda run: change(
+        run,
+        "UPDATE study_user_attributes SET value_json = replace(value_json, 'options', 'optionr')",
+    ),
+    "a number in the definition": lambda run: change(
+        run, "UPDATE study_user_attributes SET value_json = replace(value_json, ': 3,', ': 7,') "
+        "WHERE key = 'definition'"
+    ),
+    "the study's name": lambda run: change(run, "UPDATE studies SET study_name = 'x'"),
+    "what a pruner noted": lambda run: change(
+        run, "UPDATE trial_system_attributes SET value_json = '{}'"
+    ),
+    "a state": lambda run: change(run, "UPDATE trials SET state = 'PRUNED'"),
+    "a header": lambda run: run.database.write_bytes(
+        run.database.read_bytes()[:18] + b"\x09" + run.database.read_bytes()[19:]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DATABASE_DAMAGE)
+def test_a_damaged_study_is_named_and_begun_again(run: RunFolder, name: str) -> None:
+    DATABASE_DAMAGE[name](run)
+    if name != "gone":
+        with pytest.raises(InputError, match=r"study\.db: is damaged .*--resume run makes it"):
+            open_readonly(run)
+    study, messages = reopened(run)
+    assert (study.trials, study.damage()) == ([], None)
+    assert study.attributes["definition"]["data"] == DATA
+    aside = [path.name for path in (run.path / "damaged").glob("*")]
+    (message,) = messages
+    assert message.startswith("run/study.db: damaged (")
+    assert message.endswith("made again, its trials from what is in the store")
+    if name != "gone":
+        assert len(aside) == 1 and aside[0].startswith("study.db-")
+        assert "set aside as run/damaged" in message
+    assert len(run_trials(study, 2)) == 2
+    assert open_readonly(run).damage() is None
+
+
+def test_without_any_definition_there_is_no_way_on(run: RunFolder) -> None:
+    run.definition.unlink()
+    run.database.write_bytes(b"\x00")
+    with pytest.raises(InputError, match=r"can't be read .*start a new run"):
+        read_manifest(run)
+
+
+def test_a_damaged_definition_in_the_study_is_not_believed(run: RunFolder) -> None:
+    """Not even where there is no other one: config.yaml alone can't tell a budget from a slip."""
+    run.definition.unlink()
+    change(
+        run, "UPDATE study_user_attributes SET value_json = replace(value_json, ': 3,', ': 7,') "
+        "WHERE key = 'definition'",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"can't be read .*its definition fails its checksum"):
+        read_manifest(run)
+
+
+def test_the_definition_alone_makes_a_run_again(run: RunFolder) -> None:
+    before = run.config.read_text()
+    run.config.unlink()
+    run.database.unlink()
+    study, messages = reopened(run)
+    assert (study.trials, len(messages)) == ([], 2)
+    assert run.config.read_text() == before
+
+
+def test_the_version_in_a_comment_is_no_part_of_it(run: RunFolder) -> None:
+    text = run.config.read_text()
+    run.config.write_text(text.replace(text.splitlines()[0], "# dgkd-search 99.0. Repeat with"))
+    assert read_manifest(run).damaged == {}
+
+
+def test_another_version_is_left_alone(run: RunFolder) -> None:
+    definition = dict(read_manifest(run).definition)
+    run.write_definition({**definition, "training": 99})
+    before = run.database.read_bytes()
+    with pytest.raises(InputError, match="was made by another version"):
+        read_manifest(run)
+    assert run.database.read_bytes() == before
+
+
+def test_what_the_system_refuses_is_no_damage(run: RunFolder) -> None:
+    before = run.database.read_bytes()
+    blocker = sqlite3.connect(run.database, isolation_level=None)
+    blocker.execute("BEGIN EXCLUSIVE")
+    at_once = functools.partial(sqlite3.connect, timeout=0.01)
+    with (
+        mock.patch("sqlite3.connect", at_once),
+        pytest.raises(InputError, match=r"study\.db: can't be opened \(database is locked"),
+    ):
+        read_manifest(run)
+    blocker.close()
+    assert run.database.read_bytes() == before
+    assert len(open_readonly(run).trials) == 2
+
+
+def test_a_run_from_before_runs_could_be_resumed_is_refused(run: RunFolder) -> None:
+    change(run, "DELETE FROM study_user_attributes")
+    run.definition.unlink()
+    with pytest.raises(InputError, match=r"another version \(format and training \(0, None\)"):
+        read_manifest(run)
+
+
+def test_a_stop_before_the_definition_loses_nothing(run: RunFolder) -> None:
+    change(run, "DELETE FROM study_user_attributes")
+    for table in ("trial_values", "trial_intermediate_values", "trial_params", "trials"):
+        change(run, f"DELETE FROM {table}")
+    study, messages = reopened(run)
+    assert (study.trials, messages) == ([], [])
+    assert study.attributes["definition"]["data"] == DATA
+
+
+def test_a_study_of_given_first_trials_goes_on_with_them(tmp_path: Path) -> None:
+    resolved = resolve(Options.parse({**SAID, "concurrency": 1, "no_reference": True}))
+    run = RunFolder(tmp_path / "run")
+    config = make_config()
+    with run.begin():
+        probe = ChainStudy(config)
+        first = [dict(params) for params in list(probe.space.all_params())[5:8]]
+        create_study(run, resolved.options, config, DATA, first)
+    record = read_manifest(run)
+    assert record.initial_params == first
+
+
+def test_a_run_of_somebody_else_does_not_choose_what_is_imported(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = dict(read_manifest(run).definition)
+    definition["options"] = {**definition["options"], "models": "evil"}
+    run.write_definition(definition)
+    stranger = run.definition.stat().st_uid + 1
+    monkeypatch.setattr("os.getuid", lambda: stranger)
+    with pytest.raises(InputError, match="would import evil, and isn't your folder"):
+        read_manifest(run)
+    with pytest.raises(InputError, match="would import evil"):
+        open_readonly(run)

@@ -1,0 +1,25 @@
+"""What can be said of Ray's start without Ray."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dgkd_search.study.config import Resources
+from dgkd_search.study.ray_tune.ray_session import _connect
+
+
+def test_a_sigterm_while_ray_starts_is_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray takes it with a handler of its own until its start is over."""
+
+    def terminated(**_: object) -> None:
+        sys.exit(15)
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=terminated))
+    with pytest.raises(KeyboardInterrupt):
+        _connect(Resources(), tmp_path)
