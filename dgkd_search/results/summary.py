@@ -15,6 +15,8 @@ from dgkd_search.results.work import Work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
 
+_JSON_NAMES = {"baseline": "alone"}  # what programs read keeps its names
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -75,7 +77,7 @@ class Summary:
             "temperature": self.configuration.distillation.temperature,
             "kd_weight": self.configuration.distillation.kd_weight,
             "lr": self.configuration.lr,
-            "accuracies": asdict(self.accuracies),
+            "accuracies": {_JSON_NAMES.get(k, k): v for k, v in asdict(self.accuracies).items()},
             "test_reads": self.test_reads,
             "test_problem": self.test_problem,
             "budget": self.budget,

@@ -107,3 +107,16 @@ def test_bad_input_is_told_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("dgkd-search: --budget 0: ")
+
+
+def test_programs_read_the_names_that_they_know() -> None:
+    _, resumed, started, trial, progress, ended, *_ = told()
+    info = {"number", "chain", "guidance", "drop_prob", "replicate"}
+    assert trial["trial"].keys() == ended["trial"].keys() == info
+    assert progress["row"].keys() == {
+        *("event", "stage", "position", "stages", "epoch", "epochs"),
+        *("step", "train_loss", "val_accuracy", "more"),
+    }
+    assert {"ended", "best", "seconds"} <= resumed.keys()
+    assert {"budget", "concurrency", "time_budget", "repeats"} <= started.keys()
+    assert {"state", "val_accuracy", "reason"} <= ended.keys()

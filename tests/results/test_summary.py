@@ -194,3 +194,9 @@ def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     assert (work.computing, work.waiting) == (8.5, 5.0)
     assert (work.taught, work.forwards) == (700, 100)
     assert (work.starting, work.concurrency) == (3 * 4.0 + 18.5 - 8.5 - 5.0, 3)
+
+
+def test_programs_read_the_names_that_they_know() -> None:
+    told = SUMMARY.to_dict()
+    assert [*told["accuracies"]] == ["validation", "test", "alone", "kd", "full", "teacher"]
+    assert {"run", "trial", "chain", "gave_up", "ended", "repeats", "work"} <= told.keys()
