@@ -151,8 +151,8 @@ def _where(root: Path) -> str:
 
 
 def _compare_classes(folder: Path, classes: Sequence[str]) -> list[str]:
-    names_found = set(_class_names(folder))
-    missing, extra = sorted(set(classes) - names_found), sorted(names_found - set(classes))
+    present = set(_class_names(folder))
+    missing, extra = sorted(set(classes) - present), sorted(present - set(classes))
     differences = [
         f"{verb} {', '.join(names[:5])}{' and more' if len(names) > 5 else ''}"
         for verb, names in (("lacks", missing), ("adds", extra))
@@ -181,15 +181,15 @@ def _is_folder(path: Path) -> bool:
 
 def _images_below(folder: Path) -> list[Path]:
     """Images in path order. Links are followed: they are how subsets are commonly made."""
-    names_found: list[Path] = []
+    images: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_cannot_list, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        names_found.extend(
+        images.extend(
             Path(parent, name)
             for name in names
             if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
         )
-    return sorted(names_found)
+    return sorted(images)
 
 
 def _cannot_list(error: OSError) -> NoReturn:

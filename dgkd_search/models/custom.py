@@ -55,15 +55,15 @@ def family(name: str, /, **members: ModelFactory) -> Family:
             image_size=architecture.image_size,
         )
 
-    family_made = Family(
+    created = Family(
         name,
         tuple(Member(member, rank) for rank, member in enumerate(members, 1)),
         make,
         origin=str(caller["__name__"]),
         code=_checksum(caller.get("__file__"), *members.values()),
     )
-    register(family_made)
-    return family_made
+    register(created)
+    return created
 
 
 def load_families(module: str) -> tuple[Family, ...]:

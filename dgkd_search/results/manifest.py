@@ -152,7 +152,7 @@ def _is_own(run: RunFolder) -> bool:
 
 
 def check_same(
-    options_now: Options,
+    current: Options,
     begun: Options,
     label: str,
     way_out: str,
@@ -169,7 +169,7 @@ def check_same(
     """
     problems = []
     before, _, after = label.rpartition("{}")
-    one, other = vars(options_now), vars(begun)
+    one, other = vars(current), vars(begun)
     for name in names if names is not None else one:
         differs = one[name] != other[name]
         if name == "gpus_per_trial":

@@ -103,13 +103,13 @@ def store_users(folder: Path) -> list[StoreUser]:
 
     What dead trials left behind is removed.
     """
-    users_found = []
+    result = []
     for record, user in _records(folder):
         if user.live or user.kind == "search":
-            users_found.append(user)
+            result.append(user)
         else:
             remove_file(record)
-    return sorted(users_found, key=lambda user: (user.since, user.name))
+    return sorted(result, key=lambda user: (user.since, user.name))
 
 
 def forget_user(folder: Path, known: Collection[str]) -> int:
@@ -130,10 +130,8 @@ def forget_user(folder: Path, known: Collection[str]) -> int:
 
 def unreadable_records(folder: Path) -> list[Path]:
     """Files where records lie that are none; of a live user another one will be written."""
-    users_found = [path for path, user in _read(folder) if user is None]
-    return [
-        path for path in users_found if path.exists() and not _is_live(path.with_suffix(".lock"))
-    ]
+    result = [path for path, user in _read(folder) if user is None]
+    return [path for path in result if path.exists() and not _is_live(path.with_suffix(".lock"))]
 
 
 def _records(folder: Path) -> Iterator[tuple[Path, StoreUser]]:

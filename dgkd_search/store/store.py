@@ -205,18 +205,18 @@ class Store:
     def _check_format(self) -> bool:
         """Whether a store of this format is there; nothing is written."""
         try:
-            format_found = json.loads(self._format.read_bytes())["format"]
+            found_format = json.loads(self._format.read_bytes())["format"]
         except FileNotFoundError:
             return False
         except UNREADABLE:
             # Every entry says its format too: if these are ours, only the mark is damaged.
-            format_found = next(self._formats(), STORE_FORMAT)
-            if format_found == STORE_FORMAT:
+            found_format = next(self._formats(), STORE_FORMAT)
+            if found_format == STORE_FORMAT:
                 self._quarantine(self._format, "it is not readable")
                 return False
-        if format_found != STORE_FORMAT:
+        if found_format != STORE_FORMAT:
             raise InputError(
-                f"store {self.root}: its format is {format_found}, this version reads "
+                f"store {self.root}: its format is {found_format}, this version reads "
                 f"{STORE_FORMAT}; it was left alone, choose another folder with --store"
             )
         return True

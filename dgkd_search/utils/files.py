@@ -172,10 +172,10 @@ def size_of(path: Path) -> int:
     pending = [path]
     while pending:
         with contextlib.suppress(OSError):
-            path_found = pending.pop()
-            status = path_found.lstat()
+            entry = pending.pop()
+            status = entry.lstat()
             if stat.S_ISDIR(status.st_mode):
-                pending.extend(path_found.iterdir())
+                pending.extend(entry.iterdir())
             else:
                 total += status.st_size
     return total

@@ -110,12 +110,12 @@ def train_student(method: Method, replicate: int, options: Mapping[str, Any]) ->
     Raises:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
-    options_now = {**options, **method.options}
+    merged = {**options, **method.options}
     stages, data = plan_method(method, replicate, options)
-    store = Store(store_path(Options.parse(options_now, "{}").store))
+    store = Store(store_path(Options.parse(merged, "{}").store))
     result = Trial(stages, data, store).run()
     seconds = [_seconds(store, stage) for stage in stages]
-    test = _test(stages[-1], data, store, options_now)
+    test = _test(stages[-1], data, store, merged)
     above = tuple((stage.name, stage.val_accuracy) for stage in result.stages[:-1])
     return MethodRun(replicate, result.val_accuracy, test, seconds[-1], sum(seconds[:-1]), above)
 
@@ -179,9 +179,9 @@ def _seconds(store: Store, stage: StageSpec) -> float:
 
 
 def _test(
-    stage: StageSpec, data: PreparedData, store: Store, options_now: Mapping[str, Any]
+    stage: StageSpec, data: PreparedData, store: Store, merged: Mapping[str, Any]
 ) -> float | None:
-    part = _test_part(resolve(Options.parse(options_now, "{}")).config.data)
+    part = _test_part(resolve(Options.parse(merged, "{}")).config.data)
     entry = store.get(stage.key)
     if part is None or entry is None:
         return None

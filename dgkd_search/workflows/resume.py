@@ -166,16 +166,16 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption
         InputError: it is no run, what is given would change what defines it, or as ``check``.
     """
     manifest = read_manifest(run)
-    overrides_parsed = Options.parse(overrides, "--{}")
+    parsed = Options.parse(overrides, "--{}")
     names = [canonical_name(name) for name, value in overrides.items() if value is not None]
     problems: list[str] = []
     if "out" in names:
         problems.append(
-            f"--out {overrides_parsed.out}: a run that is resumed stays where it is; leave it out"
+            f"--out {parsed.out}: a run that is resumed stays where it is; leave it out"
         )
     try:
         check_same(
-            overrides_parsed,
+            parsed,
             manifest.options,
             "--{}",
             "leave it out, or start a new run",
@@ -184,7 +184,7 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption
     except InputError as error:
         problems += error.messages
     for name in _RAISED:
-        now, begun = getattr(overrides_parsed, name), getattr(manifest.options, name)
+        now, begun = getattr(parsed, name), getattr(manifest.options, name)
         # A time budget where there was none takes nothing from what is finished.
         if name in names and begun is not None and now < begun:
             problems.append(
@@ -193,5 +193,5 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption
             )
     if problems:
         raise InputError(problems)
-    changed = {name: getattr(overrides_parsed, name) for name in names if name in CHANGEABLE}
+    changed = {name: getattr(parsed, name) for name in names if name in CHANGEABLE}
     return Resumption(manifest, validate(replace(manifest.options, **changed), run))
