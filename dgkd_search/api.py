@@ -32,7 +32,7 @@ def search(callback: Callback | None = None, **options: Any) -> Summary:
     Raises:
         InputError: unknown options or values, all at once.
     """
-    callback = options.pop("observer", callback)
+    callback = options.pop("observer", None) or callback
     parsed = Options.parse(options, "{}")
     return run_search(parsed, callback or _inline(parsed.quiet))
 
@@ -49,7 +49,7 @@ def resume(run: Path | str, callback: Callback | None = None, **options: Any) ->
     Raises:
         InputError: it is no run, or can't go on like that.
     """
-    callback = options.pop("observer", callback)
+    callback = options.pop("observer", None) or callback
     quiet = Options.parse(options, "{}").quiet
     return resume_search(run, options, callback or _inline(quiet))
 
@@ -94,7 +94,7 @@ def train(
     best = Path(best).expanduser()
     beside = best if best.is_dir() else best.parent
     folder = beside / "trained" if out is None else Path(out).expanduser()
-    log = overrides.pop("tell", log)
+    log = overrides.pop("tell", None) or log
     return retrain(best, folder, repeats, overrides, log)
 
 
@@ -125,7 +125,7 @@ def export_student(
     if wrong:
         known = ", ".join(FORMATS)
         raise InputError(f"formats {', '.join(wrong)}: unknown; choose of {known}")
-    log = overrides.pop("tell", log)
+    log = overrides.pop("tell", None) or log
     folder, to = Path(source).expanduser(), Path(to).expanduser()
     return export_run(folder, to, formats, overrides, log)
 
@@ -156,7 +156,7 @@ def compare_methods(
         raise InputError(f"chain {chain!r}: name a teacher and a student at least, in a list")
     if repeats < 1:
         raise InputError(f"repeats {repeats}: must be at least 1")
-    log = options.pop("tell", log)
+    log = options.pop("tell", None) or log
     options |= {"teacher": chain[0], "student": chain[-1]}
     return compare(methods(chain, drop_prob), repeats, options, log)
 

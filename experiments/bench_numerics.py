@@ -12,9 +12,10 @@ bf16           channels_last under bfloat16 autocast; left out where its first s
 compiled       channels_last, the network's training step through torch.compile; left out where
                torch finds no compiler. Evaluation isn't compiled, here as in the library
 
-in processes that keep the memory that they free (numerics.keep_memory, as the library does) and in
-processes that hand it back as the system's defaults say. The ways take turns, in two processes of
-one thread; a figure is the median over rounds, a ratio the median of the rounds' ratios.
+in processes that keep the memory that they free (determinism.disable_malloc_trim, as the library
+does) and in processes that hand it back as the system's defaults say. The ways take turns, in two
+processes of one thread; a figure is the median over rounds, a ratio the median of the rounds'
+ratios.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ mini-batches of 128, nothing dropped, nothing augmented:
 
 alone      on labels
 stored     taught by stored outputs
-online     sources run on every batch, without gradients
-autograd   sources run on every batch with gradients enabled, as the public reference code runs
+online     teachers run on every batch, without gradients
+autograd   teachers run on every batch with gradients enabled, as the public reference code runs
            them: the backward pass goes through them too
 
 The four take turns in one process; a figure is the median over all rounds of the mean over a
@@ -19,7 +19,8 @@ An epoch of resnet8 on labels, with crop and flip, trained by our learner and by
 torchvision's transforms over PIL images, a DataLoader (with no worker, one and two; the fastest
 counts), the same network, optimizer and batches, contiguous float32. Ours differs in its data path
 and in the numerics of this device (recipe.NUMERICS; on the CPU memory is kept when it is freed,
-numerics.keep_memory). `same numerics` is the plain loop with those: what is left is the data path.
+determinism.disable_malloc_trim).
+`same numerics` is the plain loop with those: what is left is the data path.
 Every side has a process of its own, and they take turns.
 """
 

@@ -6,7 +6,7 @@ The same list of configurations is trained four times, each time from Python's s
 of its own, with two trials at once and one thread a trial:
 
 by hand    handwritten.py: the teacher is trained once; every trial trains its assistants and its
-           student, and runs the sources that survive on every batch
+           student, and runs the teachers that survive on every batch
 shared     dgkd-search on an empty store, without a pruner
 pruned     dgkd-search on an empty store of its own, with Optuna's median pruner
 again      dgkd-search on the store that `shared` filled: it must train nothing and run no source
@@ -25,7 +25,7 @@ training step and forward pass is timed before the runs, in as many processes as
 once, and `attainable` is the ratio of wall times if nothing but these took any: the teacher first,
 while the other workers have nothing to do, then everything else without a gap.
 
-`busy` is the share of the workers' time that went into training and running sources, from the end
+`busy` is the share of the workers' time that went into training and running teachers, from the end
 of the teacher's training to the end of the last trial. `stages` are those begun: of pruned students
 some epochs alone. `wall` is from the call to its return: decoding images and Ray's start, the
 teacher (with the start of a worker where a worker trains it), the trials, and at the end the best
@@ -577,12 +577,13 @@ def _check(results: dict[str, Any]) -> None:
     if again is not None and (again["stages"] or again["forwards"]):
         raise SystemExit(
             f"the filled store was not enough: {again['stages']} stages trained, "
-            f"{again['forwards']} images through sources"
+            f"{again['forwards']} images through teachers"
         )
     shared = results.get("shared")
     if shared is not None and shared["forwards"] != shared["counted_forwards"]:
         raise SystemExit(
-            f"{shared['forwards']} images through sources, {shared['counted_forwards']:.0f} counted"
+            f"{shared['forwards']} images through teachers, "
+            f"{shared['counted_forwards']:.0f} counted"
         )
 
 

@@ -37,7 +37,7 @@ class Operations:
     """Floating-point operations, and what they are for.
 
     Attributes:
-        trained, taught, evaluated: operations for training, of sources, for evaluation.
+        trained, taught, evaluated: operations for training, of teachers, for evaluation.
         stages: models trained.
         forwards: images that went through a source.
     """
@@ -143,7 +143,7 @@ def shared(
 
 
 def survival(stage: StageSpec) -> float:
-    """The share of mini-batches in which a source teaches: s + (1−s)^m / m for m sources."""
+    """The share of mini-batches in which a teacher teaches: s + (1−s)^m / m for m teachers."""
     count = len(stage.teachers)
     drop = stage.distillation.drop_prob if stage.distillation else 0.0
     return 1 - drop + drop**count / count if count else 0.0

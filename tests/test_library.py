@@ -38,3 +38,16 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         dgkd_search.compare_methods("resnet14,resnet8")
     with pytest.raises(InputError, match="no run is named"):
         dgkd_search.write_report()
+
+
+def test_earlier_names_of_arguments_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dgkd_search import api
+
+    watched: list[object] = []
+    monkeypatch.setattr(api, "run_search", lambda _, callback: watched.append(callback))
+    monkeypatch.setattr(api, "resume_search", lambda *arguments: watched.append(arguments[2]))
+    observer = dgkd_search.Observer()
+    for options in ({"observer": observer}, {"callback": observer, "observer": None}):
+        dgkd_search.search(**options)  # type: ignore[arg-type]
+        dgkd_search.resume("run", **options)  # type: ignore[arg-type]
+    assert watched == [observer] * 4

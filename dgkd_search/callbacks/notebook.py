@@ -13,6 +13,7 @@ from typing import Any
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import (
     Event,
+    SearchFinished,
     SearchResumed,
     SearchStarted,
     TrialEnded,
@@ -62,6 +63,8 @@ class NotebookProgress(Callback):
         else:
             self._lines.notify(event)
         self._view.state.update(event)
+        if isinstance(event, SearchFinished):
+            self._view.state.running.clear()
         self._begun |= isinstance(event, SearchStarted)
         if not isinstance(event, SearchResumed):
             # Of trials there are many, and they may wait.

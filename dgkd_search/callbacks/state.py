@@ -11,7 +11,6 @@ from dgkd_search.callbacks.base import arrows, trial_label
 from dgkd_search.callbacks.events import (
     Event,
     ReplicationStarted,
-    SearchFinished,
     SearchResumed,
     SearchStarted,
     TrialEnded,
@@ -99,8 +98,6 @@ class SearchState:
                 self.add_progress(event)
             case TrialEnded():
                 self.end_trial(event)
-            case SearchFinished():
-                self.running.clear()
 
     def add_progress(self, event: TrialUpdated) -> bool:
         """Take progress in; returns whether it is the first of its stage."""

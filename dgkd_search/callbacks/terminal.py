@@ -304,7 +304,7 @@ class LineProgress(Callback):
 
 
 def make_callback(quiet: bool, stream: TextIO | None = None) -> Callback:
-    """Whoever fits the stream; standard error by default, so that piped results stay clean.
+    """The callback that fits the stream: standard error by default, so that results stay clean.
 
     Silent if ``quiet``; live on a terminal that can move its cursor; plain lines elsewhere.
     """

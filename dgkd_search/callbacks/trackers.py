@@ -150,8 +150,8 @@ def _tensorboard(module: Any, run: Path) -> Begin:
 
 def _mlflow(module: Any, run: Path) -> Begin:
     client = module.MlflowClient()
-    values = client.get_experiment_by_name(run.resolve().name)
-    experiment = values.experiment_id if values else client.create_experiment(run.resolve().name)
+    known = client.get_experiment_by_name(run.resolve().name)
+    experiment = known.experiment_id if known else client.create_experiment(run.resolve().name)
 
     class Tracking:
         def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ _SHOWN = 2  # run folders in a table
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
-    """The command's options; values stay texts, ``run`` gives them their meaning."""
+    """The command's options; values stay texts, ``run_store_command`` gives them their meaning."""
     parser.add_argument("--store", metavar="DIR", help="the store (in the user's cache folder)")
     parser.add_argument(
         "--verify", action="store_true", help="read everything, set aside what is damaged"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-FAMILIES = "resnet"
+DEFAULT_FAMILY = "resnet"
 
 # Largest and smallest model of the default chain. Published for ResNet: 26 to 8, and 56 to 20;
 # for wide ResNets 40-2 to 16-2, for VGG 13 to 8 (the field's CIFAR-100 benchmarks).

@@ -295,10 +295,10 @@ class Options:
         for raw_name, value in values.items():
             label = f"{before}{_show(str(raw_name).replace('_', '-'))}{after}"
             name = canonical_name(str(raw_name))
-            if name in parsed:
-                problems.append(f"{label}: is another spelling of {name}; give it once")
-            elif name not in rules:
+            if name not in rules:
                 problems.append(f"{label}: unknown option{closest(name, rules)}")
+            elif value is not None and name in parsed:
+                problems.append(f"{label}: stands twice, in two spellings; give it once")
             elif value is not None:
                 try:
                     parsed[name] = rules[name](value)
@@ -313,6 +313,11 @@ def canonical_name(name: str) -> str:
     """An option's name in underscores, from any spelling of it."""
     name = name.replace("-", "_")
     return ALIASES.get(name, name)
+
+
+def merge_values(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Raw values by canonical names; later parts win, however they spell a name."""
+    return {canonical_name(name): value for part in parts for name, value in part.items()}
 
 
 def closest(name: str, known: Iterable[str]) -> str:

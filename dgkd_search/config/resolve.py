@@ -13,10 +13,10 @@ from dgkd_search.config.checks import check_data, ineffective_options, option_wa
 from dgkd_search.config.defaults import (
     BUDGETS,
     DEFAULT_BUDGET,
+    DEFAULT_FAMILY,
     DIGITS_ENDS,
     DIGITS_RECIPE,
     ENDS,
-    FAMILIES,
     IMAGENET_DATASETS,
     RECIPES,
 )
@@ -254,7 +254,7 @@ def family_of(options: Options) -> Family:
     if len(own) > 1:
         names = ", ".join(family.name for family in own)
         raise InputError(f"--family: missing; {options.models} has several: {names}")
-    return own[0] if own else get_family(FAMILIES)
+    return own[0] if own else get_family(DEFAULT_FAMILY)
 
 
 def apply_defaults(options: Options, family: Family) -> Options:

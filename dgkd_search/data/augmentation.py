@@ -1,6 +1,6 @@
 """Deterministic augmentation: bank b shows image i in one view, whenever and wherever it is asked.
 
-A learner and its sources so see the same picture, and what a source says of it can be stored.
+A model and its teachers so see the same picture, and what a teacher says of it can be stored.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Views:
     Args:
         count: number N of images.
         image_size: height and width in pixels; crops move by up to an eighth of it each way.
-        augment: one of ``recipe.AUGMENTS``.
+        augment: one of ``data.config.AUGMENTS``.
         seed: two ``Views`` of equal arguments are equal.
 
     Raises:

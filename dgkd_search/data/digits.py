@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dgkd_search.data.decoding import resize
-from dgkd_search.data.splits import draw_fraction
+from dgkd_search.data.splits import draw_stratified
 from dgkd_search.data.types import Images, Labels, Part, PartName
 from dgkd_search.utils.hashing import sha256
 
@@ -66,7 +66,7 @@ class Digits:
         """Rows of the training part and of the test set."""
         labels = self._all[1]
         generator = np.random.Generator(np.random.PCG64(_TEST_SEED))
-        test = draw_fraction(labels, round(_TEST_FRACTION * len(labels)), generator)
+        test = draw_stratified(labels, round(_TEST_FRACTION * len(labels)), generator)
         return np.setdiff1d(np.arange(len(labels)), test), test
 
 

@@ -16,8 +16,8 @@ class SplitRows:
     """Rows of the training part, and of the validation part.
 
     Attributes:
-        train: int64, ascending rows of the source's training part.
-        validation: int64, ascending rows of the source's own validation part where it has one,
+        train: int64, ascending rows of the dataset's training part.
+        validation: int64, ascending rows of the dataset's own validation part where it has one,
             else of its training part, and then none that is in ``train``.
     """
 
@@ -30,7 +30,7 @@ class Split:
     """The images of both parts, and where they are.
 
     Attributes:
-        rows: of the source's training part, and of its part ``validation_in``.
+        rows: of the dataset's training part, and of its part ``validation_in``.
         train_labels, validation_labels: int64, in the rows' order.
         merged: whether the validation part is trained on too.
     """
@@ -43,7 +43,7 @@ class Split:
 
     @property
     def training(self) -> list[tuple[PartName, Labels]]:
-        """What is trained on, as parts of the source and rows in them."""
+        """What is trained on, as parts of the dataset and rows in them."""
         own: list[tuple[PartName, Labels]] = [("train", self.rows.train)]
         return own + ([(self.validation_in, self.rows.validation)] if self.merged else [])
 
@@ -54,7 +54,7 @@ class Split:
 
 
 def choose_split(dataset: Dataset, limit: int | None, seed: int, merged: bool = False) -> Split:
-    """``plan`` for a source.
+    """``plan_rows`` for a dataset.
 
     Args:
         merged: whether the validation part is trained on too.
@@ -81,7 +81,7 @@ def plan_rows(
 ) -> SplitRows:
     """Split a dataset.
 
-    Validation is the source's own part or else ``fraction`` of the training images. Under a limit
+    Validation is the dataset's own part or else ``fraction`` of the training images. Under a limit
     of N training images it has at most N // 2, so that a small study is not all validation.
 
     Args:
@@ -105,9 +105,9 @@ def plan_rows(
     if own_validation is None:
         return SplitRows(*split(labels, wanted, limit, seed))
     generator = _generator(seed)
-    validation = draw_fraction(own_validation, wanted, generator)
+    validation = draw_stratified(own_validation, wanted, generator)
     return SplitRows(
-        draw_fraction(labels, len(labels) if limit is None else limit, generator), validation
+        draw_stratified(labels, len(labels) if limit is None else limit, generator), validation
     )
 
 
@@ -127,14 +127,14 @@ def split(labels: Labels, validation: int, limit: int | None, seed: int) -> tupl
         int64 rows: training, validation.
     """
     generator = _generator(seed)
-    validating = draw_fraction(labels, validation, generator, spare=1)
+    validating = draw_stratified(labels, validation, generator, spare=1)
     rest = np.setdiff1d(np.arange(len(labels)), validating, assume_unique=True)
     if limit is None:
         return rest, validating
-    return rest[draw_fraction(labels[rest], limit, generator)], validating
+    return rest[draw_stratified(labels[rest], limit, generator)], validating
 
 
-def draw_fraction(
+def draw_stratified(
     labels: Labels, count: int, generator: np.random.Generator, *, spare: int = 0
 ) -> Labels:
     """``count`` rows, each class in proportion (within one image) and at least once; ascending.

@@ -1,4 +1,4 @@
-"""What a dataset offers, whichever it is, and the way from a configuration to it."""
+"""What a dataset offers, whichever it is."""
 
 from __future__ import annotations
 

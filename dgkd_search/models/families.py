@@ -21,8 +21,8 @@ class Member:
             differ in width too, parameters.
         default_candidate: whether a search may choose it as an assistant unasked; other members
             take part only when they are named.
-        shared_axes: what it has in common with some others, such as a width: between two members of
-            one line, a search chooses along it.
+        shared_axes: what it has in common with some others, such as a width: between two members
+            that share an axis, a search chooses along it.
     """
 
     name: str

@@ -50,6 +50,11 @@ class Accuracies:
     full: float | None
     teacher: float | None
 
+    @property
+    def alone(self) -> float | None:
+        """An earlier name of ``baseline``."""
+        return self.baseline
+
 
 def write_best(
     run: RunFolder,
@@ -174,6 +179,11 @@ class Student(nn.Module):
         self.classes: tuple[str, ...] = tuple(info["classes"])
         self.image_size: int = info["image_size"]
         self.channels: int = info["channels"]
+
+    @property
+    def normalise(self) -> nn.Module:
+        """An earlier name of ``normalize``."""
+        return self.normalize
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, float [B, classes], of images with pixels in 0..255, [B, channels, size, size].

@@ -18,7 +18,7 @@ from dgkd_search.utils.hashing import UNREADABLE, verify_checksum
 DEFINITION = "definition"  # attribute of the study: what it is
 
 
-class DamagedDatabase(Exception):
+class DamagedFile(Exception):
     """A file isn't what was written; says why."""
 
 
@@ -26,7 +26,7 @@ def read_definition(path: Path) -> dict[str, Any] | None:
     """The definition in study.db; None where no trial was drawn yet.
 
     Raises:
-        Damaged: it is no database, or doesn't hold together.
+        DamagedFile: it is no database, or doesn't hold together.
         FileNotFoundError: there is none.
         InputError: the system doesn't let it be opened.
     """
@@ -36,7 +36,7 @@ def read_definition(path: Path) -> dict[str, Any] | None:
         with _connected(path) as database:
             (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
-                raise DamagedDatabase(" ".join(str(sound).split()))
+                raise DamagedFile(" ".join(str(sound).split()))
             # Looked up without Optuna, which would make tables in whatever it is given.
             row = database.execute(
                 "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) "
@@ -50,7 +50,7 @@ def read_definition(path: Path) -> dict[str, Any] | None:
             return verify_checksum(json.loads(row[0]), "its definition")
     except (sqlite3.DatabaseError, *UNREADABLE) as error:
         raise_if_of_the_system(error, path)
-        raise DamagedDatabase(" ".join(str(error).split())) from None
+        raise DamagedFile(" ".join(str(error).split())) from None
 
 
 def raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
@@ -78,7 +78,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def read_database(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Raises InputError where the system doesn't let it be read, FileNotFoundError if it is gone,
     Damaged where something else lies there."""
     try:
@@ -86,7 +86,7 @@ def read_database(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except IsADirectoryError:
-        raise DamagedDatabase("it is a folder") from None
+        raise DamagedFile("it is a folder") from None
     except OSError as error:
         raise InputError(
             f"{path}: can't be read ({error.strerror}); mend that, and try again"

@@ -19,10 +19,10 @@ from dgkd_search.config.resolve import apply_defaults, family_of, resolve
 from dgkd_search.config.yaml_file import read_config, to_yaml_values
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import (
-    DamagedDatabase,
+    DamagedFile,
     raise_if_of_the_system,
-    read_database,
     read_definition,
+    read_file,
 )
 from dgkd_search.results.run_folder import RunFolder, name_error
 from dgkd_search.study.config import StudyConfig
@@ -45,7 +45,7 @@ class Manifest:
 
     Attributes:
         options: all of them, resolved.
-        definition: what the search is (see ``write_manifest``).
+        definition: what the search is (see ``search_definition``).
         damaged: files that aren't what was written, and why; ``missing`` ones among them.
     """
 
@@ -61,7 +61,7 @@ class Manifest:
         return initial_params
 
 
-def write_manifest(
+def search_definition(
     options: Options,
     fingerprint: str,
     initial_params: Sequence[Mapping[str, Any]] | None,
@@ -102,17 +102,17 @@ def read_manifest(run: RunFolder) -> Manifest:
     damaged: dict[Path, str] = {}
     kept = None
     try:
-        kept = from_checksummed_json(read_database(run.definition), "it")
+        kept = from_checksummed_json(read_file(run.definition), "it")
     except FileNotFoundError:
         damaged[run.definition] = "it is missing"
-    except (ValueError, DamagedDatabase) as error:
+    except (ValueError, DamagedFile) as error:
         damaged[run.definition] = str(error)
     stored = None
     try:
         stored = read_definition(run.database)
     except FileNotFoundError:
         damaged[run.database] = "it is missing"
-    except DamagedDatabase as error:
+    except DamagedFile as error:
         damaged[run.database] = str(error)
     definition = kept or stored
     if kept is not None and stored is not None and "options" not in stored:
@@ -140,7 +140,7 @@ def read_manifest(run: RunFolder) -> Manifest:
         _check_config(run, options, [definition, *([stored] if stored else [])])
     except FileNotFoundError:
         damaged[run.config] = "it is missing"
-    except DamagedDatabase as error:
+    except DamagedFile as error:
         damaged[run.config] = str(error)
     return Manifest(run, options, definition, damaged)
 
@@ -201,7 +201,7 @@ def open_readonly(run: RunFolder) -> ChainStudy:
     if why is None:
         try:
             return open_study(config, run.database, manifest.initial_params)
-        except DamagedDatabase as error:
+        except DamagedFile as error:
             why = str(error)
     raise InputError(f"{run.database}: is damaged ({why}); --resume {run.path} makes it again")
 
@@ -212,7 +212,7 @@ def open_study(
     """The study in a database, every trial of it compared with its checksum.
 
     Raises:
-        Damaged: with the reason, in words.
+        DamagedFile: with the reason, in words.
         InputError: the system doesn't let it be opened, which says nothing about it.
     """
     try:
@@ -224,7 +224,7 @@ def open_study(
         raise_if_of_the_system(error, database)
         why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
     if why is not None:
-        raise DamagedDatabase(why)
+        raise DamagedFile(why)
     return study
 
 
@@ -239,9 +239,9 @@ def _check_config(
 
     Raises:
         InputError: it says something else that would make it another search.
-        Damaged: it says something else, or nothing; or OSError.
+        DamagedFile: it says something else, or nothing; or OSError.
     """
-    text = read_database(run.config)
+    text = read_file(run.config)
     definition = definitions[0]
     expected = [run.config_text(known["options"]) for known in definitions if "options" in known]
     if _without_comments(text) in map(_without_comments, expected):  # they tell the version
@@ -255,9 +255,9 @@ def _check_config(
             raise InputError("options are missing, or stand twice")
     except InputError as error:
         why = error.messages[0].removeprefix("--config ").removeprefix(f"{run.config}: ")
-        raise DamagedDatabase(why) from None
+        raise DamagedFile(why) from None
     check_same(edited, options, f"{run.config}: {{}}", "put that back, or start a new run")
-    raise DamagedDatabase("it isn't what was written; give what is to change as options")
+    raise DamagedFile("it isn't what was written; give what is to change as options")
 
 
 def _without_comments(text: bytes) -> list[bytes]:

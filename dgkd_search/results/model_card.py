@@ -150,7 +150,7 @@ def _recipe(best: Mapping[str, Any]) -> str:
         )
         if loss := stage["distillation"]:
             line += (
-                f"; {len(stage['sources'])} source{'s' if len(stage['sources']) > 1 else ''}, "
+                f"; {len(stage['sources'])} teacher{'s' if len(stage['sources']) > 1 else ''}, "
                 f"weight {loss['kd_weight']:g}, temperature {loss['temperature']:g}"
             )
         lines.append(line)

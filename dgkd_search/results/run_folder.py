@@ -174,7 +174,7 @@ class RunFolder:
         """Make or replace what says what the search is: for us, and as config.yaml for users.
 
         Args:
-            definition: see ``manifest.write_manifest``.
+            definition: see ``manifest.search_definition``.
         """
         write_bytes(self.definition, to_checksummed_json(definition))
         write_bytes(self.config, self.config_text(definition["options"]))

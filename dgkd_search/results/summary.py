@@ -64,6 +64,21 @@ class Summary:
         interval = binomtest(right, self.validation_count).proportion_ci(method="wilson")
         return 100 * float(interval.low), 100 * float(interval.high)
 
+    @property
+    def confirmation(self) -> Replication | None:
+        """An earlier name of ``replication``."""
+        return self.replication
+
+    @property
+    def unconfirmed(self) -> bool:
+        """An earlier name of ``unreplicated``."""
+        return self.unreplicated
+
+    @property
+    def gave_up(self) -> bool:
+        """An earlier name of ``aborted``."""
+        return self.aborted
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; accuracies in percent, gains over what else was taught with fresh seeds."""
         chain, replication = self.configuration.chain.canonical(), self.replication

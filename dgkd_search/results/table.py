@@ -89,7 +89,7 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
       interval; the trial's own accuracy isn't among them.
     - ``student_key``: the store's key of a completed trial's student.
     """
-    replication = Replication.of(study)
+    replication = Replication.from_study(study)
     if replication is not None and replication.winner is None:
         replication = None  # a mean or two of many would be taken for the best
     return _frame([_row(study, trial, replication) for trial in study.trials])

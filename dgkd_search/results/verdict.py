@@ -82,7 +82,7 @@ def tuned_values(configuration: Configuration, names: Sequence[str]) -> tuple[st
     """The values of a configuration, for example ``temperature 5.5``.
 
     Args:
-        names: of ``config.TUNABLE``: those that were searched over.
+        names: of ``study.config.TUNABLE``: those that were searched over.
     """
     return _values(configuration.distillation, configuration.lr, names)
 

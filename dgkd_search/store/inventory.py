@@ -23,7 +23,7 @@ ENTRY_KINDS = ("stage", "checkpoint", "outputs", "data", "damaged", "temporary",
 
 _KEY = re.compile("[0-9a-f]{32}")
 _PART = re.compile("[0-9a-f]{2}")
-_LOCATIONS = {"format.json", "stages", "partial", "outputs", "users", "locks", "data", "damaged"}
+_KNOWN_NAMES = {"format.json", "stages", "partial", "outputs", "users", "locks", "data", "damaged"}
 
 # What foreign or damaged JSON raises on its way to the values that were expected.
 _ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -113,7 +113,7 @@ def list_store(store: Store) -> Inventory:
 def entry_paths(store: Store, kind: str) -> Iterator[Path]:
     """Where whole and damaged entries of a kind lie: all but foreign files and temporaries."""
     return (
-        path for result, path in _locations(store) if result == kind and _is_located(kind, path)
+        path for belongs, path in _locations(store) if belongs == kind and _has_key_name(kind, path)
     )
 
 
@@ -132,10 +132,12 @@ def _locations(store: Store) -> Iterator[tuple[str, Path]]:
     for path in _children(store.root / "users"):
         if path.name.startswith(TEMPORARY):
             yield "temporary", path
-    yield from (("unknown", path) for path in _children(store.root) if path.name not in _LOCATIONS)
+    yield from (
+        ("unknown", path) for path in _children(store.root) if path.name not in _KNOWN_NAMES
+    )
 
 
-def _is_located(kind: str, path: Path) -> bool:
+def _has_key_name(kind: str, path: Path) -> bool:
     part = path.parent.name if kind in ("stage", "outputs") else ""
     return _KEY.fullmatch(path.name) is not None and path.name.startswith(part)
 
@@ -155,7 +157,7 @@ def _describe(store: Store, kind: str, path: Path) -> Entry | None:
         entry = Entry(kind, path, size_of(path), _changed(kind, path))
         if kind not in _READERS:
             return entry
-        if _is_located(kind, path) and path.is_dir():
+        if _has_key_name(kind, path) and path.is_dir():
             return replace(entry, **_READERS[kind](store, path))
     except FileNotFoundError:
         if not path.exists():

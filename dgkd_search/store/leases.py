@@ -112,7 +112,7 @@ def store_users(folder: Path) -> list[StoreUser]:
     return sorted(result, key=lambda user: (user.since, user.name))
 
 
-def forget_user(folder: Path, known: Collection[str]) -> int:
+def forget_searches(folder: Path, known: Collection[str]) -> int:
     """Remove the records of searches that have ended and used none of the ``known`` keys.
 
     Returns:
@@ -130,8 +130,8 @@ def forget_user(folder: Path, known: Collection[str]) -> int:
 
 def unreadable_records(folder: Path) -> list[Path]:
     """Files where records lie that are none; of a live user another one will be written."""
-    result = [path for path, user in _read(folder) if user is None]
-    return [path for path in result if path.exists() and not _is_live(path.with_suffix(".lock"))]
+    paths = [path for path, user in _read(folder) if user is None]
+    return [path for path in paths if path.exists() and not _is_live(path.with_suffix(".lock"))]
 
 
 def _records(folder: Path) -> Iterator[tuple[Path, StoreUser]]:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from dgkd_search.data.cache import verify_prepared
 from dgkd_search.errors import InputError
 from dgkd_search.store.inventory import Entry, Inventory, entry_paths, list_store
-from dgkd_search.store.leases import forget_user
+from dgkd_search.store.leases import forget_searches
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import quarantine, remove_unless
 
@@ -125,7 +125,7 @@ def free_space(
                 size += freed
                 gone.append(entry)
     if not dry_run:
-        forget_user(store.root / "users", {entry.key for entry in list_store(store).entries})
+        forget_searches(store.root / "users", {entry.key for entry in list_store(store).entries})
     return Freed(tuple(gone), size, tuple(e for e in kept if e.kind != "temporary"))
 
 

@@ -85,7 +85,7 @@ class Replication:
     complete: bool
 
     @classmethod
-    def of(cls, study: ChainStudy) -> Replication | None:
+    def from_study(cls, study: ChainStudy) -> Replication | None:
         """What a study says; None where nothing was taught again."""
         noted = study.attributes
         chosen = noted.get(REPLICATION)
@@ -174,7 +174,7 @@ def baseline_replicates(study: ChainStudy, planner: Planner) -> list[Replicate]:
 
 
 def max_replicates(config: StudyConfig) -> int:
-    """Students that ``choose`` may choose, with all their seeds."""
+    """Students that ``choose_replicates`` may choose, with all their seeds."""
     return (config.confirm_top + 1 + config.reference) * config.confirm_seeds
 
 

@@ -58,14 +58,14 @@ class ChainStudy:
 
     Args:
         path: of the database.
-        baseline_trial: parameters of the trials to begin with, instead of those first ones.
+        initial_params: parameters of the trials to begin with, instead of those first ones.
     """
 
     def __init__(
         self,
         config: StudyConfig,
         path: Path | None = None,
-        baseline_trial: Sequence[Mapping[str, Any]] | None = None,
+        initial_params: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.config = config
@@ -83,7 +83,7 @@ class ChainStudy:
         self._cache: list[FrozenTrial] | None = None
         self._again: set[int] = set()  # failed trials whose configurations may be tried again
         begin_with = list(
-            self.space.initial_params().values() if baseline_trial is None else baseline_trial
+            self.space.initial_params().values() if initial_params is None else initial_params
         )
         self._study = optuna.create_study(
             study_name=STUDY_NAME,
@@ -274,7 +274,7 @@ class ChainStudy:
         return sorted((t for t in self.trials if t.state == TrialState.COMPLETE), key=rank)
 
     def baseline_trial(self, name: str) -> FrozenTrial | None:
-        """The trial of the first configuration called ``name`` (see ``SearchSpace.first``)."""
+        """The trial of the configuration called ``name`` in ``SearchSpace.initial_params``."""
         identity = self._first.get(name)
         if identity is None:
             return None

@@ -23,7 +23,7 @@ class ElapsedTime:
     starting: float = 0.0
 
     @classmethod
-    def of(cls, study: ChainStudy) -> ElapsedTime:
+    def from_study(cls, study: ChainStudy) -> ElapsedTime:
         """As far as it was noted; a session that was killed counts up to its last trial's end."""
         noted = study.attributes.get(_SPENT, {})
         facts = [*map(study.facts, study.trials), *replicate_facts(study)]

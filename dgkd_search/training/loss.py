@@ -42,9 +42,9 @@ def distillation_loss(
         return label_loss
     tau, weight = distillation.temperature, distillation.kd_weight
     log_student = F.log_softmax(logits.float() / tau, dim=1)
-    log_sources = F.log_softmax(survivors.float() / tau, dim=2)
+    log_teachers = F.log_softmax(survivors.float() / tau, dim=2)
     # batchmean: the sum over survivors, images and classes, divided by the images alone.
-    divergence = (log_sources.exp() * (log_sources - log_student)).sum() / len(labels)
+    divergence = (log_teachers.exp() * (log_teachers - log_student)).sum() / len(labels)
     loss = teachers * (1 - weight) * label_loss + weight * tau**2 * divergence
     return loss / teachers if distillation.loss_scale == "mean" else loss
 

@@ -62,6 +62,11 @@ class StageSpec:
         return derive_seed("stage", self.key)
 
     @property
+    def given(self) -> str:
+        """An earlier name of ``pretrained``."""
+        return self.pretrained
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """An earlier name of ``teachers``."""
         return self.teachers
@@ -101,7 +106,7 @@ class OutputsSpec:
 
     Attributes:
         teacher: key of the stage that trained it (the data's fingerprint is part of that).
-        augment: one of ``recipe.AUGMENTS``.
+        augment: one of ``data.config.AUGMENTS``.
         bank: which of each image's views, from 0.
         numerics: of the forward pass.
     """

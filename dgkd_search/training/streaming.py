@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from dgkd_search.data import PreparedData
 from dgkd_search.data.augmentation import Views, crop_box
@@ -134,7 +135,7 @@ class _Batch:
         return self if self.images is None else _Batch(self.tensor().pin_memory())
 
 
-class _Images(Dataset[_Batch]):
+class _Images(TorchDataset[_Batch]):
     """One part's images by batches of rows; travels to the workers, so it holds no arrays.
 
     Args:

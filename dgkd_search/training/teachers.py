@@ -35,7 +35,7 @@ class Teachers(Protocol):
 
 
 class OnlineTeachers:
-    """Sources that are run on every batch; the dropped ones aren't."""
+    """Teachers that are run on every batch; the dropped ones aren't."""
 
     def __init__(
         self, models: Sequence[nn.Module], device: torch.device, numerics: Numerics
@@ -53,7 +53,7 @@ class OnlineTeachers:
 
 
 class CachedTeachers:
-    """Sources whose outputs on the bank in use lie on the learner's device.
+    """Teachers whose outputs on the bank in use lie on the learner's device.
 
     Args:
         count: number m of teachers.
@@ -68,7 +68,7 @@ class CachedTeachers:
         return self._count
 
     def use(self, bank: int, outputs: Sequence[Tensor]) -> None:
-        """Teach from these outputs, one float16 [N, C] a source, until the next call."""
+        """Teach from these outputs, one float16 [N, C] a teacher, until the next call."""
         if len(outputs) != self._count:
             raise ValueError(f"{self._count} teachers have {len(outputs)} outputs")
         self._bank, self._outputs = bank, tuple(outputs)

@@ -15,15 +15,23 @@ from dgkd_search.training.teachers import CachedTeachers, OnlineTeachers, comput
 from dgkd_search.training.trainer import Trainer, views_of
 
 
-def train_stage(spec: StageSpec, data: PreparedData, teachers: Sequence[nn.Module] = ()) -> Trainer:
+def train_stage(
+    spec: StageSpec,
+    data: PreparedData,
+    teachers: Sequence[nn.Module] = (),
+    *,
+    sources: Sequence[nn.Module] | None = None,
+) -> Trainer:
     """Train one model from start to end in this process.
 
     Args:
         teachers: trained models in the order of ``spec.teachers``; they are frozen.
+        sources: an earlier name of ``teachers``.
 
     Returns:
-        The finished learner: ``trainer.model``, ``trainer.rows``.
+        The finished trainer: ``trainer.model``, ``trainer.rows``.
     """
+    teachers = teachers if sources is None else sources
     device = torch.device(spec.numerics.device_type)
     numerics, stored = spec.numerics, CachedTeachers(len(teachers))
     with reraise_oom(spec):

@@ -88,6 +88,11 @@ class Trainer:
         self.rows: list[EpochMetrics] = []
 
     @property
+    def sources(self) -> Teachers | None:
+        """An earlier name of ``teachers``."""
+        return self.teachers
+
+    @property
     def epoch(self) -> int:
         """Epochs done."""
         return len(self.rows)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.options import Options, merge_values
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import Part, PreparedData, has_test, load_test
 from dgkd_search.data.config import DataConfig
@@ -76,14 +76,14 @@ def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]
     """
     models = tuple(chain)
     ends = models[0], models[-1]
-    runs_by_method = [Method("NOKD", models[-1:]), Method("KD", ends)]
+    result = [Method("NOKD", models[-1:]), Method("KD", ends)]
     if len(models) > 2:
-        runs_by_method += [
+        result += [
             Method("TAKD", models, "sequential"),
             Method("DGKD", models),
             Method(f"DGKD, drop {drop_prob:g}", models, drop_prob=drop_prob),
         ]
-    return tuple(runs_by_method)
+    return tuple(result)
 
 
 def plan_method(
@@ -96,7 +96,7 @@ def plan_method(
         drop_prob=method.drop_prob,
         replicate=replicate,
         rate=method.rate,
-        **{**options, **method.options},
+        **merge_values(options, method.options),
     )
 
 
@@ -110,7 +110,7 @@ def train_student(method: Method, replicate: int, options: Mapping[str, Any]) ->
     Raises:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
-    merged = {**options, **method.options}
+    merged = merge_values(options, method.options)
     stages, data = plan_method(method, replicate, options)
     store = Store(store_path(Options.parse(merged, "{}").store))
     result = Trial(stages, data, store).run()
@@ -124,7 +124,7 @@ def compare(
     chosen: Iterable[Method],
     replicates: int,
     options: Mapping[str, Any],
-    tell: Callable[[str], object] = lambda text: None,
+    log: Callable[[str], object] = lambda text: None,
 ) -> dict[str, list[MethodRun]]:
     """Teach every method's student with each seed; seed after seed, so that ends are even.
 
@@ -139,7 +139,7 @@ def compare(
         for method in chosen:
             run = train_student(method, replicate, options)
             runs_by_method[method.name].append(run)
-            tell(f"{method.name}, seed {replicate + 1} of {replicates}: {run.validation:.2f} %")
+            log(f"{method.name}, seed {replicate + 1} of {replicates}: {run.validation:.2f} %")
     return runs_by_method
 
 

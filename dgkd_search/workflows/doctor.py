@@ -108,9 +108,9 @@ def _devices() -> Iterator[Finding]:
 
 
 def _store(root: Path) -> Finding:
-    installed = _writable("store", root, "name a folder with --store")
-    if installed.problem:
-        return installed
+    finding = _writable("store", root, "name a folder with --store")
+    if finding.problem:
+        return finding
     free = shutil.disk_usage(next(p for p in (root, *root.parents) if p.exists())).free
     words = f"{root}: none yet"
     if (root / FORMAT_FILE).is_file():

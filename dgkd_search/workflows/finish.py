@@ -60,7 +60,7 @@ def finish(
     Raises:
         DgkdError: no trial completed.
     """
-    best, replication, replicate = study.best(), Replication.of(study), 0
+    best, replication, replicate = study.best(), Replication.from_study(study), 0
     if best is None:
         raise DgkdError(
             f"no trial completed{f': {ended}' if ended else ''}; once that is mended, "

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.options import Options, merge_values
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
@@ -54,7 +54,7 @@ def options_from_best(
     overriding = {
         name.replace("_", "-"): value for name, value in overrides.items() if value is not None
     }
-    return Options.parse({**options, **local, **overriding}, "--{}")
+    return Options.parse(merge_values(options, local, overriding), "--{}")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import SearchResumed, TrialInfo
 from dgkd_search.config.options import Options, canonical_name
 from dgkd_search.errors import InputError
-from dgkd_search.results.database import DEFINITION, DamagedDatabase
+from dgkd_search.results.database import DEFINITION, DamagedFile
 from dgkd_search.results.manifest import (
     CHANGEABLE,
     Manifest,
@@ -21,7 +21,7 @@ from dgkd_search.results.manifest import (
     open_readonly,
     open_study,
     read_manifest,
-    write_manifest,
+    search_definition,
 )
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
@@ -29,7 +29,7 @@ from dgkd_search.study.study import ChainStudy, accuracy_of
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.workflows.validate import ValidatedSearch, validate
 
-_BROUGHT = (
+_USER_CHECKSUMS = (
     (
         "given",
         "weights of its teacher",
@@ -50,7 +50,7 @@ def create_study(
     config: StudyConfig,
     fingerprint: str,
     initial_params: Sequence[Mapping[str, Any]] | None,
-    brought: Mapping[str, str] | None = None,
+    user_checksums: Mapping[str, str] | None = None,
 ) -> ChainStudy:
     """A new study in its run folder.
 
@@ -58,9 +58,9 @@ def create_study(
         options: resolved.
         fingerprint: of the data.
         initial_params: see ``run_search``.
-        brought: see ``write_manifest``.
+        user_checksums: see ``search_definition``.
     """
-    definition = write_manifest(options, fingerprint, initial_params, brought)
+    definition = search_definition(options, fingerprint, initial_params, user_checksums)
     run.write_definition(definition)  # before there is a study, which it can make again
     study = ChainStudy(config, run.database, initial_params)
     study.set_attribute(DEFINITION, definition)
@@ -73,29 +73,29 @@ def load_study(
     config: StudyConfig,
     fingerprint: str,
     callback: Callback,
-    brought: Mapping[str, str] | None = None,
+    user_checksums: Mapping[str, str] | None = None,
 ) -> ChainStudy:
     """The study of a run that goes on; what is damaged is set aside and made again.
 
     Raises:
-        InputError: the data, or what the user has brought along, are others than the run was
+        InputError: the data, or what the user has user_checksums along, are others than the run was
             begun with.
     """
-    run, damaged = manifest.run, dict(manifest.damaged)
+    run, damaged, initial = manifest.run, dict(manifest.damaged), manifest.initial_params
     if manifest.definition["data"] != fingerprint:
         raise InputError(
             f"{run.path}: the run was begun with other data (fingerprint "
             f"{manifest.definition['data']}, these have {fingerprint}); bring those back, name "
             "their folder with --data-dir, or start a new run"
         )
-    for name, what, hint in _BROUGHT:
-        if manifest.definition.get(name) != (brought or {}).get(name):
+    for name, what, hint in _USER_CHECKSUMS:
+        if manifest.definition.get(name) != (user_checksums or {}).get(name):
             raise InputError(f"{run.path}: the run was begun with other {what}; {hint}")
     study = None
     if run.database.exists() and run.database not in damaged:
         try:
-            study = open_study(config, run.database, manifest.initial_params)
-        except DamagedDatabase as error:
+            study = open_study(config, run.database, initial)
+        except DamagedFile as error:
             damaged[run.database] = str(error)
     for path, why in damaged.items():
         moved = run.quarantine(path)
@@ -105,8 +105,10 @@ def load_study(
         how = ", its trials from what is in the store" if path == run.database else ""
         callback.log(f"{path}: damaged ({why}){aside}; made again{how}")
     if study is None:
-        return create_study(run, options, config, fingerprint, manifest.initial_params, brought)
-    definition = write_manifest(options, fingerprint, manifest.initial_params, brought)
+        return create_study(
+            run, options, config, fingerprint, manifest.initial_params, user_checksums
+        )
+    definition = search_definition(options, fingerprint, manifest.initial_params, user_checksums)
     run.write_definition(definition)  # a budget may have been raised
     if study.attributes.get(DEFINITION) != definition:
         study.set_attribute(DEFINITION, definition)
@@ -163,7 +165,7 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption
             set where there was none; nothing else.
 
     Raises:
-        InputError: it is no run, what is given would change what defines it, or as ``check``.
+        InputError: it is no run, what is given would change what defines it, or as ``validate``.
     """
     manifest = read_manifest(run)
     parsed = Options.parse(overrides, "--{}")

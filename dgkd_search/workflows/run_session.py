@@ -79,9 +79,9 @@ class RunSession:
                 connected = ready(self.resources, paths, get_family(study.config.family).origin)
                 callback.log(f"{connected}; the first workers are starting")
                 self.folder.keep()  # bad input that is found from now on takes nothing away
-                message, replicates = study.config, max_replicates(study.config)
+                config, replicates = study.config, max_replicates(study.config)
                 callback.notify(
-                    SearchStarted(message.budget, concurrency, message.time_budget, replicates)
+                    SearchStarted(config.budget, concurrency, config.time_budget, replicates)
                 )
                 starting = (time.monotonic() - began) * concurrency
                 spent = replace(before, starting=before.starting + starting)

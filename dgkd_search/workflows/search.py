@@ -104,6 +104,7 @@ def _search(
     Args:
         manifest: of a run that goes on; None for a new one.
     """
+    callback = CallbackList(callback)  # of the user's own, notify alone is called
     began = time.monotonic()
     resolved, run, resources = validated.resolved, validated.run, validated.resolved.resources
     for note in resolved.warnings:
@@ -137,7 +138,7 @@ def _search(
             study = load_study(
                 manifest, options, resolved.config, fingerprint, callback, user_checksums
             )
-        before, time_budget = ElapsedTime.of(study), study.config.time_budget
+        before, time_budget = ElapsedTime.from_study(study), study.config.time_budget
         controller = SearchController(
             study,
             planner,
@@ -168,7 +169,7 @@ def _search(
             stores.open,
             data,
             callback.log,
-            spent=ElapsedTime.of(study),
+            spent=ElapsedTime.from_study(study),
             concurrency=resources.concurrency,
             ended=controller.stop_reason,
             aborted=controller.abort_reason is not None,
@@ -227,7 +228,7 @@ def _room_for_outputs(
     # What is stored already needs no room, or gives it.
     held = sum(file.size for file in store.outputs.files()) if store else 0
     free = shutil.disk_usage(stores.root).free + held
-    # The limit again: data that had to be fetched first weren't counted by ``check``.
+    # The limit again: data that had to be fetched first weren't counted by ``validate``.
     problems = space_errors(need, "--store-limit", need.store, stores.limit)
     location = stores.root if stores.shared else NO_STORE
     problems += space_errors(need, f"--store {location}", need.running, free)

@@ -224,7 +224,7 @@ NETS = [
 
 
 def make_trainer(name, family, teachers, outputs="stored", train=12_800, epochs=4, numerics=None):
-    """A trainer of the product's own, with untrained sources: their outputs cost the same."""
+    """A trainer of the product's own, with untrained teachers: their outputs cost the same."""
     import torch
 
     from dgkd_search.data.augmentation import Views  # noqa: F401
@@ -1019,7 +1019,6 @@ def step_fused() -> None:
 
 def step_compile() -> None:
     """--compile, in the product's way and with graphs of torch's own."""
-    import dgkd_search.numerics as numerics
     import torch
 
     train = sizes(12_800, 256)
@@ -1054,7 +1053,6 @@ def step_compile() -> None:
             finally:
                 torch.compile = original
             say(**{f"{name} {label}": row})
-    del numerics
 
 
 def step_speed() -> None:

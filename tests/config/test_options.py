@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkd_search.cli.main import search_parser
-from dgkd_search.config.options import Options, closest
+from dgkd_search.config.options import Options, closest, merge_values
 from dgkd_search.config.parsers import DropGrid
 from dgkd_search.errors import InputError
 
@@ -95,3 +95,20 @@ def test_input_errors_cross_process_borders_with_their_parts() -> None:
     error = pickle.loads(pickle.dumps(InputError(["a", "b\nc"])))
     assert error.messages == ("a", "b c")
     assert str(error) == "a\nb c"
+
+
+@pytest.mark.parametrize("name", ["normalise", "normalize"])
+def test_an_earlier_spelling_means_the_same(name: str) -> None:
+    assert Options.parse({name: "cifar10"}).normalize == "cifar10"
+    other = ({"normalise", "normalize"} - {name}).pop()
+    assert Options.parse({name: "cifar10", other: None}).normalize == "cifar10"
+
+
+def test_two_spellings_of_one_option_are_refused() -> None:
+    with pytest.raises(InputError, match="--normalise: stands twice, in two spellings"):
+        Options.parse({"normalize": "train", "normalise": "train"})
+
+
+def test_merged_values_go_by_what_a_name_means() -> None:
+    parts = {"normalise": "train", "batch-size": 8}, {"normalize": "cifar10", "batch_size": 16}
+    assert merge_values(*parts) == {"normalize": "cifar10", "batch_size": 16}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgkd_search.data.splits import draw_fraction, plan_rows, split
+from dgkd_search.data.splits import draw_stratified, plan_rows, split
 from dgkd_search.errors import InputError
 
 
@@ -44,7 +44,7 @@ def test_draws_are_proportional_within_one_image(labels, data, seed):
     sizes = np.bincount(labels)
     # From here on no class needs more than its share to be present at all.
     count = data.draw(st.integers(-(-len(labels) // sizes.min()), len(labels)))
-    rows = draw_fraction(labels, count, np.random.default_rng(seed))
+    rows = draw_stratified(labels, count, np.random.default_rng(seed))
     got = np.bincount(labels[rows], minlength=len(sizes))
     assert (np.abs(got - sizes * count / len(labels)) < 1 + 1e-9).all()
     assert got.sum() == count
@@ -73,7 +73,7 @@ def test_smaller_validation_is_part_of_a_larger_one():
 @pytest.mark.parametrize("count", [1, 7])
 def test_impossible_draws_are_refused(count):
     with pytest.raises(ValueError, match="cannot draw"):
-        draw_fraction(np.array([0, 0, 0, 1, 1, 1]), count, np.random.default_rng(0))
+        draw_stratified(np.array([0, 0, 0, 1, 1, 1]), count, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,16 @@ def imports(path: Path) -> list[tuple[str, str]]:
     return [(str(node.module), alias.name) for node in ours for alias in node.names]
 
 
+def modules(path: Path) -> list[str]:
+    """Modules of the package that a script imports whole."""
+    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import)]
+    return [a.name for n in nodes for a in n.names if a.name.split(".")[0] == "dgkd_search"]
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_script_imports_is_there(path: Path) -> None:
+    for module in modules(path):
+        import_module(module)
     for module, name in imports(path):
         assert hasattr(import_module(module), name), f"{module}.{name}"
 

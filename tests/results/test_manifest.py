@@ -18,7 +18,7 @@ from dgkd_search.callbacks.base import Callback, Observer
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.errors import InputError
-from dgkd_search.results.manifest import open_readonly, read_manifest, write_manifest
+from dgkd_search.results.manifest import open_readonly, read_manifest, search_definition
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
@@ -89,7 +89,7 @@ def test_a_run_is_read_as_it_was_written(run: RunFolder, resolved: Resolved) -> 
     study = open_readonly(run)
     assert [trial.number for trial in study.trials] == [0, 1]
     assert study.damage() is None
-    assert ElapsedTime.of(study) == ElapsedTime(5.0, 2.0)
+    assert ElapsedTime.from_study(study) == ElapsedTime(5.0, 2.0)
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_stop_while_a_budget_is_raised_is_no_damage(
     record = read_manifest(run)
     before = run.config.read_bytes()
     options = check_resumption(run, {"budget": 5}).validated.resolved.options
-    run.write_definition(write_manifest(options, DATA, record.initial_params))
+    run.write_definition(search_definition(options, DATA, record.initial_params))
     after = run.config.read_bytes()
     for config in (before, after):
         run.config.write_bytes(config)

@@ -16,7 +16,7 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import DgkdError, InputError
-from dgkd_search.results.manifest import read_manifest, write_manifest
+from dgkd_search.results.manifest import read_manifest, search_definition
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.workflows.resume import create_study
 
@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-DEFINITION = write_manifest(Options(), "f" * 32, None)
+DEFINITION = search_definition(Options(), "f" * 32, None)
 
 
 def begun(**said: Any) -> RunFolder:
@@ -126,7 +126,7 @@ def test_config_yaml_repeats_the_search(tmp_path: Path, said: dict[str, Any]) ->
     resolved = resolve(Options.parse({**said, "out": "run", "quiet": True}))
     run = RunFolder.choose(resolved.options)
     with run.begin():
-        run.write_definition(write_manifest(resolved.options, "f" * 32, None))
+        run.write_definition(search_definition(resolved.options, "f" * 32, None))
     names = sorted(p.name for p in run.path.iterdir())
     assert names == [".definition.json", ".lock", "config.yaml"]
     problems: list[str] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dgkd_search.store.leases import Lease, StoreUser, forget_user, store_users
+from dgkd_search.store.leases import Lease, StoreUser, forget_searches, store_users
 from dgkd_search.utils.hashing import to_checksummed_json, to_json
 
 HOLDER = """
@@ -141,7 +141,7 @@ def test_damaged_records_are_passed_over(tmp_path: Path, text: bytes) -> None:
     with Lease(tmp_path, "trial") as lease:
         lease.add("a")
         assert [user.kind for user in store_users(tmp_path)] == ["trial"]
-        assert forget_user(tmp_path, ()) == 0
+        assert forget_searches(tmp_path, ()) == 0
     assert (tmp_path / "x.json").read_bytes() == text
 
 
@@ -211,6 +211,6 @@ def test_ended_searches_that_left_nothing_are_forgotten(tmp_path: Path) -> None:
     with Lease(tmp_path, "search", "live") as lease, Lease(tmp_path, "trial", "now") as trial:
         lease.add("a")
         trial.add("a")
-        assert forget_user(tmp_path, {"c"}) == 1
+        assert forget_searches(tmp_path, {"c"}) == 1
         assert [user.name for user in store_users(tmp_path)] == ["left", "live", "now"]
-        assert forget_user(tmp_path, {"c"}) == 0
+        assert forget_searches(tmp_path, {"c"}) == 0

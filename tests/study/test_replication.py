@@ -58,11 +58,11 @@ def test_what_comes_to_the_same_student_stands_once() -> None:
     space = make_space((), guidances=("none",), drop_probs=(0.0,))
     study = study_of([90.0], space=space)
     assert left(study) == [(0, 1), (0, 2), (0, 3)]
-    found = Replication.of(study)
+    found = Replication.from_study(study)
     assert found is not None
     assert found.baseline is None, "nothing is known yet"
     save_replicate(study, 0, 1, 91.0, {})
-    found = Replication.of(study)
+    found = Replication.from_study(study)
     assert found is not None
     assert found.baseline is found.stats[0]
 
@@ -70,7 +70,7 @@ def test_what_comes_to_the_same_student_stands_once() -> None:
 def test_nothing_is_described_before_anything_is_known() -> None:
     study = study_of([90.0])
     assert left(study)
-    found = Replication.of(study)
+    found = Replication.from_study(study)
     assert found is not None
     assert found.describe(study) is None
 
@@ -78,7 +78,7 @@ def test_nothing_is_described_before_anything_is_known() -> None:
 def test_without_a_reference_or_kd_they_are_left_out() -> None:
     study = study_of([None, 60.0, 80.0], reference=False)
     assert {trial for trial, _ in left(study)} == {1, 2}
-    found = Replication.of(study)
+    found = Replication.from_study(study)
     assert found is not None
     assert (found.kd, found.baseline) == (None, None)
 
@@ -115,7 +115,7 @@ def test_the_winner_is_chosen_by_its_mean_and_the_first_run_does_not_count() -> 
     study = study_of([50.0, 99.0, 80.0], reference=False)  # the lucky one is trial 1
     values = {1: (70.0, 71.0, 72.0), 2: (80.0, 79.0, 81.0), 0: (50.0, 51.0, 52.0)}
     for repeat in choose_replicates(study, planner(study)):
-        found = Replication.of(study)
+        found = Replication.from_study(study)
         assert found is not None
         assert not found.complete
         known = {repeats.trial for repeats in found.stats}
@@ -127,7 +127,7 @@ def test_the_winner_is_chosen_by_its_mean_and_the_first_run_does_not_count() -> 
             values[repeat.trial or 0][repeat.replicate - 1],
             {},
         )
-    found = Replication.of(study)
+    found = Replication.from_study(study)
     assert found is not None
     assert found.complete
     assert found.winner is not None
@@ -143,11 +143,11 @@ def test_the_winner_is_chosen_by_its_mean_and_the_first_run_does_not_count() -> 
 
 
 def test_a_study_without_confirmation_says_nothing() -> None:
-    assert Replication.of(study_of([50.0])) is None
+    assert Replication.from_study(study_of([50.0])) is None
     study = study_of([50.0])
     left(study)
     off = ChainStudy(study.config)
-    assert Replication.of(off) is None
+    assert Replication.from_study(off) is None
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
@@ -166,7 +166,7 @@ def test_a_configuration_that_a_seed_fails_is_no_winner() -> None:
             save_failure(study, 1, 2, "loss is not finite", False, {"seconds": 1.0})
         else:
             save_replicate(study, repeat.trial, repeat.replicate, 70.0 + (repeat.trial or 0), {})
-    found = Replication.of(study)
+    found = Replication.from_study(study)
     assert found is not None
     assert found.winner is not None
     assert found.winner.trial == 2, "trial 1 has the higher mean of what is left"
@@ -183,7 +183,7 @@ def test_what_a_worker_s_death_failed_is_tried_again() -> None:
     save_replicate(study, 0, 2, 60.0, {})
     assert left(study) == [(0, 1)]
     save_replicate(study, 0, 1, 61.0, {})
-    found = Replication.of(study)
+    found = Replication.from_study(study)
     assert found is not None and found.complete
 
 
@@ -191,9 +191,9 @@ def test_a_choice_of_before_the_budget_was_raised_does_not_count() -> None:
     study = study_of([50.0], reference=False, confirm_seeds=2)
     for repeat in choose_replicates(study, planner(study)):
         save_replicate(study, repeat.trial, repeat.replicate, 60.0, {})
-    assert Replication.of(study) is not None
+    assert Replication.from_study(study) is not None
     proposal = study.ask()
     assert proposal is not None
     study.complete(proposal.number, 99.0, {})
-    assert Replication.of(study) is None
+    assert Replication.from_study(study) is None
     assert left(study) == [(1, 1), (1, 2)], "what is known is kept"

@@ -1,4 +1,4 @@
-"""A chain as a drawing: its models from left to right, an arc from each teacher to each learner."""
+"""A chain as a drawing: models from left to right, an arc from each teacher to its students."""
 
 from __future__ import annotations
 
@@ -69,16 +69,16 @@ def _box(node: Node, left: int, top: int, student: bool) -> str:
     )
 
 
-def _arrow(teacher: int, trainer: int, top: int, dropped: bool) -> str:
+def _arrow(teacher: int, student: int, top: int, dropped: bool) -> str:
     step = _WIDTH + _GAP
     look = ' class="dropped"' if dropped else ""
-    if trainer == teacher + 1:
+    if student == teacher + 1:
         y = top + _HEIGHT / 2
-        path = f"M{teacher * step + _WIDTH} {y}H{trainer * step - 2}"
+        path = f"M{teacher * step + _WIDTH} {y}H{student * step - 2}"
     else:
         start = teacher * step + _WIDTH * 0.75
-        end = trainer * step + _WIDTH * 0.25
-        peak = top - _ARC * (trainer - teacher - 1) * 1.25
+        end = student * step + _WIDTH * 0.25
+        peak = top - _ARC * (student - teacher - 1) * 1.25
         path = f"M{start} {top}C{start} {peak} {end} {peak} {end} {top - 3}"
     return f'<path{look} d="{path}" marker-end="url(#tip)"/>'
 

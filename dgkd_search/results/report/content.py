@@ -84,11 +84,11 @@ class RunReport:
 
     @cached_property
     def replication(self) -> Replication | None:
-        return Replication.of(self.study)
+        return Replication.from_study(self.study)
 
     @cached_property
     def work(self) -> Work:
-        return total_work(self.study, ElapsedTime.of(self.study), 1)
+        return total_work(self.study, ElapsedTime.from_study(self.study), 1)
 
     @property
     def reference(self) -> float | None:
@@ -167,9 +167,9 @@ class RunReport:
             ("validation", f"{best['validation_accuracy']:.2f} % (the student that is shipped)"),
             ("test", f"{test:.2f} %, read {reads}" if test is not None else "not read"),
         ]
-        caption = verdict(self.replication) if self.replication is not None else []
+        verdict_rows = verdict(self.replication) if self.replication is not None else []
         note = tuned_note(self.study.config, configuration)
-        return rows + (caption or self._gains()) + ([("note", note)] if note else [])
+        return rows + (verdict_rows or self._gains()) + ([("note", note)] if note else [])
 
     def _gains(self) -> list[tuple[str, str]]:
         assert self.best is not None
@@ -203,7 +203,7 @@ class RunReport:
             ),
             ("seconds of training", f"{work.computing:,.0f}, of all workers together"),
             ("seconds of waiting", f"{work.waiting:,.0f} for each other's stages"),
-            ("seconds of the search", f"{ElapsedTime.of(self.study).seconds:,.0f}"),
+            ("seconds of the search", f"{ElapsedTime.from_study(self.study).seconds:,.0f}"),
         ]
         if tflop:
             rows.append(("every trial's chain from nothing", f"{tflop:,.4g} TFLOP"))

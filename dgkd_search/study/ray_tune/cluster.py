@@ -134,10 +134,10 @@ def ready(resources: Resources, folders: Sequence[Path], module: str) -> str:
 
     nodes = ray.nodes()
     _look_around(resources, nodes, folders, module)
-    return node_problem(resources, nodes)
+    return describe_cluster(resources, nodes)
 
 
-def node_problem(resources: Resources, nodes: Nodes) -> str:
+def describe_cluster(resources: Resources, nodes: Nodes) -> str:
     """What a cluster has, and how many trials find room in it where not all do."""
     total = {name: sum(has.get(name, 0.0) for has in _alive(nodes)) for name in ("CPU", "GPU")}
     room = sum(_room(has, resources) for has in _alive(nodes))
@@ -168,20 +168,20 @@ def _look_around(resources: Resources, nodes: Nodes, folders: Sequence[Path], mo
         answered, _ = ray.wait([*asked], num_returns=len(asked), timeout=_LOOKING)
     finally:
         remove_file(mark)
-    problems = []
+    problems: list[str] = []
     for answer, node in asked.items():
         name = node.get("NodeManagerHostname") or node.get("NodeManagerAddress")
         if answer not in answered:
-            problems = [f"hasn't answered for {_LOOKING:.0f} s; look at it, or take it out"]
+            missing = [f"hasn't answered for {_LOOKING:.0f} s; look at it, or take it out"]
         else:
             try:
-                problems = ray.get(answer)
+                missing = ray.get(answer)
             except Exception as error:
                 last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-                problems = [
+                missing = [
                     f"can't work ({last[:200]}); install dgkd-search {version('dgkd-search')}"
                 ]
-        problems += [f"--address: node {name}: {problem}" for problem in problems]
+        problems += [f"--address: node {name}: {problem}" for problem in missing]
     if problems:
         raise InputError(problems)
 

@@ -52,7 +52,7 @@ class _Running:
 
     @property
     def trial(self) -> int | None:
-        """Number of the trial, where the trial is one: not the reference, no repeat."""
+        """Its number in the study; None for the student alone and for replicates."""
         return None if self.info.replicate else self.info.number
 
 
@@ -124,7 +124,7 @@ class SearchController:
         """The stages of the next trial, to be run under ``identifier``.
 
         None while nothing may begin: all places are taken, or what comes next depends on what is
-        running; see ``over`` for the end.
+        running; see ``is_finished`` for the end.
         """
         if self.is_finished or len(self._running) >= self._concurrency:
             return None
@@ -260,7 +260,7 @@ class SearchController:
 
     @property
     def _confirmed(self) -> bool:
-        replication = Replication.of(self.study)
+        replication = Replication.from_study(self.study)
         return replication.complete if replication else not self.study.config.confirm_seeds
 
     def _budget_text(self) -> str:

@@ -107,6 +107,6 @@ def decode_trial(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store],
         return stages, Path(job["data"]), store, bool(job["judged"])
     except (ValueError, KeyError, TypeError, AttributeError, DgkdError) as error:
         raise DgkdError(
-            f"the worker can't read its job ({type(error).__name__}: {error}); "
+            f"the worker can't read its trial ({type(error).__name__}: {error}); "
             "install the same version of dgkd-search on every node"
         ) from error

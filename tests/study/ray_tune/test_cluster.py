@@ -20,8 +20,8 @@ from dgkd_search.study.ray_tune.cluster import (
     _look,
     check_nodes,
     check_reachable,
+    describe_cluster,
     join_error,
-    node_problem,
     ready,
     watch_cluster,
 )
@@ -35,14 +35,14 @@ NODES = [node(CPU=4.0, GPU=1.0), node(CPU=1.0), node(alive=False, CPU=64.0, GPU=
 
 
 def test_a_cluster_is_described_with_the_room_that_it_has() -> None:
-    assert node_problem(Resources(5), NODES) == "connected to 2 nodes with 5 CPUs and 1 GPUs"
-    said = node_problem(Resources(5, cpus_per_trial=2), NODES)
+    assert describe_cluster(Resources(5), NODES) == "connected to 2 nodes with 5 CPUs and 1 GPUs"
+    said = describe_cluster(Resources(5, cpus_per_trial=2), NODES)
     assert said.endswith("; they have room for 2 trials at once")
-    assert node_problem(Resources(4, gpus_per_trial=0.25), NODES).endswith("1 GPUs")
-    assert "room for 4 trials" in node_problem(Resources(8, gpus_per_trial=0.25), NODES)
+    assert describe_cluster(Resources(4, gpus_per_trial=0.25), NODES).endswith("1 GPUs")
+    assert "room for 4 trials" in describe_cluster(Resources(8, gpus_per_trial=0.25), NODES)
     shared = [node(CPU=16.0, GPU=4.0)]  # two shares of 0.6 don't fit one GPU
-    assert "room for 4 trials" in node_problem(Resources(6, gpus_per_trial=0.6), shared)
-    assert node_problem(Resources(2, gpus_per_trial=2), shared).endswith("4 GPUs")
+    assert "room for 4 trials" in describe_cluster(Resources(6, gpus_per_trial=0.6), shared)
+    assert describe_cluster(Resources(2, gpus_per_trial=2), shared).endswith("4 GPUs")
 
 
 def test_a_trial_that_no_node_carries_is_refused() -> None:
@@ -123,3 +123,47 @@ def test_a_head_that_goes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     with watch_cluster(Resources(), notice):
         time.sleep(0.3)
     assert told == [address]
+
+
+def test_every_node_that_lacks_something_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever other nodes say: of four, one has all that it needs."""
+    answers: dict[str, list[str] | Exception] = {
+        "first": ["has no store"],
+        "second": [],
+        "third": RuntimeError("it is lost"),
+    }
+
+    class Look:
+        def __init__(self, name: str = "") -> None:
+            self.name = name
+
+        def options(self, scheduling_strategy: str) -> Look:
+            return Look(scheduling_strategy)
+
+        def remote(self, *_: object) -> str:
+            return self.name
+
+    def get(name: str) -> list[str]:
+        answer = answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    import ray
+
+    monkeypatch.setattr(ray, "remote", lambda **_: lambda _: Look())
+    monkeypatch.setattr(ray, "wait", lambda *_, **__: ([*answers], ["fourth"]))
+    monkeypatch.setattr(ray, "get", get)
+    strategies = "ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy"
+    monkeypatch.setattr(strategies, lambda name, soft: name)
+    names = [*answers, "fourth"]
+    nodes = [node(CPU=1.0) | {"NodeID": name, "NodeManagerHostname": name} for name in names]
+    with pytest.raises(InputError) as error:
+        cluster._look_around(Resources(1), nodes, [tmp_path], "")
+    first, third, fourth = error.value.messages
+    assert first == "--address: node first: has no store"
+    assert third.startswith("--address: node third: can't work (it is lost); install dgkd-search ")
+    assert fourth.startswith("--address: node fourth: hasn't answered for ")
+    assert [*tmp_path.iterdir()] == []

@@ -283,7 +283,7 @@ def test_the_best_are_taught_again_when_all_trials_have_ended() -> None:
     assert search.states == ["COMPLETE", "COMPLETE"]
     assert [trial.value for trial in search.study.trials] == [60.0, 80.0], "as before"
     assert search.controller.stop_reason is None
-    found = Replication.of(search.study)
+    found = Replication.from_study(search.study)
     assert found is not None
     assert found.complete
     assert [repeats.accuracies for repeats in found.stats] == [[61, 71], [60, 70], [60, 70]]
@@ -299,7 +299,7 @@ def test_a_finished_confirmation_is_over_at_once(tmp_path: Path) -> None:
     assert Search(path=tmp_path / "study.db", **config).controller.is_finished
     more = Search(path=tmp_path / "study.db", **config | {"confirm_seeds": 3})
     confirmed(more, {(0, 3): 63.0})
-    found = Replication.of(more.study)
+    found = Replication.from_study(more.study)
     assert found is not None
     assert found.stats[0].accuracies == [61.0, 62.0, 63.0]
 
@@ -328,7 +328,7 @@ def test_repeats_stop_at_the_time_budget() -> None:
     search.controller.on_end(last)
     assert search.controller.is_finished
     assert search.controller.stop_reason == "the time budget of 10 s is used up"
-    found = Replication.of(search.study)
+    found = Replication.from_study(search.study)
     assert found is not None
     assert (found.complete, found.stats[0].accuracies) == (False, [61.0])
 
@@ -409,5 +409,5 @@ def test_the_reference_and_repeats_that_were_lost_begin_again() -> None:
     search.finish(search.begin(), 60.0)
     search.controller.on_lost(search.begin(), "gone")
     confirmed(search, {(0, 1): 1.0, (None, 1): 2.0, (0, 2): 3.0, (None, 2): 4.0})
-    found = Replication.of(search.study)
+    found = Replication.from_study(search.study)
     assert found is not None and found.complete

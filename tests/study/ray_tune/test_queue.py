@@ -171,6 +171,6 @@ def test_plain_kd_and_the_student_alone_are_taught_again_while_the_last_trial_ru
     again = [(job.number, job.replicate) for job in search.watcher.started_jobs if job.replicate]
     assert again == [(0, 1), (None, 1), (1, 1), (1, 2), (0, 2), (None, 2)]
     assert search.watcher.confirmed == [6]
-    found = Replication.of(search.study)
+    found = Replication.from_study(search.study)
     assert found is not None
     assert [repeats.accuracies for repeats in found.stats] == [[81, 82], [61, 62], [41, 42]]
