@@ -1,30 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
+from helpers.resolving import messages, resolved
 
 from dgkd_search.config.checks import size_notes
-from dgkd_search.config.options import Options
-from dgkd_search.config.resolve import Resolved, resolve
-from dgkd_search.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-
-
-def made(**options: Any) -> Resolved:
-    return resolve(Options.parse(options))
-
-
-def messages(**options: Any) -> tuple[str, ...]:
-    with pytest.raises(InputError) as caught:
-        made(**options)
-    return caught.value.messages
 
 
 def test_a_file_is_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,37 +20,37 @@ def test_the_data_folder_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
     for given, meant in (("x", str(tmp_path / "x")), ("~/x", "/home/me/x"), ("/x", "/x")):
-        assert made(dataset="cifar10", data_dir=given).config.data.data_dir == meant
-    assert made(dataset="cifar10").config.data.data_dir is None
+        assert resolved(dataset="cifar10", data_dir=given).config.data.data_dir == meant
+    assert resolved(dataset="cifar10").config.data.data_dir is None
 
 
 def test_depth_and_size_that_disagree_are_told() -> None:
-    config = made(family="plain", dataset="cifar100").config
+    config = resolved(family="plain", dataset="cifar100").config
     (warning,) = size_notes(config, classes=100, channels=3, image_size=32)
     assert warning.startswith("plain7 ranks above plain6 but has fewer parameters")
     assert "655,684 against 1,107,204" in warning
-    assert size_notes(made().config, classes=10, channels=1, image_size=8) == []
+    assert size_notes(resolved().config, classes=10, channels=1, image_size=8) == []
 
 
 def test_options_that_change_nothing_are_told() -> None:
-    (warning,) = made(views=8).warnings
+    (warning,) = resolved(views=8).warnings
     assert warning.startswith("--views changes nothing")
-    assert made(views=8, augment="crop").warnings == made(outputs="online").warnings == ()
-    (warning,) = made(outputs="online", store_limit=10**9).warnings
+    assert resolved(views=8, augment="crop").warnings == resolved(outputs="online").warnings == ()
+    (warning,) = resolved(outputs="online", store_limit=10**9).warnings
     assert warning.startswith("--store-limit changes nothing")
 
 
 def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(4)))
-    assert made(concurrency=5).warnings == ("5 trials of 1 thread share 4 cores",)
-    assert made(concurrency=4).warnings == made(cpus_per_trial=4).warnings == ()
+    assert resolved(concurrency=5).warnings == ("5 trials of 1 thread share 4 cores",)
+    assert resolved(concurrency=4).warnings == resolved(cpus_per_trial=4).warnings == ()
 
 
 def test_two_objectives_prune_nothing_and_say_so() -> None:
-    found = made(objective="accuracy,cost")
+    found = resolved(objective="accuracy,cost")
     assert found.config.objectives == ("accuracy", "cost")
     assert found.config.pruner == "none"
     assert "two objectives: nothing is pruned, for Optuna prunes by one alone" in found.warnings
-    assert made().config.pruner == "median"
+    assert resolved().config.pruner == "median"
     for bad in ("cost", "cost,accuracy", "speed"):
         assert messages(objective=bad)[0].startswith(f"--objective {bad}: must be accuracy")

@@ -7,27 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.resolving import messages, resolved
 
 from dgkd_search.config.options import Options
 from dgkd_search.config.parsers import COARSE_DROPS
-from dgkd_search.config.resolve import Resolved, resolve
+from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import to_yaml_values
-from dgkd_search.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-
-
-def made(**options: Any) -> Resolved:
-    return resolve(Options.parse(options))
-
-
-def messages(**options: Any) -> tuple[str, ...]:
-    with pytest.raises(InputError) as caught:
-        made(**options)
-    return caught.value.messages
 
 
 @pytest.mark.parametrize(
@@ -42,7 +27,7 @@ def messages(**options: Any) -> tuple[str, ...]:
 def test_the_pool_is_every_member_strictly_between_the_ends(
     dataset: str, family: str, teacher: str, student: str, pool: str
 ) -> None:
-    space = made(dataset=dataset, family=family).config.space
+    space = resolved(dataset=dataset, family=family).config.space
     assert (space.teacher, space.student) == (teacher, student)
     suffix = family.removeprefix("plain") if family == "plain-c10" else ""
     assert space.pool == tuple(f"{family.split('-')[0]}{n}{suffix}" for n in pool.split())
@@ -51,7 +36,7 @@ def test_the_pool_is_every_member_strictly_between_the_ends(
 
 
 def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
-    assert made(assistants="resnet14,resnet20").config.space.pool == ("resnet20", "resnet14")
+    assert resolved(assistants="resnet14,resnet20").config.space.pool == ("resnet20", "resnet14")
 
 
 @pytest.mark.parametrize(
@@ -90,8 +75,8 @@ def test_what_cannot_be_is_refused_all_at_once(options: dict[str, Any], starts: 
 
 
 def test_under_scope_all_a_range_of_drops_is_coarse() -> None:
-    assert made(drop_scope="all", drop_prob="0:0.9").config.space.drop_probs == COARSE_DROPS
-    assert made(drop_scope="all", drop_prob="0.3").config.space.drop_probs == (0.3,)
+    assert resolved(drop_scope="all", drop_prob="0:0.9").config.space.drop_probs == COARSE_DROPS
+    assert resolved(drop_scope="all", drop_prob="0.3").config.space.drop_probs == (0.3,)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +92,7 @@ def test_as_many_trials_run_at_once_as_the_cores_carry(
     monkeypatch: pytest.MonkeyPatch, cpus: int, options: dict[str, Any], concurrency: int
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cpus)))
-    assert made(**options).resources.concurrency == concurrency
+    assert resolved(**options).resources.concurrency == concurrency
 
 
 @pytest.mark.parametrize(
@@ -118,7 +103,7 @@ def test_as_many_trials_run_at_once_as_the_gpus_carry(
     monkeypatch: pytest.MonkeyPatch, devices: int, share: str | None, concurrency: int
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
-    found = made(gpus_per_trial=share)
+    found = resolved(gpus_per_trial=share)
     assert found.resources.concurrency == concurrency
     assert found.config.numerics.device_type == "cuda"
     (message,) = messages(gpus_per_trial=share, concurrency=concurrency + 1)
@@ -126,7 +111,7 @@ def test_as_many_trials_run_at_once_as_the_gpus_carry(
 
 
 def test_a_clusters_gpus_are_not_counted_here() -> None:
-    found = made(address="ray://somewhere:10001", gpus_per_trial=4, concurrency=8)
+    found = resolved(address="ray://somewhere:10001", gpus_per_trial=4, concurrency=8)
     assert found.resources.gpus_per_trial == 4
     (message,) = messages(address="somewhere:6379", concurrency=8)
     assert message.startswith("--address somewhere:6379: needs --gpus-per-trial too")
@@ -144,7 +129,7 @@ SAID: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("said", SAID)
 def test_resolved_options_say_the_same_study_again(said: dict[str, Any]) -> None:
-    first = made(**said)
+    first = resolved(**said)
     again = resolve(Options.parse(to_yaml_values(first.options)))
     assert again.config == first.config
     assert again.resources == first.resources
@@ -153,14 +138,14 @@ def test_resolved_options_say_the_same_study_again(said: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("value", ["3x5", "1x2", "10x3"])
 def test_what_is_confirmed(value: str) -> None:
-    config = made(confirm=value).config
+    config = resolved(confirm=value).config
     assert f"{config.confirm_top}x{config.confirm_seeds}" == value
-    assert to_yaml_values(made(confirm=value).options)["confirm"] == value
+    assert to_yaml_values(resolved(confirm=value).options)["confirm"] == value
 
 
 def test_confirming_may_be_off() -> None:
     for value in ("off", False):
-        assert made(confirm=value).config.confirm_seeds == 0
-    assert made().config.confirm_seeds == 5
+        assert resolved(confirm=value).config.confirm_seeds == 0
+    assert resolved().config.confirm_seeds == 5
     for bad in ("3", "0x5", "3x1", "3x", "x", "3x5x2"):
         assert messages(confirm=bad)[0].startswith(f"--confirm {bad}: must be CONFIG")

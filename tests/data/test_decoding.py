@@ -1,40 +1,10 @@
 import numpy as np
 import pytest
+from helpers.folders import messages_of, save_image
 from PIL import Image
 
-from dgkd_search.data import prepare
-from dgkd_search.data.config import DataConfig
 from dgkd_search.data.decoding import decode_images
 from dgkd_search.errors import InputError
-
-
-def _save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **options)
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Two classes, ``a`` dark and ``b`` bright, of ten RGB images each."""
-    generator = np.random.default_rng(0)
-    for name, low in (("a", 0), ("b", 128)):
-        for i in range(10):
-            _save(
-                tmp_path / "data/train" / name / f"{i}.png",
-                generator.integers(low, low + 100, (16, 16, 3)),
-            )
-    return tmp_path / "data"
-
-
-def _config(root, **options):
-    return DataConfig("imagefolder", str(root), **({"image_size": 16} | options))
-
-
-def _messages(root, **options):
-    with pytest.raises(InputError) as caught:
-        prepare(_config(root, **options), root.parent / "cache")
-    assert not any("\n" in message for message in caught.value.messages)
-    return caught.value.messages
 
 
 def test_deep_and_two_level_gray_images_keep_their_brightness(tmp_path):
@@ -64,9 +34,9 @@ def test_transparency_and_palettes_become_rgb(tmp_path):
 def test_the_short_side_is_resized_and_the_centre_cut_out(tmp_path):
     wide = np.zeros((20, 60, 3))
     wide[:, :20], wide[:, 20:40], wide[:, 40:] = 10, 200, 90
-    _save(tmp_path / "wide.png", wide)
-    _save(tmp_path / "tall.png", wide.transpose(1, 0, 2))
-    _save(tmp_path / "odd.png", np.full((9, 31, 3), 60))
+    save_image(tmp_path / "wide.png", wide)
+    save_image(tmp_path / "tall.png", wide.transpose(1, 0, 2))
+    save_image(tmp_path / "odd.png", np.full((9, 31, 3), 60))
     images = decode_images([tmp_path / n for n in ("wide.png", "tall.png", "odd.png")], 3, 10)
     assert (images[0][:, :, 2:-2] == 200).all() and (images[1][:, 2:-2] == 200).all()
     assert (images[2] == 60).all()
@@ -78,7 +48,7 @@ def test_large_files_decoded_by_threads_stay_in_order(tmp_path):
     paths = [tmp_path / f"{i}.bmp" for i in range(130)]
     for i, path in enumerate(paths):
         noise[0, 0] = i
-        _save(path, noise)
+        save_image(path, noise)
     assert paths[0].stat().st_size > 16 * 1024
     assert decode_images(paths, 3, 128)[:, 0, 0, 0].tolist() == list(range(130))
 
@@ -88,14 +58,14 @@ def test_damaged_images_are_all_named(root):
     (root / "train/a/1.png").write_bytes(whole[: len(whole) // 2])
     (root / "train/a/2.png").write_bytes(b"")
     (root / "train/b/3.png").write_bytes(b"not an image at all")
-    messages = _messages(root)
+    messages = messages_of(root)
     # Headers come first: the truncated one has a good header.
     assert len(messages) == 2
     assert all("not a readable image" in message for message in messages)
     assert "a/2.png" in messages[0] and "b/3.png" in messages[1]
     (root / "train/a/2.png").unlink()
     (root / "train/b/3.png").unlink()
-    (message,) = _messages(root)
+    (message,) = messages_of(root)
     assert "a/1.png" in message
 
 
@@ -111,5 +81,5 @@ def test_many_damaged_images_are_counted(tmp_path):
 
 def test_bombs_are_refused(root, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16 * 16 // 3)
-    (message, *_) = _messages(root)
+    (message, *_) = messages_of(root)
     assert "not a readable image" in message and "decompression bomb" in message

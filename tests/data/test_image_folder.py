@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.folders import folder_config, messages_of, save_image
 from PIL import Image
 
 from dgkd_search.data import has_test, load_test, prepare
@@ -14,37 +15,8 @@ from dgkd_search.data.open import open_dataset_files
 from dgkd_search.errors import InputError
 
 
-def _save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **options)
-
-
-@pytest.fixture
-def root(tmp_path):
-    """Two classes, ``a`` dark and ``b`` bright, of ten RGB images each."""
-    generator = np.random.default_rng(0)
-    for name, low in (("a", 0), ("b", 128)):
-        for i in range(10):
-            _save(
-                tmp_path / "data/train" / name / f"{i}.png",
-                generator.integers(low, low + 100, (16, 16, 3)),
-            )
-    return tmp_path / "data"
-
-
-def _config(root, **options):
-    return DataConfig("imagefolder", str(root), **({"image_size": 16} | options))
-
-
-def _messages(root, **options):
-    with pytest.raises(InputError) as caught:
-        prepare(_config(root, **options), root.parent / "cache")
-    assert not any("\n" in message for message in caught.value.messages)
-    return caught.value.messages
-
-
 def test_images_and_labels_are_those_of_the_files(root):
-    source = open_dataset_files(_config(root))
+    source = open_dataset_files(folder_config(root))
     labels, validation = source.labels()
     assert source.classes == ("a", "b") and source.channels == 3 and validation is None
     assert labels.tolist() == [0] * 10 + [1] * 10
@@ -55,7 +27,7 @@ def test_images_and_labels_are_those_of_the_files(root):
 
 
 def test_prepared_parts_hold_each_image_once_with_its_label(root):
-    data = prepare(_config(root), root.parent / "cache")
+    data = prepare(folder_config(root), root.parent / "cache")
     train, validation = data.train(), data.validation()
     assert (data.info.train_count, data.info.validation_count) == (18, 2)
     bright = [
@@ -69,22 +41,22 @@ def test_prepared_parts_hold_each_image_once_with_its_label(root):
 def test_own_validation_part_is_used(root):
     for name in ("a", "b"):
         for i in range(3):
-            _save(root / "val" / name / f"{i}.png", np.full((16, 16, 3), 7))
-    data = prepare(_config(root), root.parent / "cache")
+            save_image(root / "val" / name / f"{i}.png", np.full((16, 16, 3), 7))
+    data = prepare(folder_config(root), root.parent / "cache")
     assert (data.info.train_count, data.info.validation_count) == (20, 6)
     assert (data.validation().images == 7).all()
-    limited = prepare(_config(root, train_limit=8), root.parent / "cache")
+    limited = prepare(folder_config(root, train_limit=8), root.parent / "cache")
     assert (limited.info.train_count, limited.info.validation_count) == (8, 4)
 
 
 def test_hidden_and_other_files_are_skipped_and_deep_ones_found(root):
-    _save(root / "train/.hidden/1.png", np.zeros((4, 4, 3)))
-    _save(root / "train/a/.hidden.png", np.zeros((4, 4, 3)))
-    _save(root / "train/a/.thumbs/1.png", np.zeros((4, 4, 3)))
+    save_image(root / "train/.hidden/1.png", np.zeros((4, 4, 3)))
+    save_image(root / "train/a/.hidden.png", np.zeros((4, 4, 3)))
+    save_image(root / "train/a/.thumbs/1.png", np.zeros((4, 4, 3)))
     (root / "train/a/notes.txt").write_text("no image")
     (root / "train/list.csv").write_text("no class")
-    _save(root / "train/a/images/deep.PNG", np.full((16, 16, 3), 9))
-    source = open_dataset_files(_config(root))
+    save_image(root / "train/a/images/deep.PNG", np.full((16, 16, 3), 9))
+    source = open_dataset_files(folder_config(root))
     assert source.classes == ("a", "b")
     assert np.bincount(source.labels()[0]).tolist() == [11, 10]
     assert (source.read("train", [10]) == 9).all()
@@ -95,20 +67,20 @@ def test_formats(tmp_path, name):
     pixels = np.tile([250, 10, 10], (16, 16, 1))
     for folder in ("a", "b"):
         for number in range(2):
-            _save(tmp_path / "train" / folder / f"{number}{name}", pixels)
-    images = open_dataset_files(_config(tmp_path)).read("train", [0])
+            save_image(tmp_path / "train" / folder / f"{number}{name}", pixels)
+    images = open_dataset_files(folder_config(tmp_path)).read("train", [0])
     assert np.abs(images[0].astype(int) - np.array([250, 10, 10])[:, None, None]).max() < 12
 
 
 def test_gray_only_if_every_image_is_gray(tmp_path):
     for folder in ("a", "b"):
         for i in range(3):
-            _save(tmp_path / "train" / folder / f"{i}.png", np.full((16, 16), 40 + i))
-    assert open_dataset_files(_config(tmp_path)).channels == 1
-    data = prepare(_config(tmp_path), tmp_path / "cache")
+            save_image(tmp_path / "train" / folder / f"{i}.png", np.full((16, 16), 40 + i))
+    assert open_dataset_files(folder_config(tmp_path)).channels == 1
+    data = prepare(folder_config(tmp_path), tmp_path / "cache")
     assert data.info.channels == 1 and data.train().images.shape[1:] == (1, 16, 16)
-    _save(tmp_path / "train/b/9.png", np.zeros((16, 16, 3)))
-    colored = open_dataset_files(_config(tmp_path))
+    save_image(tmp_path / "train/b/9.png", np.zeros((16, 16, 3)))
+    colored = open_dataset_files(folder_config(tmp_path))
     assert colored.channels == 3
     assert (colored.read("train", [0]) == 40).all()
 
@@ -116,33 +88,33 @@ def test_gray_only_if_every_image_is_gray(tmp_path):
 def test_a_link_to_nothing_is_named(root):
     (root / "train/b/link.png").symlink_to(root / "nowhere.png")
     with pytest.raises(InputError, match=r"b/link\.png"):
-        prepare(_config(root), root.parent / "cache")
+        prepare(folder_config(root), root.parent / "cache")
 
 
 def test_bad_structure(root):
     empty = root.parent / "empty"
-    assert "is no folder" in _messages(empty)[0]
+    assert "is no folder" in messages_of(empty)[0]
     empty.mkdir()
-    assert "has no train/; add it" in _messages(empty)[0]
+    assert "has no train/; add it" in messages_of(empty)[0]
     # A level too deep, two, and one too high.
     for deep in (root / "train", root / "train" / "b"):
-        assert list(_messages(deep)) == [
+        assert list(messages_of(deep)) == [
             f"data-dir {deep}: has no train/; name the folder above, {root.absolute()}"
         ]
-    assert f"name the folder in it that has, {root}" in _messages(root.parent)[0]
+    assert f"name the folder in it that has, {root}" in messages_of(root.parent)[0]
     (empty / "train").mkdir()
-    assert "holds no class" in _messages(empty)[0]
+    assert "holds no class" in messages_of(empty)[0]
     (empty / "train/only").mkdir()
-    assert "holds one class only, 'only'" in _messages(empty)[0]
+    assert "holds one class only, 'only'" in messages_of(empty)[0]
 
 
 def test_all_structural_problems_come_together(root):
     (root / "train/c").mkdir()
-    _save(root / "val/a/1.png", np.zeros((16, 16, 3)))
+    save_image(root / "val/a/1.png", np.zeros((16, 16, 3)))
     (root / "val/b").mkdir()
-    _save(root / "val/z/1.png", np.zeros((16, 16, 3)))
+    save_image(root / "val/z/1.png", np.zeros((16, 16, 3)))
     (root / "test/a").mkdir(parents=True)
-    messages = _messages(root)
+    messages = messages_of(root)
     assert len(messages) == 4
     assert "its classes must be those of train/ but it lacks c and adds z" in messages[0]
     assert "lacks b, c" in messages[1] and "test" in messages[1]
@@ -151,8 +123,8 @@ def test_all_structural_problems_come_together(root):
 
 
 def test_a_class_of_one_image_cannot_be_split(root):
-    _save(root / "train/c/1.png", np.zeros((16, 16, 3)))
-    (message,) = _messages(root)
+    save_image(root / "train/c/1.png", np.zeros((16, 16, 3)))
+    (message,) = messages_of(root)
     assert "class 'c': has 1 training image but needs at least 2" in message
 
 
@@ -160,48 +132,48 @@ def test_prepare_never_opens_test_images(root):
     for name in ("a", "b"):
         (root / "test" / name).mkdir(parents=True)
         (root / "test" / name / "1.png").write_bytes(b"damaged")
-    prepare(_config(root), root.parent / "cache")
-    assert has_test(_config(root))
+    prepare(folder_config(root), root.parent / "cache")
+    assert has_test(folder_config(root))
     with pytest.raises(InputError) as caught:
-        load_test(_config(root))
+        load_test(folder_config(root))
     assert len(caught.value.messages) == 2
 
 
 def test_reading_the_test_set(root):
     for number, name in enumerate(("a", "b")):
-        _save(root / "test" / name / "1.png", np.full((16, 16, 3), 50 * number))
-    part = load_test(_config(root))
+        save_image(root / "test" / name / "1.png", np.full((16, 16, 3), 50 * number))
+    part = load_test(folder_config(root))
     assert part.labels.tolist() == [0, 1] and part.labels.dtype == np.int64
     assert (part.images[0] == 0).all() and (part.images[1] == 50).all()
 
 
 def test_no_test_set(root):
-    assert not has_test(_config(root))
+    assert not has_test(folder_config(root))
     with pytest.raises(InputError, match="has no test set"):
-        load_test(_config(root))
+        load_test(folder_config(root))
     for name in ("a", "b"):
         (root / "test" / name).mkdir(parents=True)
     with pytest.raises(InputError, match="holds no image"):
-        load_test(_config(root))
+        load_test(folder_config(root))
 
 
 def test_identity_follows_the_files(root):
-    first = open_dataset_files(_config(root)).identity()
-    assert open_dataset_files(_config(root)).identity() == first
-    _save(root / "train/a/1.png", np.zeros((16, 16, 3)))
-    changed = open_dataset_files(_config(root)).identity()
+    first = open_dataset_files(folder_config(root)).identity()
+    assert open_dataset_files(folder_config(root)).identity() == first
+    save_image(root / "train/a/1.png", np.zeros((16, 16, 3)))
+    changed = open_dataset_files(folder_config(root)).identity()
     assert changed != first
     (root / "test/a").mkdir(parents=True)
     (root / "test/b").mkdir()
-    assert open_dataset_files(_config(root)).identity() == changed
+    assert open_dataset_files(folder_config(root)).identity() == changed
     moved = root.rename(root.with_name("moved"))
-    assert open_dataset_files(_config(moved)).identity() != changed
+    assert open_dataset_files(folder_config(moved)).identity() != changed
 
 
 @pytest.mark.parametrize("place", ["train", "val", "test", "train/a"])
 def test_a_folder_that_cannot_be_listed_is_named(root, tmp_path, monkeypatch, place):
     for name in ("val/a", "val/b", "test/a", "test/b"):
-        _save(root / name / "0.png", np.zeros((16, 16, 3)))
+        save_image(root / name / "0.png", np.zeros((16, 16, 3)))
     scandir = os.scandir
 
     def refuse(path):

@@ -7,33 +7,13 @@ from typing import Any
 
 import optuna
 import pytest
+from helpers.curves import ask, rising, run
 from helpers.studies import accuracy, make_space, make_study
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
 from dgkd_search.study.space import SearchSpace
-from dgkd_search.study.study import RETRYABLE, STUDY_NAME, ChainStudy, Proposal
-
-
-def ask(study: ChainStudy) -> Proposal:
-    proposal = study.ask()
-    assert proposal is not None
-    return proposal
-
-
-def run(study: ChainStudy, values: list[float]) -> tuple[int, int]:
-    """A trial with the given curve: its number and how many epochs it ran."""
-    number = ask(study).number
-    for step, value in enumerate(values, start=1):
-        if study.report(number, step, value):
-            study.prune(number, {})
-            return number, step
-    study.complete(number, values[-1], {})
-    return number, len(values)
-
-
-def rising(level: float) -> list[float]:
-    return [level + step for step in range(9)]
+from dgkd_search.study.study import RETRYABLE, STUDY_NAME, ChainStudy
 
 
 def test_states_and_intermediate_values_can_be_read_with_optuna_alone(tmp_path: Path) -> None:

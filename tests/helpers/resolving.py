@@ -1,0 +1,21 @@
+"""Options as a study takes them, and what is said of those that it doesn't."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.resolve import Resolved, resolve
+from dgkd_search.errors import InputError
+
+
+def resolved(**options: Any) -> Resolved:
+    return resolve(Options.parse(options))
+
+
+def messages(**options: Any) -> tuple[str, ...]:
+    with pytest.raises(InputError) as caught:
+        resolved(**options)
+    return caught.value.messages
