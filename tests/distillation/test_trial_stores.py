@@ -102,8 +102,12 @@ def privately(
 
 
 @pytest.fixture(params=OUTPUTS)
-def alone(request: pytest.FixtureRequest, privately: Callable[[str], Alone]) -> Alone:
+def alone(
+    request: pytest.FixtureRequest, privately: Callable[[str], Alone], thorough: bool
+) -> Alone:
     """The stages of each chain, and what every one gives where no trial shares anything."""
+    if request.param == "online" and not thorough:
+        pytest.skip("as stored; pytest --thorough")
     return privately(request.param)
 
 

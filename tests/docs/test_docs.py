@@ -84,7 +84,7 @@ def test_every_option_that_is_named_exists() -> None:
     foreign = {"--upgrade", "--port", "--head", "--address", "--logdir", "--block", "--nodes"}
     foreign |= {"--ntasks", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--time"}
     foreign |= {"--disable-usage-stats", "--generate", "--num-cpus"}  # of ray
-    foreign |= {"--exclude", "--thorough", "--dist", "--check", "--set", "--ways"}
+    foreign |= {"--exclude", "--thorough", "--dist", "--check", "--set", "--ways", "--small"}
     named = {
         (name, flag)
         for name, text in TEXTS.items()

@@ -47,7 +47,10 @@ sys.exit(code)
 """
 
 
-def test_the_trials_of_a_node_that_goes_are_moved(tmp_path: Path) -> None:
+def test_the_trials_of_a_node_that_goes_are_moved(tmp_path: Path, thorough: bool) -> None:
+    """The short form is ``test_output``, in which a worker goes: its trial is moved likewise."""
+    if not thorough:
+        pytest.skip("a cluster of three nodes; pytest --thorough")
     options = "--concurrency 1 --gpus-per-trial 0 --budget 1 --student-epochs 12 --out run"
     found = subprocess.run(
         [sys.executable, "-c", SCRIPT, *TINY, *options.split(), "--store", tmp_path / "store"],

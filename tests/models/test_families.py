@@ -25,8 +25,10 @@ CHAINS = {
 @pytest.mark.parametrize("guidance", GUIDANCES)
 @pytest.mark.parametrize("family", CHAINS)
 def test_a_chain_is_trained(
-    tmp_path_factory: pytest.TempPathFactory, family: str, guidance: str
+    tmp_path_factory: pytest.TempPathFactory, family: str, guidance: str, thorough: bool
 ) -> None:
+    if not (thorough or family == "resnet" or guidance == "dense"):
+        pytest.skip("guidance is the same in every family; pytest --thorough")
     store = tmp_path_factory.getbasetemp() / f"store-{family}"  # what guidances share is shared
     options = {"family": family, "train_limit": 40, "epochs": 2, "batch_size": 8, "lr": 0.02}
     if family == "resnet-imagenet":  # eight pixels are few for it

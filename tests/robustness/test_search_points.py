@@ -174,11 +174,11 @@ def finished(found: dict[str, Any]) -> dict[str, Any]:
 def test_every_point_of_a_search(
     whole: Whole, memory: Path, name: str, fault: Fault, thorough: bool
 ) -> None:
-    """Every eleventh change meets one of the faults; with ``--thorough``, each meets all of them.
+    """Every seventeenth change meets one of the faults; with ``--thorough``, each meets all.
 
     Writing a file takes five changes, so that a fault comes upon all kinds of them.
     """
-    first, step = (0, 1) if thorough else (11 * FAULTS.index(fault), 11 * len(FAULTS))
+    first, step = (0, 1) if thorough else (17 * FAULTS.index(fault), 17 * len(FAULTS))
     numbers = itertools.count()
 
     def fresh() -> Path:

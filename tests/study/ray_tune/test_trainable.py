@@ -198,5 +198,5 @@ def test_a_job_of_another_version_fails_in_a_clear_line(
         text = json.dumps(job)
     trainable.train_trial({trainable.TRIAL: text if change else text[:-5]})
     (event,) = events
-    assert event["failure"].startswith("the worker can't read its job (")
+    assert event["failure"].startswith("the worker can't read its trial (")
     assert "install the same version" in event["failure"]
