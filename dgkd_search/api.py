@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.notebook import NotebookProgress, in_notebook
@@ -19,6 +19,8 @@ from dgkd_search.workflows.export import FORMATS, export_run
 from dgkd_search.workflows.retrain import Retrained, retrain
 from dgkd_search.workflows.search import resume_search, run_search
 
+_T = TypeVar("_T")
+
 
 def search(callback: Callback | None = None, **options: Any) -> Summary:
     """Search for the best chain, as ``dgkd-search`` does.
@@ -32,7 +34,7 @@ def search(callback: Callback | None = None, **options: Any) -> Summary:
     Raises:
         InputError: unknown options or values, all at once.
     """
-    callback = options.pop("observer", None) or callback
+    callback = _earlier("observer", options, "callback", callback)
     parsed = Options.parse(options, "{}")
     return run_search(parsed, callback or _inline(parsed.quiet))
 
@@ -49,9 +51,21 @@ def resume(run: Path | str, callback: Callback | None = None, **options: Any) ->
     Raises:
         InputError: it is no run, or can't go on like that.
     """
-    callback = options.pop("observer", None) or callback
+    callback = _earlier("observer", options, "callback", callback)
     quiet = Options.parse(options, "{}").quiet
     return resume_search(run, options, callback or _inline(quiet))
+
+
+def _earlier(old: str, options: dict[str, Any], new: str, value: _T | None) -> _T | None:
+    """An argument by its name of now or by an earlier one, which is taken out of the options.
+
+    Raises:
+        InputError: both are given.
+    """
+    earlier: _T | None = options.pop(old, None)
+    if earlier is not None and value is not None:
+        raise InputError(f"{old}: is an earlier name of {new}; give one of them")
+    return value if earlier is None else earlier
 
 
 def _inline(quiet: bool) -> Callback | None:
@@ -94,7 +108,7 @@ def train(
     best = Path(best).expanduser()
     beside = best if best.is_dir() else best.parent
     folder = beside / "trained" if out is None else Path(out).expanduser()
-    log = overrides.pop("tell", None) or log
+    log = _earlier("tell", overrides, "log", None if log is _silent else log) or _silent
     return retrain(best, folder, repeats, overrides, log)
 
 
@@ -125,7 +139,7 @@ def export_student(
     if wrong:
         known = ", ".join(FORMATS)
         raise InputError(f"formats {', '.join(wrong)}: unknown; choose of {known}")
-    log = overrides.pop("tell", None) or log
+    log = _earlier("tell", overrides, "log", None if log is _silent else log) or _silent
     folder, to = Path(source).expanduser(), Path(to).expanduser()
     return export_run(folder, to, formats, overrides, log)
 
@@ -156,7 +170,7 @@ def compare_methods(
         raise InputError(f"chain {chain!r}: name a teacher and a student at least, in a list")
     if repeats < 1:
         raise InputError(f"repeats {repeats}: must be at least 1")
-    log = options.pop("tell", None) or log
+    log = _earlier("tell", options, "log", None if log is _silent else log) or _silent
     options |= {"teacher": chain[0], "student": chain[-1]}
     return compare(methods(chain, drop_prob), repeats, options, log)
 

@@ -51,3 +51,7 @@ def test_earlier_names_of_arguments_are_accepted(monkeypatch: pytest.MonkeyPatch
         dgkd_search.search(**options)  # type: ignore[arg-type]
         dgkd_search.resume("run", **options)  # type: ignore[arg-type]
     assert watched == [observer] * 4
+    with pytest.raises(InputError, match="observer: is an earlier name of callback"):
+        dgkd_search.search(callback=observer, observer=observer)
+    with pytest.raises(InputError, match="tell: is an earlier name of log"):
+        dgkd_search.compare_methods(["resnet14", "resnet8"], log=print, tell=print)

@@ -68,6 +68,7 @@ def read_config(path: Path, problems: list[str]) -> dict[str, object]:
     if not isinstance(root, yaml.MappingNode):
         raise InputError(f"--config {path}: holds no options; write one `name: value` a line")
     values: dict[str, object] = {}
+    spellings: dict[str, str] = {}
     for name_node, node in root.value:
         where = f"--config {path}: line {name_node.start_mark.line + 1}"
         if not isinstance(name_node, yaml.ScalarNode):
@@ -75,8 +76,9 @@ def read_config(path: Path, problems: list[str]) -> dict[str, object]:
             continue
         name = canonical_name(name_node.value)
         if name in values:
-            problems.append(f"{where}: {name_node.value} stands twice; keep one")
-        values[name] = _value(node)
+            first = "" if spellings[name] == name_node.value else f", first as {spellings[name]}"
+            problems.append(f"{where}: {name_node.value} stands twice{first}; keep one")
+        values[name], spellings[name] = _value(node), name_node.value
     return values
 
 

@@ -99,11 +99,16 @@ def test_the_line_of_a_mistake_is_named(path: Path) -> None:
 
 def test_names_that_stand_twice_are_told_in_either_spelling(path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        read(path, "seed: 1\ndata-dir: a\nseed: 2\ndata_dir: b\n? [x]\n: 1\n")
+        read(
+            path,
+            "seed: 1\ndata-dir: a\nseed: 2\ndata_dir: b\n? [x]\n: 1\n"
+            "normalise: train\nnormalize: train\n",
+        )
     assert [m.split(": ", 1)[1] for m in caught.value.messages] == [
         "line 3: seed stands twice; keep one",
-        "line 4: data_dir stands twice; keep one",
+        "line 4: data_dir stands twice, first as data-dir; keep one",
         "line 5: is no `name: value`; write one option a line",
+        "line 8: normalize stands twice, first as normalise; keep one",
     ]
 
 
