@@ -911,7 +911,7 @@ def step_own() -> None:
 
     model = build(stages[0].architecture, torch.Generator()).to(DEVICE)
     with autocast(stages[0].numerics):
-        values["logits"] = str(model(torch.zeros(2, 3, 32, 32, device=DEVICE)).dtype)
+        values["logits"] = str(model(torch.zeros(2, 3, *[sizes(32, 16)] * 2, device=DEVICE)).dtype)
     values["bad"] = "Error" in values["view"] or "OTHER" in str(values)
     say(**values)
 
