@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dgkd_search.store.store import Store
 from dgkd_search.training.batches import TrainingData
+from dgkd_search.training.cuda_graphs import graphs_apply
 from dgkd_search.training.memory import reraise_oom
 from dgkd_search.training.spec import OutputsSpec, StageSpec
 from dgkd_search.training.teachers import (
@@ -71,7 +72,8 @@ class TeacherOutputs:
             self.teachers = self._stored = CachedTeachers(len(spec.teachers))
         elif spec.teachers:
             models = [self._load(key) for key in spec.teachers]
-            self.teachers = OnlineTeachers(models, data.device, spec.numerics)
+            graphs = graphs_apply(spec, data.device)
+            self.teachers = OnlineTeachers(models, data.device, spec.numerics, graphs)
 
     def ready(self, bank: int) -> Generator[str]:
         """Make the teachers teach on a bank.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class SGD:
     """The steps of ``torch.optim.SGD``, bit for bit.
 
     Args:
-        parameters: of the model; those without a gradient stay as they are.
+        parameters: of the model.
         recipe: gives momentum and weight decay.
     """
 
@@ -30,14 +30,18 @@ class SGD:
         self._recipe = recipe
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Go down the gradients with this learning rate."""
-        taught = [i for i, each in enumerate(self._parameters) if each.grad is not None]
-        parameters: list[Tensor] = [self._parameters[i] for i in taught]
+    def step(self, rate: float, gradients: Sequence[Tensor | None]) -> None:
+        """Go down the gradients with this learning rate.
+
+        Args:
+            gradients: one a parameter, as ``gradients`` gave them; a parameter without one stays
+                as it is.
+        """
+        taught = [i for i, each in enumerate(gradients) if each is not None]
         momenta = [self._momenta[i] for i in taught]
         sgd(
-            parameters,
-            [each.grad for each in parameters if each.grad is not None],
+            [self._parameters[i] for i in taught],
+            [each for each in gradients if each is not None],
             momenta,  # torch puts each buffer here at its first step
             lr=rate,
             momentum=self._recipe.momentum,
@@ -48,6 +52,12 @@ class SGD:
         )
         for i, momentum in zip(taught, momenta, strict=True):
             self._momenta[i] = momentum
+
+    def gradients(self, loss: Tensor) -> list[Tensor | None]:
+        """The gradients of a loss, one a parameter; None where it doesn't depend on one."""
+        self.zero_grad()
+        torch.autograd.backward(loss)
+        return [parameter.grad for parameter in self._parameters]
 
     def zero_grad(self) -> None:
         """Before the next mini-batch."""

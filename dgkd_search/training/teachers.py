@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dgkd_search.data.augmentation import Views
 from dgkd_search.errors import StageFailed
 from dgkd_search.training.batches import TrainingData
+from dgkd_search.training.cuda_graphs import Function, Graphed
 from dgkd_search.training.determinism import autocast, deterministic, memory_format
 from dgkd_search.training.recipe import Numerics
 
@@ -35,21 +36,37 @@ class Teachers(Protocol):
 
 
 class OnlineTeachers:
-    """Teachers that are run on every batch; the dropped ones aren't."""
+    """Teachers that are run on every batch; the dropped ones aren't.
+
+    Args:
+        graphs: run them as CUDA graphs, see ``cuda_graphs.graphs_apply``.
+    """
 
     def __init__(
-        self, models: Sequence[nn.Module], device: torch.device, numerics: Numerics
+        self,
+        models: Sequence[nn.Module],
+        device: torch.device,
+        numerics: Numerics,
+        graphs: bool = False,
     ) -> None:
         self._numerics = numerics
         self._models = [freeze(model, device, numerics) for model in models]
+        self._forwards: list[Function] = [_forward_of(model) for model in self._models]
+        if graphs:
+            self._forwards = [Graphed(forward) for forward in self._forwards]
 
     def __len__(self) -> int:
         return len(self._models)
 
     def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
         with torch.inference_mode(), autocast(self._numerics):
-            logits = torch.stack([self._models[i](images) for i in which])
+            outputs = [logits for i in which for logits in self._forwards[i](images)]
+            logits = torch.stack([each for each in outputs if each is not None])
         return logits.clone()  # a normal tensor: autograd may save it for the learner's loss
+
+
+def _forward_of(model: nn.Module) -> Function:
+    return lambda images: (model(images),)
 
 
 class CachedTeachers:

@@ -8,10 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from dgkd_search.data import PreparedData
+from dgkd_search.training.cuda_graphs import graphs_apply
 from dgkd_search.training.memory import reraise_oom
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.streaming import open_data
-from dgkd_search.training.teachers import CachedTeachers, OnlineTeachers, compute_outputs, freeze
+from dgkd_search.training.teachers import (
+    CachedTeachers,
+    OnlineTeachers,
+    Teachers,
+    compute_outputs,
+    freeze,
+)
 from dgkd_search.training.trainer import Trainer, views_of
 
 
@@ -38,9 +45,9 @@ def train_stage(
         at_hand = open_data(data, device, numerics.threads)
         models = [freeze(teacher, device, numerics) for teacher in teachers]
         online = spec.outputs == "online"
-        taught_by = (
-            (OnlineTeachers(models, device, numerics) if online else stored) if models else None
-        )
+        taught_by: Teachers | None = stored if models else None
+        if models and online:
+            taught_by = OnlineTeachers(models, device, numerics, graphs_apply(spec, device))
         trainer = Trainer(spec, at_hand, taught_by)
     views = views_of(data.info, spec.recipe.augment)
     outputs: dict[int, list[Tensor]] = {}

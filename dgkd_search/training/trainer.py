@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,13 @@ from dgkd_search.data.augmentation import Views
 from dgkd_search.errors import StageFailed
 from dgkd_search.models import build
 from dgkd_search.training.batches import TrainingData
+from dgkd_search.training.cuda_graphs import (
+    Function,
+    Graphed,
+    Tensors,
+    graphs_apply,
+    side_stream,
+)
 from dgkd_search.training.determinism import autocast, deterministic, maybe_compile, memory_format
 from dgkd_search.training.evaluation import accuracy
 from dgkd_search.training.loss import distillation_loss, sample_teacher_mask
@@ -84,6 +91,10 @@ class Trainer:
         self.model = model.to(self.data.device).to(memory_format=self._format)
         self._forward = maybe_compile(self.model, self.spec.numerics)
         self._optimizer = SGD(self.model.parameters(), recipe)
+        self._gradients = _gradients_of(self._forward, self._optimizer, self.spec)
+        self._graphs: Graphed | None = None
+        if graphs_apply(self.spec, self.data.device):
+            self._graphs = Graphed(self._gradients, self.model.buffers())
         self._views = views_of(self.data.info, recipe.augment)
         self.rows: list[EpochMetrics] = []
 
@@ -113,9 +124,10 @@ class Trainer:
             deterministic(self.spec.numerics),
             reraise_oom(self.spec, self._largest_fitting_batch),
             self._seeded_global_rng(),
+            side_stream(self.data.device) if self._graphs else contextlib.nullcontext(),
         ):
             loss, taught = self._train()
-            value = self._accuracy()
+            value = self._accuracy_beside_graphs()
         row = EpochMetrics(self.epoch + 1, loss, value, time.perf_counter() - start, taught)
         self.rows.append(row)
         return row
@@ -188,11 +200,11 @@ class Trainer:
         count = taught = 0
         for i, (rows, views) in enumerate(self.data.batches(batches, self._views, bank)):
             rate = learning_rate(recipe, self.epoch * len(batches) + i, len(batches))
-            loss = self._loss(rows, views, bank, survivors[i])
-            self._optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            self._optimizer.step(rate)
-            total += loss.detach() * len(rows)  # stays on the device: no waiting inside an epoch
+            batch = self._batch(rows, views, bank, survivors[i])
+            loss, *gradients = (self._graphs or self._gradients)(*batch)
+            assert loss is not None
+            self._optimizer.step(rate, gradients)
+            total += loss * len(rows)  # stays on the device: no waiting inside an epoch
             count += len(rows)
             taught += len(rows) * len(survivors[i])
         mean = float(total) / count
@@ -200,26 +212,23 @@ class Trainer:
             raise self._diverged(f"the loss became {mean}")
         return mean, taught
 
-    def _loss(self, rows: Tensor, views: Tensor, bank: int, survivors: Sequence[int]) -> Tensor:
+    def _batch(
+        self, rows: Tensor, views: Tensor, bank: int, survivors: Sequence[int]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images, labels and the surviving teachers' logits of one mini-batch."""
         images = views.contiguous(memory_format=self._format)
         guidance = None
         if self.teachers is not None and survivors:
             guidance = self.teachers.logits(survivors, images, rows, bank)
-        with autocast(self.spec.numerics):
-            logits = self._forward(images)
-        return distillation_loss(
-            logits,
-            self.data.labels(rows),
-            guidance,
-            len(self.spec.teachers),
-            self.spec.distillation,
-        )
+        return images, self.data.labels(rows), guidance
 
     def _largest_fitting_batch(self) -> int | None:
         """The largest half, quarter, ... of the batch size with which an epoch fits the device.
 
         Found by trying a step and an evaluation, so the model is spoilt; None if no size does.
         """
+        if self._graphs:
+            self._graphs.release()
         survivors = range(len(self.spec.teachers)) if self.teachers is not None else ()
         size = self.spec.recipe.batch_size // 2
         while size >= 2:
@@ -228,11 +237,19 @@ class Trainer:
             with contextlib.suppress(torch.OutOfMemoryError):
                 batch = [torch.arange(min(size, self.data.count))]
                 for rows, views in self.data.batches(batch, self._views, self.bank):
-                    torch.autograd.backward(self._loss(rows, views, self.bank, survivors))
+                    self._gradients(*self._batch(rows, views, self.bank, survivors))
                 self._accuracy()
                 return size
             size //= 2
         return None
+
+    def _accuracy_beside_graphs(self) -> float:
+        if self._graphs is not None:
+            with contextlib.suppress(torch.OutOfMemoryError):
+                return self._accuracy()
+            if self._graphs.release():  # what they held may be what is missing
+                free_cached(self.data.device)
+        return self._accuracy()
 
     def _accuracy(self) -> float:
         with autocast(self.spec.numerics):
@@ -249,6 +266,21 @@ class Trainer:
             f"{self._name}: {what} in epoch {self.epoch + 1}; "
             f"lower --lr (it is {self.spec.recipe.lr:g})"
         )
+
+
+def _gradients_of(forward: Callable[[Tensor], Tensor], optimizer: SGD, spec: StageSpec) -> Function:
+    """From images, labels and the surviving teachers' logits to the loss and its gradients.
+
+    No method: a trainer that is done with must free the device without Python's collector.
+    """
+
+    def gradients(images: Tensor, labels: Tensor, guidance: Tensor | None) -> Tensors:
+        with autocast(spec.numerics):
+            logits = forward(images)
+        loss = distillation_loss(logits, labels, guidance, len(spec.teachers), spec.distillation)
+        return (loss.detach(), *optimizer.gradients(loss))
+
+    return gradients
 
 
 def views_of(info: DataInfo, augment: str) -> Views:

@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,8 @@ STEPS = [
     ("same", 60, "bits: twice, in another process, from a checkpoint, beside a busy neighbor"),
     ("steps", 75, "steps a second as now; kernels and synchronizations a step; GPU busy share"),
     ("graphs", 60, "the same steps as CUDA graphs: 1, 4 and 8 students at once; same bits?"),
-    ("share", 70, "students a second with 1, 4 and 8 processes on the GPU"),
+    ("replay", 90, "the product's steps as CUDA graphs and one by one: steps a second; same bits?"),
+    ("share", 100, "students a second with 1, 4 and 8 processes on the GPU, and under MPS"),
     ("agree", 35, "one student's accuracy: GPU bf16, GPU fp32, CPU fp32; trained on either"),
     ("memory", 40, "device memory over 10 trials in one process, some pruned, one failed"),
     ("oom", 40, "too little memory: one line? which class of error?"),
@@ -223,12 +225,15 @@ NETS = [
 ]
 
 
-def make_trainer(name, family, teachers, outputs="stored", train=12_800, epochs=4, numerics=None):
+def make_trainer(
+    name, family, teachers, outputs="stored", train=12_800, epochs=4, numerics=None, drop_prob=0.0
+):
     """A trainer of the product's own, with untrained teachers: their outputs cost the same."""
     import torch
 
     from dgkd_search.data.augmentation import Views  # noqa: F401
     from dgkd_search.models import build
+    from dgkd_search.training.cuda_graphs import graphs_apply
     from dgkd_search.training.determinism import deterministic
     from dgkd_search.training.streaming import open_data
     from dgkd_search.training.teachers import (
@@ -243,7 +248,12 @@ def make_trainer(name, family, teachers, outputs="stored", train=12_800, epochs=
         stages, data = planned([name], train, family=family, epochs=epochs)
     else:
         stages, data = planned(
-            [*teachers, name], train, family=family, epochs=epochs, outputs=outputs
+            [*teachers, name],
+            train,
+            family=family,
+            epochs=epochs,
+            outputs=outputs,
+            drop_prob=drop_prob,
         )
     spec = (
         stages[-1]
@@ -257,7 +267,8 @@ def make_trainer(name, family, teachers, outputs="stored", train=12_800, epochs=
             build(stage.architecture, torch.Generator().manual_seed(1)) for stage in stages[:-1]
         ]
         if outputs == "online":
-            sources = OnlineTeachers(models, DEVICE, spec.numerics)
+            graphs = graphs_apply(spec, DEVICE)
+            sources = OnlineTeachers(models, DEVICE, spec.numerics, graphs)
         else:
             sources = CachedTeachers(len(models))
             views = views_of(data.info, spec.recipe.augment)
@@ -489,7 +500,7 @@ def step_steps() -> None:
     """Steps a second as the product trains; what a step launches and waits for."""
     from torch.profiler import ProfilerActivity, profile
 
-    train = sizes(12_800, 256)
+    train = sizes(3200, 256)  # what the profiler saw of 12,800 took it a minute to sum up
     table: dict = {}
     for name, family, teachers in NETS[: sizes(len(NETS), 1)]:
         for outputs in ("labels", "stored", "online"):
@@ -537,6 +548,13 @@ def step_steps() -> None:
             say(**{f"{name} {outputs}": row})
 
 
+def one_step(trainer, rows, which) -> None:
+    """A step as the trainer takes it, without its own graphs."""
+    views = trainer.data.normalize(trainer._views.apply(trainer.data.images[rows], rows, 0))
+    _, *gradients = trainer._gradients(*trainer._batch(rows, views, 0, which))
+    trainer._optimizer.step(0.01, gradients)
+
+
 def captured(trainer, size=128):
     """A trainer's step as a CUDA graph: rows in a buffer of its own, the rate a constant."""
     import torch
@@ -548,11 +566,7 @@ def captured(trainer, size=128):
     trainer.model.train()
 
     def step() -> None:
-        views = trainer.data.normalize(trainer._views.apply(trainer.data.images[rows], rows, 0))
-        loss = trainer._loss(rows, views, 0, which)
-        trainer._optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        trainer._optimizer.step(0.01)
+        one_step(trainer, rows, which)
 
     if DEVICE.type != "cuda":  # a rehearsal: what is done with graphs, without them
 
@@ -614,13 +628,7 @@ def step_graphs() -> None:
                 began = time.perf_counter()
                 with deterministic(trainer.spec.numerics):
                     for order in orders:
-                        views = trainer.data.normalize(
-                            trainer._views.apply(trainer.data.images[order], order, 0)
-                        )
-                        loss = trainer._loss(order, views, 0, which)
-                        trainer._optimizer.zero_grad()
-                        torch.autograd.backward(loss)
-                        trainer._optimizer.step(0.01)
+                        one_step(trainer, order, which)
                 sync()
                 row["eager_steps_per_s"] = round(count / (time.perf_counter() - began), 1)
                 row["same_bits"] = all(
@@ -655,6 +663,43 @@ def step_graphs() -> None:
         say(**{f"{name} labels, students at once: steps/s of all": row})
 
 
+def step_replay() -> None:
+    """The trainer with and without its CUDA graphs: dropped teachers, a short last batch."""
+    from dgkd_search.training import cuda_graphs
+
+    train, epochs = sizes(6400, 256) + 40, sizes(4, 2)
+    bad = False
+    for name, family, teachers in NETS[: sizes(len(NETS), 1)]:
+        for outputs in ("labels", "stored", "online"):
+            if outputs != "labels" and not teachers:
+                continue
+            row: dict = {}
+            weights = []
+            for way, switch in (("plain", "0"), ("graphs", "1")):
+                os.environ[cuda_graphs.SWITCH] = switch
+                trainer, _ = make_trainer(
+                    name,
+                    family,
+                    teachers if outputs != "labels" else None,
+                    outputs,
+                    train,
+                    epochs=epochs,
+                    drop_prob=0.3,
+                )
+                rows = [trainer.train_epoch() for _ in range(epochs)]
+                steps = -(-train // 128)
+                row[f"{way}_steps_per_s"] = round(steps / min(r.seconds for r in rows), 1)
+                weights.append(checksum(trainer))
+                if way == "graphs" and trainer._graphs is not None:
+                    row["graphs"] = len(trainer._graphs._graphs)
+                    row["seconds_of_first_epoch"] = round(rows[0].seconds, 2)
+            row["same_bits"] = weights[0] == weights[1]
+            bad |= not row["same_bits"]
+            row["times"] = round(row["graphs_steps_per_s"] / row["plain_steps_per_s"], 2)
+            say(**{f"{name} {outputs}": row})
+    say(bad=bad)
+
+
 def step_share() -> None:
     """Processes that share the device, as --gpus-per-trial does."""
     seconds = 2 if SMALL else 6
@@ -679,44 +724,65 @@ def step_share() -> None:
         return
     arrays(sizes(12_800, 256), sizes(1000, 200))
     steps = -(-sizes(12_800, 256) // 128)
+    mps = DEVICE.type == "cuda" and bool(shutil.which("nvidia-cuda-mps-control"))
     for processes in (1, 2) if SMALL else (1, 4, 8):
-        environment = {**os.environ, "GPU_CHECK_CHILD": "1", "OMP_NUM_THREADS": "1"}
-        command = [
-            sys.executable,
-            str(HERE),
-            "--step",
-            "share",
-            "--work",
-            str(WORK),
-            *(["--small"] if SMALL else []),
-        ]
-        children = [
-            subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(processes)
-        ]
+        share(processes, steps, {})
+    if mps:
+        # A server of our own, ended below; it changes no setting of the device.
+        places = {
+            f"CUDA_MPS_{name}_DIRECTORY": str(WORK / f"mps-{name}") for name in ("PIPE", "LOG")
+        }
+        for place in places.values():
+            Path(place).mkdir()
+        control = ["nvidia-cuda-mps-control"]
+        subprocess.run([*control, "-d"], env={**os.environ, **places}, check=True, timeout=20)
         try:
-            for child in children:
-                while (line := child.stdout.readline()) and "ready" not in line:
-                    pass
-            for child in children:
-                child.stdin.write("\n")
-                child.stdin.flush()
-            done = [
-                json.loads(child.communicate()[0].strip().splitlines()[-1]) for child in children
-            ]
-            say(
-                **{
-                    f"processes {processes}: steps/s of all": round(
-                        sum(d["epochs"] * steps / d["s"] for d in done), 1
-                    )
-                }
-            )
+            for processes in (4, 8):
+                share(processes, steps, places)
         finally:
-            for child in children:
-                if child.poll() is None:
-                    child.kill()
+            quit = subprocess.run(
+                control, input="quit\n", text=True, env={**os.environ, **places}, timeout=30
+            )
+            say(mps_ended=quit.returncode)
+
+
+def share(processes, steps, places) -> None:
+    """Steps a second of all of some processes; under MPS where it has its places."""
+    environment = {**os.environ, "GPU_CHECK_CHILD": "1", "OMP_NUM_THREADS": "1", **places}
+    command = [
+        sys.executable,
+        str(HERE),
+        "--step",
+        "share",
+        "--work",
+        str(WORK),
+        *(["--small"] if SMALL else []),
+    ]
+    children = [
+        subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(processes)
+    ]
+    try:
+        for child in children:
+            while (line := child.stdout.readline()) and "ready" not in line:
+                pass
+        for child in children:
+            child.stdin.write("\n")
+            child.stdin.flush()
+        done = [json.loads(child.communicate()[0].strip().splitlines()[-1]) for child in children]
+        say(
+            **{
+                f"processes {processes}{', MPS' * bool(places)}: steps/s of all": round(
+                    sum(d["epochs"] * steps / d["s"] for d in done), 1
+                )
+            }
+        )
+    finally:
+        for child in children:
+            if child.poll() is None:
+                child.kill()
 
 
 def step_agree() -> None:
@@ -1081,15 +1147,10 @@ def step_speed() -> None:
         parts["views_us"] = timed(
             lambda: trainer.data.normalize(trainer._views.apply(trainer.data.images[rows], rows, 0))
         )
-        parts["forward_and_loss_us"] = timed(lambda: trainer._loss(rows, shown, 0, []))
-
-        def both():
-            loss = trainer._loss(rows, shown, 0, [])
-            trainer._optimizer.zero_grad()
-            torch.autograd.backward(loss)
-
-        parts["forward_and_backward_us"] = timed(both)
-        parts["optimizer_us"] = timed(lambda: trainer._optimizer.step(1e-6))
+        batch = trainer._batch(rows, shown, 0, [])
+        parts["forward_and_backward_us"] = timed(lambda: trainer._gradients(*batch))
+        _, *gradients = trainer._gradients(*batch)
+        parts["optimizer_us"] = timed(lambda: trainer._optimizer.step(1e-6, gradients))
         parameters = [p for p in trainer.model.parameters()]
         for fused in (False, True):
             try:

@@ -22,8 +22,8 @@ def rehearse(*steps: str) -> dict[str, dict[str, object]]:
 
 
 def test_the_rehearsal_trains_a_chain_and_counts_steps() -> None:
-    told = rehearse("trial", "steps")
-    assert told.keys() >= {"trial", "steps", "all"}
+    told = rehearse("trial", "steps", "replay")
+    assert told.keys() >= {"trial", "steps", "replay", "all"}
     assert [name for name, line in told.items() if not line.get("ok", True)] == []
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dgkd_search.training.optimizer import SGD
 from dgkd_search.training.recipe import Recipe
@@ -20,11 +20,12 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3), nn.Linear(3, 3))
 
 
-def teach(model: nn.Sequential, step: int, whole: bool = True) -> None:
-    """Leave gradients; ``whole``: in every layer."""
+def loss_of(model: nn.Sequential, step: int, whole: bool = True) -> Tensor:
+    """With a gradient; ``whole``: in every layer."""
     batch = torch.randn(4, 5, generator=torch.Generator().manual_seed(step))
     layers = model if whole else model[:3]
-    torch.autograd.backward(layers(batch).square().sum())
+    loss: Tensor = layers(batch).square().sum()
+    return loss
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
@@ -39,12 +40,10 @@ def test_every_step_is_that_of_torchs_class(momentum: float, decay: float) -> No
     optimizer = SGD(ours.parameters(), recipe)
     reference = torch.optim.SGD(theirs.parameters(), 1.0, momentum, weight_decay=decay)
     for step, rate in enumerate(RATES):
-        optimizer.zero_grad()
         reference.zero_grad()
         whole = step not in (0, 3)  # the last layer begins late, and pauses
-        teach(ours, step, whole)
-        teach(theirs, step, whole)
-        optimizer.step(rate)
+        optimizer.step(rate, optimizer.gradients(loss_of(ours, step, whole)))
+        torch.autograd.backward(loss_of(theirs, step, whole))
         reference.param_groups[0]["lr"] = rate
         reference.step()
         assert same(ours, theirs)
@@ -54,18 +53,14 @@ def test_what_it_remembers_goes_on_elsewhere() -> None:
     model = network()
     optimizer = SGD(model.parameters(), RECIPE)
     for step in (0, 1):
-        optimizer.zero_grad()
-        teach(model, step, whole=False)
-        optimizer.step(0.1)
+        optimizer.step(0.1, optimizer.gradients(loss_of(model, step, whole=False)))
     other = network()
     other.load_state_dict(model.state_dict())
     state = {name: tensor.clone() for name, tensor in optimizer.state().items()}
     successor = SGD(other.parameters(), RECIPE)
     successor.restore(state | {"model.0.weight": torch.zeros(1)})
     for each, its in ((model, optimizer), (other, successor)):
-        its.zero_grad()
-        teach(each, 2)
-        its.step(0.1)
+        its.step(0.1, its.gradients(loss_of(each, 2)))
     assert same(model, other)
     assert len(state) == 4  # a layer that nothing taught has none
 
