@@ -26,6 +26,7 @@ from tables import read
 
 from dgkd_search.config.options import Options
 from dgkd_search.data import PreparedData
+from dgkd_search.distillation.guidance import get_guidance
 from dgkd_search.models.layers import Normalize
 from dgkd_search.store.location import store_path
 from dgkd_search.store.store import Store
@@ -33,8 +34,6 @@ from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.weights import load_model
 from dgkd_search.workflows.compare import Method
 from dgkd_search.workflows.single_chain import plan
-
-_COLOURS = {"sequential": "#E69F00", "dense": "#0072B2"}
 
 
 def predictions(stage: StageSpec, store: Store, data: PreparedData) -> torch.Tensor:
@@ -76,11 +75,11 @@ def main() -> None:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for guidance, steps in found.items():
-        label = {"sequential": "TAKD", "dense": "DGKD"}.get(guidance, guidance)
+        label, color = get_guidance(guidance).method, get_guidance(guidance).color
         names = [step["of"] for step in steps]
-        axes.plot(names, [s["errors"] for s in steps], "o-", color=_COLOURS[guidance], label=label)
+        axes.plot(names, [s["errors"] for s in steps], "o-", color=color, label=label)
         same = [s["same"] for s in steps]
-        axes.plot(names, same, "o:", color=_COLOURS[guidance], label=f"{label}, same class")
+        axes.plot(names, same, "o:", color=color, label=f"{label}, same class")
         for step in steps:
             print(f"{label}: {step['of']}: {step['errors']:.1f} % ({step['same']:.1f} %)")
     axes.set_ylabel("errors that the next model makes too (%)")

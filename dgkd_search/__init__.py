@@ -2,10 +2,12 @@
 
 ``search``, ``resume``, ``load_run``, ``write_report``, ``train``, ``export_student``,
 ``compare_methods`` do what the commands do; ``load_student`` and ``load_best`` read what they left;
-``family`` and ``dataset`` register networks and images; ``Method``, ``train_student`` and
-``comparison_table`` make tables of methods; ``Callback`` watches a search; ``plan``, ``run_trial``
-and ``train_stage`` train one chain or one model. Each is imported when it is first asked for, so
-that ``import dgkd_search`` costs nothing.
+``family``, ``dataset``, ``register_guidance`` (a ``Guidance``), ``register_sampler``,
+``register_pruner``, ``register_export_form`` and ``register_command`` add one's own; ``Method``,
+``train_student`` and ``comparison_table`` make tables of methods; ``Callback`` watches a search;
+``plan``, ``run_trial`` and ``train_stage`` train one chain or one model. ``DgkdError`` is what a
+user can act on: ``InputError`` for bad input, ``Stopped`` for an interruption. Each is imported
+when it is first asked for, so that ``import dgkd_search`` costs nothing.
 """
 
 from __future__ import annotations
@@ -18,19 +20,28 @@ from dgkd_search.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from dgkd_search.api import compare_methods, export_student, resume, search, train, write_report
     from dgkd_search.callbacks.base import Callback, Observer
+    from dgkd_search.cli.commands import register_command
     from dgkd_search.data.custom import dataset
+    from dgkd_search.distillation.guidance import Guidance, register_guidance
+    from dgkd_search.errors import DgkdError, InputError, Stopped
     from dgkd_search.models.custom import family
     from dgkd_search.results.best import load_best, load_student
     from dgkd_search.results.load import load_run
+    from dgkd_search.study.strategies import register_pruner, register_sampler
     from dgkd_search.training.train_stage import train_stage
     from dgkd_search.workflows.compare import Method, MethodRun, comparison_table, train_student
+    from dgkd_search.workflows.export_forms import register_export_form
     from dgkd_search.workflows.single_chain import plan, run_trial
 
 __all__ = [
     "Callback",
+    "DgkdError",
+    "Guidance",
+    "InputError",
     "Method",
     "MethodRun",
     "Observer",
+    "Stopped",
     "compare_methods",
     "comparison_table",
     "dataset",
@@ -40,6 +51,11 @@ __all__ = [
     "load_run",
     "load_student",
     "plan",
+    "register_command",
+    "register_export_form",
+    "register_guidance",
+    "register_pruner",
+    "register_sampler",
     "resume",
     "run_trial",
     "search",
@@ -53,9 +69,13 @@ _get, __dir__ = lazy_exports(
     __name__,
     {
         "Callback": "dgkd_search.callbacks.base",
+        "DgkdError": "dgkd_search.errors",
+        "Guidance": "dgkd_search.distillation.guidance",
+        "InputError": "dgkd_search.errors",
         "Method": "dgkd_search.workflows.compare",
         "MethodRun": "dgkd_search.workflows.compare",
         "Observer": "dgkd_search.callbacks.base",
+        "Stopped": "dgkd_search.errors",
         "compare_methods": "dgkd_search.api",
         "comparison_table": "dgkd_search.workflows.compare",
         "dataset": "dgkd_search.data.custom",
@@ -65,6 +85,11 @@ _get, __dir__ = lazy_exports(
         "load_run": "dgkd_search.results.load",
         "load_student": "dgkd_search.results.best",
         "plan": "dgkd_search.workflows.single_chain",
+        "register_command": "dgkd_search.cli.commands",
+        "register_export_form": "dgkd_search.workflows.export_forms",
+        "register_guidance": "dgkd_search.distillation.guidance",
+        "register_pruner": "dgkd_search.study.strategies",
+        "register_sampler": "dgkd_search.study.strategies",
         "resume": "dgkd_search.api",
         "run_trial": "dgkd_search.workflows.single_chain",
         "search": "dgkd_search.api",

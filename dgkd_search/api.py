@@ -15,7 +15,7 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.utils.files import write_error
 from dgkd_search.workflows.compare import MethodRun, compare, methods
-from dgkd_search.workflows.export import FORMATS, export_run
+from dgkd_search.workflows.export import export_run
 from dgkd_search.workflows.retrain import Retrained, retrain
 from dgkd_search.workflows.search import resume_search, run_search
 
@@ -124,7 +124,7 @@ def export_student(
     Args:
         source: folder of a search or of a retrained student, or the best.yaml in one.
         to: folder to write into.
-        formats: of ``torch`` and ``onnx``; all that can be made here by default.
+        formats: ``torch``, ``onnx`` or registered ones; all that can be made here by default.
         log: is called with a line about each form that isn't made.
         overrides: ``data_dir``, ``store``, ``models``.
 
@@ -135,10 +135,6 @@ def export_student(
         InputError: the student is damaged, ``to`` holds another one, or a form that was asked for
             can't be made or doesn't agree with the PyTorch model.
     """
-    wrong = [name for name in formats or () if name not in FORMATS]
-    if wrong:
-        known = ", ".join(FORMATS)
-        raise InputError(f"formats {', '.join(wrong)}: unknown; choose of {known}")
     log = _earlier("tell", overrides, "log", None if log is _silent else log) or _silent
     folder, to = Path(source).expanduser(), Path(to).expanduser()
     return export_run(folder, to, formats, overrides, log)

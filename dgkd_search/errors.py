@@ -7,10 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def one_line(error: OSError) -> str:
-    """What the system says is wrong, and with which file, in one line."""
-    where = f" ({error.filename})" if error.filename else ""
-    return " ".join(f"{error.strerror or error}{where}".split())
+def one_line(
+    error: BaseException | str, limit: int | None = None, *, with_class: bool = False
+) -> str:
+    """What went wrong, in one line.
+
+    Args:
+        error: of the system's errors, what it says and with which file; of others their message,
+            or the name of their class where they have none.
+        limit: most characters of it.
+        with_class: begin with the error's class: for what isn't ours, and may have any message.
+    """
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+    if not isinstance(error, str):
+        name = type(error).__name__
+        text = f"{name}: {text}" if with_class else text.strip() or name
+    return " ".join(text.split())[:limit]
 
 
 def resume_hint(run: Path | str) -> str:

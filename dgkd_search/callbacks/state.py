@@ -19,6 +19,7 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.errors import one_line
 from dgkd_search.utils.formatting import format_duration, strip_control_chars
 
 GAP = "  "
@@ -39,7 +40,7 @@ def trial_outcome(event: TrialEnded, last: TrialProgress | None) -> str:
     accuracy = None if event.value is None else f"{event.value:.2f} %"
     if event.state == "failed":
         reason = strip_control_chars(event.reason or "no reason given")
-        return f"failed: {' '.join(reason.split())}"
+        return f"failed: {one_line(reason)}"
     if event.state == "pruned":
         where = f" at epoch {last.step}" if last is not None and last.step is not None else ""
         return f"pruned{where}" + (f" ({accuracy})" if accuracy else "")

@@ -19,7 +19,7 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.distillation.progress import TrialProgress
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 
 _FOLDER = "tensorboard"  # in the run folder
 
@@ -129,7 +129,7 @@ def make_tracker(name: str, run: Path, log: Callable[[str], object]) -> Callback
 
 
 def _why(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return one_line(error, 200, with_class=True)
 
 
 def _tensorboard(module: Any, run: Path) -> Begin:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from dgkd_search.cli.parser import ArgumentParser, add_options
 from dgkd_search.config.options import Options
-from dgkd_search.config.parsers import SeveralOf, integer
+from dgkd_search.config.parsers import SeveralNamed, integer
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.utils.formatting import pluralize
+from dgkd_search.utils.registry import Registry
 
 
 def _log(text: str) -> None:
@@ -75,20 +76,23 @@ def _export_parser() -> ArgumentParser:
     )
     parser.add_argument("--to", metavar="DIR", required=True, help="folder to write into")
     parser.add_argument(
-        "--formats", metavar="F,...", help="of torch and onnx, or none (all that can be made)"
+        "--formats",
+        metavar="F,...",
+        help="torch, onnx or others that are installed; or none (all that can be made)",
     )
     _add_local_options(parser, "--models")
     return parser
 
 
 def _export(known: argparse.Namespace) -> int:
-    from dgkd_search.workflows.export import FORMATS, export_run
+    from dgkd_search.workflows.export import export_run
+    from dgkd_search.workflows.export_forms import FORMS
 
     formats = None
     if known.formats is not None:
         try:
             chosen = "" if known.formats == "none" else known.formats
-            formats = SeveralOf(FORMATS, 0)(chosen)
+            formats = SeveralNamed(FORMS.names, 0)(chosen)
         except ValueError as error:
             raise InputError(f"--formats {known.formats}: {error}, or none") from None
     for path in export_run(
@@ -225,8 +229,19 @@ def _local_options(known: argparse.Namespace) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Command:
-    """What a command is given, and what it does with it; the exit code comes back."""
+    """A command beside the search.
 
+    Attributes:
+        name: the word after ``dgkd-search``.
+        arguments: what follows it, as usage lines show it.
+        summary: what it does, for the help of the search.
+        parser: makes the parser of what follows.
+        act: does it; the exit code comes back.
+    """
+
+    name: str
+    arguments: str
+    summary: str
     parser: Callable[[], ArgumentParser]
     act: Callable[[argparse.Namespace], int]
 
@@ -234,12 +249,78 @@ class Command:
         return self.act(self.parser().parse(arguments))
 
 
-COMMANDS = {
-    "plot": Command(_plot_parser, _plot),
-    "report": Command(_report_parser, _report),
-    "export": Command(_export_parser, _export),
-    "train": Command(_train_parser, _train),
-    "compare": Command(_compare_parser, _compare),
-    "store": Command(_store_parser, _store),
-    "doctor": Command(_doctor_parser, _doctor),
-}
+COMMANDS = Registry[Command](
+    "command",
+    "dgkd_search.commands",
+    (
+        Command("plot", "RUN", "draw the figures of a run again", _plot_parser, _plot),
+        Command(
+            "report",
+            "RUN...",
+            "the page of a run again, or one that compares several",
+            _report_parser,
+            _report,
+        ),
+        Command(
+            "export",
+            "RUN --to DIR",
+            "its student with a model card, as torch.export and as ONNX",
+            _export_parser,
+            _export,
+        ),
+        Command(
+            "train",
+            "BEST.YAML",
+            "its chain again, on training and validation images",
+            _train_parser,
+            _train,
+        ),
+        Command(
+            "compare",
+            "T,A,S",
+            "NOKD, KD, TAKD and DGKD side by side on one chain",
+            _compare_parser,
+            _compare,
+        ),
+        Command("store", "", "list what is stored, verify it, make room", _store_parser, _store),
+        Command(
+            "doctor",
+            "",
+            "what is installed, which devices, how much room; does Ray start?",
+            _doctor_parser,
+            _doctor,
+        ),
+    ),
+)
+
+
+def register_command(
+    name: str,
+    summary: str,
+    add_arguments: Callable[[argparse.ArgumentParser], object],
+    act: Callable[[argparse.Namespace], int | None],
+    arguments: str = "",
+) -> None:
+    """Make a command known, as ``dgkd-search NAME``.
+
+    Call it in a module of a package that has an entry point of the group ``dgkd_search.commands``
+    under the command's name.
+
+    Args:
+        summary: what it does, in a few words.
+        add_arguments: adds what it takes to its parser.
+        act: does it, from what was parsed; gives the exit code, or None for 0. An ``InputError``
+            is told in one line.
+        arguments: what follows its name, as usage lines show it.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def parser() -> ArgumentParser:
+        made = _parser(name, summary)
+        add_arguments(made)
+        return made
+
+    command = Command(name, arguments, summary, parser, lambda known: act(known) or 0)
+    COMMANDS.register(command, str(sys._getframe(1).f_globals["__name__"]))

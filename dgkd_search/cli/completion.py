@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from dgkd_search.cli.commands import Command
+from dgkd_search.cli.commands import COMMANDS, Command
 from dgkd_search.cli.parser import ArgumentParser
+from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.config.options import Options
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -15,7 +17,7 @@ _FILES = {"PATH", "FILE", "RUN", "BEST"}
 _FOLDERS = {"DIR"}
 
 
-def completion_parser() -> ArgumentParser:
+def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="dgkd-search completion",
         description="Print what completes commands, options and values on Tab. In ~/.bashrc: "
@@ -27,42 +29,59 @@ def completion_parser() -> ArgumentParser:
     return parser
 
 
-def completion(shell: str, search: ArgumentParser, commands: Mapping[str, Command]) -> str:
-    """The script for a shell.
-
-    Args:
-        shell: of ``SHELLS``.
-        search: the parser of the search; it is added to.
-        commands: those beside it, by name.
-    """
+def completion(shell: str) -> str:
+    """The script for a shell, of ``SHELLS``."""
     import shtab
 
+    search = search_parser()
     known = search.add_subparsers(metavar="command")
-    for name, command in commands.items():
-        parser = command.parser()
+    for name in COMMANDS.names():
+        if name == "completion":
+            continue
+        parser = COMMANDS.get(name).parser()
         known.add_parser(name, parents=[parser], add_help=False, help=parser.description)
     shells = known.add_parser("completion", help="Print what completes this command on Tab.")
     shells.add_argument("shell", choices=SHELLS)
+    words = _words()
     for parser in (search, *known.choices.values()):
         for action in parser._actions:
-            _complete(action, shtab.FILE, shtab.DIRECTORY)
+            _complete(action, words, shtab.FILE, shtab.DIRECTORY)
     return str(shtab.complete(search, shell))
 
 
-def _complete(action: Any, files: object, folders: object) -> None:
+def _complete(
+    action: Any, words: Mapping[str, tuple[str, ...]], files: object, folders: object
+) -> None:
     """Say what an option's values are."""
-    words = _WORDS.get(action.dest)
-    if words is not None and action.nargs != 0:
-        action.choices = words
+    if action.dest in words and action.nargs != 0:
+        action.choices = words[action.dest]
     elif action.metavar in _FILES:
         action.complete = files
     elif action.metavar in _FOLDERS:
         action.complete = folders
 
 
-# An option's own rule knows its words.
-_WORDS = {
-    option.name: tuple(option.metadata["parse"].choices)
-    for option in fields(Options)
-    if hasattr(option.metadata["parse"], "choices")
-}
+def _words() -> dict[str, tuple[str, ...]]:
+    """The values that an option's own rule knows, by the option's name."""
+    return {
+        option.name: tuple(option.metadata["parse"].choices)
+        for option in fields(Options)
+        if hasattr(option.metadata["parse"], "choices")
+    }
+
+
+def _act(known: argparse.Namespace) -> int:
+    print(completion(known.shell))
+    return 0
+
+
+COMMANDS.register(
+    Command(
+        "completion",
+        "bash",
+        "what completes commands and options on Tab, for your shell",
+        _parser,
+        _act,
+    ),
+    origin="",
+)

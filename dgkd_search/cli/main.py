@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dgkd_search.cli.commands import COMMANDS, Command
-from dgkd_search.cli.completion import completion, completion_parser
-from dgkd_search.cli.parser import COMMAND_NAMES, ArgumentParser, add_options
+from dgkd_search.cli import completion  # noqa: F401  (it registers its command)
+from dgkd_search.cli.commands import COMMANDS
+from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.config.options import Options, canonical_name
 from dgkd_search.errors import DgkdError, InputError, Stopped, one_line, resume_hint
 from dgkd_search.utils.signals import sigterm_as_interrupt
-
-_GROUPS = {
-    "data": "data",
-    "chain": "chain",
-    "recipe": "recipe (defaults by family and dataset)",
-    "search": "search",
-    "resources": "resources",
-    "output": "output",
-}
-_COMMANDS = """\
-other commands:
-  dgkd-search plot RUN              draw the figures of a run again
-  dgkd-search report RUN...         the page of a run again, or one that compares several
-  dgkd-search export RUN --to DIR   its student with a model card, as torch.export and as ONNX
-  dgkd-search train BEST.YAML       its chain again, on training and validation images
-  dgkd-search compare T,A,S         NOKD, KD, TAKD and DGKD side by side on one chain
-  dgkd-search store                 list what is stored, verify it, make room
-  dgkd-search doctor                what is installed, which devices, how much room; does Ray start?
-  dgkd-search completion bash       what completes commands and options on Tab, for your shell
-
-exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
-"""
 
 
 def run() -> NoReturn:
@@ -57,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with sigterm_as_interrupt():
-            if arguments and arguments[0] in _commands():
-                return _commands()[arguments[0]].run(arguments[1:])
+            if arguments and arguments[0] in COMMANDS.names():
+                return COMMANDS.get(arguments[0]).run(arguments[1:])
             return _search(arguments)
     except DgkdError as error:
         for line in str(error).splitlines():
@@ -72,39 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"dgkd-search: {one_line(error)}; what is finished is kept", file=sys.stderr)
         return 1
-
-
-def _commands() -> dict[str, Command]:
-    """Those beside the search, and the one that knows all of them."""
-    return {**COMMANDS, "completion": Command(completion_parser, _complete)}
-
-
-def _complete(known: argparse.Namespace) -> int:
-    print(completion(known.shell, search_parser(), COMMANDS))
-    return 0
-
-
-def search_parser() -> ArgumentParser:
-    """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
-    parser = ArgumentParser(
-        prog="dgkd-search",
-        usage=f"dgkd-search [options] | {' | '.join(COMMAND_NAMES)}",
-        description="Find the best chain of assistants for densely guided knowledge distillation.",
-        epilog=_COMMANDS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=version("dgkd-search"))
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML file that sets any option below; options win"
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="RUN",
-        help="go on with the search in this folder; budgets may be raised, resources change",
-    )
-    add_options(parser, _GROUPS)
-    return parser
 
 
 def _search(arguments: list[str]) -> int:

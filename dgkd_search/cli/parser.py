@@ -11,19 +11,12 @@ from typing import NoReturn
 from dgkd_search.config.options import ALIASES, Options, closest
 from dgkd_search.errors import InputError
 
-COMMAND_NAMES = (  # of commands
-    "plot",
-    "report",
-    "export",
-    "train",
-    "compare",
-    "store",
-    "doctor",
-    "completion",
-)
-
 
 class ArgumentParser(argparse.ArgumentParser):
+    """Of a command or, where there are ``commands`` beside it, of the search."""
+
+    commands: Sequence[str] = ()
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
@@ -40,7 +33,7 @@ class ArgumentParser(argparse.ArgumentParser):
             if word.startswith("-"):
                 problems.append(f"{word}: unknown option{closest(word.split('=')[0], flags)}")
             elif not problems:
-                problems.append(f"{word}: no command and no option{closest(word, COMMAND_NAMES)}")
+                problems.append(f"{word}: no command and no option{closest(word, self.commands)}")
         if problems:
             raise InputError(problems)
         return known
@@ -73,10 +66,13 @@ def add_options(
         if meta["group"] not in added or option.name in without:
             continue
         group, name = added[meta["group"]], "--" + option.name.replace("_", "-")
+        help = meta["help"]
+        if "{choices}" in help:  # of those that are installed too, as they are now
+            help = help.replace("{choices}", ", ".join(meta["parse"].choices))
         if option.default is False:
-            group.add_argument(name, action="store_const", const=True, help=meta["help"])
+            group.add_argument(name, action="store_const", const=True, help=help)
         else:
-            group.add_argument(name, metavar=meta["metavar"] or "NAME", help=meta["help"])
+            group.add_argument(name, metavar=meta["metavar"] or "NAME", help=help)
         for alias in (old for old, new in ALIASES.items() if new == option.name):
             spelling = "--" + alias.replace("_", "-")
             group.add_argument(spelling, dest=alias, help=argparse.SUPPRESS)

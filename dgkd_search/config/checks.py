@@ -3,53 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 from dgkd_search.config.options import Options
-from dgkd_search.data import get_dataset
-from dgkd_search.data.config import DATASETS
-from dgkd_search.errors import InputError
 from dgkd_search.models import get_family, parameter_count
 from dgkd_search.study.config import Resources, StudyConfig
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.system import cores
-
-
-def check_data(options: Options, problems: list[str]) -> None:
-    if options.dataset == "imagefolder" and options.data_dir is None:
-        problems.append(
-            "--data-dir: missing; --dataset imagefolder needs the folder that holds train/ "
-            "and test/, one sub-folder a class"
-        )
-    if options.dataset == "arrays":
-        if options.data_dir is None:
-            problems.append("--data-dir: missing; --dataset arrays needs the .npz file")
-        elif Path(options.data_dir).expanduser().is_dir():
-            problems.append(f"--data-dir {options.data_dir}: is a folder; name the .npz file")
-    if options.dataset == "digits" and options.data_dir is not None:
-        problems.append(
-            f"--data-dir {options.data_dir}: the digits are embedded; leave it out, or name "
-            "another --dataset"
-        )
-    if options.dataset not in DATASETS:
-        try:
-            get_dataset(options.dataset)
-        except InputError as error:
-            problems += [f"--{message}" for message in error.messages]
-        if options.data_dir is not None:
-            problems.append(
-                f"--data-dir {options.data_dir}: datasets of your own know where they lie; leave "
-                "it out"
-            )
-    if options.images == "stream" and options.dataset != "imagefolder":
-        problems.append(
-            f"--images stream: only an imagefolder is streamed, not {options.dataset}; "
-            "leave it out, or use --dataset imagefolder"
-        )
-    if options.dataset in ("imagefolder", "cifar10", "cifar100") and options.data_dir:
-        path = Path(options.data_dir).expanduser()
-        if path.exists() and not path.is_dir():
-            problems.append(f"--data-dir {path}: is a file; name a folder")
 
 
 def option_warnings(resources: Resources) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from typing import Any
 
 from dgkd_search.callbacks.trackers import TRACKERS
@@ -19,6 +20,7 @@ from dgkd_search.config.parsers import (
     OneOf,
     OptionParser,
     ReplicationPlan,
+    SeveralNamed,
     SeveralOf,
     drop_grid,
     duration,
@@ -33,18 +35,57 @@ from dgkd_search.config.parsers import (
     size,
     text,
 )
-from dgkd_search.data.config import AUGMENTS, DATASETS, IMAGES, NORMALIZATIONS
-from dgkd_search.distillation.chain import GUIDANCES
-from dgkd_search.errors import InputError
-from dgkd_search.study.config import DROP_SCOPES, PRUNERS, SAMPLERS, TUNABLE
+from dgkd_search.data.config import AUGMENTS, IMAGES, NORMALIZATIONS
+from dgkd_search.data.kinds import dataset_names
+from dgkd_search.distillation.chain import DEFAULT_GUIDANCE
+from dgkd_search.distillation.guidance import guidance_names
+from dgkd_search.errors import InputError, one_line
+from dgkd_search.study.config import DROP_SCOPES, TUNABLE
+from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.recipe import LOSS_SCALES, MAX_VIEWS, OUTPUTS, PRECISIONS, SCHEDULES
 
 
-def _option(default: Any, group: str, parse: OptionParser, metavar: str | None, help: str) -> Any:
-    return field(
-        default=default,
-        metadata={"group": group, "parse": parse, "metavar": metavar, "help": help},
-    )
+class Scope(Enum):
+    """What an option is about, from which follows where it is noted and when it may change."""
+
+    STUDY = "what is searched, and how models are trained"
+    EXTENT = "how much is done"
+    PLACE = "where data and stages lie"
+    THREADS = "what decides the last bits of weights on this machine"
+    RESOURCES = "what of machines, rooms and services is used"
+    SESSION = "one call: where and how it tells what it does"
+
+    @property
+    def changeable(self) -> bool:
+        """Whether ``--resume`` takes another value."""
+        return self not in (Scope.STUDY, Scope.THREADS)
+
+    @property
+    def in_best(self) -> bool:
+        """Whether best.yaml notes it: it means something to whoever is given the file."""
+        return self in (Scope.STUDY, Scope.EXTENT)
+
+    @property
+    def in_config(self) -> bool:
+        """Whether config.yaml notes it."""
+        return self is not Scope.SESSION
+
+    @property
+    def for_retraining(self) -> bool:
+        """Whether ``train`` takes it from the config.yaml beside a best.yaml."""
+        return self in (Scope.PLACE, Scope.THREADS)
+
+
+def _option(
+    default: Any,
+    group: str,
+    parse: OptionParser,
+    metavar: str | None,
+    help: str,
+    scope: Scope = Scope.STUDY,
+) -> Any:
+    meta = {"group": group, "parse": parse, "metavar": metavar, "help": help, "scope": scope}
+    return field(default=default, metadata=meta)
 
 
 # Earlier spellings, which command lines, --config files and run folders may have.
@@ -58,7 +99,7 @@ class Options:
     """Every option; None means that the family and the dataset decide."""
 
     dataset: str = _option(
-        "digits", "data", Named(DATASETS), "NAME", "images to learn: " + ", ".join(DATASETS)
+        "digits", "data", Named(dataset_names), "NAME", "images to learn: {choices}"
     )
     data_dir: str | None = _option(
         None,
@@ -66,6 +107,7 @@ class Options:
         path_text,
         "PATH",
         "folder of the images (imagefolder) or of CIFAR's archive; .npz file (arrays)",
+        scope=Scope.PLACE,
     )
     image_size: int | None = _option(
         None, "data", integer(8, 1024), "N", "resize images to N x N (dataset's own; folders: 32)"
@@ -106,7 +148,12 @@ class Options:
     teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
     student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")
     teacher_weights: str | None = _option(
-        None, "chain", path_text, "FILE", "weights of the teacher: then it isn't trained"
+        None,
+        "chain",
+        path_text,
+        "FILE",
+        "weights of the teacher: then it isn't trained",
+        scope=Scope.PLACE,
     )
     assistants: tuple[str, ...] | None = _option(
         None,
@@ -119,11 +166,11 @@ class Options:
         None, "chain", integer(0), "N", "longest chain to try (as many as there are candidates)"
     )
     guidance: tuple[str, ...] = _option(
-        ("dense",),
+        (DEFAULT_GUIDANCE,),
         "chain",
-        SeveralOf(GUIDANCES, 1),
+        SeveralNamed(guidance_names, 1),
         "G,...",
-        f"who teaches whom: {', '.join(GUIDANCES)}; several are searched over (dense)",
+        "who teaches whom: {choices}; several are searched over (dense)",
     )
     drop_prob: DropGrid = _option(
         DEFAULT_DROPS,
@@ -204,7 +251,12 @@ class Options:
     )
 
     budget: int | None = _option(
-        None, "search", integer(1), "N", "trials to complete or prune (digits 20, others 32)"
+        None,
+        "search",
+        integer(1),
+        "N",
+        "trials to complete or prune (digits 20, others 32)",
+        scope=Scope.EXTENT,
     )
     objective: tuple[str, ...] = _option(
         ("accuracy",),
@@ -222,10 +274,10 @@ class Options:
         "quarter to four times)",
     )
     sampler: str = _option(
-        "tpe", "search", OneOf(SAMPLERS), None, "Optuna's sampler: " + ", ".join(SAMPLERS)
+        "tpe", "search", Named(SAMPLERS.names), None, "Optuna's sampler: {choices}"
     )
     pruner: str = _option(
-        "median", "search", OneOf(PRUNERS), None, "Optuna's pruner: " + ", ".join(PRUNERS)
+        "median", "search", Named(PRUNERS.names), None, "Optuna's pruner: {choices}"
     )
     seed: int = _option(0, "search", integer(0), "N", "seed of the sampler (0)")
     train_seed: int = _option(0, "search", integer(0), "N", "seed of the training (0)")
@@ -239,25 +291,50 @@ class Options:
         replication_plan,
         "TOPxSEEDS",
         "teach the best TOP, plain KD and the student alone again with SEEDS seeds; or off (3x5)",
+        scope=Scope.EXTENT,
     )
     time_budget: float | None = _option(
-        None, "search", duration, "T", "stop after this time: 90, 30m, 2h"
+        None, "search", duration, "T", "stop after this time: 90, 30m, 2h", scope=Scope.EXTENT
     )
-    dry_run: bool = _option(False, "search", flag, None, "check everything and say what would run")
+    dry_run: bool = _option(
+        False, "search", flag, None, "check everything and say what would run", scope=Scope.SESSION
+    )
 
     concurrency: int | None = _option(
-        None, "resources", integer(1), "N", "trials at once (as many as cores or GPUs carry)"
+        None,
+        "resources",
+        integer(1),
+        "N",
+        "trials at once (as many as cores or GPUs carry)",
+        scope=Scope.RESOURCES,
     )
     gpus_per_trial: float | None = _option(
-        None, "resources", gpus, "X", "GPU share of a trial (1 if there is a GPU, else 0)"
+        None,
+        "resources",
+        gpus,
+        "X",
+        "GPU share of a trial (1 if there is a GPU, else 0)",
+        scope=Scope.RESOURCES,
     )
-    cpus_per_trial: int = _option(1, "resources", integer(1), "N", "CPU threads of a trial (1)")
+    cpus_per_trial: int = _option(
+        1, "resources", integer(1), "N", "CPU threads of a trial (1)", scope=Scope.THREADS
+    )
     address: str | None = _option(
-        None, "resources", text, "ADDR", "a Ray cluster's address (this machine alone)"
+        None,
+        "resources",
+        text,
+        "ADDR",
+        "a Ray cluster's address (this machine alone)",
+        scope=Scope.RESOURCES,
     )
 
     out: str | None = _option(
-        None, "output", path_text, "DIR", "run folder (a fresh name under runs/)"
+        None,
+        "output",
+        path_text,
+        "DIR",
+        "run folder (a fresh name under runs/)",
+        scope=Scope.SESSION,
     )
     store: str | None = _option(
         None,
@@ -265,16 +342,34 @@ class Options:
         path_text,
         "DIR",
         "where trained stages are kept (the user's cache folder); none: shared by no trial",
+        scope=Scope.PLACE,
     )
     store_limit: int | None = _option(
-        None, "output", size, "SIZE", "room for stored outputs, such as 20G (no limit)"
+        None,
+        "output",
+        size,
+        "SIZE",
+        "room for stored outputs, such as 20G (no limit)",
+        scope=Scope.RESOURCES,
     )
     log_to: tuple[str, ...] = _option(
-        (), "output", SeveralOf(TRACKERS, 0), "T,...", "also to " + ", ".join(TRACKERS)
+        (),
+        "output",
+        SeveralOf(TRACKERS, 0),
+        "T,...",
+        "also to " + ", ".join(TRACKERS),
+        scope=Scope.RESOURCES,
     )
-    quiet: bool = _option(False, "output", flag, None, "no progress, one line at the end")
+    quiet: bool = _option(
+        False, "output", flag, None, "no progress, one line at the end", scope=Scope.SESSION
+    )
     json: bool = _option(
-        False, "output", flag, None, "progress and summary as JSON, a line an event, for programs"
+        False,
+        "output",
+        flag,
+        None,
+        "progress and summary as JSON, a line an event, for programs",
+        scope=Scope.SESSION,
     )
 
     @classmethod
@@ -302,11 +397,19 @@ class Options:
             elif value is not None:
                 try:
                     parsed[name] = rules[name](value)
+                    if isinstance(rules[name], Named) and not values.get("models"):
+                        rules[name].check(parsed[name])
                 except ValueError as error:
                     problems.append(f"{label} {_show(value)}: {error}")
         if problems:
             raise InputError(problems)
         return cls(**parsed)
+
+
+def scope_of(name: str) -> Scope:
+    """Of an option, by its name in any spelling."""
+    scope: Scope = _BY_NAME[canonical_name(name)].metadata["scope"]
+    return scope
 
 
 def canonical_name(name: str) -> str:
@@ -329,5 +432,8 @@ def closest(name: str, known: Iterable[str]) -> str:
 def _show(value: object) -> str:
     """A value on one line, short enough to read."""
     shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    shown = " ".join(shown.split()) or "''"
+    shown = one_line(shown) or "''"
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+_BY_NAME = {option.name: option for option in fields(Options)}

@@ -80,12 +80,34 @@ def names(value: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Named:
-    """A name: one of a few words, or one that a user's own module makes known."""
+    """A name, which a user's own module may make known: then nobody knows it before ``resolve``.
 
-    choices: Sequence[str]
+    Args:
+        known: gives the names that are known by now.
+    """
+
+    known: Callable[[], Sequence[str]]
+
+    @property
+    def choices(self) -> Sequence[str]:
+        return self.known()
 
     def __call__(self, value: object) -> str:
         return text(value)
+
+    def check(self, names: str | Sequence[str]) -> None:
+        """Where there is no such module.
+
+        Raises:
+            ValueError: a name that isn't known.
+        """
+        choices = self.choices
+        unknown = {names} if isinstance(names, str) else {*names}
+        if unknown - {*choices}:
+            raise ValueError(
+                f"unknown; choose from {', '.join(choices)}, or name the module of your own with "
+                "--models"
+            )
 
 
 @dataclass(frozen=True)
@@ -99,6 +121,22 @@ class SeveralOf:
         result = _parts(value)
         several = len(result) >= self.least and len(set(result)) == len(result)
         if not several or set(result) - set(self.choices):
+            raise ValueError(
+                f"give each at most once, separated by commas, of {', '.join(self.choices)}"
+            )
+        return result
+
+
+@dataclass(frozen=True)
+class SeveralNamed(Named):
+    """Different ones, at least ``least``, separated by commas or in a list."""
+
+    least: int
+
+    def __call__(self, value: object) -> tuple[str, ...]:  # type: ignore[override]
+        result = _parts(value)
+        malformed = [name for name in result if not name.isidentifier()]
+        if malformed or len(result) < self.least or len(set(result)) != len(result):
             raise ValueError(
                 f"give each at most once, separated by commas, of {', '.join(self.choices)}"
             )

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from dgkd_search.config.checks import check_data, ineffective_options, option_warnings
-from dgkd_search.config.defaults import (
-    BUDGETS,
-    DEFAULT_BUDGET,
-    DEFAULT_FAMILY,
-    DIGITS_ENDS,
-    DIGITS_RECIPE,
-    ENDS,
-    IMAGENET_DATASETS,
-    RECIPES,
-)
+from dgkd_search.config.checks import ineffective_options, option_warnings
 from dgkd_search.config.options import Options
-from dgkd_search.data import datasets_of, default_augment
+from dgkd_search.config.recipes import recipe_for
+from dgkd_search.data import dataset_names, datasets_of, get_dataset
 from dgkd_search.data.config import DataConfig
+from dgkd_search.data.kinds import data_problems
+from dgkd_search.distillation.guidance import get_guidance, guidances_of
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, load_families
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
+from dgkd_search.study.strategies import NO_PRUNER, PRUNERS, SAMPLERS
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.utils.system import cores
+
+DEFAULT_FAMILY = "resnet"
+DEFAULT_BUDGET, TINY_BUDGET = 32, 20  # trials
+_OF_IMAGES = ("image_size", "augment")  # what a recipe says of image folders alone
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,10 @@ def resolve(options: Options) -> Resolved:
         family = family_of(options)  # first: its module may also make the dataset known
     except InputError as error:
         unknown = error.messages
-    check_data(options, problems)
+    problems += data_problems(data_config(options))
     resources = _resources(options, problems)
-    if unknown:
+    problems += _unknown_names(options)
+    if unknown or options.dataset not in dataset_names():  # defaults depend on both
         raise InputError([*problems, *unknown])
     options = apply_defaults(options, family)
     space = _space(options, family, problems)
@@ -79,15 +79,7 @@ def resolve(options: Options) -> Resolved:
     )
     device = "cuda" if resources.gpus_per_trial else "cpu"
     config = StudyConfig(
-        data=DataConfig(
-            options.dataset,
-            options.data_dir,
-            options.image_size,
-            options.train_limit,
-            options.split_seed,
-            options.images,
-            options.normalize,
-        ),
+        data=data_config(options),
         family=family.name,
         space=space,
         recipe=recipe,
@@ -110,6 +102,36 @@ def resolve(options: Options) -> Resolved:
     )
     return Resolved(
         config, resources, options, (*option_warnings(resources), *ineffective_options(options))
+    )
+
+
+def _unknown_names(options: Options) -> list[str]:
+    """Of what modules and packages may add; a module of the user's own has been imported."""
+    problems: list[str] = []
+    gets: dict[str, Callable[[str, str], object]] = {
+        "guidance": get_guidance,
+        "sampler": SAMPLERS.get,
+        "pruner": PRUNERS.get,
+    }
+    asked = [("guidance", name) for name in options.guidance]
+    for option, name in (*asked, ("sampler", options.sampler), ("pruner", options.pruner)):
+        try:
+            gets[option](name, f"--{option} {name}")
+        except InputError as error:
+            problems += error.messages
+    return problems
+
+
+def data_config(options: Options) -> DataConfig:
+    """What the options say of the data."""
+    return DataConfig(
+        options.dataset,
+        options.data_dir,
+        options.image_size,
+        options.train_limit,
+        options.split_seed,
+        options.images,
+        options.normalize,
     )
 
 
@@ -234,49 +256,46 @@ def family_of(options: Options) -> Family:
         InputError: it is unknown, or its module can't be imported.
     """
     own = load_families(options.models) if options.models is not None else ()
-    if options.models is not None and not own and not datasets_of(options.models):
+    if options.models is not None and not (own or _adds_something(options.models)):
         raise InputError(
-            f"--models {options.models}: makes no family and no dataset known; call "
-            "dgkd_search.family(...) or dgkd_search.dataset(...) in it"
+            f"--models {options.models}: makes nothing known; call dgkd_search.family(...), "
+            "dgkd_search.dataset(...) or one of the dgkd_search.register_... in it"
         )
     if options.family is not None:
-        try:
-            family = get_family(options.family)
-            if own and family not in own:
-                names = ", ".join(family.name for family in own)
-                raise InputError(
-                    f"{options.family!r}: isn't of {options.models}; leave --models out, or name "
-                    f"{names}"
-                )
-            return family
-        except InputError as error:
-            raise InputError([f"--family: {message}" for message in error.messages]) from None
+        family = get_family(options.family, f"--family {options.family}")
+        if own and family not in own:
+            names = ", ".join(family.name for family in own)
+            raise InputError(
+                f"--family {options.family}: isn't of {options.models}; leave --models out, or "
+                f"name {names}"
+            )
+        return family
     if len(own) > 1:
         names = ", ".join(family.name for family in own)
         raise InputError(f"--family: missing; {options.models} has several: {names}")
     return own[0] if own else get_family(DEFAULT_FAMILY)
 
 
+def _adds_something(module: str) -> bool:
+    others = (datasets_of, guidances_of, SAMPLERS.of, PRUNERS.of)
+    return any(added(module) for added in others)
+
+
 def apply_defaults(options: Options, family: Family) -> Options:
     """The options with the defaults of the family and the dataset."""
-    digits = options.dataset == "digits"
-    ends = (DIGITS_ENDS if digits else {}).get(family.name) or ENDS.get(
-        family.name, (family.members[-1].name, family.members[0].name)
-    )
-    kind = family.name.removesuffix("-c10")  # plain-c10 is trained as plain is
-    recipe = DIGITS_RECIPE if digits else RECIPES.get(kind, RECIPES["resnet"])
+    dataset = get_dataset(options.dataset)
+    recipe = recipe_for(family, dataset)
+    teacher, student = family.default_ends(dataset.tiny)
     defaults: dict[str, Any] = {
-        "teacher": ends[0],
-        "student": ends[1],
-        "augment": default_augment(options.dataset),
-        **(
-            IMAGENET_DATASETS
-            if kind == "resnet-imagenet" and options.dataset == "imagefolder"
-            else {}
-        ),
-        "budget": BUDGETS.get(options.dataset, DEFAULT_BUDGET),
-        **recipe,
+        "teacher": teacher,
+        "student": student,
+        "budget": TINY_BUDGET if dataset.tiny else DEFAULT_BUDGET,
+        "augment": dataset.augment,
+        **{name: value for name, value in asdict(recipe).items() if name not in _OF_IMAGES},
     }
+    if dataset.streamable:
+        of_images = {name: getattr(recipe, name) for name in _OF_IMAGES}
+        defaults |= {name: value for name, value in of_images.items() if value is not None}
     if options.teacher_weights is not None:
         path = Path(options.teacher_weights).expanduser().absolute()
         options = replace(options, teacher_weights=str(path))
@@ -291,14 +310,14 @@ def apply_defaults(options: Options, family: Family) -> Options:
     if options.outputs is None:
         # Parts of large pictures at random: a new one in every epoch, of which nothing is worth
         # storing.
-        fresh = options.dataset == "imagefolder" and require(options.augment).startswith("resized")
+        fresh = dataset.streamable and require(options.augment).startswith("resized")
         options = replace(options, outputs="online" if fresh else "stored")
         if fresh and options.views is None:
             options = replace(
                 options, views=max(require(options.epochs), require(options.student_epochs))
             )
     if len(options.objective) > 1:
-        options = replace(options, pruner="none")
+        options = replace(options, pruner=NO_PRUNER)
     if options.assistants is None:
         try:
             pool = family.between(require(options.teacher), require(options.student))

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.options import Options, canonical_name, scope_of
 from dgkd_search.config.parsers import DropGrid, ReplicationPlan
 from dgkd_search.errors import InputError
 
@@ -99,12 +99,11 @@ def _scalar(node: yaml.Node) -> object:
 
 
 def to_yaml_values(options: Options) -> dict[str, Any]:
-    """The options that define a study, by their names in a ``--config`` file."""
-    skip = {"out", "quiet", "json", "dry_run"}
+    """The options that config.yaml notes, by their names in a ``--config`` file."""
     values: dict[str, Any] = {}
     for f in fields(options):
         value = getattr(options, f.name)
-        if f.name in skip or value is None:
+        if value is None or not scope_of(f.name).in_config:
             continue
         if isinstance(value, DropGrid | ReplicationPlan):
             value = str(value)

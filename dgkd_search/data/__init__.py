@@ -18,19 +18,21 @@ if TYPE_CHECKING:
         prepare,
         verify_prepared,
     )
-    from dgkd_search.data.config import DataConfig, default_augment
-    from dgkd_search.data.custom import dataset, datasets_of, get_dataset
+    from dgkd_search.data.config import DataConfig
+    from dgkd_search.data.custom import dataset
+    from dgkd_search.data.kinds import DatasetKind, dataset_names, datasets_of, get_dataset
     from dgkd_search.data.open import has_test, load_test, open_dataset_files
     from dgkd_search.data.types import Part
 
 __all__ = [
     "DataConfig",
     "DataInfo",
+    "DatasetKind",
     "Part",
     "PreparedData",
     "dataset",
+    "dataset_names",
     "datasets_of",
-    "default_augment",
     "get_dataset",
     "has_test",
     "load_test",
@@ -45,12 +47,13 @@ __getattr__, __dir__ = lazy_exports(
     {
         "DataConfig": "dgkd_search.data.config",
         "DataInfo": "dgkd_search.data.cache",
+        "DatasetKind": "dgkd_search.data.kinds",
         "Part": "dgkd_search.data.types",
         "PreparedData": "dgkd_search.data.cache",
         "dataset": "dgkd_search.data.custom",
-        "datasets_of": "dgkd_search.data.custom",
-        "default_augment": "dgkd_search.data.config",
-        "get_dataset": "dgkd_search.data.custom",
+        "dataset_names": "dgkd_search.data.kinds",
+        "datasets_of": "dgkd_search.data.kinds",
+        "get_dataset": "dgkd_search.data.kinds",
         "has_test": "dgkd_search.data.open",
         "load_test": "dgkd_search.data.open",
         "open_dataset_files": "dgkd_search.data.open",

@@ -19,11 +19,12 @@ from filelock import FileLock
 from dgkd_search.data import file_list as listing
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.file_list import FileList, FileListName
+from dgkd_search.data.kinds import get_dataset
 from dgkd_search.data.normalization import MeanStd, known_statistics, mean_and_std
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.splits import choose_split
 from dgkd_search.data.types import Dataset, Images, Part
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.files import MISPLACED, make_folder, quarantine, remove_folder, write_folder
 from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
 from dgkd_search.utils.npy import map_array, to_npy_bytes
@@ -170,7 +171,7 @@ def open_prepared(path: str | Path) -> PreparedData:
             data.train()
             data.validation()
     except (FileNotFoundError, *MISPLACED, EOFError, ValueError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(
             f"{path}: is no whole prepared data ({reason}); start the search again to make it anew"
         ) from error
@@ -203,13 +204,13 @@ def verify_prepared(path: str | Path) -> PreparedData:
         KeyError,
         AttributeError,
     ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"{path}: is no whole prepared data ({reason})") from None
     return data
 
 
 def _is_streamed(config: DataConfig, dataset: Dataset) -> bool:
-    if config.images != "auto" or config.dataset != "imagefolder":
+    if config.images != "auto" or not get_dataset(config.dataset).streamable:
         return config.images == "stream"
     rows = choose_split(dataset, config.train_limit, config.split_seed).rows
     images = len(rows.train) + len(rows.validation)

@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 
 from dgkd_search.data.decoding import resize
 from dgkd_search.data.types import Images, Labels, Part, PartName
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.hashing import digest
 
 _NATIVE_SIZE = 32
@@ -131,7 +131,7 @@ class Cifar:
             with contextlib.suppress(OSError):  # a mistyped folder leaves nothing behind
                 for path in created:
                     path.rmdir()
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error)
             raise InputError(
                 f"{self.dataset}: not in {self.root}, and no download was possible ({reason}); "
                 f"fetch {kind.url} (md5 {kind.tgz_md5}) and put {kind.filename} into that folder"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DATASETS = ("digits", "cifar10", "cifar100", "imagefolder", "arrays")
 IMAGES = ("auto", "memory", "stream")
 AUGMENTS = ("none", "crop", "flip", "crop+flip", "resized-crop", "resized-crop+flip")
 NORMALIZATIONS = ("train", "imagenet", "cifar10", "cifar100")
-_AUGMENTED = ("cifar10", "cifar100", "imagefolder")
 
 
 @dataclass(frozen=True)
@@ -16,7 +14,7 @@ class DataConfig:
     """Which images, and how they are split.
 
     Attributes:
-        dataset: one of ``DATASETS``.
+        dataset: name of a ``DatasetKind``.
         data_dir: folder of the files; not needed for digits.
         image_size: height and width in pixels; None keeps the dataset's own (folders: 32).
         train_limit: number of training images, a stratified subset; None takes all.
@@ -37,11 +35,3 @@ class DataConfig:
     images: str = "auto"
     normalize: str = "train"
     merged: bool = False
-
-
-def default_augment(dataset: str) -> str:
-    """One of ``AUGMENTS``, by the dataset's name.
-
-    A mirrored digit is another picture altogether; of arrays nobody knows what they show.
-    """
-    return "crop+flip" if dataset in _AUGMENTED else "none"

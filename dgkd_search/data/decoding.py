@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from dgkd_search.data.types import Images
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 
 # Modes that lose nothing but transparency and depth in one gray channel.
 _GRAY_MODES = ("1", "L", "LA", "I")
@@ -153,7 +153,7 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     return InputError(f"{path}: not a readable image ({reason}); replace or remove the file")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgkd_search.data.in_memory import InMemoryDataset
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 
 # What zipfile and NumPy raise of files that were damaged, encrypted, or never archives.
 _BROKEN = (
@@ -74,4 +74,4 @@ class NpzDataset(InMemoryDataset):
             raise self._wrong(f"{name} can't be read ({error})") from None
 
     def _wrong(self, what: str) -> InputError:
-        return InputError(f"--data-dir {self._path}: {' '.join(what.split())}; {_WAY}")
+        return InputError(f"--data-dir {self._path}: {one_line(what)}; {_WAY}")

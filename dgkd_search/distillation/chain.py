@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dgkd_search.distillation.guidance import get_guidance, teachers_of
 from dgkd_search.errors import InputError
 
-GUIDANCES = ("dense", "sequential", "teacher", "none")
+DEFAULT_GUIDANCE = "dense"
+NO_GUIDANCE = "none"
 
 
 @dataclass(frozen=True)
 class Chain:
     """Models from the teacher down to the student, and the guidance between them.
 
-    ``dense``: every model learns from all larger ones (DGKD, arXiv 2009.08825, section 3);
-    ``sequential``: from the one before it (TAKD); ``teacher``: from the first one (KD);
-    ``none``: from labels alone (NOKD).
-
     Attributes:
         models: member names of one family, strictly decreasing in size, at least one.
-        guidance: one of ``GUIDANCES``.
+        guidance: name of a ``Guidance``.
 
     Raises:
         InputError: no model, a repeated model, or an unknown guidance.
     """
 
     models: tuple[str, ...]
-    guidance: str = "dense"
+    guidance: str = DEFAULT_GUIDANCE
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -36,10 +34,7 @@ class Chain:
                 f"chain {' > '.join(self.models)}: a model stands twice; "
                 "sizes must strictly decrease"
             )
-        if self.guidance not in GUIDANCES:
-            raise InputError(
-                f"guidance {self.guidance!r}: unknown; choose from {', '.join(GUIDANCES)}"
-            )
+        get_guidance(self.guidance)
 
     @property
     def teacher(self) -> str:
@@ -55,19 +50,14 @@ class Chain:
 
     def teachers(self, position: int) -> tuple[int, ...]:
         """Positions of the frozen models that teach the model at ``position``, largest first."""
-        if position == 0 or self.guidance == "none":
-            return ()
-        if self.guidance == "sequential":
-            return (position - 1,)
-        if self.guidance == "teacher":
-            return (0,)
-        return tuple(range(position))
+        return teachers_of(self.guidance, position)
 
     def canonical(self) -> Chain:
         """The shortest way of saying the same student.
 
         Models that the student doesn't depend on fall out (all of them under ``none``, the
-        assistants under ``teacher``), and where guidances coincide the chain is ``dense``.
+        assistants under ``teacher``), and where guidances coincide the chain is ``dense``. They
+        stay where the guidance would teach the rest otherwise without them.
         """
         needed: set[int] = set()
         frontier = [len(self.models) - 1]
@@ -76,9 +66,21 @@ class Chain:
             if position not in needed:
                 needed.add(position)
                 frontier.extend(self.teachers(position))
-        models = tuple(name for i, name in enumerate(self.models) if i in needed)
-        guidance = self.guidance if len(models) > 2 else "dense"
-        return Chain(models, guidance)
+        kept = sorted(needed)
+        models = tuple(self.models[i] for i in kept)
+        shorter = Chain(models, self.guidance if len(models) > 2 else DEFAULT_GUIDANCE)
+        for place, position in enumerate(kept):
+            if tuple(kept[i] for i in shorter.teachers(place)) != self.teachers(position):
+                return self
+        return shorter
 
     def __str__(self) -> str:
         return " > ".join(self.models)
+
+
+def models_needed(guidance: str) -> int:
+    """Of a teacher, an assistant and a student, how many the student depends on.
+
+    1 where labels alone teach it, 2 where the teacher does, 3 where assistants matter.
+    """
+    return len(Chain(("teacher", "assistant", "student"), guidance).canonical().models)

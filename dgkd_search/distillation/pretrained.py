@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from dgkd_search.data import PreparedData
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import build
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.store.store import Store
@@ -149,7 +149,7 @@ def _read(path: Path, label: str) -> Any:
             "state dict alone"
         ) from None
     except (RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
-        why = " ".join(str(error).split())[:120] or type(error).__name__
+        why = one_line(error, 120)
         raise InputError(f"{label}: is damaged, or no file of weights ({why})") from None
 
 

@@ -14,10 +14,10 @@ from typing import Protocol
 
 from torch import nn
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.families import Family, Member
-from dgkd_search.models.registry import register, registered
+from dgkd_search.models.registry import families_of, register
 
 
 class ModelFactory(Protocol):
@@ -78,14 +78,14 @@ def load_families(module: str) -> tuple[Family, ...]:
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())
+        why = one_line(error, with_class=True)
         hint = "mend that"
         if isinstance(error, ModuleNotFoundError) and module.startswith(str(error.name)):
             hint = "name a module of the current folder or of an installed package"
             if module.endswith(".py"):
                 hint = f"name it without .py: {module.removesuffix('.py')}"
         raise InputError(f"--models {module}: can't be imported ({why}); {hint}") from None
-    return tuple(family for family in registered() if family.origin == module)
+    return families_of(module)
 
 
 def _checksum(file: str | None, *callables: Callable[..., object]) -> str:

@@ -43,6 +43,11 @@ class Family:
             ``dgkd_search.models.build`` or, for a family with an origin, by itself.
         origin: module that makes it known; empty for those that are built in.
         code: checksum of the code that its networks come from; empty likewise.
+        ends: largest and smallest model of the chain that a search takes unasked; None for those
+            of the family.
+        tiny_ends: likewise for data that is learnt in seconds; None for ``ends``.
+        design: ``residual``, ``plain``, ``benchmark`` or ``imagenet``: what the networks are
+            trained like, see ``config.recipes``.
 
     Raises:
         ValueError: two members share a name.
@@ -53,6 +58,9 @@ class Family:
     build: Callable[[Architecture], nn.Module]
     origin: str = ""
     code: str = ""
+    ends: tuple[str, str] | None = None
+    tiny_ends: tuple[str, str] | None = None
+    design: str = "residual"
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -64,6 +72,11 @@ class Family:
             )
         ordered = tuple(sorted(self.members, key=lambda member: (member.size, member.name)))
         object.__setattr__(self, "members", ordered)
+
+    def default_ends(self, tiny: bool) -> tuple[str, str]:
+        """Largest and smallest model of the default chain; ``tiny`` for data learnt in seconds."""
+        ends = (self.tiny_ends if tiny else None) or self.ends
+        return ends or (self.members[-1].name, self.members[0].name)
 
     def member(self, name: str) -> Member:
         """The member called ``name``.

@@ -98,7 +98,8 @@ def _family(name: str, suffix: str, specs: Mapping[int, str]) -> Family:
             architecture.classes,
         )
 
-    return Family(name, tuple(members), build)
+    ends = f"plain10{suffix}", f"plain2{suffix}"
+    return Family(name, tuple(members), build, ends=ends, design="plain")
 
 
 FAMILY = _family("plain", "", _SPECS)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
 
 import torch
 from torch import Tensor, nn
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import plain, resnet, resnet_imagenet, vgg, wrn
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.families import Family
 from dgkd_search.models.layers import initialize
+from dgkd_search.utils.registry import Registry
 
 # A new built-in family is one module that ends in a ``Family``, and one word here.
 _BUILT_IN = (
@@ -23,8 +23,7 @@ _BUILT_IN = (
     vgg.FAMILY,
     resnet_imagenet.FAMILY,
 )
-_INSTALLED = "dgkd_search.families"  # entry points of packages that have families
-_families = {family.name: family for family in _BUILT_IN}
+_registry = Registry[Family]("family", "dgkd_search.families", _BUILT_IN)
 
 
 def register(family: Family) -> None:
@@ -33,42 +32,26 @@ def register(family: Family) -> None:
     Raises:
         ValueError: the name is taken.
     """
-    known = _families.get(family.name)
-    if known is not None and not (known.origin and known.origin == family.origin):
-        raise ValueError(
-            f"family {family.name!r}: already registered; register it once, or rename it"
-        )
-    _families[family.name] = family
+    _registry.register(family, family.origin)
 
 
 def family_names() -> tuple[str, ...]:
     """Names of the families that are registered or installed, in alphabetical order."""
-    return tuple(sorted({*_families, *entry_points(group=_INSTALLED).names}))
+    return tuple(sorted(_registry.names()))
 
 
-def registered() -> tuple[Family, ...]:
-    """Those that are registered, in alphabetical order."""
-    return tuple(_families[name] for name in sorted(_families))
+def families_of(module: str) -> tuple[Family, ...]:
+    """Those that a module has made known."""
+    return _registry.of(module)
 
 
-def get_family(name: str) -> Family:
-    """The registered family called ``name``.
+def get_family(name: str, label: str | None = None) -> Family:
+    """The family called ``name``.
 
     Raises:
-        InputError: no such family.
+        InputError: there is none.
     """
-    if name not in _families:
-        for entry in entry_points(group=_INSTALLED, name=name):
-            try:
-                entry.load()  # its module makes it known
-            except Exception as error:
-                why = " ".join(f"{type(error).__name__}: {error}".split())
-                raise InputError(
-                    f"family {name!r}: {entry.value}, which is installed, can't be loaded ({why})"
-                ) from None
-    if name not in _families:
-        raise InputError(f"family {name!r}: unknown; choose from {', '.join(family_names())}")
-    return _families[name]
+    return _registry.get(name, label)
 
 
 def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
@@ -117,7 +100,7 @@ def validate_custom_model(architecture: Architecture) -> None:
         with torch.inference_mode():
             logits = model(torch.zeros(2, *size))
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        why = one_line(error, 200, with_class=True)
         shape = " x ".join(map(str, size))
         raise InputError(f"{label}: can't take images of {shape} ({why})") from error
     wanted = [2, architecture.classes]
@@ -163,7 +146,7 @@ def _build_custom(family: Family, architecture: Architecture, seed: int) -> nn.M
         try:
             model = family.build(architecture)
         except Exception as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())
+            why = one_line(error, with_class=True)
             raise InputError(
                 f"{label}: can't be made for {architecture.classes} classes and images of "
                 f"{architecture.channels} x {architecture.image_size} x "

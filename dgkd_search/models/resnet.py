@@ -94,4 +94,10 @@ def _build(architecture: Architecture) -> nn.Module:
     )
 
 
-FAMILY = Family("resnet", tuple(_MEMBERS), _build)
+FAMILY = Family(
+    "resnet",
+    tuple(_MEMBERS),
+    _build,
+    ends=("resnet56", "resnet8"),  # both published: 56 to 20 and 26 to 8
+    tiny_ends=("resnet26", "resnet8"),
+)

@@ -31,5 +31,9 @@ def _build(architecture: Architecture) -> nn.Module:
 
 
 FAMILY = Family(
-    "resnet-imagenet", tuple(Member(f"resnet{depth}", depth) for depth in _DEPTHS), _build
+    "resnet-imagenet",
+    tuple(Member(f"resnet{depth}", depth) for depth in _DEPTHS),
+    _build,
+    ends=("resnet50", "resnet18"),
+    design="imagenet",
 )

@@ -61,4 +61,10 @@ def _build(architecture: Architecture) -> nn.Module:
     return VGG(blocks, architecture.channels, architecture.classes)
 
 
-FAMILY = Family("vgg", tuple(_MEMBERS), _build)
+FAMILY = Family(
+    "vgg",
+    tuple(_MEMBERS),
+    _build,
+    ends=("vgg13", "vgg8"),  # as in the field's CIFAR-100 benchmarks
+    design="benchmark",
+)

@@ -102,4 +102,10 @@ def _build(architecture: Architecture) -> nn.Module:
     return WideResNet(depth, width, architecture.channels, architecture.classes)
 
 
-FAMILY = Family("wrn", tuple(_MEMBERS), _build)
+FAMILY = Family(
+    "wrn",
+    tuple(_MEMBERS),
+    _build,
+    ends=("wrn_40_2", "wrn_16_2"),  # as in the field's CIFAR-100 benchmarks
+    design="benchmark",
+)

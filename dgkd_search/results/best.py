@@ -11,6 +11,7 @@ import yaml
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from dgkd_search.config.options import scope_of
 from dgkd_search.data import DataInfo
 from dgkd_search.errors import InputError
 from dgkd_search.models import family_names, get_family
@@ -24,10 +25,6 @@ from dgkd_search.utils.hashing import sha256, verify_checksum, with_checksum
 
 BEST_FORMAT = 3
 _READABLE = (1, 2, BEST_FORMAT)  # 2 had options by their earlier spellings
-# Options that say where, not what: they mean nothing to whoever is given the file.
-_LOCAL = {"address", "concurrency", "cpus-per-trial", "data-dir", "gpus-per-trial"} | {
-    "store", "store-limit", "teacher-weights", "log-to",
-}  # fmt: skip
 _UNSEALED = 1  # a format without a checksum
 
 
@@ -97,7 +94,7 @@ def write_best(
         "replicate": stages[-1].replicate,
         "confirmation": replication,
         "data": {k: v for k, v in info.to_dict().items() if k != "path"},
-        "options": {name: v for name, v in options.items() if name not in _LOCAL},
+        "options": {name: v for name, v in options.items() if scope_of(name).in_best},
         "stages": [{"key": spec.key, **spec.to_dict()} for spec in stages],
         "versions": versions(),
     }

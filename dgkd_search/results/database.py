@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.study.study import STUDY_NAME
 from dgkd_search.utils.hashing import UNREADABLE, verify_checksum
 
@@ -36,7 +36,7 @@ def read_definition(path: Path) -> dict[str, Any] | None:
         with _connected(path) as database:
             (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
-                raise DamagedFile(" ".join(str(sound).split()))
+                raise DamagedFile(one_line(sound))
             # Looked up without Optuna, which would make tables in whatever it is given.
             row = database.execute(
                 "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) "
@@ -50,7 +50,7 @@ def read_definition(path: Path) -> dict[str, Any] | None:
             return verify_checksum(json.loads(row[0]), "its definition")
     except (sqlite3.DatabaseError, *UNREADABLE) as error:
         raise_if_of_the_system(error, path)
-        raise DamagedFile(" ".join(str(error).split())) from None
+        raise DamagedFile(one_line(error)) from None
 
 
 def raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
@@ -64,7 +64,7 @@ def raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
         odd = code == sqlite3.SQLITE_ERROR  # no such table
         odd |= code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)  # so says its header
         if isinstance(error, sqlite3.OperationalError) and not odd:
-            why = " ".join(str(error).split())
+            why = one_line(error)
             raise InputError(f"{path}: can't be opened ({why}); mend that, and try again") from None
         error = error.__cause__ or error.__context__
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dgkd_search.data import get_dataset
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.study import REFERENCE, ChainStudy
@@ -33,7 +34,7 @@ def draw_figures(run: RunFolder, study: ChainStudy) -> list[Path]:
 def study_title(config: StudyConfig) -> str:
     """The student and what it learns, in words."""
     data, name = config.data, config.data.dataset
-    if data.data_dir and name in ("imagefolder", "arrays"):
+    if data.data_dir and get_dataset(name).title:
         name = Path(data.data_dir).name.removesuffix(".npz")
     return f"{config.space.student} on {name}"
 

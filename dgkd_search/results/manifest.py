@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.options import Options, canonical_name, scope_of
 from dgkd_search.config.resolve import apply_defaults, family_of, resolve
 from dgkd_search.config.yaml_file import read_config, to_yaml_values
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.results.database import (
     DamagedFile,
     raise_if_of_the_system,
@@ -32,11 +32,6 @@ from dgkd_search.utils.hashing import from_checksummed_json
 
 MANIFEST_FORMAT = 2
 _READABLE = (1, MANIFEST_FORMAT)  # 1 had options by their earlier spellings
-# What may differ from one session of a run to the next. Data and the weights of a teacher that was
-# given are told by their checksums.
-CHANGEABLE = {"budget", "time_budget", "confirm", "concurrency", "gpus_per_trial", "address"} | {
-    "store", "store_limit", "data_dir", "teacher_weights", "quiet", "json", "log_to", "dry_run",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,7 +169,7 @@ def check_same(
         differs = one[name] != other[name]
         if name == "gpus_per_trial":
             differs = bool(one[name]) != bool(other[name])  # a GPU's results are not a CPU's
-        elif name in CHANGEABLE or name == "out":
+        elif scope_of(name).changeable:
             continue
         if differs:
             option = f"{before}{name.replace('_', '-')}{after}"
@@ -222,7 +217,7 @@ def open_study(
         raise
     except Exception as error:  # whatever SQLAlchemy and Optuna raise on odd rows
         raise_if_of_the_system(error, database)
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        why = one_line(error, 120, with_class=True)
     if why is not None:
         raise DamagedFile(why)
     return study

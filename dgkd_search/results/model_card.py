@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgkd_search.utils.intervals import plus_minus
 
 CARD_MARK = "found by dgkd-search"  # in every card
-_USE = {
-    "student.pt2": """\
-    model = torch.export.load("student.pt2").module()
-    logits = model(images)""",
-    "student.onnx": """\
-    session = onnxruntime.InferenceSession("student.onnx")
-    (logits,) = session.run(None, {"images": images})""",
-}
 
 
 def model_card(
     best: Mapping[str, Any],
     forms: Sequence[Mapping[str, Any]],
-    files: Sequence[str],
+    uses: Sequence[str],
     images: int,
 ) -> str:
     """The card as Markdown.
@@ -29,12 +22,12 @@ def model_card(
     Args:
         best: contents of best.yaml.
         forms: name, size (bytes), single and batch (milliseconds) of each form.
-        files: names of the forms' files.
+        uses: lines of Python code that use each form's file.
         images: that the forms were compared on, and timed with.
     """
     data, student = best["data"], best["student"]
     size, channels = data["image_size"], data["channels"]
-    uses = "\n".join(_USE[name] for name in files if name in _USE)
+    code = "\n".join(textwrap.indent(use, "    ") for use in uses)
     return f"""\
 # {student} on {data["dataset"]}
 
@@ -53,7 +46,7 @@ the model. Outputs are logits in the order of the classes: {_classes(data["class
 
     model = dgkd_search.load_student("FOLDER")    # student.safetensors, best.yaml
     logits = model(images)
-{uses}
+{code}
 
 ## Size and latency
 

@@ -17,6 +17,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dgkd_search.results.looks import (
+    BLUE,
+    GRAY,
+    GREEN,
+    INK,
+    VERMILION,
+    YELLOW,
+    guidance_look,
+    in_order,
+)
 from dgkd_search.results.table import accuracy_by_count, plottable
 from dgkd_search.utils.files import write_bytes
 
@@ -24,15 +34,6 @@ ACCURACY_FIGURE = "accuracy_vs_assistants"
 DPI = 150
 SIZE = (7.6, 5.0)  # inches
 
-# Okabe and Ito's colors, told apart by any eye; in gray the markers carry the difference.
-_BLUE, _ORANGE, _PURPLE, _YELLOW = "#0072B2", "#E69F00", "#CC79A7", "#F0E442"
-_GREEN, _VERMILION, _INK, _GRAY = "#009E73", "#D55E00", "#222222", "#858585"
-_GUIDANCE = {
-    "dense": ("o", _BLUE),
-    "sequential": ("s", _ORANGE),
-    "teacher": ("^", _GREEN),
-    "none": ("P", _PURPLE),
-}
 # Within the column of a count: its trials around the middle left, its mean beside them.
 _CLOUD, _SPREAD, _MEAN = -0.10, 0.34, 0.24
 _GOLDEN = 0.6180339887  # its multiples modulo 1 stay apart, in whatever order trials come
@@ -52,7 +53,7 @@ def plot_accuracy(
     """Write ``accuracy_vs_assistants.png`` and ``.svg``: a point for each trial that ended.
 
     Args:
-        table: from ``trials_table`` or ``read_trials``.
+        table: from ``trials_table``.
         folder: an existing folder.
         reference: validation accuracy in percent of the student trained on labels alone.
         teacher: the teacher's, likewise.
@@ -165,10 +166,10 @@ def _lines(
     for (value, name, style), height, side in zip(known, heights, sides, strict=True):
         arrow = " ↑" if value > high else " ↓" if value < low else ""
         if not arrow:
-            axes.axhline(value, color=_INK, linewidth=1.3, linestyle=style, zorder=1)
+            axes.axhline(value, color=INK, linewidth=1.3, linestyle=style, zorder=1)
         position = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         text = f"{name}{arrow}\n{value:.2f} %"
-        axes.annotate(text, (1, height), (5, 0), va=side, fontsize=8.5, color=_INK, **position)
+        axes.annotate(text, (1, height), (5, 0), va=side, fontsize=8.5, color=INK, **position)
 
 
 def _points(axes: Any, completed: pd.DataFrame, pruned: pd.DataFrame, low: float) -> None:
@@ -183,15 +184,16 @@ def _points(axes: Any, completed: pd.DataFrame, pruned: pd.DataFrame, low: float
         "alpha": 0.9,
         "zorder": 3,
     }
-    for guidance, (marker, color) in _GUIDANCE.items() if several else ():
+    for guidance in in_order(completed["guidance"]) if several else ():
         group = completed[completed["guidance"] == guidance]
+        color, marker = guidance_look(guidance)
         label = f"completed, {guidance}"
         _scatter(axes, group, low, label=label, marker=marker, color=color, **look)
     if not several:
-        _scatter(axes, completed, low, label="completed", marker="o", color=_BLUE, **look)
-    look = {"marker": "x", "s": 24, "linewidths": 1.0, "color": _GRAY, "zorder": 2}
+        _scatter(axes, completed, low, label="completed", marker="o", color=BLUE, **look)
+    look = {"marker": "x", "s": 24, "linewidths": 1.0, "color": GRAY, "zorder": 2}
     _scatter(axes, pruned, low, label="pruned (last accuracy)", **look)
-    kinds = ((completed, _CLOUD - 0.16, _BLUE, _BLUE), (pruned, _CLOUD + 0.10, "white", _GRAY))
+    kinds = ((completed, _CLOUD - 0.16, BLUE, BLUE), (pruned, _CLOUD + 0.10, "white", GRAY))
     for (trials, shift, face, edge), kind in zip(kinds, ("completed", "pruned"), strict=True):
         below = trials.loc[trials["val_accuracy"] < low, "assistant_count"].tolist()
         marks = [(count + shift, str(number)) for count, number in Counter(below).items()]
@@ -203,7 +205,7 @@ def _repeats(axes: Any, completed: pd.DataFrame, low: float) -> None:
     again = completed[completed["repeats"].notna() & (completed["repeats_mean"] >= low)]
     if not len(again):
         return
-    look: dict[str, Any] = {"fmt": "_", "color": _INK, "markersize": 9, "markeredgewidth": 1.6}
+    look: dict[str, Any] = {"fmt": "_", "color": INK, "markersize": 9, "markeredgewidth": 1.6}
     look |= {"elinewidth": 1.1, "capsize": 2.5, "zorder": 4.5}
     mean, half = (again[f"repeats_{name}"].astype(float) for name in ("mean", "half_width"))
     label = "taught again: mean with 95% t-interval"
@@ -232,19 +234,19 @@ def _below(axes: Any, marks: list[tuple[float, str]], label: str, face: str, edg
 def _summary(axes: Any, summary: pd.DataFrame, low: float) -> None:
     """Mean with interval, and best, for each count."""
     x = summary["assistant_count"].to_numpy()
-    look: dict[str, Any] = {"color": _GREEN, "linewidth": 1.8, "zorder": 2.5}
+    look: dict[str, Any] = {"color": GREEN, "linewidth": 1.8, "zorder": 2.5}
     ends = (x + _CLOUD - _SPREAD / 2 - 0.05, x + _MEAN + 0.08)
     best = summary["best"].where(summary["best"] >= low)
     axes.hlines(best, *ends, label="best of each count", **look)
     mean = summary["mean"].where(summary["mean"] >= low)
-    look = {"color": _VERMILION, "fmt": "D-", "markersize": 5.5, "markerfacecolor": "white"}
+    look = {"color": VERMILION, "fmt": "D-", "markersize": 5.5, "markerfacecolor": "white"}
     look |= {"markeredgewidth": 1.4, "linewidth": 0.9, "elinewidth": 1.4, "capsize": 3.5}
     label = "mean with 95% t-interval"
     axes.errorbar(x + _MEAN, mean, yerr=summary["half_width"], label=label, zorder=4, **look)
     lost = summary[summary["mean"] < low]
     values = zip(lost["assistant_count"], lost["mean"], strict=True)
     marks = [(count + _MEAN, f"{value:.1f}") for count, value in values]
-    _below(axes, marks, "mean, below the scale (%)", "white", _VERMILION)
+    _below(axes, marks, "mean, below the scale (%)", "white", VERMILION)
 
 
 def _best(axes: Any, completed: pd.DataFrame) -> int:
@@ -261,7 +263,7 @@ def _best(axes: Any, completed: pd.DataFrame) -> int:
     known = again if len(again) else completed
     trial = known.sort_values(ranks, ascending=[False, False, True, True]).head(1)
     x, y = float(_positions(trial)[0]), float(trial[accuracy].iloc[0])
-    look = {"marker": "*", "s": 170, "color": _YELLOW, "edgecolors": _INK, "linewidths": 1.0}
+    look = {"marker": "*", "s": 170, "color": YELLOW, "edgecolors": INK, "linewidths": 1.0}
     axes.scatter([x], [y], zorder=5, **look)
     names = ["number", "guidance", "teacher", "assistants", "student"]
     number, guidance, teacher, assistants, student = trial[names].iloc[0]
@@ -277,7 +279,7 @@ def _best(axes: Any, completed: pd.DataFrame) -> int:
     anchor = 0.0 if share < 1 / 3 else 1.0 if share > 2 / 3 else 0.5
     side = {0.0: "left", 0.5: "center", 1.0: "right"}[anchor]
     look = {"textcoords": "axes fraction", "ha": side, "va": "bottom", "fontsize": 8.5}
-    arrow = {"arrowstyle": "-", "color": _INK, "linewidth": 0.8, "relpos": (anchor, 0)}
+    arrow = {"arrowstyle": "-", "color": INK, "linewidth": 0.8, "relpos": (anchor, 0)}
     arrow |= {"shrinkA": 0, "shrinkB": 7}
     text, position = "\n".join(lines), (share, 1.015)
     axes.annotate(text, (x, y), position, parse_math=False, arrowprops=arrow, zorder=6, **look)

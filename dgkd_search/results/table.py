@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import one_line
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import REASON, ChainStudy, accuracy_of
 from dgkd_search.utils.files import write_bytes
@@ -50,19 +49,6 @@ COLUMNS = {
     "repeats": _INTEGER,
     "repeats_mean": _REAL,
     "repeats_half_width": _REAL,
-}
-_ADDED = (
-    "training_tflop",
-    "repeats",
-    "repeats_mean",
-    "repeats_half_width",
-)  # tables of before may lack them
-
-_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    _TEXT: (str, "text"),
-    _INTEGER: (int, "a whole number"),
-    _REAL: (float, "a number"),
-    _TIME: (datetime.fromisoformat, "an ISO 8601 time"),
 }
 
 
@@ -104,29 +90,6 @@ def write_trials(study: ChainStudy, path: Path) -> None:
     for row in table.itertuples(index=False):
         writer.writerow(_format(value) for value in row)
     write_bytes(path, text.getvalue().encode())
-
-
-def read_trials(path: Path) -> pd.DataFrame:
-    """The table that ``write_trials`` wrote, numbers rounded; other columns are left out.
-
-    Raises:
-        InputError: no such file, not a CSV, a column missing, or a value of the wrong type.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *lines = csv.reader(file, strict=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (csv.Error, ValueError) as error:  # also undecodable bytes, and a file without a line
-        raise InputError(f"{path}: not a CSV file of trials") from error
-    missing = [name for name in COLUMNS if name not in header and name not in _ADDED]
-    if missing:
-        raise InputError(f"{path}: no column {', '.join(missing)}; is this a trials.csv?")
-    for number, line in enumerate(lines, start=1):
-        if len(line) != len(header):
-            actual = f"{len(line)} columns instead of {len(header)}"
-            raise InputError(f"{path}: row {number} has {actual}; the file is damaged")
-    return _frame([_parse(path, dict(zip(header, line, strict=True))) for line in lines])
 
 
 def plottable(table: pd.DataFrame, state: str) -> pd.DataFrame:
@@ -186,7 +149,7 @@ def _row(study: ChainStudy, trial: FrozenTrial, replication: Replication | None)
         "waiting_seconds": facts.get("waiting"),
         "started": _to_second(trial.datetime_start),
         "finished": _to_second(trial.datetime_complete),
-        "reason": _one_line(trial.user_attrs.get(REASON, "")),
+        "reason": _printable(trial.user_attrs.get(REASON, "")),
     }
     repeats = replication.get(trial.number) if replication else None
     if repeats is not None and repeats.values:
@@ -242,9 +205,9 @@ def _to_second(time: datetime | None) -> datetime | None:
     return time.replace(microsecond=0) if time else None
 
 
-def _one_line(text: str) -> str:
+def _printable(text: str) -> str:
     """Without line breaks, control characters and lone surrogates, which CSV can't carry."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return one_line("".join(c if c.isprintable() else " " for c in text))
 
 
 def _format(value: Any) -> str:
@@ -253,16 +216,3 @@ def _format(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds")
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _parse(path: Path, line: dict[str, str]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, dtype in COLUMNS.items():
-        parse, meaning = _PARSERS[dtype]
-        if line.get(name):
-            try:
-                row[name] = parse(line[name])
-            except ValueError as error:
-                message = f"{path}: column {name}: {line[name]!r} is not {meaning}"
-                raise InputError(message) from error
-    return row

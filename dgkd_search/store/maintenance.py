@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from dgkd_search.data.cache import verify_prepared
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.store.inventory import Entry, Inventory, entry_paths, list_store
 from dgkd_search.store.leases import forget_searches
 from dgkd_search.store.store import Store
@@ -214,7 +214,7 @@ def _verify_data(path: Path) -> Iterator[str]:
         verify_prepared(path)
     except (InputError, RecursionError) as error:
         cause = error.__cause__ or error
-        why = " ".join(str(cause).split()) or type(cause).__name__
+        why = one_line(cause)
         moved = quarantine(path, path.parent / "damaged")
         if moved is not None:
             yield f"{path.name}: damaged ({why}), set aside as {moved}; made again when needed"

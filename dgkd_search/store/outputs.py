@@ -20,6 +20,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from dgkd_search.errors import one_line
 from dgkd_search.utils.files import TEMPORARY, remove_folder, touch, write_folder
 from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
 from dgkd_search.utils.npy import to_npy_bytes
@@ -177,7 +178,7 @@ class OutputStore:
         except FileNotFoundError:
             self._damaged(folder, "a file is missing")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError) as error:
-            self._damaged(folder, " ".join(str(error).split()) or type(error).__name__)
+            self._damaged(folder, one_line(error))
         except (NotADirectoryError, IsADirectoryError) as error:
             self._damaged(folder, str(error))
         return None

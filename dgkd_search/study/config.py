@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from dgkd_search.data.config import DataConfig
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 
-SAMPLERS = ("tpe", "random")
-PRUNERS = ("median", "hyperband", "sha", "patient", "none")
-OBJECTIVES = ("accuracy", "cost")
 TUNABLE = ("temperature", "kd-weight", "lr")
 DROP_SCOPES = ("student", "all")
 
@@ -50,7 +47,7 @@ class StudyConfig:
         budget: trials that complete or are pruned, at least 1.
         outputs: one of ``recipe.OUTPUTS``.
         time_budget: seconds after which no trial goes on, or None.
-        objectives: of ``OBJECTIVES``: validation accuracy, and what the chain costs to train.
+        objectives: ``accuracy`` (on validation), or that and ``cost`` (to train the chain).
         confirm_top, confirm_seeds: how many configurations are taught again after the budget,
             and with how many seeds each; 0 for none.
         reference: whether the student is also trained on labels alone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dgkd_search.distillation.chain import models_needed
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.utils.formatting import format_bytes, pluralize
 
@@ -51,10 +52,11 @@ def estimate_outputs(
     """
     space = config.space
     views = max(config.recipe.views, config.student_recipe.views)
-    if config.outputs != "stored" or set(space.guidances) == {"none"}:
+    depths = [models_needed(guidance) for guidance in space.guidances]
+    if config.outputs != "stored" or all(needed == 1 for needed in depths):
         return OutputsEstimate(views, 0, 0, 0, 0)
     teacher = views * (images * classes * _BYTES + _EXTRA)
-    kinds = sum(guidance in ("dense", "sequential") for guidance in space.guidances)
+    kinds = sum(needed > 2 for needed in depths)
     longest = space.max_assistants if kinds else 0
     # An assistant is trained for each set of larger ones before it, under each guidance.
     sets = sum(math.comb(len(space.pool), size) for size in range(1, longest + 1)) * kinds

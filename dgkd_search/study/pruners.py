@@ -1,51 +1,12 @@
-"""Optuna's pruners: how they are set up, and what they said of a trial that was cut off."""
+"""What a pruner said of a trial that was cut off."""
 
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import (
-    BasePruner,
-    HyperbandPruner,
-    MedianPruner,
-    NopPruner,
-    PatientPruner,
-    SuccessiveHalvingPruner,
-)
 from optuna.study import Study
-
-from dgkd_search.study.sampler import STARTUP_TRIALS
-
-_REDUCTION = 3
-
-
-def make_pruner(name: str, epochs: int) -> BasePruner:
-    """Optuna's pruner called ``name`` for curves of ``epochs`` steps, the first being 1.
-
-    Resources are explicit: Hyperband otherwise learns its maximum from the first trials, and a
-    resumed study would differ.
-    """
-    # At a high learning rate curves cross: measured on CIFAR-10 images, accuracies of the first
-    # third of the epochs pruned 14 trials of 15.
-    median = MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 2))
-    least = max(1, epochs // _REDUCTION**2)
-    match name:
-        case "median":
-            return median
-        case "hyperband":
-            return HyperbandPruner(least, epochs, _REDUCTION)
-        case "sha":
-            return SuccessiveHalvingPruner(least, _REDUCTION)
-        case "patient":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                return PatientPruner(median, patience=max(1, epochs // 5))
-        case _:
-            return NopPruner()
 
 
 def replay_pruner(study: Study, number: int) -> tuple[bool, dict[str, Any]]:

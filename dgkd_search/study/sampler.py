@@ -8,26 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler
 from optuna.study import Study, create_study
 from optuna.trial import FrozenTrial
 
 from dgkd_search.errors import DgkdError
 from dgkd_search.study.space import SearchSpace
+from dgkd_search.study.strategies import SAMPLERS
 from dgkd_search.utils.hashing import derive_seed
 
-# Fewer than Optuna's 10: the first trials are chosen with care, and budgets are small.
-STARTUP_TRIALS = 5
 # A draw takes TPE some 15 ms. In a small space that is half explored already, most are repeats.
 _ATTEMPTS = 12
 _DRAW = "draw"  # system attribute of every trial
-
-
-def base_sampler(name: str, seed: int) -> BaseSampler:
-    """Optuna's sampler called ``name``; TPE samples jointly and counts running trials in."""
-    if name == "random":
-        return RandomSampler(seed=seed)
-    return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
 
 
 class DistinctSampler(BaseSampler):
@@ -40,7 +32,7 @@ class DistinctSampler(BaseSampler):
 
     Args:
         space: the search space.
-        name: ``tpe`` or ``random``.
+        name: of a ``SamplerKind``.
         seed: the study's sampler seed.
         seen: identities of the other trials' configurations, asked at each suggestion.
         first: parameters of the first trials, in their order.
@@ -108,7 +100,7 @@ class DistinctSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
         seed: int,
     ) -> dict[str, Any]:
-        sampler = base_sampler(self._name, seed)
+        sampler = SAMPLERS.get(self._name).make(seed)
         params = sampler.sample_relative(study, trial, search_space)
         return params or {
             name: sampler.sample_independent(study, trial, name, distribution)

@@ -14,7 +14,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.chain import Chain, models_needed
 from dgkd_search.study.config import ChainSpace
 from dgkd_search.training.recipe import Distillation
 
@@ -124,11 +124,10 @@ class SearchSpace:
         if bound:
             result["full"] = self._params(_spread(pool, min(bound, len(pool))))
             result["middle"] = self._params((pool[len(pool) // 2],))
-        if self._teaching() == "none":
+        needed = models_needed(self._teaching())
+        if needed == 1:
             return {"alone": result["kd"]}
-        if self._teaching() == "teacher":
-            return {"kd": result["kd"]}
-        return result
+        return {"kd": result["kd"]} if needed == 2 else result
 
     def all_params(self) -> Iterator[dict[str, Any]]:
         """Parameters of every configuration, none twice; a tuned ``lr`` stays at the recipe's."""
@@ -151,7 +150,7 @@ class SearchSpace:
 
     def _teaching(self) -> str:
         """The first guidance listed under which assistants matter, else the one that is left."""
-        return min(self.space.guidances, key=lambda g: {"teacher": 1, "none": 2}.get(g, 0))
+        return max(self.space.guidances, key=models_needed)
 
     def _params(self, assistants: tuple[str, ...]) -> dict[str, Any]:
         drop = min(self.space.drop_probs, key=lambda p: abs(p - _FIRST_DROP))

@@ -18,9 +18,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dgkd_search.study.config import StudyConfig
-from dgkd_search.study.pruners import make_pruner, replay_pruner
+from dgkd_search.study.pruners import replay_pruner
 from dgkd_search.study.sampler import DistinctSampler
 from dgkd_search.study.space import Configuration, SearchSpace
+from dgkd_search.study.strategies import PRUNERS
 from dgkd_search.study.trial_checksum import (
     CHECKSUM,
     FACTS,
@@ -95,7 +96,7 @@ class ChainStudy:
                 self._seen,
                 begin_with,
             ),
-            pruner=make_pruner(config.pruner, config.student_recipe.epochs),
+            pruner=PRUNERS.get(config.pruner).make(config.student_recipe.epochs),
             directions=_DIRECTIONS[: len(config.objectives)],
             load_if_exists=True,
         )

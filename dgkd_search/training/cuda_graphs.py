@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dgkd_search.errors import one_line
 from dgkd_search.training.spec import StageSpec
 
 Tensors = tuple[Tensor | None, ...]
@@ -123,7 +124,7 @@ class Graphed:
         except RuntimeError as error:  # out of memory is one of them
             self.release()
             if not isinstance(error, torch.OutOfMemoryError):
-                _warn(f"the step can't be captured ({' '.join(str(error).split())[:200]})")
+                _warn(f"the step can't be captured ({one_line(error, 200)})")
             return results
         _restore(self._state, before)
         replayed = graph.replay(inputs)

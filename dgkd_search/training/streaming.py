@@ -19,7 +19,7 @@ from dgkd_search.data.augmentation import Views, crop_box
 from dgkd_search.data.decoding import Crop, decode_images
 from dgkd_search.data.file_list import FileList, FileListName
 from dgkd_search.data.types import Images
-from dgkd_search.errors import InputError, StageFailed
+from dgkd_search.errors import InputError, StageFailed, one_line
 from dgkd_search.models.layers import Normalize
 from dgkd_search.training.batches import DeviceData, TrainingData, evaluation_batch, split_to
 from dgkd_search.training.loader_workers import WorkerContext, prepare_worker, start_fork_server
@@ -200,7 +200,7 @@ def _start(
         start_fork_server(__name__)  # torch is imported there once, and not by each worker
         return iter(loader)
     except (OSError, EOFError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
     raise StageFailed(f"the processes that decode images can't be started ({reason}); {_ADVICE}")
 
 
@@ -208,7 +208,7 @@ def _next(iterator: Iterator[_Batch]) -> _Batch:
     try:
         return next(iterator)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         if not reason.startswith("DataLoader worker"):
             raise
     raise StageFailed(f"a process that decodes images died ({reason}); {_ADVICE}")

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
-from dgkd_search.errors import DgkdError
+from dgkd_search.errors import DgkdError, one_line
 from dgkd_search.store.inventory import list_store
 from dgkd_search.store.location import FORMAT_FILE, default_root
 from dgkd_search.store.store import Store
@@ -117,7 +117,7 @@ def _store(root: Path) -> Finding:
         try:
             entries = list_store(Store(root)).entries
         except DgkdError as error:
-            return Finding("store", str(root), " ".join(str(error).split()))
+            return Finding("store", str(root), one_line(error))
         stages = sum(entry.kind == "stage" for entry in entries)
         size = format_bytes(sum(entry.size for entry in entries))
         words = f"{root}: {pluralize(stages, 'stage')}, {size} in all"
@@ -142,6 +142,6 @@ def _ray() -> Finding:
         with ray_session(Resources()):
             seconds = time.monotonic() - began
     except Exception as error:  # whatever it is that keeps Ray from starting
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        why = one_line(error, 200, with_class=True)
         return Finding("Ray", "does not start", why)
     return Finding("Ray", f"starts in {seconds:.0f} s, on 127.0.0.1 alone")

@@ -5,9 +5,7 @@ Every form is checked against the PyTorch model on real images before it is kept
 
 from __future__ import annotations
 
-import importlib.util
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +18,16 @@ from torch import Tensor, nn
 
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data.decoding import decode_images
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import build, load_families
 from dgkd_search.results.best import Student, load_best, load_student
 from dgkd_search.results.model_card import CARD_MARK, model_card
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.files import make_folder, write_bytes
+from dgkd_search.workflows.export_forms import FORMS, Form, form_that_can_be_made
 from dgkd_search.workflows.reproduce import open_store, options_from_best, prepare_same_data
 
-_FILES = {"torch": "student.pt2", "onnx": "student.onnx"}
-FORMATS = tuple(_FILES)
 _CARD = "README.md"
 _IMAGES = 64  # that every form is checked on
 _TOLERANCE = 1e-3  # of logits, as a share of their largest: other kernels sum in another order
@@ -65,7 +62,7 @@ def export_run(
     Args:
         source: a run folder, a folder of a retrained student, or the best.yaml in one.
         target: a folder that holds no other student.
-        formats: of ``FORMATS``; all that can be made here by default.
+        formats: names of a ``Form``; all that can be made here by default.
         overrides: places: ``data_dir``, ``store``; ``models``, where the networks are one's own.
         log: is given a line about each form that isn't made.
 
@@ -76,34 +73,36 @@ def export_run(
     folder = source if source.is_dir() else source.parent
     if (module := (overrides or {}).get("models")) is not None:
         load_families(module)
+    wanted = None if formats is None else [form_that_can_be_made(name) for name in formats]
     student = load_student(source)  # what is damaged isn't passed on
     best = load_best(source)
     _check_free(target, folder)
     images = _images(source, best, overrides or {})
-    makers = {"torch": _to_torch, "onnx": _to_onnx}
-    wanted = list(formats if formats is not None else _possible(log))
     run, out = RunFolder(folder), RunFolder(target)
-    forms, files = [_timed("PyTorch", len(run.student.read_bytes()), student, images)], {}
+    forms = [_timed("PyTorch", len(run.student.read_bytes()), student, images)]
+    made: list[Form] = []
+    files: dict[str, bytes] = {}
     with TemporaryDirectory() as temporary:
-        for name in wanted:
-            file = _FILES[name]
-            path = Path(temporary) / file
+        for form in _possible(log) if wanted is None else wanted:
+            file, path = form.file, Path(temporary) / form.file
             try:
-                model = makers[name](student, images, path)
-                _check(name, student, model, images)
+                model = form.make(student, images, path)
+                _check(form.name, student, model, images)
             except InputError:
                 raise
             except Exception as error:  # whatever exporters raise on networks that they can't say
-                why = " ".join(str(error).split())[:200] or type(error).__name__
+                why = one_line(error, 200)
                 if formats is not None:
-                    raise InputError(f"--formats {name}: can't be made ({why})") from error
+                    raise InputError(f"--formats {form.name}: can't be made ({why})") from error
                 log(f"no {file}: it can't be made ({why})")
                 continue
             files[file] = path.read_bytes()
-            forms.append(_timed(name, len(files[file]), model, images))
+            made.append(form)
+            forms.append(_timed(form.name, len(files[file]), model, images))
     forms.append(_teacher(best, images))
     # best.yaml last: it says that the folder is whole.
-    files[_CARD] = model_card(best, [vars(form) for form in forms], [*files], len(images)).encode()
+    uses = [form.usage for form in made if form.usage]
+    files[_CARD] = model_card(best, [vars(form) for form in forms], uses, len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
     files[out.best.name] = run.best.read_bytes()
     try:
@@ -127,7 +126,7 @@ def _check_free(target: Path, folder: Path) -> None:
     same = {name: (folder / name).read_bytes() for name in (run.best.name, run.student.name)}
     best = target / run.best.name
     ours = best.exists() and best.read_bytes() == same[run.best.name]
-    for name in (_CARD, *same, *_FILES.values()):
+    for name in (_CARD, *same, *(form.file for form in FORMS.known())):
         there = target / name
         if not there.exists():
             continue
@@ -139,16 +138,19 @@ def _check_free(target: Path, folder: Path) -> None:
             raise InputError(f"--to {target}: holds another {name}; choose a fresh folder")
 
 
-def _possible(log: Callable[[str], object]) -> list[str]:
+def _possible(log: Callable[[str], object]) -> list[Form]:
     """The forms for which everything is installed."""
-    missing = [m for m in ("onnx", "onnxscript", "onnxruntime") if not importlib.util.find_spec(m)]
-    if not missing:
-        return [*FORMATS]
-    log(
-        f"no ONNX: {', '.join(missing)} isn't installed; pip install 'dgkd-search[export]' and "
-        "export again"
-    )
-    return [name for name in FORMATS if name != "onnx"]
+    possible = []
+    forms, problems = FORMS.load_all()
+    for problem in problems:
+        log(problem)
+    for form in forms:
+        if missing := form.missing():
+            install = form.install or f"pip install {' '.join(missing)}"
+            log(f"no {form.file}: {', '.join(missing)} isn't installed; {install} and export again")
+        else:
+            possible.append(form)
+    return possible
 
 
 def _images(source: Path, best: Mapping[str, Any], overrides: Mapping[str, Any]) -> Tensor:
@@ -162,44 +164,6 @@ def _images(source: Path, best: Mapping[str, Any], overrides: Mapping[str, Any])
             decoded = decode_images(paths, data.info.channels, data.info.image_size)
             return torch.from_numpy(decoded).float()
         return torch.from_numpy(data.validation().images[:_IMAGES].copy()).float()
-
-
-def _to_torch(student: Student, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
-    program = torch.export.export(student, (images[:2],), dynamic_shapes=_batches())
-    torch.export.save(program, path)
-    loaded: Callable[[Tensor], Tensor] = torch.export.load(path).module()
-    return loaded
-
-
-def _to_onnx(student: Student, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
-    try:
-        import onnxruntime
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the exporter's own parts
-            program = torch.onnx.export(
-                student,
-                (images[:2],),
-                dynamo=True,
-                dynamic_shapes=_batches(),
-                input_names=["images"],
-                output_names=["logits"],
-                verbose=False,
-            )
-    except ImportError as error:
-        raise InputError(
-            f"--formats onnx: {error.name} isn't installed; pip install 'dgkd-search[export]'"
-        ) from None
-    assert program is not None
-    program.save(path)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda batch: torch.from_numpy(session.run(None, {"images": batch.numpy()})[0])
-
-
-def _batches() -> dict[str, Any]:
-    return {"images": {0: torch.export.Dim("batch", min=1)}}
 
 
 def _check(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dgkd_search.config.options import Options, merge_values
+from dgkd_search.config.options import Options, merge_values, scope_of
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
@@ -18,8 +18,12 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
 
-# What config.yaml beside a best.yaml may say of the place; threads decide the last bits.
-LOCAL_OPTIONS = ("data-dir", "teacher-weights", "store", "cpus-per-trial")
+# What config.yaml beside a best.yaml says for another training.
+LOCAL_OPTIONS = tuple(
+    option.name.replace("_", "-")
+    for option in fields(Options)
+    if scope_of(option.name).for_retraining
+)
 
 
 def options_from_best(

@@ -11,11 +11,10 @@ from optuna.trial import TrialState
 
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import SearchResumed, TrialInfo
-from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.options import Options, canonical_name, scope_of
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import DEFINITION, DamagedFile
 from dgkd_search.results.manifest import (
-    CHANGEABLE,
     Manifest,
     check_same,
     open_readonly,
@@ -195,5 +194,7 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption
             )
     if problems:
         raise InputError(problems)
-    changed = {name: getattr(parsed, name) for name in names if name in CHANGEABLE}
+    changed = {
+        name: getattr(parsed, name) for name in names if scope_of(name).changeable and name != "out"
+    }
     return Resumption(manifest, validate(replace(manifest.options, **changed), run))

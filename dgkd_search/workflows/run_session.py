@@ -26,6 +26,7 @@ from dgkd_search.store.leases import Lease
 from dgkd_search.study.config import Resources
 from dgkd_search.study.ray_tune.controller import SearchController
 from dgkd_search.study.replication import max_replicates
+from dgkd_search.study.strategies import NO_PRUNER
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.spec import StageSpec
@@ -125,7 +126,8 @@ class RunSession:
 
         if self.lease is not None:
             self.lease.add(stage.key for stage in stages)  # from now on nobody removes them
-        root, judged = self.stores.open(stages).root, self.controller.study.config.pruner != "none"
+        root = self.stores.open(stages).root
+        judged = self.controller.study.config.pruner != NO_PRUNER
         return encode_trial(stages, self.data, root, self.stores.limit, judged=judged)
 
 
@@ -145,7 +147,7 @@ def resumable(folder: RunFolder) -> Iterator[None]:
         except KeyboardInterrupt:
             raise Stopped(f"interrupted{_resume_hint(folder, '; ')}") from None
         except (SQLAlchemyError, StorageInternalError) as error:
-            why = " ".join(str(error.__cause__ or error).split("\n")[0].split())
+            why = one_line(str(error.__cause__ or error).split("\n")[0])
             raise DgkdError(
                 f"{folder.database}: can't be used ({why})"
                 f"{_resume_hint(folder, '; mend that, then ')}"

@@ -18,7 +18,7 @@ from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.distillation.pretrained import PretrainedTeacher, as_entry
 from dgkd_search.distillation.trial_stores import TrialStores, open_stores
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import get_family
 from dgkd_search.results.manifest import Manifest
 from dgkd_search.results.run_folder import RunFolder
@@ -186,7 +186,7 @@ def _write_report(run: RunFolder, study: ChainStudy, callback: Callback) -> None
 
         render_report([run], run.report, study)
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        why = one_line(error, 200, with_class=True)
         callback.log(
             f"{run.report} can't be written ({why}); `dgkd-search report "
             f"{shlex.quote(str(run.path))}` tries again"

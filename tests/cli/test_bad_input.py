@@ -64,7 +64,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     ("words", "value", "way"),
     [
         ("--dataset mnist", "--dataset mnist", "choose from digits, cifar10, cifar100"),
-        ("--family vggg", "'vggg'", "choose from plain, plain-c10, resnet"),
+        ("--family vggg", "--family vggg", "choose from resnet, plain, plain-c10"),
         ("--pruner best", "--pruner best", "choose from median, hyperband"),
         ("--sampler best", "--sampler best", "choose from tpe, random"),
         ("--schedule fast", "--schedule fast", "choose from step, late, thirds, cosine"),

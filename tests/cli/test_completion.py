@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dgkd_search.cli.main import main, search_parser
-from dgkd_search.cli.parser import COMMAND_NAMES
-from dgkd_search.data.config import DATASETS
+from dgkd_search.cli.commands import COMMANDS
+from dgkd_search.cli.main import main
+from dgkd_search.cli.search_parser import search_parser
+from dgkd_search.data.kinds import dataset_names
 from dgkd_search.training.recipe import SCHEDULES
 
 # What bash does on Tab: it sets these variables, calls the function, and reads its answers.
@@ -45,8 +46,10 @@ def answers(folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> se
 def test_bash_completes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert answers(folder, capsys, "--sche") == {"--schedule"}
     assert answers(folder, capsys, "--schedule", "") == set(SCHEDULES)
-    assert answers(folder, capsys, "--dataset", "cif") == {d for d in DATASETS if d[:3] == "cif"}
-    assert set(COMMAND_NAMES) <= answers(folder, capsys, "")
+    assert answers(folder, capsys, "--dataset", "cif") == {
+        d for d in dataset_names() if d[:3] == "cif"
+    }
+    assert set(COMMANDS.names()) <= answers(folder, capsys, "")
     assert answers(folder, capsys, "exp") == {"export"}
     assert "--formats" in answers(folder, capsys, "export", "--")
     assert answers(folder, capsys, "--config", "sea") == {"search.yaml"}

@@ -55,11 +55,11 @@ def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
         ({"drop_prob": "0.3:0.4", "drop_scope": "all"}, ["--drop-prob 0.3:0.4: holds none"]),
         ({"dataset": "imagefolder"}, ["--data-dir: missing"]),
         ({"data_dir": "."}, ["--data-dir .: the digits are embedded"]),
-        ({"family": "vggg"}, ["--family: family 'vggg': unknown; choose from plain"]),
+        ({"family": "vggg"}, ["--family vggg: unknown; choose from resnet, plain"]),
         ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: this machine has 0 GPUs"]),
         (
             {"dataset": "imagefolder", "family": "vggg", "gpus_per_trial": 2},
-            ["--data-dir: missing", "--gpus-per-trial 2", "--family: family 'vggg'"],
+            ["--data-dir: missing", "--gpus-per-trial 2", "--family vggg: unknown"],
         ),
         (
             {"teacher": "resnet20", "assistants": "resnet26,plain4", "max_assistants": 3},

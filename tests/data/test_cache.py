@@ -74,7 +74,7 @@ def test_prepared_data_are_found_again(tmp_path, builds):
 
 def test_the_fingerprint_is_of_the_contents(tmp_path):
     first = prepare(DIGITS, tmp_path / "one")
-    second = prepare(replace(DIGITS, image_size=8, data_dir="unused"), tmp_path / "two")
+    second = prepare(replace(DIGITS, image_size=8), tmp_path / "two")
     assert first.info.fingerprint == second.info.fingerprint
     part = first.train()
     validation = first.validation()
@@ -190,11 +190,13 @@ def test_settings_out_of_range_are_named_together(tmp_path):
     with pytest.raises(InputError) as caught:
         prepare(DataConfig("mnist", image_size=7, split_seed=-1), tmp_path)
     assert [message.split(":")[0] for message in caught.value.messages] == [
-        "dataset mnist",
-        "image-size 7",
-        "split-seed -1",
+        "--dataset mnist",
+        "--image-size 7",
+        "--split-seed -1",
     ]
-    with pytest.raises(InputError, match="data-dir: an imagefolder needs one"):
+    with pytest.raises(
+        InputError, match="--data-dir: missing; --dataset imagefolder needs the folder"
+    ):
         open_dataset_files(DataConfig("imagefolder"))
     with pytest.raises(InputError, match="train-limit 19: must be at least 20"):
         prepare(replace(DIGITS, train_limit=19), tmp_path)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.registries import isolate
 
 import dgkd_search
 from dgkd_search.cli.main import main
 from dgkd_search.data import custom as registered
-from dgkd_search.data import default_augment, has_test, load_test, prepare
+from dgkd_search.data import get_dataset, has_test, load_test, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.errors import InputError
 
@@ -36,8 +37,7 @@ dgkd_search.dataset(
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registered, "_known", {})
-    monkeypatch.setattr(registered, "_opened", {})
+    isolate(monkeypatch)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_module_brings_a_data_set_without_a_family(
     assert main([*said, "--data-dir", "."]) == 2
     assert "datasets of your own know where they lie" in capsys.readouterr().err
     assert main(["--models", "mydata", "--dataset", "nose", "--dry-run"]) == 2
-    assert "dataset nose: unknown; choose from digits" in capsys.readouterr().err
+    assert "--dataset nose: unknown; choose from digits" in capsys.readouterr().err
     options = {"models": "mydata", "dataset": "noise", "family": "plain-c10", "epochs": 1}
     stages, data = dgkd_search.plan(["plain2-c10"], **options)
     assert data.info.classes == ("a", "b", "c")
@@ -135,9 +135,10 @@ def test_a_module_that_brings_nothing_is_no_use(
 ) -> None:
     Path("empty_module.py").write_text("x = 1\n")
     assert main(["--models", "empty_module", "--dry-run"]) == 2
-    assert "makes no family and no dataset known" in capsys.readouterr().err
+    assert "makes nothing known" in capsys.readouterr().err
 
 
 def test_what_nobody_knows_is_not_augmented() -> None:
-    assert default_augment("cifar10") == "crop+flip"
-    assert [default_augment(name) for name in ("digits", "arrays", "mine")] == ["none"] * 3
+    dgkd_search.dataset("mine", train=lambda: (IMAGES, LABELS))
+    assert get_dataset("cifar10").augment == "crop+flip"
+    assert [get_dataset(name).augment for name in ("digits", "arrays", "mine")] == ["none"] * 3

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgkd_search.distillation.chain import GUIDANCES, Chain
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.errors import InputError
 
 chains = st.builds(
     Chain,
     st.integers(1, 7).map(lambda n: tuple(f"m{i}" for i in range(n))),
-    st.sampled_from(GUIDANCES),
+    st.sampled_from(guidance_names()),
 )
 
 

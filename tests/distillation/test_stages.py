@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgkd_search.distillation.chain import GUIDANCES, Chain
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.distillation.stages import chain_stages
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
@@ -31,7 +32,7 @@ def stages(chain: Chain, **settings: Any) -> tuple[StageSpec, ...]:
 models = st.integers(1, 5).map(lambda n: tuple(f"m{i}" for i in range(n)))
 
 
-chains = st.builds(Chain, models, st.sampled_from(GUIDANCES))
+chains = st.builds(Chain, models, st.sampled_from(guidance_names()))
 
 
 losses = st.builds(

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from dgkd_search.cli.commands import COMMANDS
-from dgkd_search.cli.main import main, search_parser
+from dgkd_search.cli.main import main
 from dgkd_search.cli.parser import ArgumentParser
+from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.errors import InputError
 from dgkd_search.results.table import COLUMNS
 
@@ -42,7 +43,7 @@ def test_every_command_is_one(
     """Each is understood; whether it also does what is said is tested elsewhere."""
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line)[1:]
-    if words and words[0] in COMMANDS:
+    if words and words[0] in COMMANDS.names():
         parse = ArgumentParser.parse
 
         def understood(parser: ArgumentParser, given: Sequence[str]) -> None:
@@ -51,7 +52,7 @@ def test_every_command_is_one(
 
         monkeypatch.setattr(ArgumentParser, "parse", understood)
         with pytest.raises(Understood):
-            COMMANDS[words[0]].run(words[1:])
+            COMMANDS.get(words[0]).run(words[1:])
         return
     values = vars(search_parser().parse(words))
     given = [name for name, value in values.items() if value is not None]

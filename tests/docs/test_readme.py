@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.registries import isolate
 
 from dgkd_search.cli.main import main
-from dgkd_search.models import registry
 from dgkd_search.workflows.single_chain import plan, run_trial
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -26,7 +26,7 @@ def test_models_of_ones_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(registry, "_families", dict(registry._families))
+    isolate(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code = block("# mymodels.py")
     assert len(code.splitlines()) <= 20

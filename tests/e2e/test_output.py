@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.registries import isolate
 from helpers.searches import run, trials
 
 from dgkd_search.cli.main import main
-from dgkd_search.models import registry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -80,7 +80,7 @@ def test_every_line_is_the_searchs_own(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(registry, "_families", dict(registry._families))  # it adds its own
+    isolate(monkeypatch)  # it adds its own
     capsys.readouterr()
     assert main(["--resume", "run", "--json"]) == 0
     out, err = capsys.readouterr()

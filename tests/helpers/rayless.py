@@ -1,11 +1,12 @@
 """Searches whose trials this process runs itself, one after the other, in place of Ray.
 
-As a script: the command ``dgkd-search`` in that way.
+As a script: the command ``dgkd-search`` in that way, or several with ``+`` between them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 import uuid
@@ -62,6 +63,14 @@ def without_ray() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+def run_each(words: list[str]) -> int:
+    """Commands with ``+`` between them, one after the other until one fails; its exit code."""
+    for is_end, group in itertools.groupby(words, lambda word: word == "+"):
+        if not is_end and (code := main([*group])):
+            return code
+    return 0
+
+
 if __name__ == "__main__":
     with without_ray():
-        sys.exit(main(sys.argv[1:]))
+        sys.exit(run_each(sys.argv[1:]) if "+" in sys.argv else main(sys.argv[1:]))

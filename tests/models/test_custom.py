@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.registries import isolate
 from torch import nn
 
 from dgkd_search.errors import InputError
@@ -44,7 +45,7 @@ Write = Callable[..., str]
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Write a module of a fresh name into the current folder; the registry is as before."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_families", dict(registry._families))
+    isolate(monkeypatch)
     monkeypatch.setattr(sys, "path", [*sys.path])
     known = set(sys.modules)
 
@@ -194,12 +195,12 @@ def test_installed_families_are_found_by_name(
 ) -> None:
     entry = metadata.EntryPoint("mine", f"{write()}:MINE", "dgkd_search.families")
     installed = metadata.EntryPoints([entry])
-    monkeypatch.setattr(registry, "entry_points", installed.select)
+    monkeypatch.setattr("dgkd_search.utils.registry.entry_points", installed.select)
     monkeypatch.syspath_prepend(Path.cwd())
     assert "mine" in registry.family_names()
     broken = metadata.EntryPoint("broken", "nowhere_to_be_found:X", "dgkd_search.families")
     installed = metadata.EntryPoints([entry, broken])
-    monkeypatch.setattr(registry, "entry_points", installed.select)
+    monkeypatch.setattr("dgkd_search.utils.registry.entry_points", installed.select)
     with pytest.raises(InputError, match="family 'broken': nowhere_to_be_found:X, which is inst"):
         get_family("broken")
     assert load_families(entry.module), "whatever else is broken"

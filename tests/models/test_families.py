@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dgkd_search.distillation.chain import GUIDANCES
+from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.models.layers import Normalize
 from dgkd_search.store.store import Store
 from dgkd_search.training.weights import load_model
@@ -22,7 +22,7 @@ CHAINS = {
 }
 
 
-@pytest.mark.parametrize("guidance", GUIDANCES)
+@pytest.mark.parametrize("guidance", guidance_names())
 @pytest.mark.parametrize("family", CHAINS)
 def test_a_chain_is_trained(
     tmp_path_factory: pytest.TempPathFactory, family: str, guidance: str, thorough: bool

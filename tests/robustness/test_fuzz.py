@@ -14,7 +14,8 @@ from helpers.studies import run_trials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dgkd_search.cli.main import main, search_parser
+from dgkd_search.cli.main import main
+from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.results.run_folder import RunFolder

@@ -162,7 +162,7 @@ def test_a_search_ended_at_any_commit_goes_on_identically(
     At every nineteenth commit and at every third of the last trial, which is pruned; with
     ``--thorough``, at every one.
     """
-    monkeypatch.setattr("dgkd_search.study.sampler.STARTUP_TRIALS", 2)  # then TPE has its say
+    monkeypatch.setattr("dgkd_search.study.strategies.STARTUP_TRIALS", 2)  # then TPE has its say
     config: dict[str, Any] = {"pruner": "hyperband", "budget": 5, "reference": False}
     config["epochs"] = 4 if thorough else 2  # of several rungs, or of one
     assert forked(lambda: keep_each_commit(tmp_path / "whole.db", **config)) == 0

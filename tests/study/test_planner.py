@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import DataInfo
-from dgkd_search.distillation.chain import GUIDANCES, Chain
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.space import Configuration, SearchSpace
 from dgkd_search.training.recipe import Distillation
@@ -31,7 +32,7 @@ def planner(scope: str, **options: object) -> Planner:
 chains = st.builds(
     lambda pool, guidance: Chain(("resnet32", *pool, "resnet8"), guidance),
     st.sets(st.sampled_from(POOL)).map(lambda s: tuple(sorted(s, reverse=True))),
-    st.sampled_from(GUIDANCES),
+    st.sampled_from(guidance_names()),
 )
 configurations = st.builds(
     lambda chain, kd, tau, drop, lr: Configuration(chain, Distillation(kd, tau, "mean", drop), lr),

@@ -11,7 +11,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from dgkd_search.study import sampler as module
-from dgkd_search.study.sampler import STARTUP_TRIALS
+from dgkd_search.study.strategies import STARTUP_TRIALS
 from dgkd_search.study.study import STUDY_NAME, ChainStudy
 
 SMALL = make_space(("resnet20", "resnet14"), drop_probs=(0.0, 0.25, 0.5))
@@ -110,7 +110,7 @@ def test_tpe_samples_all_parameters_jointly_after_its_start(
     pruner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Spy.relative, Spy.independent = [], []
-    monkeypatch.setattr(module, "TPESampler", Spy)
+    monkeypatch.setattr("optuna.samplers.TPESampler", Spy)
     space = make_space(guidances=("dense", "sequential"), drop_probs=(0.0, 0.25, 0.5))
     study = make_study(space, pruner=pruner, epochs=2)
     run_trials(study, 16)

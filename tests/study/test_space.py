@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from dgkd_search.distillation.chain import GUIDANCES, Chain
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.study.space import Configuration, SearchSpace
 from dgkd_search.training.recipe import Distillation
 
@@ -39,7 +40,7 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
     return search_space(
         pool,
         max_assistants=draw(st.integers(0, len(pool))),
-        guidances=tuple(draw(st.lists(st.sampled_from(GUIDANCES), min_size=1, unique=True))),
+        guidances=tuple(draw(st.lists(st.sampled_from(guidance_names()), min_size=1, unique=True))),
         drop_probs=tuple(sorted(draw(st.sets(values, min_size=1)))),
     )
 

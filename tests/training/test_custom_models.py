@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.registries import isolate
 
 from dgkd_search.distillation.trial import Trial
-from dgkd_search.models import registry
 from dgkd_search.store.store import Store
 from dgkd_search.training.batches import DeviceData
 from dgkd_search.training.trainer import Trainer
@@ -34,7 +34,7 @@ dgkd_search.family("dropping", small=partial(mlp, 8), large=partial(mlp, 16))
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(registry, "_families", dict(registry._families))
+    isolate(monkeypatch)
     monkeypatch.setattr(sys, "path", [*sys.path])
     name = f"dropping_{tmp_path.name}"
     Path(f"{name}.py").write_text(CODE)

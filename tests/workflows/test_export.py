@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from dgkd_search.data.config import DataConfig
 from dgkd_search.errors import InputError
 from dgkd_search.results.best import load_best, load_student
 from dgkd_search.results.run_folder import RunFolder
-from dgkd_search.workflows import export as product
 from dgkd_search.workflows.export import export_run
+from dgkd_search.workflows.export_forms import FORMS
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,11 @@ def test_again_into_the_same_folder_and_from_what_was_exported(
     assert (tmp_path / "third" / "student.safetensors").read_bytes() == before
 
 
+def replace_form(monkeypatch: pytest.MonkeyPatch, name: str, make: Any) -> None:
+    form = replace(FORMS.get(name), make=make)
+    monkeypatch.setitem(FORMS._known, name, form)
+
+
 @pytest.mark.parametrize("wrong", ["logits", "prediction", "nan"])
 def test_a_form_that_differs_is_not_kept(
     run: RunFolder,
@@ -112,7 +118,7 @@ def test_a_form_that_differs_is_not_kept(
         changes = {"logits": 1.01, "prediction": -1.0, "nan": float("nan")}
         return lambda batch: student(batch) * changes[wrong]
 
-    monkeypatch.setattr(product, "_to_torch", make)
+    replace_form(monkeypatch, "torch", make)
     with pytest.raises(InputError, match="--formats torch: differs from the model"):
         export_run(run.path, tmp_path / "new", ("torch",), place)
     assert not (tmp_path / "new").exists()
@@ -130,14 +136,18 @@ def test_without_the_extra_the_other_forms_are_written(
     assert "student.onnx" not in {path.name for path in written}
     assert "student.pt2" in {path.name for path in written}
     assert told == [
-        "no ONNX: onnxscript isn't installed; pip install 'dgkd-search[export]' and export again"
+        "no student.onnx: onnxscript isn't installed; pip install 'dgkd-search[export]' and export "
+        "again"
     ]
 
 
 def test_a_form_that_was_asked_for_needs_the_extra(
     run: RunFolder, place: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "onnxruntime" else real(name)
+    )
     with pytest.raises(InputError, match=r"onnxruntime isn't installed; pip install"):
         export_run(run.path, tmp_path / "new", ("onnx",), place)
 
@@ -172,7 +182,7 @@ def test_a_network_that_cannot_be_exported_is_told(
     def make(*_: Any) -> Any:
         raise RuntimeError("data-dependent\ncontrol flow")
 
-    monkeypatch.setattr(product, "_to_torch", make)
+    replace_form(monkeypatch, "torch", make)
     told: list[str] = []
     with pytest.raises(InputError, match=r"--formats torch: can't be made .data-dependent control"):
         export_run(run.path, tmp_path / "new", ("torch",), place)

@@ -7,14 +7,11 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from dgkd_search.results.looks import GRAY, STATES, VERMILION, guidance_look, in_order
 from dgkd_search.results.pareto import chain_of
 from dgkd_search.results.plot import accuracy_limits
 from dgkd_search.results.table import plottable
 
-# Okabe and Ito's colors, the blue a little lighter: seen on a light page and on a dark one.
-_STATES = {"COMPLETE": "#1F86C4", "PRUNED": "#A0A0A0"}
-_GUIDANCE = {"dense": "#1F86C4", "sequential": "#E69F00", "teacher": "#009E73", "none": "#CC79A7"}
-_BEST, _LINE = "#D55E00", "#858585"
 _GOLDEN = 0.6180339887  # its multiples modulo 1 stay apart
 _CLOUD = 0.5  # width of an assistant count's points
 _POINTS = 20_000  # of all curves together: more would make the page slow
@@ -84,11 +81,11 @@ def accuracy_chart(
         .encode(
             x=x,
             y=y,
-            color=_colors("guidance", _GUIDANCE, drawn),
+            color=_guidance_colors(drawn),
             shape=alt.Shape(
                 "state:N",
                 title="trial",
-                scale=alt.Scale(domain=list(_STATES), range=["circle", "cross"]),
+                scale=alt.Scale(domain=list(STATES), range=["circle", "cross"]),
             ),
             opacity=alt.when(chosen).then(alt.value(0.85)).otherwise(alt.value(0.08)),
             tooltip=_TIPS,
@@ -111,10 +108,10 @@ def history(drawn: pd.DataFrame) -> dict[str, Any]:
     y = _accuracy(_limits(drawn, None, None))
     x = alt.X("trial:Q", axis=alt.Axis(format="d", tickMinStep=1))
     dots = alt.Chart(drawn).mark_point(filled=True, size=60)
-    line = alt.Chart(best).mark_line(interpolate="step-after", color=_BEST, strokeWidth=2)
+    line = alt.Chart(best).mark_line(interpolate="step-after", color=VERMILION, strokeWidth=2)
     return _spec(
         alt.layer(
-            dots.encode(x=x, y=y, color=_colors("state", _STATES, drawn), tooltip=_TIPS),
+            dots.encode(x=x, y=y, color=_colors("state", STATES, drawn), tooltip=_TIPS),
             line.encode(x=x, y=alt.Y("best:Q")),
         )
     )
@@ -143,7 +140,7 @@ def curves(drawn: pd.DataFrame, steps: pd.DataFrame, best: int | None) -> dict[s
             x=alt.X("epoch:Q", title="epoch of the student", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("val_accuracy:Q", title=_ACCURACY, scale=alt.Scale(zero=False)),
             detail="trial:N",
-            color=_colors("state", _STATES, table),
+            color=_colors("state", STATES, table),
             strokeWidth=width,
             opacity=alt.when(legend).then(alt.value(0.7)).otherwise(alt.value(0.05)),
             tooltip=[
@@ -156,7 +153,7 @@ def curves(drawn: pd.DataFrame, steps: pd.DataFrame, best: int | None) -> dict[s
         )
         .add_params(hovered, legend)
     )
-    top = alt.Chart(table[table["trial"] == best]).mark_line(color=_BEST, strokeWidth=2.5)
+    top = alt.Chart(table[table["trial"] == best]).mark_line(color=VERMILION, strokeWidth=2.5)
     return _spec(alt.layer(lines, top.encode(x="epoch:Q", y="val_accuracy:Q")))
 
 
@@ -174,7 +171,7 @@ def drop(drawn: pd.DataFrame) -> dict[str, Any] | None:
             shape=alt.Shape(
                 "state:N",
                 title="trial",
-                scale=alt.Scale(domain=list(_STATES), range=["circle", "cross"]),
+                scale=alt.Scale(domain=list(STATES), range=["circle", "cross"]),
             ),
             tooltip=_TIPS,
         )
@@ -190,7 +187,7 @@ def cost(table: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, Any]:
         chart.encode(
             x=alt.X("cost:Q", title="training the chain from nothing (TFLOP)"),
             y=_accuracy(_limits(drawn, None, None)),
-            color=_colors("guidance", _GUIDANCE, drawn),
+            color=_guidance_colors(drawn),
             tooltip=[*_TIPS, alt.Tooltip("cost:Q", title="TFLOP", format=".3g")],
         )
     )
@@ -235,6 +232,11 @@ def _accuracy(domain: tuple[float, float]) -> alt.Y:
     return alt.Y("accuracy:Q", title=_ACCURACY, scale=scale)
 
 
+def _guidance_colors(drawn: pd.DataFrame) -> alt.Color:
+    names = in_order(drawn["guidance"])
+    return _colors("guidance", {name: guidance_look(name)[0] for name in names}, drawn)
+
+
 def _colors(field: str, colors: dict[str, str], drawn: pd.DataFrame) -> alt.Color:
     there = [name for name in colors if (drawn[field] == name).any()]
     scale = alt.Scale(domain=there, range=[colors[name] for name in there])
@@ -252,8 +254,8 @@ def _rules(
         if value is None or not low <= value <= high:
             continue
         base = alt.Chart(pd.DataFrame({"accuracy": [value], "name": [f"{name} {value:.2f} %"]}))
-        rule = base.mark_rule(color=_LINE, strokeDash=[5, 4]).encode(y=y)
-        text = base.mark_text(color=_LINE, align="left", dx=4, dy=-6, x=0)
+        rule = base.mark_rule(color=GRAY, strokeDash=[5, 4]).encode(y=y)
+        text = base.mark_text(color=GRAY, align="left", dx=4, dy=-6, x=0)
         lines.append(alt.layer(rule, text.encode(y=y, text="name:N")))
     return lines
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import load_families
 from dgkd_search.study.config import Resources
 from dgkd_search.utils.files import remove_file, write_bytes
@@ -83,14 +83,10 @@ def join_error(address: str, error: Exception) -> InputError:
     if ":" not in address:
         return _unreachable(address, error)
     return InputError(
-        f"--address {address}: Ray can't join ({short_message(error)}); the search must "
+        f"--address {address}: Ray can't join ({one_line(error, 120)}); the search must "
         f"run on a node of the cluster (`ray start --address {address} --num-cpus 0` makes this "
         "machine one) and, if the cluster asks for a token, with RAY_AUTH_MODE=token and that token"
     )
-
-
-def short_message(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
 
 
 def check_nodes(resources: Resources, nodes: Nodes) -> None:
@@ -231,6 +227,6 @@ def _connect(address: str, timeout: float) -> None:
 
 def _unreachable(address: str, error: Exception) -> InputError:
     return InputError(
-        f"--address {address}: no Ray cluster answers ({short_message(error)}); start one with "
+        f"--address {address}: no Ray cluster answers ({one_line(error, 120)}); start one with "
         "`ray start --head` and name its HOST:PORT, or auto on a node of it"
     )

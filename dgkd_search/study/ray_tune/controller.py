@@ -22,6 +22,7 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.errors import one_line
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.ray_tune.messages import merge_facts
 from dgkd_search.study.ray_tune.queue import QueuedTrial, TrialQueue
@@ -162,7 +163,7 @@ class SearchController:
             if running.outcome is None:
                 self._take(running, TrialProgress(**row))
         if "failure" in event and running.outcome is None:
-            running.outcome, running.reason = "failed", " ".join(event["failure"].split())
+            running.outcome, running.reason = "failed", one_line(event["failure"])
             running.retryable = bool(event.get("again"))
         if running.outcome is None and self._late:
             running.outcome, running.retryable = "failed", True

@@ -18,13 +18,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from dgkd_search.errors import DgkdError
+from dgkd_search.errors import DgkdError, one_line
 from dgkd_search.study.config import Resources
+from dgkd_search.study.ray_tune import private_api
 from dgkd_search.study.ray_tune.cluster import (
     check_nodes,
     check_reachable,
     join_error,
-    short_message,
 )
 
 _OBJECT_STORE = 100 * 2**20  # bytes; trials pass files, not objects
@@ -78,7 +78,7 @@ def ray_session(resources: Resources) -> Iterator[Path]:
 
         if ray.is_initialized():
             raise DgkdError("this process has started Ray itself; call ray.shutdown() first")
-        for name in ("ray", "ray.tune", "ray.train", "ray._private"):
+        for name in private_api.LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             with ThreadPoolExecutor(1) as beside:  # most of Ray's start is waiting for processes
@@ -86,46 +86,17 @@ def ray_session(resources: Resources) -> Iterator[Path]:
                 _connect(resources, folder)
             _set(handlers)  # Ray would end the process by itself
             check_nodes(resources, ray.nodes())
-            with _waiting_workers(resources), _quiet():
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(private_api.silent_raylets())
+                if resources.address is None:
+                    # Workers have the driver's environment anyway; a trial begins 2 s earlier.
+                    stack.enter_context(private_api.no_environment_of_actors())
                 yield folder
         finally:
             with _undisturbed(handlers):
                 ray.shutdown()
                 held.release()
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _waiting_workers(resources: Resources) -> contextlib.AbstractContextManager[None]:
-    """Let Tune's trials take the workers that Ray has started already.
-
-    Tune gives each actor environment variables, for which Ray starts a process anew: two seconds.
-    On one machine workers have the driver's environment anyway.
-    """
-    from ray.tune.execution import class_cache
-
-    names = ("DEFAULT_ENV_VARS", "ENV_VARS_TO_PROPAGATE") if resources.address is None else ()
-    known = {name: getattr(class_cache, name) for name in names if hasattr(class_cache, name)}
-    return _replaced(class_cache, {name: type(was)() for name, was in known.items()})
-
-
-def _quiet() -> contextlib.AbstractContextManager[None]:
-    """Keep what raylets say of workers and nodes that died from the user: the controller tells."""
-    from ray._private import worker
-
-    return _replaced(worker, {"print_to_stdstream": lambda *_, **__: None})
-
-
-@contextlib.contextmanager
-def _replaced(module: Any, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """A module with other attributes, where it has them."""
-    before = {name: getattr(module, name) for name in attributes if hasattr(module, name)}
-    for name in before:
-        setattr(module, name, attributes[name])
-    try:
-        yield
-    finally:
-        for name, was in before.items():
-            setattr(module, name, was)
 
 
 @contextlib.contextmanager
@@ -141,17 +112,8 @@ def _undisturbed(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
     came: list[int] = []
     noting = dict.fromkeys(handlers, lambda number, frame: came.append(number))
     _set(noting)
-    from ray._private import worker
-
-    node = worker._global_node
-    if node is not None:
-        end = node.kill_all_processes
-
-        def end_undisturbed(*arguments: Any, **options: Any) -> Any:
-            _set(noting)  # Ray's core has just reset SIGTERM, and this takes seconds
-            return end(*arguments, **options)
-
-        node.kill_all_processes = end_undisturbed
+    # Ray's core resets SIGTERM just before, and its end takes seconds.
+    private_api.before_processes_end(lambda: _set(noting))
     try:
         yield
     finally:
@@ -193,9 +155,7 @@ def _connect(resources: Resources, folder: Path) -> None:
     import ray
 
     arguments: dict[str, Any]
-    with contextlib.suppress(AttributeError):
-        # Ray remembers the token of an earlier search in this process.
-        ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+    private_api.forget_token()
     if resources.address is None:
         arguments = {
             "address": "local",
@@ -203,7 +163,7 @@ def _connect(resources: Resources, folder: Path) -> None:
             "num_cpus": resources.concurrency * resources.cpus_per_trial,
             "object_store_memory": _OBJECT_STORE,
             # Ray opens its folder to everybody; ours, above it, stays closed.
-            "_temp_dir": str(folder / "ray"),
+            **private_api.temp_dir(folder / "ray"),
         }
     else:
         arguments = {"address": resources.address, "runtime_env": {"env_vars": _WORKER}}
@@ -213,7 +173,7 @@ def _connect(resources: Resources, folder: Path) -> None:
         if resources.address is not None:
             raise join_error(resources.address, error) from None
         raise DgkdError(
-            f"Ray did not start on this machine ({short_message(error)}); look with "
+            f"Ray did not start on this machine ({one_line(error, 120)}); look with "
             "`dgkd-search doctor`, and try again when the machine is less busy"
         ) from None
     except SystemExit:  # so Ray takes a SIGTERM until its start is over

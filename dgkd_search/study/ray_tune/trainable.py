@@ -84,15 +84,15 @@ def train_trial(config: dict[str, Any]) -> None:
                     report(rows=together)
                     together, reported = [], time.monotonic()
     except (Unavailable, InputError) as error:  # of the data or the store, not of the trial
-        report(rows=together, failure=" ".join(str(error).split()), again=True)
+        report(rows=together, failure=one_line(error), again=True)
     except DgkdError as error:
-        report(rows=together, failure=" ".join(str(error).split()))
+        report(rows=together, failure=one_line(error))
     except OSError as error:  # a full disk, a folder that is gone: mended, perhaps, by tomorrow
         report(rows=together, failure=one_line(error), again=True)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        report(rows=together, failure=" ".join(line.split()))
+        report(rows=together, failure=one_line(line))
 
 
 def decode_trial(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store], bool]:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from helpers.registries import isolate
 from helpers.resolving import resolved
 
+from dgkd_search.config.recipes import RULES
+from dgkd_search.data import get_dataset
 from dgkd_search.models import Family, Member, registry
 from dgkd_search.training.recipe import NUMERICS
 
@@ -14,6 +17,10 @@ from dgkd_search.training.recipe import NUMERICS
         ("cifar10", "resnet", (160, 128, 0.1, 1e-4, "step", "crop+flip", 32)),
         ("cifar100", "plain", (160, 128, 0.01, 1e-4, "constant", "crop+flip", 32)),
         ("cifar10", "plain-c10", (160, 128, 0.01, 1e-4, "constant", "crop+flip", 32)),
+        ("cifar100", "wrn", (240, 64, 0.05, 5e-4, "late", "crop+flip", 32)),
+        ("cifar100", "vgg", (240, 64, 0.05, 5e-4, "late", "crop+flip", 32)),
+        ("cifar100", "resnet-imagenet", (100, 512, 0.2, 1e-4, "thirds", "crop+flip", 32)),
+        ("digits", "plain-c10", (12, 64, 0.1, 5e-4, "onecycle", "none", 20)),
     ],
 )
 def test_the_recipe_is_that_of_the_family_and_the_data(
@@ -41,7 +48,8 @@ def test_a_family_without_defaults_of_its_own_can_be_searched(
 ) -> None:
     build = registry.get_family("resnet").build
     new = Family("new", (Member("resnet8", 8), Member("resnet14", 14)), build)
-    monkeypatch.setitem(registry._families, "new", new)
+    isolate(monkeypatch)
+    registry.register(new)
     config = resolved(family="new", dataset="cifar10").config
     assert (config.space.teacher, config.space.student) == ("resnet14", "resnet8")
     assert config.recipe.epochs == 160
@@ -63,3 +71,26 @@ def test_folders_for_imagenets_networks_are_trained_on_as_imagenet_is() -> None:
     assert (other.data.image_size, other.outputs) == (None, "stored")
     assert resolved(**folder, augment="resized-crop").config.outputs == "online"
     assert resolved(dataset="cifar10", family="resnet-imagenet").config.outputs == "stored"
+
+
+@pytest.mark.parametrize(
+    ("family", "dataset", "ends"),
+    [
+        ("resnet", "digits", ("resnet26", "resnet8")),
+        ("resnet", "cifar10", ("resnet56", "resnet8")),
+        ("plain", "cifar100", ("plain10", "plain2")),
+        ("plain-c10", "digits", ("plain10-c10", "plain2-c10")),
+        ("wrn", "cifar100", ("wrn_40_2", "wrn_16_2")),
+        ("vgg", "cifar100", ("vgg13", "vgg8")),
+        ("resnet-imagenet", "cifar100", ("resnet50", "resnet18")),
+    ],
+)
+def test_the_ends_are_those_of_the_family(family: str, dataset: str, ends: tuple[str, str]) -> None:
+    space = resolved(family=family, dataset=dataset).config.space
+    assert (space.teacher, space.student) == ends
+
+
+def test_every_rule_has_a_source_and_the_last_fits_all() -> None:
+    assert all(rule.problem and rule.source for rule in RULES)
+    resnet, digits = registry.get_family("resnet"), get_dataset("digits")
+    assert RULES[-1].fits(resnet, digits)

@@ -1,0 +1,70 @@
+"""The parser of a search, and the help that names every command."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+
+from dgkd_search.cli.commands import COMMANDS
+from dgkd_search.cli.parser import ArgumentParser, add_options
+from dgkd_search.errors import InputError
+
+_GROUPS = {
+    "data": "data",
+    "chain": "chain",
+    "recipe": "recipe (defaults by family and dataset)",
+    "search": "search",
+    "resources": "resources",
+    "output": "output",
+}
+_WIDTH = 34  # of commands with their arguments, beside what they do
+_EPILOG = """\
+other commands:
+{commands}
+
+exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
+"""
+
+
+class SearchParser(ArgumentParser):
+    def format_help(self) -> str:
+        # Commands of installed packages are imported for it, and not for every search.
+        self.epilog = _EPILOG.format(commands="\n".join(command_lines()))
+        return super().format_help()
+
+
+def search_parser() -> ArgumentParser:
+    """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
+    names = COMMANDS.names()
+    parser = SearchParser(
+        prog="dgkd-search",
+        usage=f"dgkd-search [options] | {' | '.join(names)}",
+        description="Find the best chain of assistants for densely guided knowledge distillation.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.commands = names
+    parser.add_argument("--version", action="version", version=version("dgkd-search"))
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file that sets any option below; options win"
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with the search in this folder; budgets may be raised, resources change",
+    )
+    add_options(parser, _GROUPS)
+    return parser
+
+
+def command_lines() -> list[str]:
+    """Every command with what it does; one whose package can't be loaded is named as such."""
+    lines = []
+    for name in COMMANDS.names():
+        try:
+            command = COMMANDS.get(name)
+            usage, summary = f"{name} {command.arguments}".rstrip(), command.summary
+        except InputError:
+            usage, summary = name, "(its package can't be loaded)"
+        lines.append(f"  {f'dgkd-search {usage}':<{_WIDTH}}{summary}")
+    return lines

@@ -1,0 +1,82 @@
+"""Default recipes by problem, with their sources: the first rule that fits applies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dgkd_search.data.kinds import DatasetKind
+from dgkd_search.models import Family
+
+
+@dataclass(frozen=True)
+class DefaultRecipe:
+    """Options that a user left open; ``Recipe`` says what they mean.
+
+    Attributes:
+        image_size, augment: in place of the dataset's own, of image folders alone: other datasets
+            have a size.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    schedule: str
+    image_size: int | None = None
+    augment: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A problem and its recipe.
+
+    Attributes:
+        problem: in words.
+        fits: whether a family on a dataset is of that kind.
+        source: where the recipe comes from.
+    """
+
+    problem: str
+    fits: Callable[[Family, DatasetKind], bool]
+    recipe: DefaultRecipe
+    source: str
+
+
+RULES = (
+    Rule(
+        "a thousand images of 8 x 8 pixels",
+        lambda family, dataset: dataset.tiny,
+        DefaultRecipe(12, 64, 0.1, 5e-4, "onecycle"),
+        "measured: they are learnt in a few epochs",
+    ),
+    Rule(
+        "networks for ImageNet",
+        lambda family, dataset: family.design == "imagenet",
+        DefaultRecipe(100, 512, 0.2, 1e-4, "thirds", image_size=224, augment="resized-crop+flip"),
+        "what these networks are made for, and trained by everywhere",
+    ),
+    Rule(
+        "wide or plain networks of the field's CIFAR-100 benchmarks",
+        lambda family, dataset: family.design == "benchmark",
+        DefaultRecipe(240, 64, 0.05, 5e-4, "late"),
+        "the field's CIFAR-100 benchmarks",
+    ),
+    Rule(
+        "networks without shortcuts or batch normalization",
+        lambda family, dataset: family.design == "plain",
+        DefaultRecipe(160, 128, 0.01, 1e-4, "constant"),
+        "arXiv 2009.08825, experiments",
+    ),
+    Rule(
+        "all others, as residual networks",
+        lambda family, dataset: True,
+        DefaultRecipe(160, 128, 0.1, 1e-4, "step"),
+        "arXiv 2009.08825, experiments",
+    ),
+)
+
+
+def recipe_for(family: Family, dataset: DatasetKind) -> DefaultRecipe:
+    """The recipe of the first rule that fits; the last one fits all."""
+    return next(rule.recipe for rule in RULES if rule.fits(family, dataset))

@@ -1,0 +1,137 @@
+"""Who teaches whom in a chain: the methods that a search chooses from, a class each.
+
+Another one is a class here or, in a package of one's own, a class that ``register_guidance`` makes
+known.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from dgkd_search.errors import InputError
+from dgkd_search.utils.registry import Registry
+
+
+class Guidance(ABC):
+    """A rule for the teachers of each model in a chain.
+
+    Attributes:
+        name: what ``--guidance`` and tables call it.
+        method: what the literature calls it.
+        color: of its points and lines, as ``#RRGGBB``.
+        marker: of its points, as matplotlib names them.
+    """
+
+    name: str
+    method: str
+    color: str = "#858585"
+    marker: str = "D"
+
+    @abstractmethod
+    def teachers(self, position: int) -> tuple[int, ...]:
+        """Positions of the models that teach the one at ``position``.
+
+        Args:
+            position: 1 or more; 0 is the largest model, which has labels alone.
+
+        Returns:
+            Different positions below it, ascending: the largest model first.
+        """
+
+
+class Dense(Guidance):
+    """All larger models (Son et al., arXiv 2009.08825, section 3)."""
+
+    name, method, color, marker = "dense", "DGKD", "#1F86C4", "o"
+
+    def teachers(self, position: int) -> tuple[int, ...]:
+        return tuple(range(position))
+
+
+class Sequential(Guidance):
+    """The model before (Mirzadeh et al., arXiv 1902.03393)."""
+
+    name, method, color, marker = "sequential", "TAKD", "#E69F00", "s"
+
+    def teachers(self, position: int) -> tuple[int, ...]:
+        return (position - 1,)
+
+
+class TeacherOnly(Guidance):
+    """The first model (Hinton et al., arXiv 1503.02531)."""
+
+    name, method, color, marker = "teacher", "KD", "#009E73", "^"
+
+    def teachers(self, position: int) -> tuple[int, ...]:
+        return (0,)
+
+
+class LabelsOnly(Guidance):
+    """Nobody."""
+
+    name, method, color, marker = "none", "NOKD", "#CC79A7", "P"
+
+    def teachers(self, position: int) -> tuple[int, ...]:
+        return ()
+
+
+_registry = Registry[Guidance](
+    "guidance",
+    "dgkd_search.guidances",
+    (Dense(), Sequential(), TeacherOnly(), LabelsOnly()),
+)
+
+
+def register_guidance(guidance: type[Guidance]) -> type[Guidance]:
+    """Make a guidance known to searches, as ``--guidance NAME``; also a decorator of its class.
+
+    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
+    entry point of the group ``dgkd_search.guidances`` under the guidance's name.
+
+    Raises:
+        ValueError: the class lacks a name or a method, or the name is taken.
+    """
+    for attribute in ("name", "method"):
+        if not isinstance(getattr(guidance, attribute, None), str):
+            raise ValueError(f"{guidance.__name__}: has no {attribute}; give it one, a text")
+    if not guidance.name.isidentifier():
+        raise ValueError(f"guidance {guidance.name!r}: a name has letters, digits and _ alone")
+    _registry.register(guidance(), guidance.__module__)
+    return guidance
+
+
+def get_guidance(name: str, label: str | None = None) -> Guidance:
+    """The guidance of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _registry.get(name, label)
+
+
+def guidance_names() -> tuple[str, ...]:
+    """Names of the guidances that are built in, registered or installed."""
+    return _registry.names()
+
+
+def guidances_of(module: str) -> tuple[Guidance, ...]:
+    """Those that a module has made known."""
+    return _registry.of(module)
+
+
+def teachers_of(name: str, position: int) -> tuple[int, ...]:
+    """Positions of the models that teach the one at ``position``, ascending; none for the first.
+
+    Raises:
+        InputError: no guidance of that name, or one that breaks its rule.
+    """
+    if position == 0:
+        return ()
+    guidance = get_guidance(name)
+    teachers = tuple(guidance.teachers(position))
+    if list(teachers) != sorted({*teachers} & {*range(position)}):
+        raise InputError(
+            f"guidance {name!r}: gives {list(teachers)} for the model at position {position}; "
+            f"give different positions from 0 to {position - 1}, ascending"
+        )
+    return teachers

@@ -1,0 +1,149 @@
+"""The samplers and pruners by name; Optuna is imported when one is made.
+
+Another one is an entry here or, in a package of one's own, ``register_sampler`` or
+``register_pruner``.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dgkd_search.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+# Fewer than Optuna's 10: the first trials are chosen with care, and budgets are small.
+STARTUP_TRIALS = 5
+_REDUCTION = 3
+
+
+@dataclass(frozen=True)
+class SamplerKind:
+    """A sampler that a search can be asked for.
+
+    Attributes:
+        name: what ``--sampler`` calls it.
+        make: from a seed, in [0, 2**32). It is made anew for every draw, with another seed each
+            time: what it knows it must take from the study.
+    """
+
+    name: str
+    make: Callable[[int], BaseSampler]
+
+
+@dataclass(frozen=True)
+class PrunerKind:
+    """A pruner that a search can be asked for.
+
+    Attributes:
+        name: what ``--pruner`` calls it.
+        make: from the number of epochs of a student, whose accuracies are reported from step 1.
+    """
+
+    name: str
+    make: Callable[[int], BasePruner]
+
+
+def _tpe(seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    # It samples jointly, which is asked of every sampler, and counts running trials in.
+    return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+def _random(seed: int) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=seed)
+
+
+def _median(epochs: int) -> BasePruner:
+    from optuna.pruners import MedianPruner
+
+    # At a high learning rate curves cross: measured on CIFAR-10 images, accuracies of the first
+    # third of the epochs pruned 14 trials of 15.
+    return MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 2))
+
+
+def _least(epochs: int) -> int:
+    return max(1, epochs // _REDUCTION**2)
+
+
+def _hyperband(epochs: int) -> BasePruner:
+    from optuna.pruners import HyperbandPruner
+
+    # Its maximum is explicit: learnt from the first trials, a resumed study would differ.
+    return HyperbandPruner(_least(epochs), epochs, _REDUCTION)
+
+
+def _sha(epochs: int) -> BasePruner:
+    from optuna.pruners import SuccessiveHalvingPruner
+
+    return SuccessiveHalvingPruner(_least(epochs), _REDUCTION)
+
+
+def _patient(epochs: int) -> BasePruner:
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.pruners import PatientPruner
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return PatientPruner(_median(epochs), patience=max(1, epochs // 5))
+
+
+def _no_pruner(epochs: int) -> BasePruner:
+    from optuna.pruners import NopPruner
+
+    return NopPruner()
+
+
+NO_PRUNER = "none"
+SAMPLERS = Registry[SamplerKind](
+    "sampler",
+    "dgkd_search.samplers",
+    (SamplerKind("tpe", _tpe), SamplerKind("random", _random)),
+)
+PRUNERS = Registry[PrunerKind](
+    "pruner",
+    "dgkd_search.pruners",
+    (
+        PrunerKind("median", _median),
+        PrunerKind("hyperband", _hyperband),
+        PrunerKind("sha", _sha),
+        PrunerKind("patient", _patient),
+        PrunerKind(NO_PRUNER, _no_pruner),
+    ),
+)
+
+
+def register_sampler(name: str, make: Callable[[int], BaseSampler]) -> None:
+    """Make one of Optuna's samplers, or one's own, known to searches, as ``--sampler NAME``.
+
+    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
+    entry point of the group ``dgkd_search.samplers`` under the sampler's name.
+
+    Args:
+        make: see ``SamplerKind``.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    SAMPLERS.register(SamplerKind(name, make), str(sys._getframe(1).f_globals["__name__"]))
+
+
+def register_pruner(name: str, make: Callable[[int], BasePruner]) -> None:
+    """Make a pruner known to searches, as ``--pruner NAME``; see ``register_sampler``.
+
+    Args:
+        make: see ``PrunerKind``.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    PRUNERS.register(PrunerKind(name, make), str(sys._getframe(1).f_globals["__name__"]))

@@ -1,0 +1,108 @@
+"""Things of one kind by name: built in, registered, or brought along by installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Generic, Protocol, TypeVar
+
+from dgkd_search.errors import InputError, one_line
+
+
+class Named(Protocol):
+    """What a registry holds."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Generic[T]):
+    """The things of one kind.
+
+    Args:
+        kind: what one of them is called in messages.
+        group: of the entry points by which installed packages bring some along. An entry point's
+            name is the thing's; what it names is imported when the thing is first asked for, and
+            registers it.
+        built_in: the product's own, in the order in which they are listed.
+    """
+
+    def __init__(self, kind: str, group: str, built_in: Iterable[T] = ()) -> None:
+        self._kind, self._group = kind, group
+        self._known: dict[str, T] = {each.name: each for each in built_in}
+        self._built_in = tuple(self._known)
+        self._origins: dict[str, str] = dict.fromkeys(self._known, "")
+
+    def register(self, item: T, origin: str) -> None:
+        """Make a thing known by its name.
+
+        Args:
+            origin: the module that does; imported again, it replaces its own. Empty for the
+                product's own, which nothing replaces.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if item.name in self._known and not (origin and self._origins[item.name] == origin):
+            raise ValueError(
+                f"{self._kind} {item.name!r}: already registered; register it once, or rename it"
+            )
+        self._known[item.name] = item
+        self._origins[item.name] = origin
+        if not origin:
+            self._built_in += (item.name,)
+
+    def names(self) -> tuple[str, ...]:
+        """Those that are built in, in their order; then all others, by the alphabet."""
+        installed = entry_points(group=self._group).names
+        others = sorted({*self._known, *installed} - {*self._built_in})
+        return (*self._built_in, *others)
+
+    def known(self) -> tuple[T, ...]:
+        """Those that are built in or registered by now; nothing is imported for it."""
+        return tuple(self._known.values())
+
+    def load_all(self) -> tuple[tuple[T, ...], tuple[str, ...]]:
+        """All of them, in the order of ``names``, and a message for each that can't be loaded."""
+        items: list[T] = []
+        problems: list[str] = []
+        for name in self.names():
+            try:
+                items.append(self.get(name))
+            except InputError as error:
+                problems += error.messages
+        return tuple(items), tuple(problems)
+
+    def of(self, origin: str) -> tuple[T, ...]:
+        """Those that a module has registered."""
+        return tuple(each for name, each in self._known.items() if self._origins[name] == origin)
+
+    def get(self, name: str, label: str | None = None) -> T:
+        """The one of that name.
+
+        Args:
+            label: what messages call it, as ``--pruner NAME``.
+
+        Raises:
+            InputError: there is none, or its package can't be loaded.
+        """
+        label = label or f"{self._kind} {name!r}"
+        if name not in self._known:
+            for entry in entry_points(group=self._group, name=name):
+                try:
+                    entry.load()
+                except (Exception, SystemExit) as error:  # whatever the package raises
+                    raise InputError(
+                        f"{label}: {entry.value}, which is installed, can't be "
+                        f"loaded ({one_line(error, 200, with_class=True)})"
+                    ) from None
+        if name not in self._known:
+            choices = ", ".join(self.names())
+            raise InputError(
+                f"{label}: unknown; choose from {choices}, or name the module of "
+                "your own with --models"
+            )
+        return self._known[name]

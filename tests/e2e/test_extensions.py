@@ -1,0 +1,122 @@
+"""What an installed package adds goes through search, resume, best.yaml, export and help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.example_package import install
+from helpers.searches import run, trials
+
+SEARCH = (
+    "--family plain-c10 --train-limit 100 --teacher plain8-c10 --student plain2-c10 "
+    "--assistants plain6-c10,plain4-c10 --epochs 1 --batch-size 50 --confirm off --no-reference"
+).split()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of installed packages, to which the example is added."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    return tmp_path / "site"
+
+
+def searched(cwd: Path, *words: str) -> None:
+    code, _, err = run(*words, cwd=cwd, ray=False)
+    assert code == 0, err
+
+
+@pytest.mark.e2e
+def test_a_guidance_of_a_module(site: Path, tmp_path: Path, thorough: bool) -> None:
+    install(site, entry_points=False)
+    words = "--guidance outer --drop-prob 0 --budget 2 --models extradistill.guidance --out run"
+    if not thorough:
+        searched(tmp_path, *SEARCH, *words.split(), "--dry-run")
+        return
+    searched(tmp_path, *SEARCH, *words.split())
+    rows = trials(tmp_path / "run")
+    assert [row["guidance"] for row in rows] == ["dense", "outer"], "plain KD is everybody's"
+    assert rows[1]["assistants"] == "plain6-c10>plain4-c10"
+    searched(tmp_path, "--resume", "run", "--budget", "3")
+    assert trials(tmp_path / "run")[:2] == rows
+    stages = yaml.safe_load((tmp_path / "run/best.yaml").read_text())["stages"]
+    keys = [stage["key"] for stage in stages]
+    taught = [[keys.index(source) for source in stage["sources"]] for stage in stages]
+    assert taught == [sorted({0, i - 1}) if i else [] for i in range(len(stages))]
+
+
+@pytest.mark.e2e
+def test_everything_at_once(site: Path, tmp_path: Path) -> None:
+    install(site)
+    search = "--dataset noise --family thin --sampler halton --pruner quarter --epochs 2 --budget 4"
+    search += " --batch-size 16 --drop-prob 0,0.25 --guidance outer,dense --confirm off --out run"
+    code, out, err = run(
+        *search.split(), *"+ --resume run --budget 5".split(),
+        *"+ train run/best.yaml --repeats 1 --out again".split(),
+        *"+ export run --to out --formats script,torch + shout run --upper".split(),
+        *"+ shout nowhere".split(),
+        cwd=tmp_path, ray=False,
+    )  # fmt: skip
+    assert code == 2, err
+    assert err.splitlines()[-1] == "dgkd-search: nowhere: is no folder"
+    assert out.splitlines()[-1] == "THIN2"
+    rows = trials(tmp_path / "run")
+    assert [row["state"] in ("COMPLETE", "PRUNED") for row in rows] == [True] * 5
+    assert (rows[0]["teacher"], rows[0]["student"]) == ("thin8", "thin2")
+    assert (rows[1]["guidance"], rows[1]["assistants"]) == ("outer", "thin6>thin4")
+    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    chosen = {name: config[name] for name in ("sampler", "pruner", "dataset", "family")}
+    assert chosen == {
+        "sampler": "halton", "pruner": "quarter", "dataset": "noise", "family": "thin",
+    }  # fmt: skip
+    best = yaml.safe_load((tmp_path / "run/best.yaml").read_text())
+    assert best["options"]["guidance"] == ["outer", "dense"]
+    assert (tmp_path / "again/repeat-1/student.safetensors").is_file()
+    assert {"student.ts", "student.pt2"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert 'torch.jit.load("student.ts")' in (tmp_path / "out/README.md").read_text()
+
+
+def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
+    install(site)
+    _, out, _ = run("--help", cwd=tmp_path, ray=False)
+    help = " ".join(out.split())
+    for shown in (
+        "dense, sequential, teacher, none, outer",
+        "tpe, random, halton",
+        "median, hyperband, sha, patient, none, quarter",
+        "imagefolder, arrays, noise",
+        "dgkd-search shout RUN the student's name, loudly",
+    ):
+        assert shown in help
+    _, out, _ = run("completion", "bash", cwd=tmp_path, ray=False)
+    assert "shout" in out and "halton" in out
+
+
+def test_a_guidance_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    code, _, err = run("--guidance", "dense,outer", "--dry-run", cwd=tmp_path, ray=False)
+    assert code == 2
+    assert err == (
+        "dgkd-search: --guidance dense,outer: unknown; choose from dense, sequential, teacher, "
+        "none, or name the module of your own with --models\n"
+    )
+
+
+def test_a_package_that_cannot_be_loaded_is_named(site: Path, tmp_path: Path) -> None:
+    install(site)
+    (site / "extradistill/guidance.py").write_text("import nothing_like_that\n")
+    code, _, err = run("--guidance", "outer", "--dry-run", cwd=tmp_path, ray=False)
+    (line,) = err.splitlines()
+    assert code == 2
+    assert "extradistill.guidance, which is installed, can't be loaded" in line
+    assert "No module named 'nothing_like_that'" in line
+
+
+def test_searches_without_it_do_not_import_it(site: Path, tmp_path: Path) -> None:
+    install(site)
+    (site / "extradistill/guidance.py").write_text("raise SystemExit('imported')\n")
+    code, _, err = run("--guidance", "dense", "--dry-run", cwd=tmp_path, ray=False)
+    assert (code, "imported" in err) == (0, False)
+    subprocess.run([sys.executable, "-c", "import dgkd_search"], check=True)

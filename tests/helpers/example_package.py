@@ -1,0 +1,129 @@
+"""An installed package that adds one of each kind, as others would write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+GUIDANCE = '''
+    """Each model learns from the teacher and from the model before it."""
+
+    from dgkd_search import Guidance, register_guidance
+
+
+    @register_guidance
+    class Outer(Guidance):
+        name, method, color, marker = "outer", "OuterKD", "#56B4E9", "v"
+
+        def teachers(self, position):
+            return tuple(sorted({0, position - 1}))
+'''
+STRATEGIES = """
+    from optuna.pruners import PercentilePruner
+    from optuna.samplers import QMCSampler
+    from dgkd_search import register_pruner, register_sampler
+
+    register_sampler("halton", lambda seed: QMCSampler(qmc_type="halton", seed=seed))
+    register_pruner("quarter", lambda epochs: PercentilePruner(25.0, n_startup_trials=1))
+"""
+DATASET = """
+    import numpy as np
+    import dgkd_search
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (90, 8, 8), np.uint8)
+    labels = np.arange(90) % 3
+    dgkd_search.dataset(
+        "noise",
+        train=lambda: (images[:60], labels[:60]),
+        test=lambda: (images[60:], labels[60:]),
+        classes=["a", "b", "c"],
+    )
+"""
+FAMILY = """
+    from functools import partial
+    import dgkd_search
+    from torch import nn
+
+    def network(width, *, classes, channels, image_size):
+        return nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.Linear(width, classes),
+        )
+
+    dgkd_search.family("thin", **{f"thin{w}": partial(network, w) for w in (2, 4, 6, 8)})
+"""
+FORM = """
+    import torch
+    from dgkd_search import register_export_form
+
+    def make(student, images, path):
+        traced = torch.jit.trace(student, images[:2])
+        torch.jit.save(traced, path)
+        return torch.jit.load(path)
+
+    register_export_form("script", "student.ts", make, 'model = torch.jit.load("student.ts")')
+"""
+COMMAND = """
+    from pathlib import Path
+    from dgkd_search import InputError, load_best, register_command
+
+    def act(known):
+        if not Path(known.run).is_dir():
+            raise InputError(f"{known.run}: is no folder")
+        print(known.upper and load_best(known.run)["student"].upper())
+
+    def arguments(parser):
+        parser.add_argument("run", metavar="RUN")
+        parser.add_argument("--upper", action="store_true", help="in capitals")
+
+    register_command("shout", "the student's name, loudly", arguments, act, "RUN")
+"""
+MODULES = {
+    "guidance": GUIDANCE,
+    "strategies": STRATEGIES,
+    "data": DATASET,
+    "models": FAMILY,
+    "forms": FORM,
+    "commands": COMMAND,
+}
+ENTRY_POINTS = """
+    [dgkd_search.guidances]
+    outer = extradistill.guidance
+
+    [dgkd_search.samplers]
+    halton = extradistill.strategies
+
+    [dgkd_search.pruners]
+    quarter = extradistill.strategies
+
+    [dgkd_search.datasets]
+    noise = extradistill.data
+
+    [dgkd_search.families]
+    thin = extradistill.models
+
+    [dgkd_search.export_forms]
+    script = extradistill.forms
+
+    [dgkd_search.commands]
+    shout = extradistill.commands
+"""
+
+
+def install(site: Path, entry_points: bool = True) -> None:
+    """Lay the package where Python finds it, as an installer would.
+
+    Args:
+        site: a folder of the module path.
+        entry_points: without them, someone imports its modules or names them with ``--models``.
+    """
+    package = site / "extradistill"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    for name, text in MODULES.items():
+        (package / f"{name}.py").write_text(dedent(text).lstrip())
+    info = site / "extradistill-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extradistill\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(dedent(ENTRY_POINTS) if entry_points else "")
