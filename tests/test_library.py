@@ -32,7 +32,7 @@ def test_methods_are_compared_from_python(tmp_path: Path) -> None:
 def test_bad_input_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="repeats 0"):
         dgkd_search.train(tmp_path, repeats=0)
-    with pytest.raises(InputError, match="formats tflite: unknown; choose of torch, onnx"):
+    with pytest.raises(InputError, match="--formats tflite: unknown; choose from torch, onnx"):
         dgkd_search.export_student(tmp_path, tmp_path / "ship", formats=["tflite"])
     with pytest.raises(InputError, match="in a list"):
         dgkd_search.compare_methods("resnet14,resnet8")

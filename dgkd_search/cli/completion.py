@@ -35,11 +35,11 @@ def completion(shell: str) -> str:
 
     search = search_parser()
     known = search.add_subparsers(metavar="command")
-    for name in COMMANDS.names():
-        if name == "completion":
+    for command in COMMANDS.load_all()[0]:
+        if command.name == "completion":
             continue
-        parser = COMMANDS.get(name).parser()
-        known.add_parser(name, parents=[parser], add_help=False, help=parser.description)
+        parser = command.parser()
+        known.add_parser(command.name, parents=[parser], add_help=False, help=parser.description)
     shells = known.add_parser("completion", help="Print what completes this command on Tab.")
     shells.add_argument("shell", choices=SHELLS)
     words = _words()

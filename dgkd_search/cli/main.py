@@ -125,15 +125,17 @@ def _merge(config: Path | None, values: dict[str, object]) -> tuple[dict[str, ob
     problems: list[str] = []
     overrides = {name: value for name, value in values.items() if value is not None}
     from_file: dict[str, object] = {}
+    own_names = "models" in overrides
     if config is not None:
         from dgkd_search.config.yaml_file import read_config
 
         overridden = set(map(canonical_name, overrides))
         values_there = read_config(config, problems)
+        own_names |= bool(values_there.get("models"))
         from_file = {k: v for k, v in values_there.items() if k not in overridden}
     for part, source in ((from_file, f"{config}: {{}}"), (overrides, "--{}")):
         try:
-            Options.parse(part, source)
+            Options.parse(part, source, own_names)
         except InputError as error:
             problems.extend(error.messages)
     if problems:

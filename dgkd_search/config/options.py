@@ -373,12 +373,16 @@ class Options:
     )
 
     @classmethod
-    def parse(cls, values: Mapping[str, object], source: str = "--{}") -> Options:
+    def parse(
+        cls, values: Mapping[str, object], source: str = "--{}", own_names: bool = False
+    ) -> Options:
         """Options from raw values by name, dashes or underscores.
 
         Args:
             values: texts from a command line, or YAML values; None means not given.
             source: how to name an option in a message; its last ``{}`` stands for the name.
+            own_names: whether a module that is named elsewhere may make names known; else only one
+                among ``values`` may.
 
         Raises:
             InputError: every unknown name and every bad value, at once.
@@ -397,7 +401,7 @@ class Options:
             elif value is not None:
                 try:
                     parsed[name] = rules[name](value)
-                    if isinstance(rules[name], Named) and not values.get("models"):
+                    if isinstance(rules[name], Named) and not (own_names or values.get("models")):
                         rules[name].check(parsed[name])
                 except ValueError as error:
                     problems.append(f"{label} {_show(value)}: {error}")

@@ -13,10 +13,10 @@ import torch
 from dgkd_search.config.checks import ineffective_options, option_warnings
 from dgkd_search.config.options import Options
 from dgkd_search.config.recipes import recipe_for
-from dgkd_search.data import dataset_names, datasets_of, get_dataset
+from dgkd_search.data import datasets_of, get_dataset
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.kinds import data_problems
-from dgkd_search.distillation.guidance import get_guidance, guidances_of
+from dgkd_search.distillation.guidance import get_guidance, guidances_of, teachers_of
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, load_families
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
@@ -26,6 +26,7 @@ from dgkd_search.utils.system import cores
 
 DEFAULT_FAMILY = "resnet"
 DEFAULT_BUDGET, TINY_BUDGET = 32, 20  # trials
+_POSITIONS = 32  # in a chain, more than any has
 _OF_IMAGES = ("image_size", "augment")  # what a recipe says of image folders alone
 
 
@@ -59,7 +60,7 @@ def resolve(options: Options) -> Resolved:
     problems += data_problems(data_config(options))
     resources = _resources(options, problems)
     problems += _unknown_names(options)
-    if unknown or options.dataset not in dataset_names():  # defaults depend on both
+    if unknown or not _is_known(options.dataset):  # defaults depend on both
         raise InputError([*problems, *unknown])
     options = apply_defaults(options, family)
     space = _space(options, family, problems)
@@ -105,6 +106,14 @@ def resolve(options: Options) -> Resolved:
     )
 
 
+def _is_known(dataset: str) -> bool:
+    try:
+        get_dataset(dataset)
+    except InputError:
+        return False
+    return True
+
+
 def _unknown_names(options: Options) -> list[str]:
     """Of what modules and packages may add; a module of the user's own has been imported."""
     problems: list[str] = []
@@ -117,6 +126,9 @@ def _unknown_names(options: Options) -> list[str]:
     for option, name in (*asked, ("sampler", options.sampler), ("pruner", options.pruner)):
         try:
             gets[option](name, f"--{option} {name}")
+            if option == "guidance":  # of every chain that may come, before the first is trained
+                for position in range(_POSITIONS):
+                    teachers_of(name, position)
         except InputError as error:
             problems += error.messages
     return problems

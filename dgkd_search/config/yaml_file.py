@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,25 +13,14 @@ from dgkd_search.config.parsers import DropGrid, ReplicationPlan
 from dgkd_search.errors import InputError
 
 _TAG = "tag:yaml.org,2002:"
-_WORDS = {"true": True, "false": False}
-
-
-class _Loader(yaml.SafeLoader):
-    """Knows true, false and null; all else is text.
-
-    YAML 1.1 would read ``0:0.5``, a range of drop probabilities, as half a second, ``no`` as
-    false and ``010`` as eight.
-    """
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012  (filled by the class's own methods below)
-
-
-_Loader.add_implicit_resolver(
-    f"{_TAG}bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    f"{_TAG}null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
+# The words of YAML 1.2 that are no text, where they stand without quotes. By PyYAML's own rules,
+# those of YAML 1.1, ``0:0.5``, a range of drop probabilities, would be half a second, ``no`` false
+# and ``010`` eight.
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
+}
 
 
 class NestedValue:
@@ -52,7 +40,7 @@ def read_config(path: Path, problems: list[str]) -> dict[str, object]:
         InputError: the file is missing, is no YAML, or is no list of ``name: value``.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except OSError as error:
         raise InputError(
             f"--config {path}: can't be read ({error.strerror}); name a YAML file"
@@ -63,7 +51,7 @@ def read_config(path: Path, problems: list[str]) -> dict[str, object]:
         raise InputError(
             f"--config {path}: is no valid YAML{where}; write one `name: value` a line"
         ) from None
-    if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == f"{_TAG}null"):
+    if root is None or (isinstance(root, yaml.ScalarNode) and _scalar(root) is None):
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise InputError(f"--config {path}: holds no options; write one `name: value` a line")
@@ -93,9 +81,8 @@ def _scalar(node: yaml.Node) -> object:
     kind = node.tag.removeprefix(_TAG)
     if not isinstance(node, yaml.ScalarNode) or kind not in ("str", "int", "float", "bool", "null"):
         return NestedValue()
-    if kind == "null":
-        return None
-    return _WORDS.get(node.value.lower(), node.value) if kind == "bool" else node.value
+    text: str = node.value
+    return _WORDS.get(text, text) if node.style is None else text
 
 
 def to_yaml_values(options: Options) -> dict[str, Any]:

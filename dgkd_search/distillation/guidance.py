@@ -6,10 +6,14 @@ known.
 
 from __future__ import annotations
 
+import operator
+import re
 from abc import ABC, abstractmethod
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.registry import Registry
+
+_MARKERS = "osDdv^<>PXph*H8"  # filled ones of matplotlib's
 
 
 class Guidance(ABC):
@@ -89,13 +93,21 @@ def register_guidance(guidance: type[Guidance]) -> type[Guidance]:
     entry point of the group ``dgkd_search.guidances`` under the guidance's name.
 
     Raises:
-        ValueError: the class lacks a name or a method, or the name is taken.
+        ValueError: the class lacks a name or a method, one of its attributes is none, or the name
+            is taken.
     """
     for attribute in ("name", "method"):
         if not isinstance(getattr(guidance, attribute, None), str):
             raise ValueError(f"{guidance.__name__}: has no {attribute}; give it one, a text")
     if not guidance.name.isidentifier():
         raise ValueError(f"guidance {guidance.name!r}: a name has letters, digits and _ alone")
+    if not re.fullmatch("#[0-9A-Fa-f]{6}", guidance.color):
+        raise ValueError(f"guidance {guidance.name!r}: color {guidance.color!r} isn't as #1F86C4")
+    if guidance.marker not in _MARKERS:
+        raise ValueError(
+            f"guidance {guidance.name!r}: marker {guidance.marker!r} is none of "
+            f"{' '.join(_MARKERS)}"
+        )
     _registry.register(guidance(), guidance.__module__)
     return guidance
 
@@ -128,7 +140,13 @@ def teachers_of(name: str, position: int) -> tuple[int, ...]:
     if position == 0:
         return ()
     guidance = get_guidance(name)
-    teachers = tuple(guidance.teachers(position))
+    try:
+        teachers = tuple(int(operator.index(each)) for each in guidance.teachers(position))
+    except Exception as error:  # whatever a user's method raises or gives
+        raise InputError(
+            f"guidance {name!r}: fails at position {position} "
+            f"({one_line(error, 200, with_class=True)}); mend its method teachers"
+        ) from error
     if list(teachers) != sorted({*teachers} & {*range(position)}):
         raise InputError(
             f"guidance {name!r}: gives {list(teachers)} for the model at position {position}; "

@@ -213,7 +213,7 @@ def open_study(
     try:
         study = ChainStudy(config, database, initial_params)
         why = study.damage()
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, InputError):
         raise
     except Exception as error:  # whatever SQLAlchemy and Optuna raise on odd rows
         raise_if_of_the_system(error, database)

@@ -100,10 +100,13 @@ class DistinctSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
         seed: int,
     ) -> dict[str, Any]:
-        sampler = SAMPLERS.get(self._name).make(seed)
+        sampler = SAMPLERS.get(self._name).made(seed)
         params = sampler.sample_relative(study, trial, search_space)
-        return params or {
-            name: sampler.sample_independent(study, trial, name, distribution)
+        # What a sampler doesn't draw jointly, TPE all of it at its start, it draws by itself.
+        return {
+            name: params[name]
+            if name in params
+            else sampler.sample_independent(study, trial, name, distribution)
             for name, distribution in search_space.items()
         }
 

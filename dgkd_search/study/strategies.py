@@ -10,14 +10,16 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.registry import Registry
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
+T = TypeVar("T")
 # Fewer than Optuna's 10: the first trials are chosen with care, and budgets are small.
 STARTUP_TRIALS = 5
 _REDUCTION = 3
@@ -36,6 +38,14 @@ class SamplerKind:
     name: str
     make: Callable[[int], BaseSampler]
 
+    def made(self, seed: int) -> BaseSampler:
+        """A sampler.
+
+        Raises:
+            InputError: it can't be made.
+        """
+        return _made(f"--sampler {self.name}", self.make, seed)
+
 
 @dataclass(frozen=True)
 class PrunerKind:
@@ -48,6 +58,27 @@ class PrunerKind:
 
     name: str
     make: Callable[[int], BasePruner]
+
+    def made(self, epochs: int) -> BasePruner:
+        """A pruner.
+
+        Raises:
+            InputError: it can't be made.
+        """
+        return _made(f"--pruner {self.name}", self.make, epochs)
+
+
+def _made(label: str, make: Callable[[int], T], value: int) -> T:
+    from optuna.exceptions import ExperimentalWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return make(value)
+    except Exception as error:  # whatever a user's function raises
+        raise InputError(
+            f"{label}: can't be made ({one_line(error, 200, with_class=True)}); mend its package"
+        ) from error
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -89,12 +120,9 @@ def _sha(epochs: int) -> BasePruner:
 
 
 def _patient(epochs: int) -> BasePruner:
-    from optuna.exceptions import ExperimentalWarning
     from optuna.pruners import PatientPruner
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return PatientPruner(_median(epochs), patience=max(1, epochs // 5))
+    return PatientPruner(_median(epochs), patience=max(1, epochs // 5))
 
 
 def _no_pruner(epochs: int) -> BasePruner:

@@ -28,7 +28,7 @@ Capture = Callable[[Function, Tensors], tuple[Callable[[], None], Tensors]]
 
 SWITCH = "DGKD_CUDA_GRAPHS"
 # Calls of one shape before it is captured: the libraries set themselves up in the first, and what
-# comes once an epoch, as a short last batch does, is not worth a graph.
+# comes a few times in all is not worth a graph.
 _CALLS_BEFORE = 3
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -99,7 +99,7 @@ class Graphed:
             return graph.replay(inputs)
         self._calls[shapes] += 1
         if self._calls[shapes] <= _CALLS_BEFORE:
-            return self._function(*inputs)
+            return self._plain(inputs)
         return self._first(shapes, inputs)
 
     def release(self) -> bool:
@@ -113,27 +113,42 @@ class Graphed:
         self._graphs.clear()
         return held
 
+    def _plain(self, inputs: Tensors) -> Tensors:
+        """A call as it is; where memory lacks that graphs hold, without them from now on."""
+        if not self._graphs:
+            return self._function(*inputs)
+        before = _copies(self._state)
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return self._function(*inputs)
+        self.release()
+        torch.cuda.empty_cache()  # does nothing where there is no GPU
+        _restore(self._state, before)
+        return self._function(*inputs)
+
     def _first(self, shapes: object, inputs: Tensors) -> Tensors:
         """One call, as it is and as a graph; the graph is kept if both give the same bits."""
         before = _copies(self._state)
-        results = self._function(*inputs)
+        results = self._plain(inputs)
+        if not self._on:
+            return results
         after = _copies(self._state)
+        problem = "a replay gave other bits than the step"
         try:
             buffers = tuple(None if x is None else torch.empty_like(x) for x in inputs)
             graph = _Graph(buffers, *self._capture(self._function, buffers))
-        except RuntimeError as error:  # out of memory is one of them
-            self.release()
-            if not isinstance(error, torch.OutOfMemoryError):
-                _warn(f"the step can't be captured ({one_line(error, 200)})")
-            return results
-        _restore(self._state, before)
-        replayed = graph.replay(inputs)
-        if _same_bits((*results, *after), (*replayed, *self._state)):
-            self._graphs[shapes] = graph
-            return replayed
+            _restore(self._state, before)
+            replayed = graph.replay(inputs)
+            if _same_bits((*results, *after), (*replayed, *self._state)):
+                self._graphs[shapes] = graph
+                return replayed
+        except torch.OutOfMemoryError:
+            problem = ""
+        except RuntimeError as error:
+            problem = f"the step can't be captured ({one_line(error, 200)})"
         _restore(self._state, after)
         self.release()
-        _warn("a replay gave other bits than the step")
+        if problem:
+            _warn(problem)
         return results
 
 
@@ -162,6 +177,10 @@ class _CudaCapture:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Function, inputs: Tensors) -> tuple[Callable[[], None], Tensors]:
+        # A graph holds what a step holds, beside what other steps and evaluations need.
+        free, _ = torch.cuda.mem_get_info()
+        if free < 2 * torch.cuda.memory_reserved():
+            raise torch.OutOfMemoryError("no room for a graph")
         graph = torch.cuda.CUDAGraph()
         # Other threads of this process may allocate meanwhile: loaders pin memory.
         with torch.cuda.graph(

@@ -124,7 +124,6 @@ class Trainer:
             deterministic(self.spec.numerics),
             reraise_oom(self.spec, self._largest_fitting_batch),
             self._seeded_global_rng(),
-            side_stream(self.data.device) if self._graphs else contextlib.nullcontext(),
         ):
             loss, taught = self._train()
             value = self._accuracy_beside_graphs()
@@ -193,9 +192,15 @@ class Trainer:
 
     def _train(self) -> tuple[float, int]:
         self.model.train()
-        recipe, bank = self.spec.recipe, self.bank
         batches = self._batches()
         survivors = self._survivors(len(batches))
+        with side_stream(self.data.device) if self._graphs else contextlib.nullcontext():
+            return self._steps(batches, survivors)
+
+    def _steps(
+        self, batches: Sequence[Tensor], survivors: Sequence[Sequence[int]]
+    ) -> tuple[float, int]:
+        recipe, bank = self.spec.recipe, self.bank
         total = torch.zeros((), device=self.data.device)
         count = taught = 0
         for i, (rows, views) in enumerate(self.data.batches(batches, self._views, bank)):
@@ -204,6 +209,7 @@ class Trainer:
             loss, *gradients = (self._graphs or self._gradients)(*batch)
             assert loss is not None
             self._optimizer.step(rate, gradients)
+            del gradients  # else they would lie beside the next ones
             total += loss * len(rows)  # stays on the device: no waiting inside an epoch
             count += len(rows)
             taught += len(rows) * len(survivors[i])

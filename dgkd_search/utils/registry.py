@@ -99,6 +99,8 @@ class Registry(Generic[T]):
                         f"{label}: {entry.value}, which is installed, can't be "
                         f"loaded ({one_line(error, 200, with_class=True)})"
                     ) from None
+        if name not in self._known and name in entry_points(group=self._group).names:
+            raise InputError(f"{label}: its package is installed and doesn't register it")
         if name not in self._known:
             choices = ", ".join(self.names())
             raise InputError(

@@ -73,7 +73,9 @@ def export_run(
     folder = source if source.is_dir() else source.parent
     if (module := (overrides or {}).get("models")) is not None:
         load_families(module)
-    wanted = None if formats is None else [form_that_can_be_made(name) for name in formats]
+    wanted = (
+        _possible(log) if formats is None else [form_that_can_be_made(name) for name in formats]
+    )
     student = load_student(source)  # what is damaged isn't passed on
     best = load_best(source)
     _check_free(target, folder)
@@ -83,11 +85,12 @@ def export_run(
     made: list[Form] = []
     files: dict[str, bytes] = {}
     with TemporaryDirectory() as temporary:
-        for form in _possible(log) if wanted is None else wanted:
+        for form in wanted:
             file, path = form.file, Path(temporary) / form.file
             try:
                 model = form.make(student, images, path)
                 _check(form.name, student, model, images)
+                files[file] = path.read_bytes()
             except InputError:
                 raise
             except Exception as error:  # whatever exporters raise on networks that they can't say
@@ -96,7 +99,6 @@ def export_run(
                     raise InputError(f"--formats {form.name}: can't be made ({why})") from error
                 log(f"no {file}: it can't be made ({why})")
                 continue
-            files[file] = path.read_bytes()
             made.append(form)
             forms.append(_timed(form.name, len(files[file]), model, images))
     forms.append(_teacher(best, images))
@@ -155,7 +157,10 @@ def _possible(log: Callable[[str], object]) -> list[Form]:
 
 def _images(source: Path, best: Mapping[str, Any], overrides: Mapping[str, Any]) -> Tensor:
     """Validation images of the search, float [N, C, H, W] in 0..255."""
-    options = options_from_best(source, best, {**overrides, "gpus_per_trial": 0})
+    places = {**overrides, "gpus_per_trial": 0}
+    if "models" not in best.get("options", {}):
+        places.pop("models", None)  # a module of export forms: the search knew nothing of it
+    options = options_from_best(source, best, places)
     with open_store(options) as store:
         data = prepare_same_data(source, best, resolve(options).config.data, store)
         if data.info.streamed:

@@ -46,7 +46,14 @@ class Form:
 
     def missing(self) -> list[str]:
         """Those of ``needs`` that aren't installed."""
-        return [module for module in self.needs if not importlib.util.find_spec(module)]
+        return [module for module in self.needs if not _installed(module)]
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is a part of
+        return False
 
 
 def _torch(student: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
@@ -117,8 +124,10 @@ def register_export_form(
         name, file, make, usage, needs: see ``Form``.
 
     Raises:
-        ValueError: the name or the file is taken, or is no plain file name.
+        ValueError: the name or the file is taken, or is none.
     """
+    if not name.isidentifier():
+        raise ValueError(f"form {name!r}: a name has letters, digits and _ alone")
     if Path(file).name != file or file in ("", ".", ".."):
         raise ValueError(f"form {name!r}: {file!r} is no plain file name")
     taken = [form.name for form in FORMS.known() if form.file == file]

@@ -167,7 +167,7 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption
         InputError: it is no run, what is given would change what defines it, or as ``validate``.
     """
     manifest = read_manifest(run)
-    parsed = Options.parse(overrides, "--{}")
+    parsed = Options.parse(overrides, "--{}", own_names=manifest.options.models is not None)
     names = [canonical_name(name) for name, value in overrides.items() if value is not None]
     problems: list[str] = []
     if "out" in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkd_search.cli.search_parser import search_parser
-from dgkd_search.config.options import Options, closest, merge_values
+from dgkd_search.config.options import Options, Scope, closest, merge_values, scope_of
 from dgkd_search.config.parsers import DropGrid
 from dgkd_search.errors import InputError
 
@@ -114,3 +115,26 @@ def test_two_spellings_of_one_option_are_refused() -> None:
 def test_merged_values_go_by_what_a_name_means() -> None:
     parts = {"normalise": "train", "batch-size": 8}, {"normalize": "cifar10", "batch_size": 16}
     assert merge_values(*parts) == {"normalize": "cifar10", "batch_size": 16}
+
+
+def test_what_may_change_and_where_it_is_noted_follows_from_the_scope() -> None:
+    def those(holds: Callable[[Scope], bool]) -> set[str]:
+        return {f.name for f in fields(Options) if holds(scope_of(f.name))}
+
+    session = {"out", "quiet", "json", "dry_run"}
+    machine = {"address", "concurrency", "gpus_per_trial", "store_limit", "log_to"}
+    places = {"data_dir", "teacher_weights", "store"}
+    assert those(lambda scope: not scope.in_config) == session
+    changeable = session | machine | places | {"budget", "time_budget", "confirm"}
+    assert those(lambda scope: scope.changeable) == changeable
+    assert those(lambda scope: not scope.in_best) == session | machine | places | {"cpus_per_trial"}
+    assert those(lambda scope: scope.for_retraining) == places | {"cpus_per_trial"}
+    assert scope_of("cpus-per-trial") is Scope.THREADS
+
+
+def test_names_of_ones_own_wait_for_their_module() -> None:
+    for option in ("dataset", "sampler", "pruner", "guidance"):
+        with pytest.raises(InputError, match=f"--{option} mine: unknown; choose from"):
+            Options.parse({option: "mine"})
+        assert Options.parse({option: "mine", "models": "m"}).models == "m"
+        assert Options.parse({option: "mine"}, own_names=True).models is None

@@ -125,8 +125,17 @@ def test_a_class_without_a_name_is_refused() -> None:
     with pytest.raises(ValueError, match="Nameless: has no name"):
         register_guidance(Nameless)
 
-    class Spaced(Skip):
-        name = "two words"
+    for attribute, value, message in (
+        ("name", "two words", "'two words': a name has letters"),
+        ("color", "blue-ish", "color 'blue-ish' isn't as"),
+        ("marker", "?", "marker '\\?' is none of o s"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            register_guidance(type("Odd", (Skip,), {attribute: value}))
 
-    with pytest.raises(ValueError, match="'two words': a name has letters"):
-        register_guidance(Spaced)
+
+@pytest.mark.parametrize("given_", [None, (0.0,), ("a",), 3])
+def test_one_that_gives_no_positions_is_named(given_: object) -> None:
+    register_guidance(type("Odd", (Skip,), {"name": "odd", "teachers": lambda *_: given_}))
+    with pytest.raises(InputError, match=r"guidance 'odd': fails at position 1 \(TypeError"):
+        teachers_of("odd", 1)

@@ -20,10 +20,10 @@ GUIDANCE = '''
 '''
 STRATEGIES = """
     from optuna.pruners import PercentilePruner
-    from optuna.samplers import QMCSampler
+    from optuna.samplers import TPESampler
     from dgkd_search import register_pruner, register_sampler
 
-    register_sampler("halton", lambda seed: QMCSampler(qmc_type="halton", seed=seed))
+    register_sampler("broad", lambda seed: TPESampler(seed=seed, n_ei_candidates=96))
     register_pruner("quarter", lambda epochs: PercentilePruner(25.0, n_startup_trials=1))
 """
 DATASET = """
@@ -92,7 +92,7 @@ ENTRY_POINTS = """
     outer = extradistill.guidance
 
     [dgkd_search.samplers]
-    halton = extradistill.strategies
+    broad = extradistill.strategies
 
     [dgkd_search.pruners]
     quarter = extradistill.strategies

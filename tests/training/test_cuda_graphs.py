@@ -100,6 +100,35 @@ def test_too_little_memory_for_a_graph_is_no_failure() -> None:
         assert doubled is not None and doubled.tolist() == [2.0, 2.0]
 
 
+def test_a_call_that_lacks_memory_beside_graphs_is_made_without_them() -> None:
+    counter, short = Counter(), [False]
+
+    def function(x: Tensor) -> Tensors:
+        results = counter(x)
+        if short[0]:
+            short[0] = False
+            raise torch.OutOfMemoryError("too little, and the sum is half done")
+        return results
+
+    stand_in = StandIn([counter.sum])
+    graphed = Graphed(function, [counter.sum], stand_in)
+    for _ in range(EAGER + 1):
+        graphed(torch.ones(2))
+    short[0] = True
+    double, *_ = graphed(torch.ones(3))
+    assert (double, counter.sum) == (2 * 11, 11)
+    graphed(torch.ones(2))
+    assert (counter.sum, stand_in.replays) == (13, 1)
+
+
+def test_a_call_that_lacks_memory_without_graphs_fails() -> None:
+    def function(x: Tensor) -> Tensors:
+        raise torch.OutOfMemoryError("too little")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Graphed(function, (), StandIn())(torch.ones(2))
+
+
 @pytest.mark.parametrize("what", ["result", "state"])
 def test_a_graph_that_gives_other_bits_is_not_kept(what: str) -> None:
     counter = Counter()
