@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import entry_points
-from typing import Generic, Protocol, TypeVar
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
+from typing import Generic, Protocol, TypeVar, cast
 
 from dgkd_search.errors import InputError, one_line
 
@@ -17,6 +18,12 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
+
+
+@cache
+def _installed() -> EntryPoints:
+    """Those of all packages: reading them takes a while, and a start asks for many groups."""
+    return cast(EntryPoints, entry_points())  # Python 3.11 has another class, with the same select
 
 
 class Registry(Generic[T]):
@@ -57,7 +64,7 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Those that are built in, in their order; then all others, by the alphabet."""
-        installed = entry_points(group=self._group).names
+        installed = _installed().select(group=self._group).names
         others = sorted({*self._known, *installed} - {*self._built_in})
         return (*self._built_in, *others)
 
@@ -91,7 +98,7 @@ class Registry(Generic[T]):
         """
         label = label or f"{self._kind} {name!r}"
         if name not in self._known:
-            for entry in entry_points(group=self._group, name=name):
+            for entry in _installed().select(group=self._group, name=name):
                 try:
                     entry.load()
                 except (Exception, SystemExit) as error:  # whatever the package raises
@@ -99,7 +106,7 @@ class Registry(Generic[T]):
                         f"{label}: {entry.value}, which is installed, can't be "
                         f"loaded ({one_line(error, 200, with_class=True)})"
                     ) from None
-        if name not in self._known and name in entry_points(group=self._group).names:
+        if name not in self._known and name in _installed().select(group=self._group).names:
             raise InputError(f"{label}: its package is installed and doesn't register it")
         if name not in self._known:
             choices = ", ".join(self.names())

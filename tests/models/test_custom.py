@@ -195,12 +195,12 @@ def test_installed_families_are_found_by_name(
 ) -> None:
     entry = metadata.EntryPoint("mine", f"{write()}:MINE", "dgkd_search.families")
     installed = metadata.EntryPoints([entry])
-    monkeypatch.setattr("dgkd_search.utils.registry.entry_points", installed.select)
+    monkeypatch.setattr("dgkd_search.utils.registry._installed", lambda: installed)
     monkeypatch.syspath_prepend(Path.cwd())
     assert "mine" in registry.family_names()
     broken = metadata.EntryPoint("broken", "nowhere_to_be_found:X", "dgkd_search.families")
     installed = metadata.EntryPoints([entry, broken])
-    monkeypatch.setattr("dgkd_search.utils.registry.entry_points", installed.select)
+    monkeypatch.setattr("dgkd_search.utils.registry._installed", lambda: installed)
     with pytest.raises(InputError, match="family 'broken': nowhere_to_be_found:X, which is inst"):
         get_family("broken")
     assert load_families(entry.module), "whatever else is broken"

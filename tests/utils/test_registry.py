@@ -40,7 +40,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             metadata.EntryPoint("elsewhere", "things_of_others", "tests.others"),
         ]
     )
-    monkeypatch.setattr("dgkd_search.utils.registry.entry_points", entries.select)
+    monkeypatch.setattr("dgkd_search.utils.registry._installed", lambda: entries)
     for name in ("things_of_others", "broken_things"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
