@@ -30,6 +30,8 @@ def map_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArr
     # read-only arrays, takes them as they are. Files too short raise ValueError here.
     array = np.load(path, mmap_mode="c", allow_pickle=False)
     if not isinstance(array, np.memmap):
+        if isinstance(array, np.lib.npyio.NpzFile):
+            array.close()
         raise ValueError(f"{path.name} is no array")
     fits = array.dtype.kind == "S" if dtype.kind == "S" else array.dtype == dtype
     if not fits or array.shape != shape:
