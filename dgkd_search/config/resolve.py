@@ -13,15 +13,16 @@ import torch
 from dgkd_search.config.checks import ineffective_options, option_warnings
 from dgkd_search.config.options import Options
 from dgkd_search.config.recipes import recipe_for
-from dgkd_search.data import datasets_of, get_dataset
+from dgkd_search.data import get_dataset
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.kinds import data_problems
-from dgkd_search.distillation.guidance import get_guidance, guidances_of, teachers_of
+from dgkd_search.distillation.guidance import get_guidance, teachers_of
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, load_families
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
 from dgkd_search.study.strategies import NO_PRUNER, PRUNERS, SAMPLERS
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
+from dgkd_search.utils.registry import adds_something
 from dgkd_search.utils.system import cores
 
 DEFAULT_FAMILY = "resnet"
@@ -268,7 +269,7 @@ def family_of(options: Options) -> Family:
         InputError: it is unknown, or its module can't be imported.
     """
     own = load_families(options.models) if options.models is not None else ()
-    if options.models is not None and not (own or _adds_something(options.models)):
+    if options.models is not None and not adds_something(options.models):
         raise InputError(
             f"--models {options.models}: makes nothing known; call dgkd_search.family(...), "
             "dgkd_search.dataset(...) or one of the dgkd_search.register_... in it"
@@ -286,11 +287,6 @@ def family_of(options: Options) -> Family:
         names = ", ".join(family.name for family in own)
         raise InputError(f"--family: missing; {options.models} has several: {names}")
     return own[0] if own else get_family(DEFAULT_FAMILY)
-
-
-def _adds_something(module: str) -> bool:
-    others = (datasets_of, guidances_of, SAMPLERS.of, PRUNERS.of)
-    return any(added(module) for added in others)
 
 
 def apply_defaults(options: Options, family: Family) -> Options:

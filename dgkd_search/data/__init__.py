@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from dgkd_search.data.config import DataConfig
     from dgkd_search.data.custom import dataset
-    from dgkd_search.data.kinds import DatasetKind, dataset_names, datasets_of, get_dataset
+    from dgkd_search.data.kinds import DatasetKind, dataset_names, get_dataset
     from dgkd_search.data.open import has_test, load_test, open_dataset_files
     from dgkd_search.data.types import Part
 
@@ -32,7 +32,6 @@ __all__ = [
     "PreparedData",
     "dataset",
     "dataset_names",
-    "datasets_of",
     "get_dataset",
     "has_test",
     "load_test",
@@ -52,7 +51,6 @@ __getattr__, __dir__ = lazy_exports(
         "PreparedData": "dgkd_search.data.cache",
         "dataset": "dgkd_search.data.custom",
         "dataset_names": "dgkd_search.data.kinds",
-        "datasets_of": "dgkd_search.data.kinds",
         "get_dataset": "dgkd_search.data.kinds",
         "has_test": "dgkd_search.data.open",
         "load_test": "dgkd_search.data.open",

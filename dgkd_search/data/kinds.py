@@ -132,11 +132,6 @@ def dataset_names() -> tuple[str, ...]:
     return _registry.names()
 
 
-def datasets_of(module: str) -> tuple[DatasetKind, ...]:
-    """Those that a module has made known."""
-    return _registry.of(module)
-
-
 def data_problems(config: DataConfig) -> list[str]:
     """What is wrong with what a user said of the data, an option a message; no file is opened."""
     problems: list[str] = []

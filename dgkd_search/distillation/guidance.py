@@ -126,11 +126,6 @@ def guidance_names() -> tuple[str, ...]:
     return _registry.names()
 
 
-def guidances_of(module: str) -> tuple[Guidance, ...]:
-    """Those that a module has made known."""
-    return _registry.of(module)
-
-
 def teachers_of(name: str, position: int) -> tuple[int, ...]:
     """Positions of the models that teach the one at ``position``, ascending; none for the first.
 

@@ -100,7 +100,7 @@ class DistinctSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
         seed: int,
     ) -> dict[str, Any]:
-        sampler = SAMPLERS.get(self._name).made(seed)
+        sampler = SAMPLERS.get(self._name).create(seed)
         params = sampler.sample_relative(study, trial, search_space)
         # What a sampler doesn't draw jointly, TPE all of it at its start, it draws by itself.
         return {

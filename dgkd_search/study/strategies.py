@@ -38,13 +38,13 @@ class SamplerKind:
     name: str
     make: Callable[[int], BaseSampler]
 
-    def made(self, seed: int) -> BaseSampler:
+    def create(self, seed: int) -> BaseSampler:
         """A sampler.
 
         Raises:
             InputError: it can't be made.
         """
-        return _made(f"--sampler {self.name}", self.make, seed)
+        return _create(f"--sampler {self.name}", self.make, seed)
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class PrunerKind:
     name: str
     make: Callable[[int], BasePruner]
 
-    def made(self, epochs: int) -> BasePruner:
+    def create(self, epochs: int) -> BasePruner:
         """A pruner.
 
         Raises:
             InputError: it can't be made.
         """
-        return _made(f"--pruner {self.name}", self.make, epochs)
+        return _create(f"--pruner {self.name}", self.make, epochs)
 
 
-def _made(label: str, make: Callable[[int], T], value: int) -> T:
+def _create(label: str, make: Callable[[int], T], value: int) -> T:
     from optuna.exceptions import ExperimentalWarning
 
     try:

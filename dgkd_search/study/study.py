@@ -96,7 +96,7 @@ class ChainStudy:
                 self._seen,
                 begin_with,
             ),
-            pruner=PRUNERS.get(config.pruner).made(config.student_recipe.epochs),
+            pruner=PRUNERS.get(config.pruner).create(config.student_recipe.epochs),
             directions=_DIRECTIONS[: len(config.objectives)],
             load_if_exists=True,
         )

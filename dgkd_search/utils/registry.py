@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from dgkd_search.errors import InputError, one_line
 
@@ -26,6 +26,14 @@ def _installed() -> EntryPoints:
     return cast(EntryPoints, entry_points())  # Python 3.11 has another class, with the same select
 
 
+_registries: list[Registry[Any]] = []
+
+
+def adds_something(module: str) -> bool:
+    """Whether a module has registered a thing of any kind."""
+    return any(registry.of(module) for registry in _registries)
+
+
 class Registry(Generic[T]):
     """The things of one kind.
 
@@ -42,6 +50,7 @@ class Registry(Generic[T]):
         self._known: dict[str, T] = {each.name: each for each in built_in}
         self._built_in = tuple(self._known)
         self._origins: dict[str, str] = dict.fromkeys(self._known, "")
+        _registries.append(self)
 
     def register(self, item: T, origin: str) -> None:
         """Make a thing known by its name.

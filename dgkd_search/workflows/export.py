@@ -157,10 +157,7 @@ def _possible(log: Callable[[str], object]) -> list[Form]:
 
 def _images(source: Path, best: Mapping[str, Any], overrides: Mapping[str, Any]) -> Tensor:
     """Validation images of the search, float [N, C, H, W] in 0..255."""
-    places = {**overrides, "gpus_per_trial": 0}
-    if "models" not in best.get("options", {}):
-        places.pop("models", None)  # a module of export forms: the search knew nothing of it
-    options = options_from_best(source, best, places)
+    options = options_from_best(source, best, {**overrides, "gpus_per_trial": 0})
     with open_store(options) as store:
         data = prepare_same_data(source, best, resolve(options).config.data, store)
         if data.info.streamed:

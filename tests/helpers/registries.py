@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from types import ModuleType
-
 import pytest
 
-from dgkd_search.data import kinds
-from dgkd_search.distillation import guidance
-from dgkd_search.models import registry
-from dgkd_search.study import strategies
-
-MODULES: tuple[ModuleType, ...] = (kinds, guidance, registry)
+from dgkd_search.utils import registry
 
 
 def isolate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every registry a copy of what it holds, for the time of a test."""
-    for module in MODULES:
-        copied = copy.copy(module._registry)
-        copied._known, copied._origins = dict(copied._known), dict(copied._origins)
-        monkeypatch.setattr(module, "_registry", copied)
-    for kinds_ in (strategies.SAMPLERS, strategies.PRUNERS):  # others hold on to these
-        monkeypatch.setattr(kinds_, "_known", dict(kinds_._known))
-        monkeypatch.setattr(kinds_, "_origins", dict(kinds_._origins))
+    """Let every registry that there is hold, after a test, what it holds now."""
+    for each in registry._registries:
+        monkeypatch.setattr(each, "_known", dict(each._known))
+        monkeypatch.setattr(each, "_origins", dict(each._origins))

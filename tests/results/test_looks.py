@@ -5,7 +5,7 @@ import pytest
 from helpers.registries import isolate
 
 from dgkd_search.distillation.guidance import Guidance, guidance_names, register_guidance
-from dgkd_search.results.looks import GRAY, guidance_look, in_order
+from dgkd_search.results.looks import guidance_look, in_order
 from dgkd_search.results.report import charts
 
 
@@ -27,17 +27,12 @@ def test_a_guidance_looks_as_it_says() -> None:
     assert len(set(looks)) == len(looks)
 
 
-def test_one_whose_package_is_gone_is_drawn_in_gray() -> None:
-    assert guidance_look("of a package that is gone") == (GRAY, "D")
-
-
-def test_the_order_is_that_of_the_registry_then_the_alphabet() -> None:
-    drawn = ["z", "none", "outer", "dense", "y", "dense"]
-    assert in_order(drawn) == ["dense", "none", "outer", "y", "z"]
+def test_the_order_is_that_of_the_registry() -> None:
+    assert in_order(["none", "outer", "dense", "dense"]) == ["dense", "none", "outer"]
 
 
 def test_the_page_has_the_same_colors() -> None:
-    drawn = pd.DataFrame({"guidance": ["outer", "dense", "gone"]})
+    drawn = pd.DataFrame({"guidance": ["outer", "dense"]})
     scale = charts._guidance_colors(drawn).to_dict()["scale"]
-    assert scale["domain"] == ["dense", "outer", "gone"]
+    assert scale["domain"] == ["dense", "outer"]
     assert scale["range"] == [guidance_look(name)[0] for name in scale["domain"]]

@@ -17,21 +17,21 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     isolate(monkeypatch)
 
 
-def test_those_of_optuna_are_made() -> None:
+def test_those_of_optuna_are_create() -> None:
     assert SAMPLERS.names() == ("tpe", "random")
     assert PRUNERS.names() == ("median", "hyperband", "sha", "patient", "none")
     for sampler in SAMPLERS.known():
-        assert isinstance(sampler.made(3), optuna.samplers.BaseSampler)
+        assert isinstance(sampler.create(3), optuna.samplers.BaseSampler)
     for pruner in PRUNERS.known():
         for epochs in (1, 2, 200):
-            assert isinstance(pruner.made(epochs), optuna.pruners.BasePruner)
+            assert isinstance(pruner.create(epochs), optuna.pruners.BasePruner)
 
 
 def test_what_is_experimental_is_made_without_a_word() -> None:
     register_sampler("joint", lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        SAMPLERS.get("joint").made(1)
+        SAMPLERS.get("joint").create(1)
 
 
 @pytest.mark.parametrize("register", [register_sampler, register_pruner])
@@ -40,4 +40,4 @@ def test_one_that_cannot_be_made_is_named(register: Any) -> None:
     registry = SAMPLERS if register is register_sampler else PRUNERS
     message = r"r odd: can't be made \(ZeroDivisionError: division by zero\); mend its package"
     with pytest.raises(InputError, match=message):
-        registry.get("odd").made(1)  # type: ignore[attr-defined]
+        registry.get("odd").create(1)  # type: ignore[attr-defined]
