@@ -107,7 +107,8 @@ def fill_store(options: dict[str, Any]) -> float:
     from dgkd_search.store.store import Store
     from dgkd_search.study.planner import Planner
     from dgkd_search.study.space import SearchSpace
-    from dgkd_search.training.trainer import EpochMetrics
+    from dgkd_search.training.metrics import EpochMetrics
+    from dgkd_search.training.stage_record import StageRecord
 
     config = resolve(Options.parse(options, "{}")).config
     store = Store(options["store"])
@@ -115,14 +116,14 @@ def fill_store(options: dict[str, Any]) -> float:
     planner = Planner(config, data.info)
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
     chains = [planner.stages(space.configuration(params)) for params in space.all_params()]
-    rows = [EpochMetrics(e + 1, 1.0, 50.0 + e, 1.0).to_dict() for e in range(EPOCHS)]
+    rows = tuple(EpochMetrics(e + 1, 1.0, 50.0 + e, 1.0) for e in range(EPOCHS))
     weights: dict[str, bytes] = {}
     for spec in {stage.key: stage for chain in chains for stage in chain}.values():
         name = spec.architecture.name
         if name not in weights:
             model = build(spec.architecture, torch.Generator().manual_seed(0))
             weights[name] = safetensors.torch.save(model.state_dict())
-        store.put(spec.key, weights[name], {"spec": spec.to_dict(), "rows": rows})
+        store.put(spec.key, weights[name], StageRecord(spec, rows).to_json())
     times = []
     for chain in chains[:: max(1, len(chains) // 16)]:
         began = time.perf_counter()

@@ -45,6 +45,7 @@ from dgkd_search.data import PreparedData, open_prepared
 from dgkd_search.models import build
 from dgkd_search.training.batches import DeviceData
 from dgkd_search.training.determinism import autocast, deterministic, memory_format
+from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.recipe import NUMERICS, Numerics
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.teachers import (
@@ -54,7 +55,7 @@ from dgkd_search.training.teachers import (
     compute_outputs,
     freeze,
 )
-from dgkd_search.training.trainer import EpochMetrics, Trainer, views_of
+from dgkd_search.training.trainer import Trainer, views_of
 
 CHAINS = {
     "plain": ("plain10", "plain8", "plain6", "plain4", "plain2"),

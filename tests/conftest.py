@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +14,13 @@ import torch
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import get_family
+from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.train_stage import train_stage
-from dgkd_search.training.trainer import EpochMetrics, Trainer
+from dgkd_search.training.trainer import Trainer
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=100)
@@ -83,17 +85,19 @@ def stages_of(digits: PreparedData) -> StagesOf:
         ]
         return chain_stages(
             Chain(models, guidance),
-            architecture=get_family("resnet").architectures(
-                len(info.classes), info.channels, info.image_size
+            ChainSettings(
+                architecture=get_family("resnet").architectures(
+                    len(info.classes), info.channels, info.image_size
+                ),
+                data=info.fingerprint,
+                recipe=recipes[0],
+                student_recipe=recipes[1],
+                distillation=Distillation(**distillation),
+                assistant_distillation=Distillation(),
+                numerics=Numerics(threads=threads),
+                train_seed=train_seed,
+                replicate=replicate,
             ),
-            data=info.fingerprint,
-            recipe=recipes[0],
-            student_recipe=recipes[1],
-            distillation=Distillation(**distillation),
-            assistant_distillation=Distillation(),
-            numerics=Numerics(threads=threads),
-            train_seed=train_seed,
-            replicate=replicate,
         )
 
     return make
@@ -108,7 +112,7 @@ def trained(digits: PreparedData, stages_of: StagesOf) -> tuple[Trainer, Trainer
 
 
 def _without_seconds(rows: Iterable[EpochMetrics]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.to_dict().items() if k != "seconds"} for row in rows]
+    return [{k: v for k, v in asdict(row).items() if k != "seconds"} for row in rows]
 
 
 @pytest.fixture(scope="session")

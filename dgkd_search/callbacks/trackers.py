@@ -35,7 +35,7 @@ class TrackerRun(Protocol):
 
 
 _T = TypeVar("_T")
-Begin = Callable[[str, Mapping[str, Any]], TrackerRun]  # name and parameters of a trial
+Begin = Callable[[str, Mapping[str, object]], TrackerRun]  # name and parameters of a trial
 
 
 class TrackerCallback(Callback):
@@ -134,7 +134,7 @@ def _why(error: Exception) -> str:
 
 def _tensorboard(module: Any, run: Path) -> Begin:
     class Writer:
-        def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        def __init__(self, name: str, parameters: Mapping[str, object]) -> None:
             self._writer = module.SummaryWriter(str(run / _FOLDER / name))
             self._writer.add_text("chain", str(parameters["chain"]))
 
@@ -154,7 +154,7 @@ def _mlflow(module: Any, run: Path) -> Begin:
     experiment = known.experiment_id if known else client.create_experiment(run.resolve().name)
 
     class Tracking:
-        def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        def __init__(self, name: str, parameters: Mapping[str, object]) -> None:
             self._id = client.create_run(experiment, run_name=name).info.run_id
             for key, value in parameters.items():
                 client.log_param(self._id, key, value)
@@ -172,7 +172,7 @@ def _mlflow(module: Any, run: Path) -> Begin:
 
 def _wandb(module: Any, run: Path) -> Begin:
     class Logged:
-        def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        def __init__(self, name: str, parameters: Mapping[str, object]) -> None:
             self._run = module.init(
                 project="dgkd-search",
                 group=run.resolve().name,
@@ -198,8 +198,8 @@ def _name(trial: TrialInfo) -> str:
     return f"{stem}-seed-{trial.replicate}" if trial.replicate else stem
 
 
-def _parameters(trial: TrialInfo) -> dict[str, Any]:
-    values: dict[str, Any] = {
+def _parameters(trial: TrialInfo) -> dict[str, object]:
+    values: dict[str, object] = {
         "chain": " > ".join(trial.chain),
         "assistants": max(0, len(trial.chain) - 2),
         "guidance": trial.guidance,

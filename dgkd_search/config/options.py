@@ -422,7 +422,7 @@ def canonical_name(name: str) -> str:
     return ALIASES.get(name, name)
 
 
-def merge_values(*parts: Mapping[str, Any]) -> dict[str, Any]:
+def merge_values(*parts: Mapping[str, object]) -> dict[str, object]:
     """Raw values by canonical names; later parts win, however they spell a name."""
     return {canonical_name(name): value for part in parts for name, value in part.items()}
 

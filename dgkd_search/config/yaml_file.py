@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -85,9 +84,9 @@ def _scalar(node: yaml.Node) -> object:
     return _WORDS.get(text, text) if node.style is None else text
 
 
-def to_yaml_values(options: Options) -> dict[str, Any]:
+def to_yaml_values(options: Options) -> dict[str, object]:
     """The options that config.yaml notes, by their names in a ``--config`` file."""
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for f in fields(options):
         value = getattr(options, f.name)
         if value is None or not scope_of(f.name).in_config:

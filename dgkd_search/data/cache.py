@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -28,6 +27,7 @@ from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.files import MISPLACED, make_folder, quarantine, remove_folder, write_folder
 from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
 from dgkd_search.utils.npy import map_array, to_npy_bytes
+from dgkd_search.utils.records import from_plain, to_plain
 
 # Raised whenever the same settings and files give other arrays.
 PREPARED_VERSION = 2
@@ -67,16 +67,18 @@ class DataInfo:
     path: str
     streamed: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON types."""
-        return asdict(self) | {name: list(getattr(self, name)) for name in _TUPLES}
+        return to_plain(self)
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> DataInfo:
-        return cls(**{**value, **{name: tuple(value[name]) for name in _TUPLES}})
+    def from_dict(cls, value: Mapping[str, object]) -> DataInfo:
+        """What ``to_dict`` gave.
 
-
-_TUPLES = ("classes", "mean", "std")
+        Raises:
+            ValueError: it is something else.
+        """
+        return from_plain(cls, value)
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,8 @@ def verify_prepared(path: str | Path) -> PreparedData:
     """
     data, path = open_prepared(path), Path(path)
     try:
-        checksums = from_checksummed_json((path / _INFO).read_bytes(), _INFO)["files"]
+        described = from_checksummed_json((path / _INFO).read_bytes(), _INFO)
+        checksums = from_plain(dict[str, str], described["files"])
         for name in sorted(file.name for file in path.iterdir() if file.name != _INFO):
             with (path / name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != checksums.pop(name):

@@ -23,9 +23,10 @@ from dgkd_search.store.store import Store
 from dgkd_search.training.determinism import autocast, deterministic, memory_format
 from dgkd_search.training.evaluation import accuracy
 from dgkd_search.training.memory import reraise_oom
+from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.streaming import open_data
-from dgkd_search.training.trainer import EpochMetrics
 from dgkd_search.training.weights import from_bytes, load_model, to_bytes
 from dgkd_search.utils.hashing import sha256
 
@@ -96,24 +97,42 @@ def read_teacher(path: Path, architecture: Architecture) -> PretrainedTeacher:
     return PretrainedTeacher(path, to_bytes(fitted))
 
 
-def as_entry(
-    teacher: PretrainedTeacher, spec: StageSpec, data: PreparedData, store: Store | None
-) -> tuple[str, bytes, dict[str, Any]]:
-    """The teacher as a finished stage: key, weights and description, for ``Store.put``.
+@dataclass(frozen=True)
+class PretrainedStage:
+    """A teacher that was brought along, as a finished stage."""
 
-    Its accuracy is measured, unless the store knows it.
+    record: StageRecord
+    weights: bytes
+
+    @property
+    def val_accuracy(self) -> float:
+        """In percent."""
+        return self.record.rows[-1].val_accuracy
+
+    def put_into(self, store: Store) -> None:
+        """Have a store hold it."""
+        store.put(self.record.spec.key, self.weights, self.record.to_json())
+
+
+def as_stage(
+    teacher: PretrainedTeacher, spec: StageSpec, data: PreparedData, store: Store | None
+) -> PretrainedStage:
+    """The teacher as a finished stage; its accuracy is measured, unless the store knows it.
 
     Args:
         spec: its stage, from ``Planner.teacher``.
     """
     known = store.get(spec.key) if store is not None else None
-    rows = known.meta["rows"] if known is not None else [measure(spec, data, teacher.weights)]
-    return spec.key, teacher.weights, {"spec": spec.to_dict(), "rows": rows}
+    if known is not None:
+        return PretrainedStage(StageRecord.from_json(spec, known.meta), teacher.weights)
+    return PretrainedStage(
+        StageRecord(spec, (measure(spec, data, teacher.weights),)), teacher.weights
+    )
 
 
-def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> dict[str, Any]:
-    """What stands for the epochs of a teacher that wasn't trained here: ``EpochMetrics`` as a dict,
-    without a loss, of its accuracy on validation, measured as training does.
+def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> EpochMetrics:
+    """What stands for the epochs of a teacher that wasn't trained here: its accuracy on
+    validation, measured as training does, without a loss.
 
     On a GPU, if the stage is for one and this process has one.
     """
@@ -129,7 +148,7 @@ def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> dict[str, An
         with autocast(numerics) if wanted == numerics.device_type else contextlib.nullcontext():
             batches = ((x.contiguous(memory_format=form), y) for x, y in at_hand.validation())
             value = accuracy(model, batches)
-    return EpochMetrics(1, 0.0, value, time.perf_counter() - began).to_dict()
+    return EpochMetrics(1, 0.0, value, time.perf_counter() - began)
 
 
 def _read(path: Path, label: str) -> Any:

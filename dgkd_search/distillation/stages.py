@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.models.architecture import Architecture
@@ -13,63 +14,71 @@ from dgkd_search.training.spec import StageSpec
 PRETRAINED_RECIPE = Recipe(1, 2, 1.0, 0.0, "constant", "none")
 
 
-def chain_stages(
-    chain: Chain,
-    *,
-    architecture: Callable[[str], Architecture],
-    data: str,
-    recipe: Recipe,
-    student_recipe: Recipe,
-    distillation: Distillation,
-    assistant_distillation: Distillation,
-    numerics: Numerics,
-    train_seed: int = 0,
-    replicate: int = 0,
-    outputs: str = "stored",
-    pretrained: Mapping[str, str] | None = None,
-) -> tuple[StageSpec, ...]:
-    """The stages of a chain in training order, the student's last.
+@dataclass(frozen=True)
+class ChainSettings:
+    """How the models of a chain are trained.
 
-    Only models that the student depends on are among them (see ``Chain.canonical``).
-
-    Args:
+    Attributes:
         architecture: of a model of the chain, by its name.
         data: fingerprint of the prepared data.
         recipe, assistant_distillation: for the teacher and every assistant.
         student_recipe, distillation, replicate: for the final student alone, so that chains
             share their prefixes whatever is tuned.
+        outputs: one of ``recipe.OUTPUTS``.
         pretrained: checksums of the weights of models that aren't trained, by name.
     """
-    chain = chain.canonical()
+
+    architecture: Callable[[str], Architecture]
+    data: str
+    recipe: Recipe
+    student_recipe: Recipe
+    distillation: Distillation
+    assistant_distillation: Distillation
+    numerics: Numerics
+    train_seed: int = 0
+    replicate: int = 0
+    outputs: str = "stored"
+    pretrained: Mapping[str, str] = field(default_factory=dict)
+
+
+def chain_stages(chain: Chain, settings: ChainSettings) -> tuple[StageSpec, ...]:
+    """The stages of a chain in training order, the student's last.
+
+    Only models that the student depends on are among them (see ``Chain.canonical``).
+    """
     stages: list[StageSpec] = []
+    chain = chain.canonical()
     for position, name in enumerate(chain.models):
-        final = position == len(chain.models) - 1
-        teachers: Sequence[int] = chain.teachers(position)
-        settings = distillation if final else assistant_distillation
-        if weights := (pretrained or {}).get(name):
-            stages.append(
-                StageSpec(
-                    data,
-                    architecture(name),
-                    (),
-                    PRETRAINED_RECIPE,
-                    None,
-                    numerics,
-                    pretrained=weights,
-                )
-            )
+        if weights := settings.pretrained.get(name):
+            stages.append(_pretrained(settings, name, weights))
             continue
+        final = position == len(chain.models) - 1
+        teachers = tuple(stages[i].key for i in chain.teachers(position))
+        loss = settings.distillation if final else settings.assistant_distillation
         stages.append(
             StageSpec(
-                data=data,
-                architecture=architecture(name),
-                teachers=tuple(stages[i].key for i in teachers),
-                recipe=student_recipe if final else recipe,
-                distillation=settings.canonical(len(teachers)),
-                numerics=numerics,
-                train_seed=train_seed,
-                replicate=replicate if final else 0,
-                outputs=outputs,
+                data=settings.data,
+                architecture=settings.architecture(name),
+                teachers=teachers,
+                recipe=settings.student_recipe if final else settings.recipe,
+                distillation=loss.canonical(len(teachers)),
+                numerics=settings.numerics,
+                train_seed=settings.train_seed,
+                replicate=settings.replicate if final else 0,
+                outputs=settings.outputs,
             )
         )
     return tuple(stages)
+
+
+def _pretrained(settings: ChainSettings, name: str, weights: str) -> StageSpec:
+    """The stage of a model whose weights were brought along: nothing is trained."""
+    return StageSpec(
+        data=settings.data,
+        architecture=settings.architecture(name),
+        teachers=(),
+        recipe=PRETRAINED_RECIPE,
+        distillation=None,
+        numerics=settings.numerics,
+        pretrained=weights,
+    )

@@ -8,21 +8,23 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from dgkd_search.data import PreparedData, open_prepared
-from dgkd_search.distillation.progress import StageResult, TrialProgress, TrialResult
+from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import StageResult, TrialResult
 from dgkd_search.distillation.teacher_outputs import POLL, ForwardCount, TeacherOutputs
 from dgkd_search.errors import Unavailable
 from dgkd_search.store.store import Store
 from dgkd_search.training.batches import TrainingData
 from dgkd_search.training.memory import clear_frames, free_cached, reraise_oom
+from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.streaming import open_data
-from dgkd_search.training.trainer import EpochMetrics, Trainer
+from dgkd_search.training.trainer import Trainer
 from dgkd_search.training.weights import load_model
 
 _CHANCES = 3  # times that a chain is begun, where a store loses what it had
@@ -58,7 +60,7 @@ class Trial:
         self._data = data
         self._device = torch.device(stages[0].numerics.device_type)
         self._specs = {stage.key: stage for stage in self.stages}
-        self._known: dict[str, dict[str, Any]] = {}  # finished stages, once they were verified
+        self._known: dict[str, StageRecord] = {}  # finished stages, once they were verified
         self._before: dict[str, int] = {}  # epochs trained before a teacher vanished, by key
 
     def run(self) -> TrialResult:
@@ -94,8 +96,8 @@ class Trial:
         for position, spec in enumerate(self.stages):
             if spec.key in needed:
                 yield from self._stage(position, spec)
-            elif (meta := self._finished(spec.key)) is not None:
-                yield from self._replay(position, spec, meta)
+            elif (record := self._finished(spec.key)) is not None:
+                yield from self._replay(position, record)
 
     def _needed(self) -> set[str]:
         """Keys without which there is no student: its own, and the teachers of untrained ones.
@@ -112,20 +114,20 @@ class Trial:
                     frontier.extend(self._specs[key].teachers)
         return needed
 
-    def _finished(self, key: str) -> dict[str, Any] | None:
+    def _finished(self, key: str) -> StageRecord | None:
         """What is known of a finished stage, verified once a trial: weights take time to read."""
         if key not in self._known and (entry := self.store.get(key)) is not None:
-            self._known[key] = entry.meta
+            self._known[key] = StageRecord.from_json(self._specs[key], entry.meta)
         return self._known.get(key)
 
     def _stage(self, position: int, spec: StageSpec) -> Iterator[TrialProgress]:
         """Find the stage, train it, or wait for whoever trains it."""
         started = last_sign = time.monotonic()
         while True:
-            meta = self._finished(spec.key)
-            if meta is not None:
+            record = self._finished(spec.key)
+            if record is not None:
                 self.result.waiting += time.monotonic() - started
-                yield from self._replay(position, spec, meta)
+                yield from self._replay(position, record)
                 return
             lock = self.store.lock(spec.key)
             try:
@@ -167,7 +169,8 @@ class Trial:
             outputs = TeacherOutputs(spec, data, self.store, self._load, forwards)
             trainer = Trainer(spec, data, outputs.teachers)
             if partial is not None:
-                trainer.restore(partial.tensors, [EpochMetrics(**r) for r in partial.meta["rows"]])
+                record = StageRecord.from_json(spec, partial.meta)
+                trainer.restore(partial.tensors, record.rows)
         yield from self._again("resumed", position, spec, trainer.rows)
         before = trainer.epoch
         while not trainer.finished:
@@ -203,17 +206,15 @@ class Trial:
 
     def _keep(self, spec: StageSpec, trainer: Trainer, before: int) -> None:
         """After every epoch: nothing that was trained is lost, whatever comes next."""
-        meta = {"spec": spec.to_dict(), "rows": [row.to_dict() for row in trainer.rows]}
+        description = StageRecord(spec, tuple(trainer.rows)).to_json()
         if trainer.finished:
-            self.store.put(spec.key, trainer.weights(), meta)
+            self.store.put(spec.key, trainer.weights(), description)
         else:
-            self.store.put_partial(spec.key, trainer.checkpoint(), meta)
+            self.store.put_partial(spec.key, trainer.checkpoint(), description)
         self._record(spec, trainer.rows, trainer.epoch - before)
 
-    def _replay(
-        self, position: int, spec: StageSpec, meta: dict[str, Any]
-    ) -> Iterator[TrialProgress]:
-        rows = [EpochMetrics(**row) for row in meta["rows"]]
+    def _replay(self, position: int, record: StageRecord) -> Iterator[TrialProgress]:
+        spec, rows = record.spec, record.rows
         self._record(spec, rows, 0)
         # Only a student's epochs mean something to a pruner; of the others the end is enough.
         following = self.stages[position + 1 : position + 2]
@@ -248,18 +249,8 @@ class Trial:
     def _progress(
         self, event: str, position: int, spec: StageSpec, row: EpochMetrics | None
     ) -> TrialProgress:
-        student = position == len(self.stages) - 1
-        return TrialProgress(
-            event=event,
-            stage=spec.architecture.name,
-            position=position,
-            stages=len(self.stages),
-            epoch=row.epoch if row else 0,
-            epochs=spec.recipe.epochs,
-            step=row.epoch if row and student else None,
-            train_loss=row.train_loss if row else None,
-            val_accuracy=row.val_accuracy if row else None,
-        )
+        name, epochs = spec.architecture.name, spec.recipe.epochs
+        return TrialProgress(event, name, position, len(self.stages), epochs, row)
 
     def _load(self, key: str) -> nn.Module:
         entry = self.store.get(key)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from dgkd_search.distillation.pretrained import PretrainedStage
 from dgkd_search.store.store import Store
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.files import make_folder, remove_folder
@@ -21,13 +21,13 @@ class TrialStores:
         root: the shared store, or the folder of the private ones.
         shared: whether trials share the store.
         limit: bytes of stored outputs in one store; None for no limit.
-        pretrained: what every store is to hold, as key, weights and description.
+        pretrained: the teacher that every store is to hold, if a user has brought it along.
     """
 
     root: Path
     shared: bool
     limit: int | None = None
-    pretrained: tuple[str, bytes, Mapping[str, Any]] | None = None
+    pretrained: PretrainedStage | None = None
 
     @property
     def data(self) -> Path:
@@ -44,10 +44,8 @@ class TrialStores:
     def open(self, stages: Sequence[StageSpec]) -> Store:
         """The store of that trial, holding what is given."""
         store = Store(self.path_for(stages), self.limit)
-        if (
-            self.pretrained is not None and self.pretrained[0] not in store
-        ):  # a trial compares what is there
-            store.put(*self.pretrained)
+        if self.pretrained is not None and self.pretrained.record.spec.key not in store:
+            self.pretrained.put_into(store)
         return store
 
 

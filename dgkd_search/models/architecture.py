@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,6 @@ class Architecture:
     origin: str = ""
     code: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON types; of a family that is built in, its code isn't spoken of."""
         return {name: value for name, value in asdict(self).items() if value != ""}

@@ -8,22 +8,20 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.results.definition import DEFINITION
 from dgkd_search.study.study import STUDY_NAME
 from dgkd_search.utils.hashing import UNREADABLE, verify_checksum
-
-DEFINITION = "definition"  # attribute of the study: what it is
 
 
 class DamagedFile(Exception):
     """A file isn't what was written; says why."""
 
 
-def read_definition(path: Path) -> dict[str, Any] | None:
-    """The definition in study.db; None where no trial was drawn yet.
+def read_definition(path: Path) -> dict[str, object] | None:
+    """The definition in study.db, in plain JSON types; None where no trial was drawn yet.
 
     Raises:
         DamagedFile: it is no database, or doesn't hold together.

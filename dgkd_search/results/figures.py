@@ -7,7 +7,8 @@ from pathlib import Path
 from dgkd_search.data import get_dataset
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
-from dgkd_search.study.study import REFERENCE, ChainStudy
+from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.study import ChainStudy
 
 
 def draw_figures(run: RunFolder, study: ChainStudy) -> list[Path]:
@@ -23,7 +24,7 @@ def draw_figures(run: RunFolder, study: ChainStudy) -> list[Path]:
         table,
         run.path,
         title=f"{title}, chains of {config.family}",
-        reference=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
+        reference=baseline_accuracy(study),
         teacher=teacher_accuracy(study),
     )
     if len(config.objectives) > 1:
@@ -43,7 +44,14 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
     """The teacher's validation accuracy in percent, from any trial that used it."""
     name = study.config.space.teacher
     for trial in study.trials:
-        for stage in study.facts(trial).get("stages", ()):
-            if stage["name"] == name and stage["finished"]:
-                return float(stage["val_accuracy"])
+        stats = study.stats(trial)
+        stage = stats.stage(name) if stats is not None else None
+        if stage is not None and stage.finished:
+            return stage.val_accuracy
     return None
+
+
+def baseline_accuracy(study: ChainStudy) -> float | None:
+    """The validation accuracy in percent of the student on labels alone."""
+    reference = study.read(REFERENCE, StudentRecord)
+    return reference.val_accuracy if reference is not None else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from dgkd_search.results.best import load_best
+from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import notebook_html
@@ -26,13 +26,13 @@ class LoadedRun:
             precision; see ``results.table.trials_table`` for each column's meaning.
         curves: one row a reported epoch of a student: ``trial``, ``epoch`` (from 1) and
             ``val_accuracy`` (percent). Empty for a search with two objectives.
-        best: contents of best.yaml; None before the search has ended.
+        best: what best.yaml says; None before the search has ended.
     """
 
     path: Path
     trials: pd.DataFrame
     curves: pd.DataFrame
-    best: dict[str, Any] | None
+    best: BestConfig | None
 
     def __repr__(self) -> str:
         return f"LoadedRun({self.path}: {self._state_counts()})"

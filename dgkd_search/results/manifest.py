@@ -12,11 +12,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from dgkd_search.config.options import Options, canonical_name, scope_of
-from dgkd_search.config.resolve import apply_defaults, family_of, resolve
-from dgkd_search.config.yaml_file import read_config, to_yaml_values
+from dgkd_search.config.resolve import complete, resolve
+from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.results.database import (
     DamagedFile,
@@ -24,14 +23,13 @@ from dgkd_search.results.database import (
     read_definition,
     read_file,
 )
+from dgkd_search.results.definition import DEFINITION_FORMAT, READABLE_FORMATS, SearchDefinition
 from dgkd_search.results.run_folder import RunFolder, name_error
 from dgkd_search.study.config import StudyConfig
+from dgkd_search.study.space import Params
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.training.spec import TRAINING_VERSION
 from dgkd_search.utils.hashing import from_checksummed_json
-
-MANIFEST_FORMAT = 2
-_READABLE = (1, MANIFEST_FORMAT)  # 1 had options by their earlier spellings
 
 
 @dataclass(frozen=True)
@@ -40,45 +38,14 @@ class Manifest:
 
     Attributes:
         options: all of them, resolved.
-        definition: what the search is (see ``search_definition``).
+        definition: what the search is.
         damaged: files that aren't what was written, and why; ``missing`` ones among them.
     """
 
     run: RunFolder
     options: Options
-    definition: Mapping[str, Any]
+    definition: SearchDefinition
     damaged: Mapping[Path, str] = field(default_factory=dict)
-
-    @property
-    def initial_params(self) -> Sequence[Mapping[str, Any]] | None:
-        """Parameters of the trials that the study began with, where they were given."""
-        initial_params: Sequence[Mapping[str, Any]] | None = self.definition["first"]
-        return initial_params
-
-
-def search_definition(
-    options: Options,
-    fingerprint: str,
-    initial_params: Sequence[Mapping[str, Any]] | None,
-    user_checksums: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """What defines a search, in plain JSON types.
-
-    Args:
-        options: resolved.
-        fingerprint: of the data.
-        initial_params: parameters of the trials to begin with, if they were given.
-        user_checksums: of what the user has brought along: ``given``, the teacher's weights, and
-            ``code``, that of the models.
-    """
-    return {
-        "format": MANIFEST_FORMAT,
-        "training": TRAINING_VERSION,
-        "options": to_yaml_values(options),
-        "data": fingerprint,
-        "first": None if initial_params is None else [dict(params) for params in initial_params],
-        **(user_checksums or {}),
-    }
 
 
 def read_manifest(run: RunFolder) -> Manifest:
@@ -109,30 +76,34 @@ def read_manifest(run: RunFolder) -> Manifest:
         damaged[run.database] = "it is missing"
     except DamagedFile as error:
         damaged[run.database] = str(error)
-    definition = kept or stored
+    raw = kept or stored
     if kept is not None and stored is not None and "options" not in stored:
         damaged[run.database] = "its definition is missing"
-    if definition is None:
+    if raw is None:
         why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
         raise InputError(
             f"{run.path}: can't be read ({why}); start a new run, which finds in the store "
             "what was trained"
         )
-    version = definition.get("format"), definition.get("training")
-    if version not in [(format, TRAINING_VERSION) for format in _READABLE]:
+    version = raw.get("format"), raw.get("training")
+    if version not in [(format, TRAINING_VERSION) for format in READABLE_FORMATS]:
         raise InputError(
             f"{run.path}: was made by another version (format and training {version}, this one "
-            f"has {(MANIFEST_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
+            f"has {(DEFINITION_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
         )
+    definition = SearchDefinition.from_json(raw)
+    known = [
+        SearchDefinition.from_json(each) for each in (raw, stored) if each and "options" in each
+    ]
     # Runs of before there was --confirm know nothing of it, and go on without.
-    options = Options.parse({"confirm": "off", **definition["options"]})
+    options = Options.parse({"confirm": "off", **definition.options})
     if options.models is not None and not _is_own(run):
         raise InputError(  # a file of somebody else's doesn't choose what is imported
             f"{run.path}: would import {options.models}, and isn't your folder; copy it if you "
             "trust it"
         )
     try:
-        _check_config(run, options, [definition, *([stored] if stored else [])])
+        _check_config(run, options, known)
     except FileNotFoundError:
         damaged[run.config] = "it is missing"
     except DamagedFile as error:
@@ -195,14 +166,14 @@ def open_readonly(run: RunFolder) -> ChainStudy:
     why = manifest.damaged.get(run.database)
     if why is None:
         try:
-            return open_study(config, run.database, manifest.initial_params)
+            return open_study(config, run.database, manifest.definition.initial_params)
         except DamagedFile as error:
             why = str(error)
     raise InputError(f"{run.database}: is damaged ({why}); --resume {run.path} makes it again")
 
 
 def open_study(
-    config: StudyConfig, database: Path, initial_params: Sequence[Mapping[str, Any]] | None
+    config: StudyConfig, database: Path, initial_params: Sequence[Params] | None
 ) -> ChainStudy:
     """The study in a database, every trial of it compared with its checksum.
 
@@ -224,7 +195,7 @@ def open_study(
 
 
 def _check_config(
-    run: RunFolder, options: Options, definitions: Sequence[Mapping[str, Any]]
+    run: RunFolder, options: Options, definitions: Sequence[SearchDefinition]
 ) -> None:
     """Compare config.yaml with what it is a copy of.
 
@@ -238,15 +209,14 @@ def _check_config(
     """
     text = read_file(run.config)
     definition = definitions[0]
-    expected = [run.config_text(known["options"]) for known in definitions if "options" in known]
+    expected = [run.config_text(known.options) for known in definitions]
     if _without_comments(text) in map(_without_comments, expected):  # they tell the version
         return
     problems: list[str] = []
     try:
         raw = read_config(run.config, problems)
-        edited = Options.parse(raw, f"{run.config}: {{}}")
-        edited = apply_defaults(edited, family_of(edited))
-        if problems or raw.keys() != set(map(canonical_name, definition["options"])):
+        edited = complete(Options.parse(raw, f"{run.config}: {{}}"))
+        if problems or raw.keys() != set(map(canonical_name, definition.options)):
             raise InputError("options are missing, or stand twice")
     except InputError as error:
         why = error.messages[0].removeprefix("--config ").removeprefix(f"{run.config}: ")

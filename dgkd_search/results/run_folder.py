@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import yaml
 from filelock import FileLock
 
 from dgkd_search.config.options import Options, canonical_name
 from dgkd_search.errors import InputError
+from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.utils.files import (
     TEMPORARY,
     make_folder,
@@ -170,16 +170,12 @@ class RunFolder:
             remove_file(self.path / _HOLDER)
             lock.release()
 
-    def write_definition(self, definition: Mapping[str, Any]) -> None:
-        """Make or replace what says what the search is: for us, and as config.yaml for users.
+    def write_definition(self, definition: SearchDefinition) -> None:
+        """Make or replace what says what the search is: for us, and as config.yaml for users."""
+        write_bytes(self.definition, to_checksummed_json(definition.to_json()))
+        write_bytes(self.config, self.config_text(definition.options))
 
-        Args:
-            definition: see ``manifest.search_definition``.
-        """
-        write_bytes(self.definition, to_checksummed_json(definition))
-        write_bytes(self.config, self.config_text(definition["options"]))
-
-    def config_text(self, options: Mapping[str, Any]) -> bytes:
+    def config_text(self, options: Mapping[str, object]) -> bytes:
         """config.yaml of these options (resolved, by their names in it)."""
         text = (
             f"# dgkd-search {version('dgkd-search')}. Repeat this search with\n"

@@ -6,9 +6,8 @@ import base64
 import html
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from dgkd_search.results.best import Accuracies
+from dgkd_search.results.best_config import Accuracies
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.verdict import verdict
 from dgkd_search.results.work import Work
@@ -79,11 +78,11 @@ class Summary:
         """An earlier name of ``aborted``."""
         return self.aborted
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values; accuracies in percent, gains over what else was taught with fresh seeds."""
         chain, replication = self.configuration.chain.canonical(), self.replication
         winner = replication.winner if replication is not None else None
-        facts: dict[str, Any] = {
+        facts: dict[str, object] = {
             "run": str(self.run),
             "trial": self.trial,
             "chain": list(chain.models),

@@ -136,17 +136,13 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _row(study: ChainStudy, trial: FrozenTrial, replication: Replication | None) -> dict[str, Any]:
-    facts = study.facts(trial)
+    stats = study.stats(trial)
     complete = trial.state == TrialState.COMPLETE
     row: dict[str, Any] = {
         "number": trial.number,
         "state": trial.state.name,
         "val_accuracy": _accuracy(trial),
         "student_epochs": _student_epochs(study, trial),
-        "training_tflop": facts.get("tflop"),
-        "seconds": facts.get("seconds"),
-        "computing_seconds": facts.get("computing"),
-        "waiting_seconds": facts.get("waiting"),
         "started": _to_second(trial.datetime_start),
         "finished": _to_second(trial.datetime_complete),
         "reason": _printable(trial.user_attrs.get(REASON, "")),
@@ -155,11 +151,16 @@ def _row(study: ChainStudy, trial: FrozenTrial, replication: Replication | None)
     if repeats is not None and repeats.values:
         row |= {"repeats": len(repeats.values), "repeats_mean": repeats.mean}
         row["repeats_half_width"] = repeats.half_width
-    stages = facts.get("stages")
-    if stages is not None:
-        row["stages_trained"] = sum(stage["trained"] > 0 for stage in stages)
-        row["stages_reused"] = sum(stage["trained"] == 0 for stage in stages)
-        row["student_key"] = stages[-1]["key"] if complete and stages else ""
+    if stats is not None and stats.begun:
+        row |= {
+            "training_tflop": stats.tflop,
+            "seconds": stats.seconds,
+            "computing_seconds": stats.computing,
+            "waiting_seconds": stats.waiting,
+            "stages_trained": stats.trained,
+            "stages_reused": stats.reused,
+            "student_key": stats.stages[-1].key if complete and stats.stages else "",
+        }
     if set(trial.params) == set(study.space.distributions):
         row |= _settings(study, trial)
     return row
@@ -169,9 +170,9 @@ def _student_epochs(study: ChainStudy, trial: FrozenTrial) -> int:
     if trial.intermediate_values:
         return len(trial.intermediate_values)
     # Optuna takes no reports under two objectives; what the trial did is among its facts.
-    stages = study.facts(trial).get("stages", ())
-    student = study.config.space.student
-    return next((int(s["epochs"]) for s in stages if s["name"] == student), 0)
+    stats = study.stats(trial)
+    student = stats.stage(study.config.space.student) if stats is not None else None
+    return student.epochs if student is not None else 0
 
 
 def _settings(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:

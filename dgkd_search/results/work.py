@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from optuna.trial import TrialState
 
-from dgkd_search.study.replication import replicate_facts
-from dgkd_search.study.study import REFERENCE, ChainStudy
+from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.replication import replicates
+from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 
 
 def total_work(study: ChainStudy, spent: ElapsedTime, concurrency: int) -> Work:
     """What the trials and the reference did, added up."""
-    facts: list[dict[str, Any]] = [study.facts(t) for t in study.trials]
-    facts += [study.attributes.get(REFERENCE, {}), *replicate_facts(study)]
-    stages = [stage for fact in facts for stage in fact.get("stages", ())]
-    retried_trials = study.retried_trials
-    begun = [t for t in study.trials if study.facts(t).get("begun", True)]
-    states = [t.state for t in begun if t.number not in retried_trials]
-    computing = sum(fact.get("computing", 0.0) for fact in facts)
-    waiting = sum(fact.get("waiting", 0.0) for fact in facts)
-    seconds = sum(fact.get("seconds", 0.0) for fact in facts)
+    retried = study.retried_trials
+    by_trial = {trial.number: study.stats(trial) for trial in study.trials}
+    reference = study.read(REFERENCE, StudentRecord)
+    students = [*([reference] if reference is not None else []), *replicates(study)]
+    known = [stats for stats in by_trial.values() if stats is not None]
+    known += [student.stats for student in students]
+    states = [
+        trial.state
+        for trial in study.trials
+        if trial.number not in retried
+        and ((stats := by_trial[trial.number]) is None or stats.begun)
+    ]
+    stages = [stage for stats in known for stage in stats.stages]
+    computing = sum(stats.computing for stats in known)
+    waiting = sum(stats.waiting for stats in known)
+    seconds = sum(stats.seconds for stats in known)
     return Work(
         completed=states.count(TrialState.COMPLETE),
         pruned=states.count(TrialState.PRUNED),
         failed=states.count(TrialState.FAIL),
-        trained=sum(stage["trained"] > 0 and stage["finished"] for stage in stages),
-        reused=sum(stage["trained"] == 0 for stage in stages),
-        taught=sum(fact.get("taught", 0) for fact in facts),
-        forwards=sum(fact.get("forwards", 0) for fact in facts),
+        trained=sum(stage.trained > 0 and stage.finished for stage in stages),
+        reused=sum(stage.trained == 0 for stage in stages),
+        taught=sum(stats.taught for stats in known),
+        forwards=sum(stats.forwards for stats in known),
         computing=computing,
         waiting=waiting,
         starting=spent.starting + max(0.0, seconds - computing - waiting),

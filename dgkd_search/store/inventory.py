@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dgkd_search.store.leases import StoreUser
 from dgkd_search.store.outputs import teacher_of
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import TEMPORARY, size_of
+from dgkd_search.utils.records import from_plain
 
 # Finished and unfinished stages, what models said, prepared datasets, what was set aside, what
 # killed processes left, and what isn't the store's or can't be read.
@@ -158,7 +158,7 @@ def _describe(store: Store, kind: str, path: Path) -> Entry | None:
         if kind not in _READERS:
             return entry
         if _has_key_name(kind, path) and path.is_dir():
-            return replace(entry, **_READERS[kind](store, path))
+            return _READERS[kind](store, entry)
     except FileNotFoundError:
         if not path.exists():
             return None
@@ -175,50 +175,83 @@ def _changed(kind: str, path: Path) -> float:
     return max([status.st_mtime, *(child.lstat().st_mtime for child in inside)])
 
 
-def _stage(store: Store, path: Path, partial: bool = False) -> dict[str, Any]:
+# Of what lies there, what is listed: stages of other versions can be looked at, too.
+@dataclass(frozen=True)
+class _Architecture:
+    family: str
+    name: str
+
+
+@dataclass(frozen=True)
+class _Spec:
+    architecture: _Architecture
+    data: str
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class _StageMeta:
+    spec: _Spec
+    rows: tuple[_Row, ...]
+    finished: float = math.nan
+
+
+@dataclass(frozen=True)
+class _DataMeta:
+    dataset: str
+    fingerprint: str
+    train_count: int
+    validation_count: int
+
+
+def _stage(store: Store, entry: Entry, partial: bool = False) -> Entry:
+    path = entry.path
     meta = store.meta(path.name, partial)
     if meta is None:
         raise ValueError(path.name)
-    spec, row = meta["spec"], meta["rows"][-1]
+    known = from_plain(_StageMeta, meta)
     # A moved store's files are new, its stages aren't.
-    finished = (path / "checkpoint.json").stat().st_mtime if partial else float(meta["finished"])
+    finished = (path / "checkpoint.json").stat().st_mtime if partial else known.finished
     if not math.isfinite(finished):
         raise ValueError(finished)
-    return {
-        "key": path.name,
-        "used": finished,
-        "name": str(spec["architecture"]["name"]),
-        "family": str(spec["architecture"]["family"]),
-        "data": str(spec["data"]),
-        "teachers": len(spec["sources"]),
-        "accuracy": float(row["val_accuracy"]),
-        "epochs": len(meta["rows"]),
-    }
+    return replace(
+        entry,
+        key=path.name,
+        used=finished,
+        name=known.spec.architecture.name,
+        family=known.spec.architecture.family,
+        data=known.spec.data,
+        teachers=len(known.spec.sources),
+        accuracy=known.rows[-1].val_accuracy,
+        epochs=len(known.rows),
+    )
 
 
-def _checkpoint(store: Store, path: Path) -> dict[str, Any]:
-    if not (path / "checkpoint.json").exists():
-        return {"key": path.name}  # a stop came before the first one was whole
-    return _stage(store, path, partial=True)
+def _checkpoint(store: Store, entry: Entry) -> Entry:
+    if not (entry.path / "checkpoint.json").exists():
+        return replace(entry, key=entry.path.name)  # a stop came before the first one was whole
+    return _stage(store, entry, partial=True)
 
 
-def _outputs(store: Store, path: Path) -> dict[str, Any]:
-    teacher = teacher_of(path)
+def _outputs(store: Store, entry: Entry) -> Entry:
+    teacher = teacher_of(entry.path)
     if not _KEY.fullmatch(teacher):
         raise ValueError(teacher)
-    return {"key": teacher}
+    return replace(entry, key=teacher)
 
 
-def _data(store: Store, path: Path) -> dict[str, Any]:
-    value = json.loads((path / "info.json").read_bytes())
-    return {
-        "name": str(value["dataset"]),
-        "data": str(value["fingerprint"]),
-        "images": int(value["train_count"]) + int(value["validation_count"]),
-    }
+def _data(store: Store, entry: Entry) -> Entry:
+    known = from_plain(_DataMeta, json.loads((entry.path / "info.json").read_bytes()))
+    images = known.train_count + known.validation_count
+    return replace(entry, name=known.dataset, data=known.fingerprint, images=images)
 
 
-_READERS: dict[str, Callable[[Store, Path], dict[str, Any]]] = {
+_READERS: dict[str, Callable[[Store, Entry], Entry]] = {
     "stage": _stage,
     "checkpoint": _checkpoint,
     "outputs": _outputs,

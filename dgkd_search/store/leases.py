@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from dgkd_search.utils.files import TEMPORARY, make_folder, remove_file, write_bytes
 from dgkd_search.utils.hashing import UNREADABLE, from_checksummed_json, to_checksummed_json
+from dgkd_search.utils.records import from_plain
 
 LEASE_KINDS = ("trial", "search")
 
@@ -148,9 +149,9 @@ def _read(folder: Path) -> Iterator[tuple[Path, StoreUser | None]]:
         user = None
         with contextlib.suppress(OSError, *UNREADABLE):
             value = from_checksummed_json(record.read_bytes(), record.name)
-            kind, name, since = str(value["kind"]), str(value["name"]), float(value["since"])
-            if kind in LEASE_KINDS and math.isfinite(since):
-                user = StoreUser(kind, name, since, frozenset(map(str, value["keys"])), live)
+            known = from_plain(StoreUser, {**value, "live": live})
+            if known.kind in LEASE_KINDS and math.isfinite(known.since):
+                user = known
         yield record, user
 
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
@@ -56,7 +55,7 @@ class StageEntry:
 
     key: str
     tensors: bytes
-    meta: dict[str, Any]
+    meta: Mapping[str, object]
 
 
 class _Damaged(Exception):
@@ -140,7 +139,7 @@ class Store:
         """Whether a finished stage is there; it is verified only when it is read."""
         return (self._stage(key) / "stage.json").exists()
 
-    def put(self, key: str, weights: bytes, meta: Mapping[str, Any]) -> None:
+    def put(self, key: str, weights: bytes, meta: Mapping[str, object]) -> None:
         """Keep a finished stage and forget its checkpoint; what is there already stays."""
         description = _description(key, sha256(weights), {**meta, "finished": time.time()})
         write_folder(self._stage(key), {"weights.safetensors": weights, "stage.json": description})
@@ -164,7 +163,7 @@ class Store:
             self._quarantine(folder, "checkpoint.json is not readable")
         return None
 
-    def put_partial(self, key: str, tensors: bytes, meta: Mapping[str, Any]) -> None:
+    def put_partial(self, key: str, tensors: bytes, meta: Mapping[str, object]) -> None:
         """Replace the checkpoint of a stage in progress; the caller holds its lock.
 
         The tensors are written first, under their own checksum, then named: a stop between the
@@ -180,7 +179,7 @@ class Store:
             if old.name not in (current.name, "checkpoint.json"):
                 remove_file(old)
 
-    def meta(self, key: str, partial: bool = False) -> dict[str, Any] | None:
+    def meta(self, key: str, partial: bool = False) -> Mapping[str, object] | None:
         """What is said of a stage, finished or ``partial``, without reading its weights.
 
         Returns:
@@ -240,11 +239,11 @@ class Store:
             )
 
 
-def _description(key: str, checksum: str, meta: Mapping[str, Any]) -> bytes:
+def _description(key: str, checksum: str, meta: Mapping[str, object]) -> bytes:
     return to_checksummed_json({"format": STORE_FORMAT, "key": key, "tensors": checksum, **meta})
 
 
-def _describe(key: str, description: Path) -> dict[str, Any]:
+def _describe(key: str, description: Path) -> Mapping[str, object]:
     try:
         meta = from_checksummed_json(description.read_bytes(), description.name)
     except ValueError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dgkd_search.data import DataInfo
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.cost import training_tflop
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import get_family
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.study.config import StudyConfig
@@ -38,17 +38,19 @@ class Planner:
         drop = configuration.distillation.drop_prob if config.space.drop_scope == "all" else 0.0
         return chain_stages(
             configuration.chain,
-            architecture=self.architecture,
-            data=self.info.fingerprint,
-            recipe=config.recipe,
-            student_recipe=replace(config.student_recipe, lr=configuration.lr),
-            distillation=configuration.distillation,
-            assistant_distillation=replace(base, drop_prob=drop),
-            numerics=config.numerics,
-            train_seed=config.train_seed,
-            replicate=replicate,
-            outputs=config.outputs,
-            pretrained={config.space.teacher: self.pretrained} if self.pretrained else {},
+            ChainSettings(
+                architecture=self.architecture,
+                data=self.info.fingerprint,
+                recipe=config.recipe,
+                student_recipe=replace(config.student_recipe, lr=configuration.lr),
+                distillation=configuration.distillation,
+                assistant_distillation=replace(base, drop_prob=drop),
+                numerics=config.numerics,
+                train_seed=config.train_seed,
+                replicate=replicate,
+                outputs=config.outputs,
+                pretrained={config.space.teacher: self.pretrained} if self.pretrained else {},
+            ),
         )
 
     def tflop(self, stages: Sequence[StageSpec]) -> float:

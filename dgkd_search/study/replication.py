@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from optuna.trial import TrialState
 
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.planner import Planner
+from dgkd_search.study.records import ReplicationChoice, StudentRecord
+from dgkd_search.study.replication_report import MeanInterval, ReplicationReport, ReplicationRow
 from dgkd_search.study.space import Configuration
-from dgkd_search.study.study import RETRYABLE, ChainStudy
+from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.intervals import difference, half_width
 
 REPLICATION = "confirmation"  # attribute of the study: what was chosen
-_FAILED = "failed"  # of a repeat: why
 _KD, _ALONE = "kd", "alone"  # what plain KD and the student without any teacher are called there
-_STANDS_FOR = "stands for"  # which of the chosen those are
+_REPEAT = "repeat "  # begins the attributes of students that were taught again
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,31 @@ class Replication:
     @classmethod
     def from_study(cls, study: ChainStudy) -> Replication | None:
         """What a study says; None where nothing was taught again."""
-        noted = study.attributes
-        chosen = noted.get(REPLICATION)
-        if chosen is None or not study.config.confirm_seeds:
+        choice = study.read(REPLICATION, ReplicationChoice)
+        if choice is None or not study.config.confirm_seeds:
             return None
-        if chosen["finished"] != study.finished:
+        if choice.finished != study.finished:
             return None  # chosen before the budget was raised: newer trials may be better
+        noted = study.read_all(_REPEAT, StudentRecord)
         known: dict[str, ReplicateStats] = {}
-        replicates = range(1, study.config.confirm_seeds + 1)
-        for name in chosen["chosen"]:
-            entries = {r: noted.get(_attribute(_trial(name), r)) for r in replicates}
+        seeds = range(1, study.config.confirm_seeds + 1)
+        for name in choice.chosen:
+            names = {seed: _attribute(_trial(name), seed) for seed in seeds}
+            entries = {seed: noted[each] for seed, each in names.items() if each in noted}
             values = {
-                r: float(f["val_accuracy"]) for r, f in entries.items() if f and _FAILED not in f
+                seed: each.val_accuracy
+                for seed, each in entries.items()
+                if each.val_accuracy is not None
             }
-            failed = {r: str(f[_FAILED]) for r, f in entries.items() if f and _FAILED in f}
-            if values or failed:
+            failed = {
+                seed: each.failure for seed, each in entries.items() if each.failure is not None
+            }
+            if entries:
                 known[name] = ReplicateStats(_trial(name), values, failed)
         count = sum(len(stats.values) for stats in known.values())
-        complete = count == len(chosen["chosen"]) * len(replicates)
-        trials = sum(name != _ALONE for name in chosen["chosen"])
-        kd, baseline = (known.get(chosen[_STANDS_FOR].get(name, "")) for name in (_KD, _ALONE))
+        complete = count == len(choice.chosen) * len(seeds)
+        trials = sum(name != _ALONE for name in choice.chosen)
+        kd, baseline = (known.get(choice.stands_for.get(name, "")) for name in (_KD, _ALONE))
         return cls(tuple(known.values()), kd, baseline, trials, complete)
 
     @property
@@ -119,34 +124,31 @@ class Replication:
         sound = [stats for stats in trials if stats.values and not stats.failed]
         return max(sound, key=lambda stats: stats.mean, default=None)
 
-    def describe(self, study: ChainStudy) -> dict[str, Any] | None:
-        """What is known, in plain JSON types, for best.yaml; None where nothing is."""
+    def report(self, study: ChainStudy) -> ReplicationReport | None:
+        """What is known, for best.yaml; None where nothing is."""
         if not self.stats:
             return None
-        winner, rows = self.winner, []
-        for stats in self.stats:
-            if not stats.values:
-                continue
-            row: dict[str, Any] = {"trial": stats.trial, "student_alone": stats.trial is None}
-            if stats.trial is not None:
-                configuration = study.configuration(study.trials[stats.trial])
-                chain = configuration.chain.canonical()
-                row |= {"chain": str(chain), "guidance": chain.guidance}
-                row["drop_probability"] = configuration.drop_prob
-            row |= {"mean": stats.mean, "half_width": stats.half_width}
-            row["accuracies"] = stats.accuracies
-            if stats.failed:
-                row["failed"] = sorted(stats.failed.values())
-            if winner is not None and stats is not winner:
-                gain, half = winner.gain_over(stats)
-                row["behind_by"] = {"mean": gain, "half_width": half}
-            rows.append(row)
-        return {
-            "what": "validation accuracy in percent of students with fresh seeds; half widths of "
-            "95 % intervals (Student's t, for differences Welch's)",
-            "whole": self.complete,
-            "configurations": rows,
-        }
+        rows = tuple(self._row(stats, study) for stats in self.stats if stats.values)
+        return ReplicationReport(rows, self.complete)
+
+    def _row(self, stats: ReplicateStats, study: ChainStudy) -> ReplicationRow:
+        chain = drop = behind = None
+        if stats.trial is not None:
+            configuration = study.configuration(study.trials[stats.trial])
+            chain, drop = configuration.chain.canonical(), configuration.drop_prob
+        winner = self.winner
+        if winner is not None and stats is not winner:
+            behind = MeanInterval(*winner.gain_over(stats))
+        return ReplicationRow(
+            stats.trial,
+            str(chain) if chain is not None else None,
+            chain.guidance if chain is not None else None,
+            drop,
+            MeanInterval(stats.mean, stats.half_width),
+            tuple(stats.accuracies),
+            tuple(sorted(stats.failed.values())),
+            behind,
+        )
 
     def get(self, trial: int | None) -> ReplicateStats | None:
         """The repeats of a trial, or of the student alone."""
@@ -195,13 +197,8 @@ def choose_replicates(study: ChainStudy, planner: Planner) -> list[Replicate]:
     if not chosen:
         return []
     stands_for = {name: add(*entries) for name, entries in _stand_ins(study, planner).items()}
-    value = {
-        "chosen": [_name(trial) for trial, _ in chosen.values()],
-        _STANDS_FOR: stands_for,
-        "finished": study.finished,
-    }
-    if study.attributes.get(REPLICATION) != value:
-        study.set_attribute(REPLICATION, value)
+    names = tuple(_name(trial) for trial, _ in chosen.values())
+    study.write(REPLICATION, ReplicationChoice(names, stands_for, study.finished))
     return _unknown(study, chosen.values())
 
 
@@ -220,42 +217,29 @@ def _unknown(
     study: ChainStudy, chosen: Iterable[tuple[int | None, Configuration]]
 ) -> list[Replicate]:
     """Seed after seed, so that an end before the last one leaves all with about as many."""
-    known, configurations = study.attributes, [*chosen]
+    noted, configurations = study.read_all(_REPEAT, StudentRecord), [*chosen]
     return [
         Replicate(trial, replicate, configuration)
         for replicate in range(1, study.config.confirm_seeds + 1)
         for trial, configuration in configurations
-        if known.get(_attribute(trial, replicate), {RETRYABLE: True}).get(RETRYABLE, False)
+        if (known := noted.get(_attribute(trial, replicate))) is None or known.retryable
     ]
 
 
 def save_replicate(
-    study: ChainStudy, trial: int | None, replicate: int, value: float, facts: Mapping[str, Any]
+    study: ChainStudy, trial: int | None, replicate: int, record: StudentRecord
 ) -> None:
-    """Note a student that was taught again: its validation accuracy in percent, what it took."""
-    study.set_attribute(_attribute(trial, replicate), {"val_accuracy": value, **facts})
+    """Note a student that was taught again, or why that failed."""
+    study.write(_attribute(trial, replicate), record)
 
 
-def save_failure(
-    study: ChainStudy,
-    trial: int | None,
-    replicate: int,
-    reason: str,
-    again: bool,
-    facts: Mapping[str, Any],
-) -> None:
-    """Note a student whose training failed, and whether a resumed search tries it again."""
-    value = {_FAILED: reason, RETRYABLE: again, **facts}
-    study.set_attribute(_attribute(trial, replicate), value)
-
-
-def replicate_facts(study: ChainStudy) -> list[dict[str, Any]]:
-    """What every repeat did, whether it still counts or not."""
-    return [facts for name, facts in study.attributes.items() if name.startswith("repeat ")]
+def replicates(study: ChainStudy) -> list[StudentRecord]:
+    """Every student that was taught again, whether it still counts or not."""
+    return [*study.read_all(_REPEAT, StudentRecord).values()]
 
 
 def _attribute(trial: int | None, replicate: int) -> str:
-    return f"repeat {_name(trial)} {replicate}"
+    return f"{_REPEAT}{_name(trial)} {replicate}"
 
 
 def _name(trial: int | None) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
@@ -13,7 +12,7 @@ from optuna.study import Study, create_study
 from optuna.trial import FrozenTrial
 
 from dgkd_search.errors import DgkdError
-from dgkd_search.study.space import SearchSpace
+from dgkd_search.study.space import Params, ParamValue, SearchSpace
 from dgkd_search.study.strategies import SAMPLERS
 from dgkd_search.utils.hashing import derive_seed
 
@@ -44,7 +43,7 @@ class DistinctSampler(BaseSampler):
         name: str,
         seed: int,
         seen: Callable[[int], set[tuple[object, ...]]],
-        first: Sequence[Mapping[str, Any]],
+        first: Sequence[Params],
     ) -> None:
         self._space = space
         self._name = name
@@ -59,10 +58,10 @@ class DistinctSampler(BaseSampler):
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> dict[str, ParamValue]:
         """The whole draw, noted before any of it is told: parameters are told one by one, and a
         stop in between must not mix two draws."""
-        noted: dict[str, Any] | None = trial.system_attrs.get(_DRAW)
+        noted: dict[str, ParamValue] | None = trial.system_attrs.get(_DRAW)
         if noted is None:
             noted = self._sample(study, trial, search_space)
             study._storage.set_trial_system_attr(trial._trial_id, _DRAW, noted)
@@ -70,7 +69,7 @@ class DistinctSampler(BaseSampler):
 
     def _sample(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> dict[str, ParamValue]:
         seen = self._seen(trial.number)
         for params in self._first:
             if self._space.configuration(params).identity not in seen:
@@ -90,7 +89,7 @@ class DistinctSampler(BaseSampler):
         trial: FrozenTrial,
         param_name: str,
         param_distribution: BaseDistribution,
-    ) -> Any:
+    ) -> ParamValue:
         raise AssertionError("every parameter is sampled jointly")
 
     def _draw(
@@ -99,7 +98,7 @@ class DistinctSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
         seed: int,
-    ) -> dict[str, Any]:
+    ) -> dict[str, ParamValue]:
         sampler = SAMPLERS.get(self._name).create(seed)
         params = sampler.sample_relative(study, trial, search_space)
         # What a sampler doesn't draw jointly, TPE all of it at its start, it draws by itself.
@@ -110,18 +109,18 @@ class DistinctSampler(BaseSampler):
             for name, distribution in search_space.items()
         }
 
-    def _is_new(self, params: dict[str, Any], seen: set[tuple[object, ...]]) -> bool:
+    def _is_new(self, params: Params, seen: set[tuple[object, ...]]) -> bool:
         admitted = self._space.admits(params)
         return admitted and self._space.configuration(params).identity not in seen
 
     def _nearest(
-        self, wanted: dict[str, Any], seen: set[tuple[object, ...]], number: int
-    ) -> dict[str, Any]:
+        self, wanted: Params, seen: set[tuple[object, ...]], number: int
+    ) -> dict[str, ParamValue]:
         """The unseen configuration that differs least from ``wanted``; of equals, any."""
         rate = {"lr": wanted["lr"]} if self._space.is_continuous else {}
         unseen = [
             params
-            for params in (known | rate for known in self._space.all_params())
+            for params in ({**known, **rate} for known in self._space.all_params())
             if self._is_new(params, seen)
         ]
         if not unseen:

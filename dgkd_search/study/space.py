@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from optuna.distributions import (
     BaseDistribution,
+    CategoricalChoiceType,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
@@ -17,6 +18,9 @@ from optuna.distributions import (
 from dgkd_search.distillation.chain import Chain, models_needed
 from dgkd_search.study.config import ChainSpace
 from dgkd_search.training.recipe import Distillation
+
+ParamValue: TypeAlias = CategoricalChoiceType
+Params: TypeAlias = Mapping[str, ParamValue]  # Optuna's: a value for every distribution
 
 _FIRST_DROP = 0.25  # the paper's best survival probability is 0.75
 _TEMPERATURES = FloatDistribution(1.0, 10.0, step=0.5)
@@ -77,12 +81,12 @@ class SearchSpace:
         if "lr" in space.tune:
             self.distributions["lr"] = FloatDistribution(lr / _LR_FACTOR, lr * _LR_FACTOR, log=True)
 
-    def admits(self, params: Mapping[str, Any]) -> bool:
+    def admits(self, params: Params) -> bool:
         """Whether the number of assistants is within its bound."""
-        count = sum(int(params[_use(name)]) for name in self.space.pool)
+        count = sum(bool(params[_use(name)]) for name in self.space.pool)
         return count <= self.space.max_assistants
 
-    def distance(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    def distance(self, one: Params, other: Params) -> float:
         """How far apart parameters are: 1 for an assistant more or less and for another choice,
         for a number its difference as a share of the range."""
         total = 0.0
@@ -92,15 +96,16 @@ class SearchSpace:
                 total += a != b
             else:
                 assert isinstance(distribution, FloatDistribution | IntDistribution)
-                total += abs(a - b) / (distribution.high - distribution.low)
+                total += abs(_number(a) - _number(b)) / (distribution.high - distribution.low)
         return total
 
-    def configuration(self, params: Mapping[str, Any]) -> Configuration:
-        """The configuration that ``params`` (a value for every distribution) mean."""
+    def configuration(self, params: Params) -> Configuration:
+        """The configuration that ``params`` mean."""
         space = self.space
         assistants = tuple(name for name in space.pool if params[_use(name)])
         chain = Chain(
-            (space.teacher, *assistants, space.student), params.get("guidance", space.guidances[0])
+            (space.teacher, *assistants, space.student),
+            str(params.get("guidance", space.guidances[0])),
         )
         base = self._distillation
         distillation = Distillation(
@@ -109,9 +114,9 @@ class SearchSpace:
             loss_scale=base.loss_scale,
             drop_prob=_tidy(params.get("drop_prob", space.drop_probs[0])),
         )
-        return Configuration(chain, distillation, float(params.get("lr", self._lr)))
+        return Configuration(chain, distillation, _number(params.get("lr", self._lr)))
 
-    def initial_params(self) -> dict[str, dict[str, Any]]:
+    def initial_params(self) -> dict[str, Params]:
         """Parameters of the first trials, by name: the ones that anyone would ask about.
 
         ``kd``: no assistant; ``full``: all candidates, or as many as the bound allows, evenly
@@ -129,7 +134,7 @@ class SearchSpace:
             return {"alone": result["kd"]}
         return {"kd": result["kd"]} if needed == 2 else result
 
-    def all_params(self) -> Iterator[dict[str, Any]]:
+    def all_params(self) -> Iterator[Params]:
         """Parameters of every configuration, none twice; a tuned ``lr`` stays at the recipe's."""
         seen: set[tuple[object, ...]] = set()
         grids = [self._grid(name) for name in self.distributions if not name.startswith("use_")]
@@ -137,7 +142,7 @@ class SearchSpace:
         for count in range(self.space.max_assistants + 1):
             for assistants in itertools.combinations(self.space.pool, count):
                 for values in itertools.product(*grids):
-                    params = self._params(assistants) | dict(zip(names, values, strict=True))
+                    params = {**self._params(assistants), **dict(zip(names, values, strict=True))}
                     identity = self.configuration(params).identity
                     if identity not in seen:
                         seen.add(identity)
@@ -152,22 +157,24 @@ class SearchSpace:
         """The first guidance listed under which assistants matter, else the one that is left."""
         return max(self.space.guidances, key=models_needed)
 
-    def _params(self, assistants: tuple[str, ...]) -> dict[str, Any]:
+    def _params(self, assistants: tuple[str, ...]) -> Params:
         drop = min(self.space.drop_probs, key=lambda p: abs(p - _FIRST_DROP))
-        fixed = {
+        fixed: dict[str, ParamValue] = {
             "guidance": self._teaching(),
             "drop_prob": drop,
             "temperature": self._distillation.temperature,
             "kd_weight": self._distillation.kd_weight,
             "lr": self._lr,
         }
-        params: dict[str, Any] = {_use(name): int(name in assistants) for name in self.space.pool}
+        params: dict[str, ParamValue] = {
+            _use(name): int(name in assistants) for name in self.space.pool
+        }
         for name, value in fixed.items():
             if name in self.distributions:
                 params[name] = _nearest(self.distributions[name], value)
         return params
 
-    def _grid(self, name: str) -> list[Any]:
+    def _grid(self, name: str) -> list[ParamValue]:
         distribution = self.distributions[name]
         if isinstance(distribution, CategoricalDistribution):
             return list(distribution.choices)
@@ -182,9 +189,15 @@ def _use(name: str) -> str:
     return f"use_{name}"
 
 
-def _tidy(value: float) -> float:
+def _number(value: ParamValue) -> float:
+    """Of a parameter that is one."""
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _tidy(value: ParamValue) -> float:
     """0.15 rather than 0.15000000000000002: equal settings must have equal keys."""
-    return round(float(value), 10)
+    return round(_number(value), 10)
 
 
 def _drops(values: tuple[float, ...]) -> BaseDistribution:
@@ -195,13 +208,14 @@ def _drops(values: tuple[float, ...]) -> BaseDistribution:
     return CategoricalDistribution(values)
 
 
-def _nearest(distribution: BaseDistribution, value: Any) -> Any:
+def _nearest(distribution: BaseDistribution, wanted: ParamValue) -> ParamValue:
     if isinstance(distribution, FloatDistribution):
-        value = min(max(value, distribution.low), distribution.high)
+        value = min(max(_number(wanted), distribution.low), distribution.high)
         if distribution.step is not None:
             steps = round((value - distribution.low) / distribution.step)
-            value = _tidy(distribution.low + steps * distribution.step)
-    return value
+            return _tidy(distribution.low + steps * distribution.step)
+        return value
+    return wanted
 
 
 def _spread(pool: tuple[str, ...], count: int) -> tuple[str, ...]:

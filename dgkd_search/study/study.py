@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import optuna
 from optuna.distributions import (
@@ -17,10 +17,12 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.pruners import replay_pruner
+from dgkd_search.study.records import Record
 from dgkd_search.study.sampler import DistinctSampler
-from dgkd_search.study.space import Configuration, SearchSpace
+from dgkd_search.study.space import Configuration, Params, SearchSpace
 from dgkd_search.study.strategies import PRUNERS
 from dgkd_search.study.trial_checksum import (
     CHECKSUM,
@@ -34,12 +36,11 @@ from dgkd_search.utils.hashing import verify_checksum, with_checksum
 
 # Constant: Hyperband assigns trials to brackets by a hash of the study's name.
 STUDY_NAME = "dgkd-search"
-REFERENCE = "reference"  # attribute of the study: the student on labels alone
-NOT_STARTED = {"begun": False}  # facts of a trial that was drawn when the search ended
-RETRYABLE = "again"  # fact of a failed trial that a resumed search tries again
 REASON = "reason"  # attribute of a failed trial, in one line
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)  # accuracy, cost
 _CHAIN = "chain"  # attribute of every trial
+
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class ChainStudy:
         self,
         config: StudyConfig,
         path: Path | None = None,
-        initial_params: Sequence[Mapping[str, Any]] | None = None,
+        initial_params: Sequence[Params] | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.config = config
@@ -104,7 +105,8 @@ class ChainStudy:
         # every trial for bracket 0: a reopened study would go on differently.
         self._study.pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
         for trial in self.sampled_trials:
-            if trial.state == TrialState.FAIL and self.facts(trial).get(RETRYABLE):
+            stats = self.stats(trial)
+            if trial.state == TrialState.FAIL and stats is not None and stats.retryable:
                 self._again.add(trial.number)
                 begin_with.append(trial.params)
         self._cache = None
@@ -141,16 +143,28 @@ class ChainStudy:
             self._exhausted = all(identity in seen for identity in identities)
         return self._exhausted
 
-    @property
-    def attributes(self) -> dict[str, dict[str, Any]]:
-        """Facts of the whole study; see ``damage``."""
+    def read(self, name: str, kind: type[R]) -> R | None:
+        """What is remembered of the whole study under a name; None where nothing is.
+
+        Raises:
+            ValueError: it isn't what was written; see ``damage``.
+        """
+        value = self._study.user_attrs.get(name)
+        return None if value is None else kind.from_json(verify_checksum(value, name))
+
+    def read_all(self, prefix: str, kind: type[R]) -> dict[str, R]:
+        """All that is remembered under names that begin so."""
         return {
-            name: verify_checksum(value, name) for name, value in self._study.user_attrs.items()
+            name: kind.from_json(verify_checksum(value, name))
+            for name, value in self._study.user_attrs.items()
+            if name.startswith(prefix)
         }
 
-    def set_attribute(self, name: str, value: Mapping[str, Any]) -> None:
-        """Remember facts of the whole study, in plain JSON types."""
-        self._study.set_user_attr(name, with_checksum(value))
+    def write(self, name: str, record: Record) -> None:
+        """Remember something of the whole study; what is there already isn't written again."""
+        value = with_checksum(record.to_json())
+        if self._study.user_attrs.get(name) != value:
+            self._study.set_user_attr(name, value)
 
     def ask(self) -> Proposal | None:
         """The next trial; None when no configuration is left."""
@@ -225,23 +239,24 @@ class ChainStudy:
             hopeless = trial.should_prune()
         return hopeless and not self._is_first(trial)
 
-    def save_progress(self, number: int, facts: dict[str, Any]) -> None:
-        """Keep the facts of a trial that goes on in a later search."""
-        self._live[number].set_user_attr(FACTS, facts)
+    def save_progress(self, number: int, stats: TrialStats) -> None:
+        """Keep what a trial did that goes on in a later search."""
+        self._live[number].set_user_attr(FACTS, stats.to_json())
         self._cache = None
 
-    def complete(self, number: int, value: float, facts: dict[str, Any], cost: float = 0.0) -> None:
-        """Record a completed trial; ``cost`` counts where it is an objective."""
-        self._tell(number, facts, values=[value, cost][: len(self.config.objectives)])
+    def complete(self, number: int, value: float, stats: TrialStats) -> None:
+        """Record a completed trial; its ``tflop`` counts where cost is an objective."""
+        values = [value, stats.tflop or 0.0][: len(self.config.objectives)]
+        self._tell(number, TrialState.COMPLETE, stats, values)
 
-    def prune(self, number: int, facts: dict[str, Any]) -> None:
+    def prune(self, number: int, stats: TrialStats) -> None:
         """Record a pruned trial; Optuna takes its last intermediate value as its value."""
-        self._tell(number, facts, state=TrialState.PRUNED)
+        self._tell(number, TrialState.PRUNED, stats)
 
-    def fail(self, number: int, reason: str, facts: dict[str, Any] | None = None) -> None:
+    def fail(self, number: int, reason: str, stats: TrialStats | None = None) -> None:
         """Record a failed trial with its reason, in one line."""
         self._live[number].set_user_attr(REASON, reason)
-        self._tell(number, facts or {}, state=TrialState.FAIL)
+        self._tell(number, TrialState.FAIL, stats)
 
     def fail_unfinished(self) -> None:
         """Record every trial without an end as failed, one that was just being drawn included."""
@@ -253,9 +268,10 @@ class ChainStudy:
                 self._study.tell(trial.number, state=TrialState.FAIL)
         self._cache = None
 
-    def facts(self, trial: FrozenTrial) -> dict[str, Any]:
+    def stats(self, trial: FrozenTrial) -> TrialStats | None:
         """What was told with the trial's end, or remembered when its search was interrupted."""
-        return facts_of(trial)
+        facts = facts_of(trial)
+        return TrialStats.from_json(facts) if facts else None
 
     def configuration(self, trial: FrozenTrial) -> Configuration:
         return self.space.configuration(trial.params)
@@ -296,7 +312,8 @@ class ChainStudy:
         SQLite itself would not notice a changed number.
         """
         try:
-            _ = self.attributes
+            for name, value in self._study.user_attrs.items():
+                verify_checksum(value, name)
         except ValueError as error:
             return str(error)
         damaged = next((trial for trial in self.trials if not is_sound(trial)), None)
@@ -320,22 +337,23 @@ class ChainStudy:
     def _tell(
         self,
         number: int,
-        facts: dict[str, Any],
+        state: TrialState,
+        stats: TrialStats | None,
         values: list[float] | None = None,
-        state: TrialState | None = None,
     ) -> None:
         trial, steps = self._live[number], self._steps[number]
+        facts = {} if stats is None else stats.to_json()
         final = values
         if state == TrialState.PRUNED and steps:
             final = [steps[max(steps)]]
         if len(self.config.objectives) > 1:
             steps = {}
-        ended = (state or TrialState.COMPLETE).name
         notes = trial.storage.get_trial_system_attrs(trial._trial_id)
-        sound = trial_checksum(number, trial.params, final, steps, facts, ended, notes)
+        sound = trial_checksum(number, trial.params, final, steps, facts, state.name, notes)
         # As one: each attribute is a commit, some 5 ms.
         trial.set_user_attr(FACTS, {**facts, CHECKSUM: sound})
-        self._study.tell(trial, values=values, state=state)
+        told = None if state == TrialState.COMPLETE else state
+        self._study.tell(trial, values=values, state=told)
         del self._live[number], self._steps[number]
         self._unjudged.pop(number, None)
         self._cache = self._finished = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dgkd_search.study.replication import replicate_facts
+from dgkd_search.study.replication import replicates
 from dgkd_search.study.study import ChainStudy
+from dgkd_search.utils.records import from_plain, to_plain
 
 _SPENT = "spent"  # attribute of the study
 
@@ -25,10 +27,17 @@ class ElapsedTime:
     @classmethod
     def from_study(cls, study: ChainStudy) -> ElapsedTime:
         """As far as it was noted; a session that was killed counts up to its last trial's end."""
-        noted = study.attributes.get(_SPENT, {})
-        facts = [*map(study.facts, study.trials), *replicate_facts(study)]
-        ends = [fact.get("elapsed", 0.0) for fact in facts]
-        return cls(max([noted.get("seconds", 0.0), *ends]), noted.get("starting", 0.0))
+        noted = study.read(_SPENT, cls) or cls()
+        stats = [*map(study.stats, study.trials), *(each.stats for each in replicates(study))]
+        ends = [each.elapsed or 0.0 for each in stats if each is not None]
+        return cls(max([noted.seconds, *ends]), noted.starting)
 
     def note(self, study: ChainStudy) -> None:
-        study.set_attribute(_SPENT, {"seconds": self.seconds, "starting": self.starting})
+        study.write(_SPENT, self)
+
+    def to_json(self) -> dict[str, object]:
+        return to_plain(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> ElapsedTime:
+        return from_plain(cls, value)

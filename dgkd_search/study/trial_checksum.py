@@ -6,7 +6,6 @@ SQLite itself would not notice a changed number.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -17,8 +16,8 @@ CHECKSUM = "checksum"  # among them
 SAMPLED = "drawn"  # attribute of every trial: checksum of its parameters
 
 
-def facts_of(trial: FrozenTrial) -> dict[str, Any]:
-    """What was told with the trial's end, or remembered when its search was interrupted."""
+def facts_of(trial: FrozenTrial) -> dict[str, object]:
+    """What a trial did (``TrialStats``), as it is stored; empty where nothing is known."""
     return {k: v for k, v in trial.user_attrs.get(FACTS, {}).items() if k != CHECKSUM}
 
 
@@ -46,12 +45,12 @@ def is_sound(trial: FrozenTrial) -> bool:
 
 def trial_checksum(
     number: int,
-    params: Mapping[str, Any],
+    params: Mapping[str, object],
     values: Sequence[float] | None = None,
     steps: Mapping[int, float] | None = None,
-    facts: Mapping[str, Any] | None = None,
+    facts: Mapping[str, object] | None = None,
     state: str = "",
-    notes: Mapping[str, Any] | None = None,
+    notes: Mapping[str, object] | None = None,
 ) -> str:
     """Of what a trial says; the same before it was stored and after, where 50 becomes 50.0."""
     settings = {k: float(v) if isinstance(v, int | float) else v for k, v in params.items()}

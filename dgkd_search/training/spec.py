@@ -71,9 +71,11 @@ class StageSpec:
         """An earlier name of ``teachers``."""
         return self.teachers
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON types."""
-        value = {_JSON_NAMES.get(name, name): field for name, field in asdict(self).items()}
+        value: dict[str, object] = {
+            _JSON_NAMES.get(name, name): field for name, field in asdict(self).items()
+        }
         value["architecture"] = self.architecture.to_dict()
         value["sources"] = list(self.teachers)
         if not self.teachers:
@@ -121,5 +123,5 @@ class OutputsSpec:
     def key(self) -> str:
         return digest(["outputs", self.to_dict()])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {_JSON_NAMES.get(name, name): field for name, field in asdict(self).items()}

@@ -11,8 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -33,35 +32,13 @@ from dgkd_search.training.determinism import autocast, deterministic, maybe_comp
 from dgkd_search.training.evaluation import accuracy
 from dgkd_search.training.loss import distillation_loss, sample_teacher_mask
 from dgkd_search.training.memory import free_cached, reraise_oom
+from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.optimizer import SGD
 from dgkd_search.training.schedule import learning_rate
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.teachers import Teachers
 from dgkd_search.training.weights import from_bytes, to_bytes
 from dgkd_search.utils.hashing import derive_seed
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """What one epoch gave.
-
-    Attributes:
-        epoch: from 1.
-        train_loss: mean over the epoch's images.
-        val_accuracy: in percent, after the epoch.
-        seconds: wall time of the epoch, evaluation included.
-        taught: images that a teacher taught, over all teachers: a picture that two teachers of a
-            mini-batch judged counts twice, one that was dropped doesn't.
-    """
-
-    epoch: int
-    train_loss: float
-    val_accuracy: float
-    seconds: float
-    taught: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 _CHECKSUM = "checksum"
 # What foreign or damaged JSON raises on its way to the values that were expected.
@@ -20,12 +19,12 @@ def to_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+def with_checksum(value: Mapping[str, object]) -> dict[str, object]:
     """``value``, of plain JSON types, with a checksum of its own."""
     return {**value, _CHECKSUM: sha256(to_json(value))}
 
 
-def verify_checksum(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+def verify_checksum(value: Mapping[str, object], name: str) -> dict[str, object]:
     """What ``with_checksum`` was given.
 
     Raises:
@@ -37,19 +36,19 @@ def verify_checksum(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     return content
 
 
-def to_checksummed_json(value: Mapping[str, Any]) -> bytes:
+def to_checksummed_json(value: Mapping[str, object]) -> bytes:
     """``with_checksum``, as the bytes of a file."""
     return to_json(with_checksum(value))
 
 
-def from_checksummed_json(data: bytes, name: str) -> dict[str, Any]:
+def from_checksummed_json(data: bytes, name: str) -> dict[str, object]:
     """What ``to_checksummed_json`` was given.
 
     Raises:
         ValueError: it was changed since; ``name`` is what to call it.
     """
     try:
-        value: dict[str, Any] = json.loads(data)
+        value: dict[str, object] = json.loads(data)
         del value[_CHECKSUM]
         sound = to_checksummed_json(value) == data  # to the last byte
     except UNREADABLE:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dgkd_search.config.options import Options, merge_values
 from dgkd_search.config.resolve import resolve
@@ -20,6 +19,7 @@ from dgkd_search.store.location import store_path
 from dgkd_search.store.store import Store
 from dgkd_search.training.evaluation import accuracy_on_part
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.utils.intervals import half_width, plus_minus
 from dgkd_search.workflows.single_chain import plan
 
@@ -42,7 +42,7 @@ class Method:
     guidance: str = "dense"
     drop_prob: float = 0.0
     rate: float = 1.0
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]
 
 
 def plan_method(
-    method: Method, replicate: int, options: Mapping[str, Any]
+    method: Method, replicate: int, options: Mapping[str, object]
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
     """The stages of a method, and their data; see ``train_student``."""
     return plan(
@@ -100,7 +100,7 @@ def plan_method(
     )
 
 
-def train_student(method: Method, replicate: int, options: Mapping[str, Any]) -> MethodRun:
+def train_student(method: Method, replicate: int, options: Mapping[str, object]) -> MethodRun:
     """Teach one student, or find it in the store.
 
     Args:
@@ -123,7 +123,7 @@ def train_student(method: Method, replicate: int, options: Mapping[str, Any]) ->
 def compare(
     chosen: Iterable[Method],
     replicates: int,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     log: Callable[[str], object] = lambda text: None,
 ) -> dict[str, list[MethodRun]]:
     """Teach every method's student with each seed; seed after seed, so that ends are even.
@@ -175,11 +175,11 @@ def ladders(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:
 
 def _seconds(store: Store, stage: StageSpec) -> float:
     entry = store.get(stage.key)
-    return sum(row["seconds"] for row in entry.meta["rows"]) if entry is not None else 0.0
+    return StageRecord.from_json(stage, entry.meta).seconds if entry is not None else 0.0
 
 
 def _test(
-    stage: StageSpec, data: PreparedData, store: Store, merged: Mapping[str, Any]
+    stage: StageSpec, data: PreparedData, store: Store, merged: Mapping[str, object]
 ) -> float | None:
     part = _test_part(resolve(Options.parse(merged, "{}")).config.data)
     entry = store.get(stage.key)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +20,9 @@ from dgkd_search.data.decoding import decode_images
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import build, load_families
 from dgkd_search.results.best import Student, load_best, load_student
+from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.model_card import CARD_MARK, model_card
 from dgkd_search.results.run_folder import RunFolder
-from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.files import make_folder, write_bytes
 from dgkd_search.workflows.export_forms import FORMS, Form, form_that_can_be_made
 from dgkd_search.workflows.reproduce import open_store, options_from_best, prepare_same_data
@@ -54,7 +53,7 @@ def export_run(
     source: Path,
     target: Path,
     formats: Sequence[str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     log: Callable[[str], object] = lambda text: None,
 ) -> list[Path]:
     """Write a student and its card, and the forms that it is deployed in.
@@ -72,7 +71,7 @@ def export_run(
     """
     folder = source if source.is_dir() else source.parent
     if (module := (overrides or {}).get("models")) is not None:
-        load_families(module)
+        load_families(str(module))
     wanted = (
         _possible(log) if formats is None else [form_that_can_be_made(name) for name in formats]
     )
@@ -155,7 +154,7 @@ def _possible(log: Callable[[str], object]) -> list[Form]:
     return possible
 
 
-def _images(source: Path, best: Mapping[str, Any], overrides: Mapping[str, Any]) -> Tensor:
+def _images(source: Path, best: BestConfig, overrides: Mapping[str, object]) -> Tensor:
     """Validation images of the search, float [N, C, H, W] in 0..255."""
     options = options_from_best(source, best, {**overrides, "gpus_per_trial": 0})
     with open_store(options) as store:
@@ -210,10 +209,10 @@ def _median_ms(model: Callable[[Tensor], Tensor], batch: Tensor) -> float:
     return 1000 * float(np.median(seconds[3:]))  # the first ones warm up
 
 
-def _teacher(best: Mapping[str, Any], images: Tensor) -> ExportedModel:
+def _teacher(best: BestConfig, images: Tensor) -> ExportedModel:
     """What the largest model of the chain would take; its weights don't matter for that."""
-    spec = StageSpec.from_dict(best["stages"][0])
+    spec = best.stages[0]
     model = build(spec.architecture, torch.Generator()).eval()
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    teacher = Student(model, dict(best["data"])).eval()
+    teacher = Student(model, best.data).eval()
     return _timed(f"teacher {spec.architecture.name}, PyTorch", size, teacher, images)

@@ -2,60 +2,137 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from dgkd_search.data import PreparedData
+from dgkd_search.data import DataInfo, PreparedData
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import DgkdError, InputError, resume_hint
-from dgkd_search.results.best import Accuracies, load_best, load_student, write_best
-from dgkd_search.results.figures import draw_figures, teacher_accuracy
+from dgkd_search.results.best import load_best, load_student, write_best
+from dgkd_search.results.best_config import Accuracies, BestConfig
+from dgkd_search.results.figures import baseline_accuracy, draw_figures, teacher_accuracy
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.verdict import tuned_note, tuned_values
 from dgkd_search.results.work import total_work
 from dgkd_search.store.store import Store
 from dgkd_search.study.planner import Planner
+from dgkd_search.study.records import TestReads
 from dgkd_search.study.replication import Replication
-from dgkd_search.study.study import REFERENCE, ChainStudy, accuracy_of
+from dgkd_search.study.space import Configuration
+from dgkd_search.study.study import ChainStudy, accuracy_of
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.evaluation import test_accuracy
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.hashing import UNREADABLE
+from dgkd_search.workflows.preparation import PreparedSearch
 
 TEST = "test"  # attribute of the study: what was read of the test set
 
+Log = Callable[[str], object]
 
-def finish(
-    run: RunFolder,
-    study: ChainStudy,
-    planner: Planner,
-    open_store: Callable[[Sequence[StageSpec]], Store],
-    data: PreparedData,
-    log: Callable[[str], object],
-    *,
-    spent: ElapsedTime,
-    concurrency: int,
-    ended: str | None,
-    aborted: bool = False,
-    options: Mapping[str, Any],
-) -> Summary:
-    """Pick the best student (of the best configuration that was taught again with fresh seeds, the
-    one of median accuracy), read the test set for it alone, and write the results.
+
+@dataclass(frozen=True)
+class SearchEnd:
+    """How the trials of a search ended.
+
+    Attributes:
+        spent: by the search so far.
+        reason: why it ended before its budget, or None.
+        aborted: whether it did because trials kept failing.
+    """
+
+    spent: ElapsedTime
+    reason: str | None = None
+    aborted: bool = False
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The student that a search ships.
+
+    Attributes:
+        trial: that its configuration comes from.
+        replicate: number of its seed, 0 for the trial's own.
+        stages: that train it.
+        validation: its accuracy in percent.
+        replication: what was taught again, or None.
+    """
+
+    trial: int
+    replicate: int
+    configuration: Configuration
+    stages: tuple[StageSpec, ...]
+    validation: float
+    replication: Replication | None
+
+
+def finish(search: PreparedSearch, study: ChainStudy, end: SearchEnd, log: Log) -> Summary:
+    """Pick the best student, read the test set for it alone, and write the results.
 
     Args:
-        open_store: gives the store of the trial that trained some stages.
-        data: that it was trained on, should it have vanished from there.
         log: is given a line about each file that was damaged.
-        spent: by the search so far.
-        concurrency: trials at once.
-        ended: why it ended before its budget, or None.
-        aborted: whether it did because trials kept failing.
-        options: all of the search's, by their names in a ``--config`` file.
+
+    Raises:
+        DgkdError: no trial completed.
+    """
+    run, planner = search.run, search.planner
+    winner = _choose(run, study, planner, end.reason)
+    previous = _previous_results(run, study, log)
+    store = search.stores.open(winner.stages)
+    weights = _weights(run, winner.stages, store, search.data, previous)
+    for note in store.notes:
+        log(note)
+    known = previous.tests.accuracies.get(winner.stages[-1].key)
+    accuracies = _accuracies(study, winner.validation, known)
+    best = BestConfig.of(
+        winner.trial,
+        winner.configuration,
+        winner.stages,
+        planner.info,
+        accuracies,
+        options=search.definition.options,
+        test_reads=previous.tests.reads,
+        confirmation=winner.replication.report(study) if winner.replication else None,
+    )
+    # Everything is safe before the test set is opened: it may be damaged, or gone.
+    write_best(run, best, weights)
+    draw_figures(run, study)
+    problem = None
+    if known is None:
+        tests, problem = _read_test(study, planner.info, winner.stages[-1], weights, previous.tests)
+        test = tests.accuracies.get(winner.stages[-1].key)
+        accuracies = replace(accuracies, test=test)
+        best = replace(best, test_accuracy=test, test_reads=tests.reads)
+        write_best(run, best, weights)
+    return Summary(
+        run=run.path,
+        trial=winner.trial,
+        configuration=winner.configuration,
+        accuracies=accuracies,
+        work=total_work(study, end.spent, search.resources.concurrency),
+        budget=study.config.budget,
+        seconds=end.spent.seconds,
+        validation_count=planner.info.validation_count,
+        test_reads=best.test_reads,
+        test_problem=problem,
+        replication=winner.replication,
+        unreplicated=bool(study.config.confirm_seeds) and not winner.replicate,
+        tuned=(
+            tuned_values(winner.configuration, study.config.space.tune),
+            tuned_note(study.config, winner.configuration),
+        ),
+        front=_front(study),
+        ended=end.reason,
+        aborted=end.aborted,
+    )
+
+
+def _choose(run: RunFolder, study: ChainStudy, planner: Planner, ended: str | None) -> Winner:
+    """The best configuration of those that were taught again with fresh seeds, and of its students
+    the one of median accuracy; where none was, the best trial.
 
     Raises:
         DgkdError: no trial completed.
@@ -73,67 +150,38 @@ def finish(
         validation = winner.values[replicate]
     configuration = study.configuration(best)
     stages = planner.stages(configuration, replicate)
-    key = stages[-1].key
-    previous = _previous_results(run, study, log)
-    store = open_store(stages)
-    weights = _weights(run, stages, store, data, previous)
-    for note in store.notes:
-        log(note)
+    return Winner(best.number, replicate, configuration, stages, validation, replication)
+
+
+def _accuracies(study: ChainStudy, validation: float, test: float | None) -> Accuracies:
+    """Of the student that is shipped, and what it is compared with."""
     all_allowed = study.config.space.max_assistants == len(study.config.space.pool)
-    accuracies = Accuracies(
+    return Accuracies(
         validation=validation,
-        test=None,
-        baseline=study.attributes.get(REFERENCE, {}).get("val_accuracy"),
+        test=test,
+        baseline=baseline_accuracy(study),
         kd=_value(study.baseline_trial("kd")),
         full=_value(study.baseline_trial("full")) if all_allowed else None,
         teacher=teacher_accuracy(study),
     )
-    write = functools.partial(
-        write_best,
-        run,
-        trial=best.number,
-        options=options,
-        configuration=configuration,
-        stages=stages,
-        info=planner.info,
-        weights=weights,
-        replication=replication.describe(study) if replication is not None else None,
-    )
-    reads, problem = previous.test_reads, None
-    accuracies = replace(accuracies, test=previous.tests.get(key))
-    # Everything is safe before the test set is opened: it may be damaged, or gone.
-    write(accuracies=accuracies, test_reads=reads)
-    draw_figures(run, study)
-    if accuracies.test is None:
-        # Counted before it is read, or a stop in between would hide it.
-        study.set_attribute(TEST, {"reads": reads + 1, "accuracies": previous.tests})
-        test, problem = test_accuracy(study.config.data, planner.info, stages[-1], weights)
-        reads += test is not None
-        tests = previous.tests | ({key: test} if test is not None else {})
-        study.set_attribute(TEST, {"reads": reads, "accuracies": tests})
-        accuracies = replace(accuracies, test=test)
-        write(accuracies=accuracies, test_reads=reads)
-    return Summary(
-        run=run.path,
-        trial=best.number,
-        configuration=configuration,
-        accuracies=accuracies,
-        work=total_work(study, spent, concurrency),
-        budget=study.config.budget,
-        seconds=spent.seconds,
-        validation_count=planner.info.validation_count,
-        test_reads=reads,
-        test_problem=problem,
-        replication=replication,
-        unreplicated=bool(study.config.confirm_seeds) and not replicate,
-        tuned=(
-            tuned_values(configuration, study.config.space.tune),
-            tuned_note(study.config, configuration),
-        ),
-        front=_front(study),
-        ended=ended,
-        aborted=aborted,
-    )
+
+
+def _read_test(
+    study: ChainStudy, info: DataInfo, student: StageSpec, weights: bytes, known: TestReads
+) -> tuple[TestReads, str | None]:
+    """Read the test set for a student.
+
+    Returns:
+        What is known of the test set then, and why it couldn't be read, or None.
+    """
+    # Counted before it is read, or a stop in between would hide it.
+    study.write(TEST, replace(known, reads=known.reads + 1))
+    test, problem = test_accuracy(study.config.data, info, student, weights)
+    if test is not None:
+        accuracies = {**known.accuracies, student.key: test}
+        known = TestReads(known.reads + 1, accuracies)
+    study.write(TEST, known)
+    return known, problem
 
 
 def _front(study: ChainStudy) -> tuple[str, ...]:
@@ -156,31 +204,27 @@ class PreviousResults:
 
     Attributes:
         shipped: key of the student in the run folder, if that is whole.
-        tests: test accuracies in percent that are known, by student's key.
-        test_reads: how often the test set was read.
+        tests: what is known of the test set.
     """
 
     shipped: str | None
-    tests: dict[str, float]
-    test_reads: int
+    tests: TestReads
 
 
-def _previous_results(
-    run: RunFolder, study: ChainStudy, log: Callable[[str], object]
-) -> PreviousResults:
-    noted = study.attributes.get(TEST, {"reads": 0, "accuracies": {}})
-    reads, shipped = noted["reads"], None
+def _previous_results(run: RunFolder, study: ChainStudy, log: Log) -> PreviousResults:
+    tests, shipped = study.read(TEST, TestReads) or TestReads(), None
     if run.best.exists():
         try:
             load_student(run.path)  # compares checksums
             best = load_best(run.best)
-            shipped, reads = best["stages"][-1]["key"], max(reads, int(best["test_reads"]))
+            shipped = best.stages[-1].key
+            tests = replace(tests, reads=max(tests.reads, best.test_reads))
         except (InputError, *UNREADABLE):
             for path in (run.best, run.student):
                 run.quarantine(path)
             names = f"{run.best.name} and {run.student.name}"
             log(f"{run.path}: {names} are damaged; set aside in {run.damaged}, written again")
-    return PreviousResults(shipped, noted["accuracies"], reads)
+    return PreviousResults(shipped, tests)
 
 
 def _weights(

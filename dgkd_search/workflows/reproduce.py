@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from dgkd_search.config.options import Options, merge_values, scope_of
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.errors import InputError
+from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
@@ -26,25 +26,23 @@ LOCAL_OPTIONS = tuple(
 )
 
 
-def options_from_best(
-    best: Path, contents: Mapping[str, Any], overrides: Mapping[str, Any]
-) -> Options:
+def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, object]) -> Options:
     """The options of the search, with the places of now.
 
     Args:
         best: best.yaml, or the folder it lies in.
-        contents: its contents.
+        contents: what it says.
         overrides: options in underscores; what is None counts as not given.
 
     Raises:
         InputError: it notes no options, or names a module to import that isn't given.
     """
-    if "options" not in contents:
+    if contents.options is None:
         raise InputError(
             f"{best}: was written by an earlier version, which noted no options in it; "
             "--resume of its run writes it again"
         )
-    options = dict(contents["options"])
+    options = dict(contents.options)
     if options.pop("models", None) is not None and overrides.get("models") is None:
         raise InputError(  # a file doesn't choose what is imported
             f"{best}: it was found with networks or data of your own; name their module with "
@@ -73,7 +71,7 @@ def open_store(options: Options) -> Iterator[Store]:
 
 def prepare_same_data(
     best: Path,
-    contents: Mapping[str, Any],
+    contents: BestConfig,
     config: DataConfig,
     store: Store,
     log: Callable[[str], object] = lambda text: None,
@@ -83,10 +81,10 @@ def prepare_same_data(
     Raises:
         InputError: those at hand are others.
     """
-    data = prepare(replace(config, merged="retrained" in contents), store.data, log)
-    if data.info.fingerprint != contents["data"]["fingerprint"]:
+    data = prepare(replace(config, merged=contents.retrained is not None), store.data, log)
+    if data.info.fingerprint != contents.data.fingerprint:
         raise InputError(
-            f"{best}: its search had other data (fingerprint {contents['data']['fingerprint']}, "
+            f"{best}: its search had other data (fingerprint {contents.data.fingerprint}, "
             f"these have {data.info.fingerprint}); name the right ones with --data-dir"
         )
     return data

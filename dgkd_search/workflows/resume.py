@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from optuna.trial import TrialState
 
@@ -13,14 +12,14 @@ from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import SearchResumed, TrialInfo
 from dgkd_search.config.options import Options, canonical_name, scope_of
 from dgkd_search.errors import InputError
-from dgkd_search.results.database import DEFINITION, DamagedFile
+from dgkd_search.results.database import DamagedFile
+from dgkd_search.results.definition import DEFINITION, SearchDefinition
 from dgkd_search.results.manifest import (
     Manifest,
     check_same,
     open_readonly,
     open_study,
     read_manifest,
-    search_definition,
 )
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
@@ -43,57 +42,40 @@ _STATES = {
 }
 
 
-def create_study(
-    run: RunFolder,
-    options: Options,
-    config: StudyConfig,
-    fingerprint: str,
-    initial_params: Sequence[Mapping[str, Any]] | None,
-    user_checksums: Mapping[str, str] | None = None,
-) -> ChainStudy:
-    """A new study in its run folder.
-
-    Args:
-        options: resolved.
-        fingerprint: of the data.
-        initial_params: see ``run_search``.
-        user_checksums: see ``search_definition``.
-    """
-    definition = search_definition(options, fingerprint, initial_params, user_checksums)
+def create_study(run: RunFolder, config: StudyConfig, definition: SearchDefinition) -> ChainStudy:
+    """A new study in its run folder."""
     run.write_definition(definition)  # before there is a study, which it can make again
-    study = ChainStudy(config, run.database, initial_params)
-    study.set_attribute(DEFINITION, definition)
+    study = ChainStudy(config, run.database, definition.initial_params)
+    study.write(DEFINITION, definition)
     return study
 
 
 def load_study(
-    manifest: Manifest,
-    options: Options,
-    config: StudyConfig,
-    fingerprint: str,
-    callback: Callback,
-    user_checksums: Mapping[str, str] | None = None,
+    manifest: Manifest, config: StudyConfig, definition: SearchDefinition, callback: Callback
 ) -> ChainStudy:
     """The study of a run that goes on; what is damaged is set aside and made again.
 
+    Args:
+        definition: of now: where models run may be another, and a budget may have been raised.
+
     Raises:
-        InputError: the data, or what the user has user_checksums along, are others than the run was
+        InputError: the data, or what the user has brought along, are others than the run was
             begun with.
     """
-    run, damaged, initial = manifest.run, dict(manifest.damaged), manifest.initial_params
-    if manifest.definition["data"] != fingerprint:
+    run, damaged, begun = manifest.run, dict(manifest.damaged), manifest.definition
+    if begun.data != definition.data:
         raise InputError(
-            f"{run.path}: the run was begun with other data (fingerprint "
-            f"{manifest.definition['data']}, these have {fingerprint}); bring those back, name "
-            "their folder with --data-dir, or start a new run"
+            f"{run.path}: the run was begun with other data (fingerprint {begun.data}, these have "
+            f"{definition.data}); bring those back, name their folder with --data-dir, or start a "
+            "new run"
         )
     for name, what, hint in _USER_CHECKSUMS:
-        if manifest.definition.get(name) != (user_checksums or {}).get(name):
+        if begun.checksums.get(name) != definition.checksums.get(name):
             raise InputError(f"{run.path}: the run was begun with other {what}; {hint}")
     study = None
     if run.database.exists() and run.database not in damaged:
         try:
-            study = open_study(config, run.database, initial)
+            study = open_study(config, run.database, definition.initial_params)
         except DamagedFile as error:
             damaged[run.database] = str(error)
     for path, why in damaged.items():
@@ -104,13 +86,9 @@ def load_study(
         how = ", its trials from what is in the store" if path == run.database else ""
         callback.log(f"{path}: damaged ({why}){aside}; made again{how}")
     if study is None:
-        return create_study(
-            run, options, config, fingerprint, manifest.initial_params, user_checksums
-        )
-    definition = search_definition(options, fingerprint, manifest.initial_params, user_checksums)
-    run.write_definition(definition)  # a budget may have been raised
-    if study.attributes.get(DEFINITION) != definition:
-        study.set_attribute(DEFINITION, definition)
+        return create_study(run, config, definition)
+    run.write_definition(definition)
+    study.write(DEFINITION, definition)
     return study
 
 
@@ -155,7 +133,7 @@ class Resumption:
         return [*lines, f"{path}: trials so far: {done}", ""]
 
 
-def check_resumption(run: RunFolder, overrides: Mapping[str, Any]) -> Resumption:
+def check_resumption(run: RunFolder, overrides: Mapping[str, object]) -> Resumption:
     """Everything that can be checked before a run goes on; nothing is written.
 
     Args:

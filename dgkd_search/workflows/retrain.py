@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -18,11 +17,12 @@ from dgkd_search.config.resolve import resolve
 from dgkd_search.data import PreparedData, has_test, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.pretrained import as_entry, read_teacher
+from dgkd_search.distillation.pretrained import as_stage, read_teacher
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import InputError
-from dgkd_search.results.best import load_best, load_student, write_student
-from dgkd_search.results.run_folder import RunFolder, versions
+from dgkd_search.results.best import load_best, load_student, write_best
+from dgkd_search.results.best_config import BestConfig
+from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.store import Store
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.space import Configuration
@@ -79,7 +79,7 @@ def retrain(
     best: Path,
     out: Path,
     repeats: int = 3,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     log: Callable[[str], object] = lambda text: None,
 ) -> Retrained:
     """Train the chain of a best.yaml again, on training and validation images.
@@ -101,14 +101,14 @@ def retrain(
             something else.
     """
     contents = load_best(best)
-    if "retrained" in contents:
+    if contents.retrained is not None:
         raise InputError(f"{best}: is retrained already; name the best.yaml of its search")
     options = options_from_best(best, contents, overrides or {})
     resolved = resolve(options)
     config, options = resolved.config, resolved.options
     with open_store(options) as store:
         data = prepare_same_data(best, contents, config.data, store, log)
-        configuration = _configuration(best, contents)
+        configuration = _configuration(contents)
         _check_models(best, contents, Planner(config, data.info).stages(configuration))
         merged = prepare(replace(config.data, merged=True), store.data, log)
         chain = configuration.chain.canonical()
@@ -124,8 +124,8 @@ def retrain(
                 make_folder(folder)
                 _write_places(folder, options)
                 weights = _train(stages, merged, store)
-                value = _describe(contents, stages, merged, repeat)
-                write_student(RunFolder(folder), value, weights)
+                described = contents.retrained_as(repeat, stages, merged.info)
+                write_best(RunFolder(folder), described, weights)
             test, why = _tested(folder, config.data, merged, stages[-1])
             problem = problem or why
             if test is not None:
@@ -136,31 +136,21 @@ def retrain(
         return Retrained(chain, count, tuple(folders), tuple(tests), problem)
 
 
-def _configuration(best: Path, contents: Mapping[str, Any]) -> Configuration:
-    """What a best.yaml has chosen.
-
-    Raises:
-        InputError: its values are no configuration.
-    """
-    try:
-        student = StageSpec.from_dict(contents["stages"][-1])
-        chain = [contents["teacher"], *contents["assistants"], contents["student"]]
-        labels_only = not student.teachers
-        models = tuple(chain[-1:] if labels_only else chain)
-        loss = student.distillation or Distillation()
-        guidance = "none" if labels_only else contents["guidance"]
-        return Configuration(Chain(models, guidance), loss, student.recipe.lr)
-    except (LookupError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{best}: is damaged; --resume of its run writes it again") from None
+def _configuration(best: BestConfig) -> Configuration:
+    """What a best.yaml has chosen."""
+    student = best.stages[-1]
+    labels_only = not student.teachers
+    chain = Chain((best.student,), "none") if labels_only else Chain(best.models, best.guidance)
+    return Configuration(chain, student.distillation or Distillation(), student.recipe.lr)
 
 
-def _check_models(best: Path, contents: Mapping[str, Any], stages: Sequence[StageSpec]) -> None:
+def _check_models(best: Path, contents: BestConfig, stages: Sequence[StageSpec]) -> None:
     """That the networks are those of the search.
 
     Raises:
         InputError: their code has changed since.
     """
-    trained = [StageSpec.from_dict(stage).architecture for stage in contents["stages"]]
+    trained = [stage.architecture for stage in contents.stages]
     now = [stage.architecture for stage in stages]
     if trained != now:
         names = ", ".join(a.name for a, b in zip(now, trained, strict=False) if a != b)
@@ -172,7 +162,7 @@ def _check_models(best: Path, contents: Mapping[str, Any], stages: Sequence[Stag
 
 def _with_teacher(
     best: Path,
-    contents: Mapping[str, Any],
+    contents: BestConfig,
     planner: Planner,
     options: Options,
     data: PreparedData,
@@ -183,8 +173,8 @@ def _with_teacher(
     Raises:
         InputError: they aren't given now, or are others.
     """
-    wanted = contents["stages"][0].get("given") or None
-    if wanted is None:
+    wanted = contents.stages[0].pretrained
+    if not wanted:
         return planner
     if options.teacher_weights is None:
         raise InputError(
@@ -198,7 +188,7 @@ def _with_teacher(
             "their file"
         )
     planner = replace(planner, pretrained=teacher.checksum)
-    store.put(*as_entry(teacher, planner.teacher(), data, store))
+    as_stage(teacher, planner.teacher(), data, store).put_into(store)
     return planner
 
 
@@ -216,7 +206,7 @@ def _finished(folder: Path, stages: Sequence[StageSpec]) -> bool:
             raise InputError(f"--out {folder}: isn't empty; choose a fresh folder")
         return False
     load_student(folder)  # compares checksums
-    if load_best(folder)["stages"][-1]["key"] != stages[-1].key:
+    if load_best(folder).stages[-1].key != stages[-1].key:
         raise InputError(f"--out {folder}: holds another student; choose a fresh folder")
     return True
 
@@ -238,37 +228,15 @@ def _tested(
         It, or None and why it couldn't be read (None where there is no test set).
     """
     run, known = RunFolder(folder), load_best(folder)
-    if known["test_accuracy"] is not None or not has_test(config):
-        return known["test_accuracy"], None
+    if known.test_accuracy is not None or not has_test(config):
+        return known.test_accuracy, None
     weights = run.student.read_bytes()
     # Counted before it is read, or a stop in between would hide it.
-    known = {**known, "test_reads": known["test_reads"] + 1}
-    write_student(run, known, weights)
+    counted = replace(known, test_reads=known.test_reads + 1)
+    write_best(run, counted, weights)
     test, problem = test_accuracy(config, data.info, student, weights)
-    if test is None:
-        known["test_reads"] -= 1
-    write_student(run, {**known, "test_accuracy": test}, weights)
+    write_best(run, known if test is None else replace(counted, test_accuracy=test), weights)
     return test, problem
-
-
-def _describe(
-    contents: Mapping[str, Any], stages: Sequence[StageSpec], data: PreparedData, repeat: int
-) -> dict[str, Any]:
-    """What best.yaml of a retrained student says."""
-    return {
-        **contents,
-        "validation_accuracy": None,
-        "test_accuracy": None,
-        "test_reads": 0,
-        "retrained": {
-            "repeat": repeat,
-            "what": "on training and validation images, with a seed of its own; what the search "
-            "measured stands under comparison and confirmation",
-        },
-        "data": {k: v for k, v in data.info.to_dict().items() if k != "path"},
-        "stages": [{"key": stage.key, **stage.to_dict()} for stage in stages],
-        "versions": versions(),
-    }
 
 
 def _write_places(folder: Path, options: Options) -> None:

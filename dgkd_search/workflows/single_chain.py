@@ -13,8 +13,8 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.pretrained import as_entry, read_teacher
-from dgkd_search.distillation.progress import TrialResult
+from dgkd_search.distillation.pretrained import as_stage, read_teacher
+from dgkd_search.distillation.stats import TrialResult
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import InputError
 from dgkd_search.models import get_family
@@ -76,7 +76,7 @@ def plan(
         path = Path(resolved.options.teacher_weights)
         teacher = read_teacher(path, planner.architecture(config.space.teacher))
         planner = replace(planner, pretrained=teacher.checksum)
-        store.put(*as_entry(teacher, planner.teacher(), data, store))
+        as_stage(teacher, planner.teacher(), data, store).put_into(store)
     distillation = replace(config.distillation, drop_prob=drop_prob)
     configuration = Configuration(chain, distillation, config.student_recipe.lr * rate)
     return planner.stages(configuration, replicate), data

@@ -6,6 +6,7 @@ import math
 from typing import Any, get_args
 
 import pytest
+from helpers.progress import progress
 
 from dgkd_search.callbacks.base import Observer
 from dgkd_search.callbacks.events import (
@@ -22,10 +23,9 @@ from dgkd_search.callbacks.events import (
 )
 from dgkd_search.callbacks.json_lines import JsonLines
 from dgkd_search.cli.main import main
-from dgkd_search.distillation.progress import TrialProgress
 
 JOB = TrialInfo(3, ("resnet20", "resnet14", "resnet8"), "dense", 0.25)
-ROW = TrialProgress("epoch", "resnet14", 1, 3, 2, 5, None, math.nan, 71.5)
+ROW = progress(2, 71.5, stage="resnet14", stages=3, epochs=5, loss=math.nan)
 
 
 EVENTS: list[Event] = [

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.progress import progress as progress_row
 from helpers.rayless import without_ray
 
 import dgkd_search
@@ -23,7 +24,6 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.callbacks.notebook import NotebookProgress, in_notebook
-from dgkd_search.distillation.progress import TrialProgress
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example.ipynb"
 JOB = TrialInfo(0, ("resnet26", "resnet8"), "dense", None)
@@ -49,9 +49,7 @@ def test_a_cell_shows_what_happened_above_what_runs() -> None:
     screen.progress.notify(SearchStarted(2, 1, None))
     screen.progress.notify(TrialStarted(JOB))
     screen.now += 1
-    screen.progress.notify(
-        TrialUpdated(JOB, TrialProgress("epoch", "resnet8", 1, 2, 3, 12, 3, 0.1, 91.5))
-    )
+    screen.progress.notify(TrialUpdated(JOB, progress_row(3, 91.5, epochs=12, loss=0.1)))
     assert re.search(r"#0 resnet26 &gt; resnet8 +epoch 3/12 +91.50 %", screen.text)
     screen.now += 1
     screen.progress.notify(TrialEnded(JOB, "complete", 93.25, None))

@@ -85,7 +85,7 @@ def test_estimates_count_the_students_that_will_be_taught_again(clock: Clock) ->
         state.add_progress(TrialUpdated(trial, row("epoch", 0, 12)))  # its teacher
         for epoch in range(1, 13):
             clock.now += 0.5
-            state.add_progress(TrialUpdated(trial, row("epoch", 2, epoch, step=epoch)))
+            state.add_progress(TrialUpdated(trial, row("epoch", 2, epoch)))
         state.update(TrialEnded(trial, "complete", 90.0, None))
     # Two more trials of 10 s, and ten students of 6 s, two at once.
     assert state.remaining() == "about 50 s left"

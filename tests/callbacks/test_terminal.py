@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from helpers.progress import progress as progress_row
 from helpers.screens import ALONE, CHAIN, OTHER, TRIAL, Clock, Terminal, busy, row, view, visible
 from rich.cells import cell_len
 from rich.console import Console
@@ -24,7 +25,6 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.callbacks.terminal import LineProgress, LiveProgress, make_callback
-from dgkd_search.distillation.progress import TrialProgress
 
 
 class Broken(Terminal):
@@ -94,9 +94,7 @@ def play(progress: Callback, clock: Clock) -> None:
     progress.log("preparing the data [bold]λ")
     progress.notify(SearchStarted(3, 1, None))
     progress.notify(TrialStarted(ALONE))
-    progress.notify(
-        TrialUpdated(ALONE, TrialProgress("epoch", "resnet8", 0, 1, 1, 12, 1, 0.5, 90.0))
-    )
+    progress.notify(TrialUpdated(ALONE, progress_row(1, 90.0, position=0, stages=1, epochs=12)))
     clock.now += 20
     progress.notify(TrialEnded(ALONE, "complete", 95.2, None))
     progress.notify(TrialStarted(TRIAL))
@@ -104,7 +102,7 @@ def play(progress: Callback, clock: Clock) -> None:
     progress.notify(TrialUpdated(TRIAL, row("waiting", 1)))
     progress.notify(TrialUpdated(TRIAL, row("epoch", 1, 1, val_accuracy=97.0)))
     for epoch in (1, 2):
-        progress.notify(TrialUpdated(TRIAL, row("epoch", 2, epoch, step=epoch, val_accuracy=95.0)))
+        progress.notify(TrialUpdated(TRIAL, row("epoch", 2, epoch, val_accuracy=95.0)))
     clock.now += 20
     progress.notify(TrialEnded(TRIAL, "pruned", 95.0, None))
     progress.notify(TrialStarted(OTHER))
@@ -237,7 +235,7 @@ def test_terminal_without_utf8(clock: Clock) -> None:
     progress.log("λ")
     progress.notify(SearchFinished())
     lines = [line.rstrip() for line in visible(raw.getvalue().decode("ascii")).splitlines()]
-    assert "#7 ~ resnet20 > resnet8  epoch 6/12            ###----" in lines
+    assert "#7 ~ resnet20 > resnet8  epoch 6/12   50.00 %  ###----" in lines
     assert "?" in lines
 
 

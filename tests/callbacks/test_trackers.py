@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.progress import progress
 
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import (
@@ -27,9 +28,12 @@ AGAIN = TrialInfo(3, JOB.chain, "dense", 0.25, replicate=2)
 ALONE = TrialInfo(None, ("resnet8",), "none", None)
 
 
-def row(stage: str, epoch: int, accuracy: float | None, **more: Any) -> TrialProgress:
-    values = {"event": "epoch", "position": 0, "stages": 3, "epochs": 5, "train_loss": 0.5}
-    return TrialProgress(stage=stage, epoch=epoch, val_accuracy=accuracy, **{**values, **more})
+def row(
+    stage: str, epoch: int, accuracy: float | None, event: str = "epoch", loss: float = 0.5
+) -> TrialProgress:
+    return progress(
+        epoch, accuracy, event=event, stage=stage, position=0, stages=3, epochs=5, loss=loss
+    )
 
 
 def watch(observer: Callback) -> None:
@@ -39,7 +43,7 @@ def watch(observer: Callback) -> None:
     observer.notify(TrialUpdated(JOB, row("resnet20", 2, 90.0, event="replayed")))
     observer.notify(TrialUpdated(JOB, row("resnet14", 0, None, event="waiting")))
     observer.notify(TrialUpdated(JOB, row("resnet8", 1, 60.0)))
-    observer.notify(TrialUpdated(JOB, row("resnet8", 2, 70.5, train_loss=None)))
+    observer.notify(TrialUpdated(JOB, row("resnet8", 2, 70.5)))
     observer.notify(TrialEnded(JOB, "pruned", 70.5, None))
     observer.notify(TrialUpdated(JOB, row("resnet8", 3, 71.0)))  # late
     observer.notify(TrialStarted(AGAIN))
@@ -73,6 +77,7 @@ def test_a_tracker_is_told_of_every_epoch_once() -> None:
         ("trial-0003", "val_accuracy", 60.0, 1),
         ("trial-0003", "train_loss", 0.5, 1),
         ("trial-0003", "val_accuracy", 70.5, 2),
+        ("trial-0003", "train_loss", 0.5, 2),
         ("trial-0003", "pruned", 70.5),
         ("begin", "trial-0003-seed-2", {**chain, "guidance": "dense", "drop_prob": 0.25}),
         ("student-alone", "stopped", None),

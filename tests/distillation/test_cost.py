@@ -8,7 +8,7 @@ from torch import nn
 
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.cost import forward_flops, training_tflop
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import build, get_family
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
@@ -53,15 +53,17 @@ def stages(*models: str, outputs: str = "stored", given: Any = None, views: int 
     recipe = Recipe(4, 32, 0.1, 1e-4, "constant", "crop", views)
     return chain_stages(
         Chain(models),
-        architecture=get_family("resnet").architectures(10, 1, 8),
-        data="f" * 32,
-        recipe=recipe,
-        student_recipe=Recipe(6, 32, 0.1, 1e-4, "constant", "crop", 3),
-        distillation=Distillation(),
-        assistant_distillation=Distillation(),
-        numerics=Numerics(),
-        outputs=outputs,
-        pretrained=given,
+        ChainSettings(
+            architecture=get_family("resnet").architectures(10, 1, 8),
+            data="f" * 32,
+            recipe=recipe,
+            student_recipe=Recipe(6, 32, 0.1, 1e-4, "constant", "crop", 3),
+            distillation=Distillation(),
+            assistant_distillation=Distillation(),
+            numerics=Numerics(),
+            outputs=outputs,
+            pretrained=given,
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from dgkd_search.distillation.pretrained import PretrainedTeacher, measure, read
 from dgkd_search.errors import InputError
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.store.store import Store
+from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.trainer import Trainer
 from dgkd_search.training.weights import from_bytes, to_bytes
 from dgkd_search.workflows.single_chain import plan, run_trial
@@ -154,10 +155,8 @@ def test_a_chain_learns_from_it_and_it_is_never_trained(
     entry = Store(store).get(stages[0].key)
     assert entry is not None and entry.tensors == to_bytes(tensors)
     assert result.stages[0].val_accuracy == trained[0].rows[-1].val_accuracy
-    assert (
-        measure(stages[0], data, entry.tensors)["val_accuracy"]
-        == entry.meta["rows"][0]["val_accuracy"]
-    )
+    (row,) = StageRecord.from_json(stages[0], entry.meta).rows
+    assert measure(stages[0], data, entry.tensors).val_accuracy == row.val_accuracy
 
 
 def test_one_that_vanished_is_not_trained_in_its_place(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.guidance import guidance_names
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
@@ -26,7 +26,7 @@ def stages(chain: Chain, **settings: Any) -> tuple[StageSpec, ...]:
         "assistant_distillation": Distillation(),
         "numerics": Numerics(),
     }
-    return chain_stages(chain, **{**defaults, **settings})
+    return chain_stages(chain, ChainSettings(**{**defaults, **settings}))
 
 
 models = st.integers(1, 5).map(lambda n: tuple(f"m{i}" for i in range(n)))

@@ -258,7 +258,7 @@ for count, row in enumerate(trial, 1):
     print(json.dumps(row.to_dict()), flush=True)
     if count == int(sys.argv[4]):
         time.sleep(60)  # in the midst of a stage
-print(json.dumps(trial.result.to_dict()), flush=True)
+print(json.dumps(trial.result.stats.to_json()), flush=True)
 """
 
 

@@ -19,8 +19,8 @@ import pytest
 from dgkd_search.data import PreparedData
 from dgkd_search.distillation import trial as trial_module
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.progress import TrialResult
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
+from dgkd_search.distillation.stats import TrialResult
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.distillation.trial_stores import TrialStores, open_stores
 from dgkd_search.errors import InputError
@@ -52,16 +52,18 @@ def plan(digits: PreparedData) -> Callable[..., list[Stages]]:
         return [
             chain_stages(
                 Chain(models),
-                architecture=get_family("resnet").architectures(
-                    len(info.classes), info.channels, info.image_size
+                ChainSettings(
+                    architecture=get_family("resnet").architectures(
+                        len(info.classes), info.channels, info.image_size
+                    ),
+                    data=info.fingerprint,
+                    recipe=recipe,
+                    student_recipe=recipe,
+                    distillation=loss,
+                    assistant_distillation=loss,
+                    numerics=Numerics(),
+                    outputs=outputs,
                 ),
-                data=info.fingerprint,
-                recipe=recipe,
-                student_recipe=recipe,
-                distillation=loss,
-                assistant_distillation=loss,
-                numerics=Numerics(),
-                outputs=outputs,
             )
             for models in CHAINS
         ]

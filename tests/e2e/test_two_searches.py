@@ -10,6 +10,7 @@ from helpers.searches import TINY, start
 
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.study.records import REFERENCE, StudentRecord
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -35,9 +36,15 @@ def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path, thorou
     trained = Counter[str]()
     for out in names:
         study = open_readonly(RunFolder(tmp_path / out))
-        facts = [study.facts(trial) for trial in study.trials] + [study.attributes["reference"]]
+        reference = study.read(REFERENCE, StudentRecord)
+        assert reference is not None
+        known = [*map(study.stats, study.trials), reference.stats]
         trained.update(
-            stage["key"] for fact in facts for stage in fact["stages"] if stage["trained"]
+            stage.key
+            for stats in known
+            if stats is not None
+            for stage in stats.stages
+            if stage.trained
         )
     kept = {path.name for path in (tmp_path / "store" / "stages").glob("*/*")}
     assert dict(trained) == dict.fromkeys(kept, 1)

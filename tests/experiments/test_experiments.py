@@ -19,7 +19,7 @@ from helpers.rayless import without_ray
 from PIL import Image
 
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import get_family
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training import determinism as numerics
@@ -89,13 +89,15 @@ def chain(
     recipe = Recipe(epochs, 20, 0.1, 0.0, "constant", augment, views)
     return chain_stages(
         Chain(models),
-        architecture=get_family("plain").architectures(10, 3, 32),
-        data="f" * 32,
-        recipe=recipe,
-        student_recipe=recipe,
-        distillation=Distillation(drop_prob=drop),
-        assistant_distillation=Distillation(),
-        numerics=Numerics(),
+        ChainSettings(
+            architecture=get_family("plain").architectures(10, 3, 32),
+            data="f" * 32,
+            recipe=recipe,
+            student_recipe=recipe,
+            distillation=Distillation(drop_prob=drop),
+            assistant_distillation=Distillation(),
+            numerics=Numerics(),
+        ),
     )
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from helpers.progress import progress
 from helpers.studies import INFO, make_study
 
 from dgkd_search.callbacks.base import Observer
 from dgkd_search.callbacks.events import TrialInfo
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.ray_tune.controller import SearchController
-from dgkd_search.study.ray_tune.messages import decode_event, encode_event
+from dgkd_search.study.ray_tune.messages import TrialReport, decode_report, encode_report
+from dgkd_search.study.records import REFERENCE, StudentRecord
 from dgkd_search.training.spec import StageSpec
 
 EPOCHS = 3
@@ -84,10 +87,10 @@ class Search:
     def row(
         self, identifier: str, step: int | None, value: float | None = 50.0, event: str = "epoch"
     ) -> bool:
-        row = TrialProgress(event, "resnet8", 1, 2, step or 1, EPOCHS, step, 0.5, value)
-        facts = {"computing": 1.0, "notes": [f"note {step}"]}
-        told = {"rows": [row.to_dict()], "facts": facts}
-        return self.controller.on_row(identifier, decode_event(encode_event(told)))
+        position = 0 if step is None else 1  # of the teacher, or of the student
+        row = progress(step or 1, value, event=event, position=position, epochs=EPOCHS)
+        report = TrialReport((row,), TrialStats(computing=1.0, notes=(f"note {step}",)))
+        return self.controller.on_report(identifier, decode_report(encode_report(report)))
 
     def finish(self, identifier: str, value: float = 50.0) -> None:
         for step in range(1, EPOCHS + 1):
@@ -96,13 +99,20 @@ class Search:
         self.controller.on_end(identifier)
 
     def fail(self, identifier: str, reason: str = "broken") -> None:
-        assert self.controller.on_row(identifier, {"failure": reason, "facts": {}})
+        assert self.controller.on_report(identifier, TrialReport(failure=reason))
         self.controller.on_end(identifier)
 
     def begin(self) -> str:
         identifier = self.start()
         assert identifier is not None
         return identifier
+
+    @property
+    def reference(self) -> StudentRecord:
+        """What is known of the student alone."""
+        record = self.study.read(REFERENCE, StudentRecord)
+        assert record is not None
+        return record
 
     @property
     def states(self) -> list[str]:

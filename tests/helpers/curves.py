@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.study import ChainStudy, Proposal
 
 
@@ -16,9 +17,9 @@ def run(study: ChainStudy, values: list[float]) -> tuple[int, int]:
     number = ask(study).number
     for step, value in enumerate(values, start=1):
         if study.report(number, step, value):
-            study.prune(number, {})
+            study.prune(number, TrialStats())
             return number, step
-    study.complete(number, values[-1], {})
+    study.complete(number, values[-1], TrialStats())
     return number, len(values)
 
 

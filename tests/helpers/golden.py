@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import build, get_family
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
@@ -160,7 +160,9 @@ def stages(
         "assistant_distillation": Distillation(),
         "numerics": NUMERICS["cpu"],
     }
-    return chain_stages(Chain(models or CHAINS["resnet"], guidance), **{**values, **settings})
+    return chain_stages(
+        Chain(models or CHAINS["resnet"], guidance), ChainSettings(**{**values, **settings})
+    )
 
 
 def settings() -> dict[str, tuple[StageSpec, ...]]:
@@ -297,14 +299,16 @@ def two_steps(family: str, name: str, data: PreparedData) -> dict[str, Values]:
     for kind, guidance, sources in (("labels", "none", 0), ("sources", "dense", 2)):
         spec = chain_stages(
             Chain(chain, guidance),
-            architecture=get_family(family).architectures(3, 3, 8),
-            data=data.info.fingerprint,
-            recipe=recipe,
-            student_recipe=recipe,
-            distillation=Distillation(0.7, 3, "mean", 0.5),
-            assistant_distillation=Distillation(),
-            numerics=NUMERICS["cpu"],
-            train_seed=5,
+            ChainSettings(
+                architecture=get_family(family).architectures(3, 3, 8),
+                data=data.info.fingerprint,
+                recipe=recipe,
+                student_recipe=recipe,
+                distillation=Distillation(0.7, 3, "mean", 0.5),
+                assistant_distillation=Distillation(),
+                numerics=NUMERICS["cpu"],
+                train_seed=5,
+            ),
         )[-1]
         assert spec.architecture.name == name
         learner = train_stage(spec, data, [Source(3), Source(20)][:sources])

@@ -11,6 +11,7 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import one_line
 from dgkd_search.store.store import Store
 from dgkd_search.study.ray_tune.controller import SearchController
+from dgkd_search.study.ray_tune.messages import TrialReport
 from dgkd_search.training.spec import StageSpec
 
 
@@ -37,19 +39,19 @@ def train(controller: SearchController, encode_trial: Callable[[Any], str], *_: 
             Store(Path(job["store"])),
         )
         with contextlib.closing(iter(trial)) as rows:
-            for event in _events(rows):
-                if controller.on_row(name, {**event, "facts": trial.result.to_dict()}):
+            for report in _reports(rows):
+                if controller.on_report(name, replace(report, stats=trial.result.stats)):
                     break
         controller.on_end(name)
 
 
-def _events(rows: Iterator[TrialProgress]) -> Iterator[dict[str, Any]]:
+def _reports(rows: Iterator[TrialProgress]) -> Iterator[TrialReport]:
     """A trial's rows, and its failure where the disk failed it."""
     try:
         for row in rows:
-            yield {"rows": [row.to_dict()]}
+            yield TrialReport((row,))
     except OSError as error:
-        yield {"failure": one_line(error), "again": True}
+        yield TrialReport(failure=one_line(error), retryable=True)
 
 
 @contextlib.contextmanager

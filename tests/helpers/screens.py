@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 
+from helpers.progress import progress
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -44,11 +45,23 @@ class Terminal(io.StringIO):
         return True
 
 
-def row(event: str, position: int, epoch: int = 0, **more: object) -> TrialProgress:
-    values: dict[str, object] = {"stages": 3, "epochs": 12, **more}
-    return TrialProgress(
-        event=event, stage=CHAIN[position], position=position, epoch=epoch, **values
-    )  # type: ignore[arg-type]
+def row(
+    event: str,
+    position: int,
+    epoch: int = 0,
+    val_accuracy: float = 50.0,
+    stages: int = 3,
+    epochs: int = 12,
+) -> TrialProgress:
+    return progress(
+        epoch,
+        None if event == "waiting" else val_accuracy,
+        event=event,
+        stage=CHAIN[position],
+        position=position,
+        stages=stages,
+        epochs=epochs,
+    )
 
 
 def visible(text: str) -> str:

@@ -10,7 +10,8 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.results.best import Accuracies, write_best
+from dgkd_search.results.best import write_best
+from dgkd_search.results.best_config import Accuracies, BestConfig
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.store import Store
 from dgkd_search.study.planner import Planner
@@ -36,15 +37,14 @@ def make_run(folder: Path, names: Sequence[str] = CHAIN, **options: Any) -> RunF
     assert Planner(resolved.config, data.info).stages(configuration) == stages
     run = RunFolder(folder / "run")
     run.path.mkdir(parents=True)
-    write_best(
-        run,
-        trial=3,
+    best = BestConfig.of(
+        3,
+        configuration,
+        stages,
+        data.info,
+        Accuracies(result.val_accuracy, 61.5, 50.0, None, 52.0, 70.0),
         options=to_yaml_values(resolved.options),
-        configuration=configuration,
-        stages=stages,
-        info=data.info,
-        accuracies=Accuracies(result.val_accuracy, 61.5, 50.0, None, 52.0, 70.0),
-        weights=entry.tensors,
         test_reads=1,
     )
+    write_best(run, best, entry.tensors)
     return run

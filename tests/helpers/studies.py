@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages._rdb.storage import _VersionManager
+from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, event
 
 from dgkd_search.data import DataInfo
 from dgkd_search.data.config import DataConfig
+from dgkd_search.distillation.stats import TrialStats
+from dgkd_search.results.figures import baseline_accuracy
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.space import Configuration, SearchSpace
-from dgkd_search.study.study import REFERENCE, ChainStudy, Proposal
+from dgkd_search.study.study import ChainStudy, Proposal
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.utils.hashing import derive_seed
 
@@ -81,9 +84,9 @@ def run_trial(study: ChainStudy, proposal: Proposal) -> int:
     epochs = study.config.student_recipe.epochs
     for step in range(1, epochs + 1):
         if study.report(proposal.number, step, accuracy(proposal.configuration, step)):
-            study.prune(proposal.number, {})
+            study.prune(proposal.number, TrialStats())
             return step
-    study.complete(proposal.number, accuracy(proposal.configuration, epochs), {})
+    study.complete(proposal.number, accuracy(proposal.configuration, epochs), TrialStats())
     return epochs
 
 
@@ -94,6 +97,13 @@ def run_trials(study: ChainStudy, count: int) -> list[tuple[dict[str, Any], int]
         epochs = run_trial(study, proposal)
         done.append((study.trials[proposal.number].params, epochs))
     return done
+
+
+def stats_of(study: ChainStudy, trial: FrozenTrial) -> TrialStats:
+    """What is known of a trial of which something must be."""
+    stats = study.stats(trial)
+    assert stats is not None
+    return stats
 
 
 def outcome(study: ChainStudy) -> dict[str, Any]:
@@ -110,5 +120,5 @@ def outcome(study: ChainStudy) -> dict[str, Any]:
             ]
             for trial in study.trials
         ],
-        "reference": study.attributes.get(REFERENCE, {}).get("val_accuracy"),
+        "reference": baseline_accuracy(study),
     }

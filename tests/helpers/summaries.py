@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.results.best import Accuracies
+from dgkd_search.results.best_config import Accuracies
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.work import Work
 from dgkd_search.study.space import Configuration

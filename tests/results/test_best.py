@@ -12,7 +12,8 @@ import dgkd_search
 from dgkd_search.data import PreparedData
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.errors import InputError
-from dgkd_search.results.best import Accuracies, load_best, load_student, write_best
+from dgkd_search.results.best import load_best, load_student, write_best
+from dgkd_search.results.best_config import Accuracies, BestConfig
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.space import Configuration
 from dgkd_search.training.batches import DeviceData
@@ -31,23 +32,22 @@ def run(
     """A run folder whose best student is the ``trained`` resnet14 under resnet20."""
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
-    write_best(
-        run,
-        trial=7,
+    best = BestConfig.of(
+        7,
+        Configuration(Chain(("resnet20", "resnet14")), SETTINGS, 0.05),
+        stages_of("resnet20", "resnet14"),
+        digits.info,
+        Accuracies(trained[1].rows[-1].val_accuracy, 61.5, 50.0, None, 52.0, 70.0),
         options={"dataset": "digits", "data-dir": "somewhere"},
-        configuration=Configuration(Chain(("resnet20", "resnet14")), SETTINGS, 0.05),
-        stages=stages_of("resnet20", "resnet14"),
-        info=digits.info,
-        accuracies=Accuracies(trained[1].rows[-1].val_accuracy, 61.5, 50.0, None, 52.0, 70.0),
-        weights=trained[1].weights(),
         test_reads=1,
     )
+    write_best(run, best, trained[1].weights())
     return run
 
 
 def edit(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
     """As if it had been written so."""
-    value = load_best(run.best)
+    value: dict[str, Any] = dict(load_best(run.best))
     change(value)
     run.best.write_text(yaml.safe_dump(with_checksum(value)))
 

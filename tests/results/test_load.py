@@ -10,6 +10,7 @@ import dgkd_search
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.errors import InputError
+from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.table import COLUMNS
 from dgkd_search.workflows.resume import create_study
@@ -20,7 +21,7 @@ def test_a_run_is_read_with_typed_columns(tmp_path: Path) -> None:
     resolved = resolve(Options.parse(said))
     run = RunFolder(tmp_path / "run")
     with run.begin():
-        study = create_study(run, resolved.options, resolved.config, "f" * 32, None)
+        study = create_study(run, resolved.config, SearchDefinition.of(resolved.options, "f" * 32))
         run.keep()
     run_trials(study, 5)
     loaded = dgkd_search.load_run(run.path)

@@ -6,6 +6,7 @@ import functools
 import shutil
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,7 +19,8 @@ from dgkd_search.callbacks.base import Callback, Observer
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.errors import InputError
-from dgkd_search.results.manifest import open_readonly, read_manifest, search_definition
+from dgkd_search.results.definition import DEFINITION, SearchDefinition
+from dgkd_search.results.manifest import open_readonly, read_manifest
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
@@ -26,6 +28,12 @@ from dgkd_search.workflows.resume import check_resumption, create_study, load_st
 
 DATA = "f" * 32
 SAID = {"budget": 3, "concurrency": 1, "epochs": 4, "time_budget": "1h", "pruner": "none"}
+
+
+def definition_of(study: ChainStudy) -> SearchDefinition:
+    definition = study.read(DEFINITION, SearchDefinition)
+    assert definition is not None
+    return definition
 
 
 @pytest.fixture
@@ -42,7 +50,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
         resolved = resolve(Options.parse({**SAID, "out": "run"}))
         folder = RunFolder("run")
         with folder.begin():
-            study = create_study(folder, resolved.options, resolved.config, DATA, None)
+            study = create_study(
+                folder, resolved.config, SearchDefinition.of(resolved.options, DATA)
+            )
             run_trials(study, 2)
             ElapsedTime(5.0, 2.0).note(study)
         return folder.path.absolute()
@@ -78,14 +88,15 @@ def reopened(run: RunFolder, fingerprint: str = DATA) -> tuple[ChainStudy, list[
     listener = Listener()
     record = read_manifest(run)
     config = resolve(record.options).config
-    return load_study(record, record.options, config, fingerprint, listener), listener.messages
+    definition = SearchDefinition.of(record.options, fingerprint)
+    return load_study(record, config, definition, listener), listener.messages
 
 
 def test_a_run_is_read_as_it_was_written(run: RunFolder, resolved: Resolved) -> None:
     record = read_manifest(run)
     assert vars(record.options) == {**vars(resolved.options), "out": None}
-    assert record.definition is not None and record.definition["data"] == DATA
-    assert (record.damaged, record.initial_params) == ({}, None)
+    assert record.definition.data == DATA
+    assert (record.damaged, record.definition.initial_params) == ({}, None)
     study = open_readonly(run)
     assert [trial.number for trial in study.trials] == [0, 1]
     assert study.damage() is None
@@ -121,7 +132,8 @@ def test_what_a_user_brought_along_must_be_the_same(
     """Else old trials and new ones would be of two kinds in one study."""
     record, config = read_manifest(run), resolve(resolved.options).config
     with pytest.raises(InputError, match=f"begun with other .*{what}"):
-        load_study(record, record.options, config, DATA, Listener(), {name: "c" * 32})
+        changed = SearchDefinition.of(record.options, DATA, None, {name: "c" * 32})
+        load_study(record, config, changed, Listener())
 
 
 def test_other_data_are_refused(run: RunFolder) -> None:
@@ -163,7 +175,9 @@ def test_what_may_be_given_on_resume(
 def test_a_raised_budget_stays(run: RunFolder) -> None:
     record = read_manifest(run)
     options = check_resumption(run, {"budget": 5}).validated.resolved.options
-    study = load_study(record, options, resolve(options).config, DATA, Callback())
+    study = load_study(
+        record, resolve(options).config, SearchDefinition.of(options, DATA), Callback()
+    )
     assert study.config.budget == 5
     assert read_manifest(run).options.budget == 5
     with pytest.raises(InputError, match="--budget 4: the run has 5"):
@@ -175,10 +189,17 @@ def test_a_time_budget_can_be_set_later(tmp_path: Path, monkeypatch: pytest.Monk
     resolved = resolve(Options.parse({**SAID, "time_budget": None, "out": "run"}))
     folder = RunFolder("run")
     with folder.begin():
-        run_trials(create_study(folder, resolved.options, resolved.config, DATA, None), 1)
+        run_trials(
+            create_study(folder, resolved.config, SearchDefinition.of(resolved.options, DATA)), 1
+        )
     assert read_manifest(folder).options.time_budget is None
     options = check_resumption(folder, {"time_budget": "30m"}).validated.resolved.options
-    study = load_study(read_manifest(folder), options, resolve(options).config, DATA, Callback())
+    study = load_study(
+        read_manifest(folder),
+        resolve(options).config,
+        SearchDefinition.of(options, DATA),
+        Callback(),
+    )
     assert study.config.time_budget == 1800
     with pytest.raises(InputError, match="--time-budget 60: the run has 1800; on resume it can"):
         check_resumption(folder, {"time_budget": "60s"})
@@ -191,7 +212,7 @@ def test_a_stop_while_a_budget_is_raised_is_no_damage(
     record = read_manifest(run)
     before = run.config.read_bytes()
     options = check_resumption(run, {"budget": 5}).validated.resolved.options
-    run.write_definition(search_definition(options, DATA, record.initial_params))
+    run.write_definition(SearchDefinition.of(options, DATA, record.definition.initial_params))
     after = run.config.read_bytes()
     for config in (before, after):
         run.config.write_bytes(config)
@@ -199,7 +220,7 @@ def test_a_stop_while_a_budget_is_raised_is_no_damage(
         assert again.damaged == {}
         assert again.options.budget == 5
     run.config.write_bytes(before)
-    load_study(again, options, resolve(options).config, DATA, Callback())
+    load_study(again, resolve(options).config, SearchDefinition.of(options, DATA), Callback())
     assert run.config.read_bytes() == after
 
 
@@ -298,7 +319,7 @@ def test_a_damaged_study_is_named_and_begun_again(run: RunFolder, name: str) -> 
             open_readonly(run)
     study, messages = reopened(run)
     assert (study.trials, study.damage()) == ([], None)
-    assert study.attributes["definition"]["data"] == DATA
+    assert definition_of(study).data == DATA
     aside = [path.name for path in (run.path / "damaged").glob("*")]
     (message,) = messages
     assert message.startswith("run/study.db: damaged (")
@@ -344,8 +365,7 @@ def test_the_version_in_a_comment_is_no_part_of_it(run: RunFolder) -> None:
 
 
 def test_another_version_is_left_alone(run: RunFolder) -> None:
-    definition = dict(read_manifest(run).definition)
-    run.write_definition({**definition, "training": 99})
+    run.write_definition(replace(read_manifest(run).definition, training=99))
     before = run.database.read_bytes()
     with pytest.raises(InputError, match="was made by another version"):
         read_manifest(run)
@@ -380,7 +400,7 @@ def test_a_stop_before_the_definition_loses_nothing(run: RunFolder) -> None:
         change(run, f"DELETE FROM {table}")
     study, messages = reopened(run)
     assert (study.trials, messages) == ([], [])
-    assert study.attributes["definition"]["data"] == DATA
+    assert definition_of(study).data == DATA
 
 
 def test_a_study_of_given_first_trials_goes_on_with_them(tmp_path: Path) -> None:
@@ -390,17 +410,16 @@ def test_a_study_of_given_first_trials_goes_on_with_them(tmp_path: Path) -> None
     with run.begin():
         probe = ChainStudy(config)
         first = [dict(params) for params in list(probe.space.all_params())[5:8]]
-        create_study(run, resolved.options, config, DATA, first)
+        create_study(run, config, SearchDefinition.of(resolved.options, DATA, first))
     record = read_manifest(run)
-    assert record.initial_params == first
+    assert record.definition.initial_params == tuple(first)
 
 
 def test_a_run_of_somebody_else_does_not_choose_what_is_imported(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    definition = dict(read_manifest(run).definition)
-    definition["options"] = {**definition["options"], "models": "evil"}
-    run.write_definition(definition)
+    definition = read_manifest(run).definition
+    run.write_definition(replace(definition, options={**definition.options, "models": "evil"}))
     stranger = run.definition.stat().st_uid + 1
     monkeypatch.setattr("os.getuid", lambda: stranger)
     with pytest.raises(InputError, match="would import evil, and isn't your folder"):

@@ -16,7 +16,8 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import DgkdError, InputError
-from dgkd_search.results.manifest import read_manifest, search_definition
+from dgkd_search.results.definition import SearchDefinition
+from dgkd_search.results.manifest import read_manifest
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.workflows.resume import create_study
 
@@ -26,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-DEFINITION = search_definition(Options(), "f" * 32, None)
+DEFINITION = SearchDefinition.of(Options(), "f" * 32, None)
 
 
 def begun(**said: Any) -> RunFolder:
@@ -34,7 +35,7 @@ def begun(**said: Any) -> RunFolder:
     resolved = resolve(Options.parse({"concurrency": 1, "out": "run", **said}))
     run = RunFolder.choose(resolved.options)
     with run.begin():
-        create_study(run, resolved.options, resolved.config, "f" * 32, None)
+        create_study(run, resolved.config, SearchDefinition.of(resolved.options, "f" * 32))
     return run
 
 
@@ -126,7 +127,7 @@ def test_config_yaml_repeats_the_search(tmp_path: Path, said: dict[str, Any]) ->
     resolved = resolve(Options.parse({**said, "out": "run", "quiet": True}))
     run = RunFolder.choose(resolved.options)
     with run.begin():
-        run.write_definition(search_definition(resolved.options, "f" * 32, None))
+        run.write_definition(SearchDefinition.of(resolved.options, "f" * 32, None))
     names = sorted(p.name for p in run.path.iterdir())
     assert names == [".definition.json", ".lock", "config.yaml"]
     problems: list[str] = []

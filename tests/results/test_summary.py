@@ -8,13 +8,15 @@ from helpers.summaries import SUMMARY
 
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.stats import StageResult, TrialStats
 from dgkd_search.results.figures import teacher_accuracy
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.verdict import tuned_note, tuned_values
 from dgkd_search.results.work import total_work
 from dgkd_search.study.config import ChainSpace, StudyConfig
+from dgkd_search.study.records import REFERENCE, StudentRecord
 from dgkd_search.study.space import Configuration
-from dgkd_search.study.study import NOT_STARTED, REFERENCE, ChainStudy
+from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 
@@ -147,10 +149,12 @@ def make_study() -> ChainStudy:
     return ChainStudy(config)
 
 
-def stage(
-    name: str, trained: int, accuracy: float = 90.0, finished: bool = True
-) -> dict[str, object]:
-    return {"name": name, "val_accuracy": accuracy, "trained": trained, "finished": finished}
+def stage(name: str, trained: int, accuracy: float = 90.0, finished: bool = True) -> StageResult:
+    return StageResult(name, f"key of {name}", accuracy, 3, trained, 1.0 * trained, finished)
+
+
+def having(*stages: StageResult) -> TrialStats:
+    return TrialStats(stages)
 
 
 def ask(study: ChainStudy) -> int:
@@ -163,31 +167,26 @@ def test_the_teachers_accuracy_comes_from_any_trial_that_met_it() -> None:
     study = make_study()
     assert teacher_accuracy(study) is None
     study.fail(ask(study), "broken")
-    study.complete(ask(study), 70.0, {"stages": [stage("resnet8", 1)]})
+    study.complete(ask(study), 70.0, having(stage("resnet8", 1)))
     assert teacher_accuracy(study) is None
-    study.fail(ask(study), "broken", {"stages": [stage("resnet56", 1, 40.0, finished=False)]})
+    study.fail(ask(study), "broken", having(stage("resnet56", 1, 40.0, finished=False)))
     assert teacher_accuracy(study) is None
-    study.fail(ask(study), "broken", {"stages": [stage("resnet56", 1, 91.5)]})
+    study.fail(ask(study), "broken", having(stage("resnet56", 1, 91.5)))
     assert teacher_accuracy(study) == 91.5
 
 
 def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     study = make_study()
     one, two, three, four = (ask(study) for _ in range(4))
-    study.fail(four, "not begun: interrupted", NOT_STARTED)  # counts as no trial
-    stages = [stage("resnet56", 3), stage("resnet8", 1)]
-    counts = {"taught": 700, "forwards": 100}
-    study.complete(
-        one,
-        70.0,
-        {"stages": stages, "computing": 5.0, "waiting": 1.0, "seconds": 7.5, **counts},
-    )
+    study.fail(four, "not begun: interrupted", TrialStats(begun=False))  # counts as no trial
+    stages = (stage("resnet56", 3), stage("resnet8", 1))
+    study.complete(one, 70.0, TrialStats(stages, 5.0, 1.0, taught=700, forwards=100, seconds=7.5))
     study.report(two, 1, 50.0)
-    begun = [stage("resnet56", 0), stage("resnet8", 1, finished=False)]
-    study.prune(two, {"stages": begun, "computing": 2.0, "waiting": 4.0, "seconds": 11.0})
+    begun = (stage("resnet56", 0), stage("resnet8", 1, finished=False))
+    study.prune(two, TrialStats(begun, 2.0, 4.0, seconds=11.0))
     study.fail(three, "broken")
-    reference = {"val_accuracy": 60.0, "stages": [stage("resnet8", 1)], "computing": 1.5}
-    study.set_attribute(REFERENCE, reference)
+    reference = TrialStats((stage("resnet8", 1),), computing=1.5)
+    study.write(REFERENCE, StudentRecord(reference, 60.0))
     work = total_work(study, ElapsedTime(60.0, 3 * 4.0), concurrency=3)
     assert (work.completed, work.pruned, work.failed, work.finished) == (1, 1, 1, 2)
     assert (work.trained, work.reused) == (3, 1)

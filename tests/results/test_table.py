@@ -15,6 +15,7 @@ from pandas.testing import assert_frame_equal
 from scipy import stats
 
 from dgkd_search.data.config import DataConfig
+from dgkd_search.distillation.stats import StageResult, TrialStats
 from dgkd_search.results import table as module
 from dgkd_search.results.table import (
     COLUMNS,
@@ -24,6 +25,7 @@ from dgkd_search.results.table import (
 )
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.planner import Planner
+from dgkd_search.study.records import StudentRecord
 from dgkd_search.study.replication import choose_replicates, save_replicate
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
@@ -65,12 +67,11 @@ def read(path: Path) -> pd.DataFrame:
     return table.astype(COLUMNS)
 
 
-def facts(*trained: int) -> dict[str, Any]:
-    stages = [
-        {"name": f"m{i}", "key": f"key{i}", "val_accuracy": 90.0, "epochs": 3, "trained": n}
-        for i, n in enumerate(trained)
-    ]
-    return {"stages": stages, "computing": 12.5, "waiting": 0.25, "seconds": 13.5, "notes": []}
+def stats_having(*trained: int) -> TrialStats:
+    stages = tuple(
+        StageResult(f"m{i}", f"key{i}", 90.0, 3, n, 1.0 * n, True) for i, n in enumerate(trained)
+    )
+    return TrialStats(stages, computing=12.5, waiting=0.25, seconds=13.5)
 
 
 def ask(study: ChainStudy) -> int:
@@ -87,11 +88,11 @@ def study() -> ChainStudy:
         if step == 1:
             ask(study)
         study.report(0, step, value)
-    study.complete(0, 96.123456789, facts(3, 0))
+    study.complete(0, 96.123456789, stats_having(3, 0))
     ask(study)
     study.report(1, 2, 70.0)
     study.report(1, 1, 75.0)
-    study.prune(1, facts(0, 0, 2, 0))
+    study.prune(1, stats_having(0, 0, 2, 0))
     ask(study)
     study.fail(2, 'loss is "nan",\nnot\x00 a\udc80 number')
     ask(study)
@@ -210,12 +211,12 @@ def test_what_was_taught_again_stands_beside_its_trial(tmp_path: Path) -> None:
     for value in (50.0, 60.0, 55.0):
         number = ask(study)
         study.report(number, 1, value)
-        study.complete(number, value, facts(3, 0))
+        study.complete(number, value, stats_having(3, 0))
     planner = Planner(study.config, INFO)
     for repeat in choose_replicates(study, planner):
         assert trials_table(study)["repeats"].isna().all() == (repeat.replicate == 1)
         value = {1: 61.0, 0: 51.0}[int(repeat.trial or 0)] + repeat.replicate
-        save_replicate(study, repeat.trial, repeat.replicate, value, {})
+        save_replicate(study, repeat.trial, repeat.replicate, StudentRecord(TrialStats(), value))
     write_trials(study, tmp_path / "trials.csv")
     table = read(tmp_path / "trials.csv")
     assert table["val_accuracy"].tolist() == [50.0, 60.0, 55.0], "the search's own"

@@ -18,7 +18,7 @@ from helpers.stores import WEIGHTS, key, logits, meta, outputs_of
 
 from dgkd_search.config.options import Options
 from dgkd_search.errors import InputError
-from dgkd_search.results.manifest import search_definition
+from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.leases import Lease
 from dgkd_search.store.store import Store
@@ -149,7 +149,7 @@ def running(root: Path) -> list[Action]:
     """A run folder from its making to its last result."""
     run = RunFolder(root / "run")
     stack = run.begin()
-    definition = search_definition(Options(budget=3), "f" * 32, None)
+    definition = SearchDefinition.of(Options(budget=3), "f" * 32, None)
     return [
         stack.__enter__,
         lambda: run.write_definition(definition),
@@ -176,7 +176,7 @@ def check_run(root: Path, done: int) -> None:
             pass
     else:
         with run.begin():
-            run.write_definition(search_definition(Options(budget=3), "f" * 32, None))
+            run.write_definition(SearchDefinition.of(Options(budget=3), "f" * 32, None))
         assert run.config.exists()
 
 

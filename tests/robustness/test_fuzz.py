@@ -18,6 +18,7 @@ from dgkd_search.cli.main import main
 from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
+from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.workflows.resume import create_study
 
@@ -102,7 +103,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     resolved = resolve(Options.parse({"budget": 3, "epochs": 4, "concurrency": 1}))
     folder = RunFolder(root / "run")
     with folder.begin():
-        study = create_study(folder, resolved.options, resolved.config, "f" * 32, None)
+        study = create_study(
+            folder, resolved.config, SearchDefinition.of(resolved.options, "f" * 32)
+        )
         run_trials(study, 2)
     return folder.path
 

@@ -17,15 +17,18 @@ from typing import Any
 import optuna
 import pytest
 from helpers.crashing import forked
-from helpers.studies import INFO, make_config, make_space, make_study, outcome
+from helpers.studies import INFO, make_config, make_space, make_study, outcome, stats_of
 from optuna.trial import TrialState
 from sqlalchemy.engine.default import DefaultDialect
 
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.ray_tune.controller import SearchController
-from dgkd_search.study.study import RETRYABLE, ChainStudy
+from dgkd_search.study.ray_tune.messages import TrialReport
+from dgkd_search.study.study import ChainStudy
+from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.hashing import derive_seed
 
@@ -68,11 +71,10 @@ class Search:
         """The next epoch of every running trial; finished ones replay theirs from the store."""
         for name, (stages, before) in list(self.running.items()):
             epoch = before + 1
-            row = TrialProgress(
-                "epoch", "x", 0, 1, epoch, self.epochs, epoch, None, accuracy(stages, epoch)
-            ).to_dict()
-            facts = {"computing": 1.0, "stages": []}
-            stop = self.controller.on_row(name, {"rows": [row], "facts": facts})
+            metrics = EpochMetrics(epoch, 0.5, accuracy(stages, epoch), 1.0)
+            row = TrialProgress("epoch", "x", 0, 1, self.epochs, metrics)
+            report = TrialReport((row,), TrialStats(computing=1.0))
+            stop = self.controller.on_report(name, report)
             self.running[name] = stages, epoch
             if stop or epoch == self.epochs:
                 del self.running[name]
@@ -226,13 +228,13 @@ def test_a_suspended_trial_goes_on_with_its_number_and_its_account(tmp_path: Pat
     search.controller.suspend()
     (trial,) = search.study.trials
     assert trial.state == TrialState.RUNNING
-    assert search.study.facts(trial)["computing"] == 1.0
+    assert stats_of(search.study, trial).computing == 1.0
     again = Search(path, reference=False)
     assert len(again.study.trials) == 1
     study = again.run()
-    first = study.facts(study.trials[0])
-    assert first["computing"] == 2.0, "of both attempts"
-    assert (first["seconds"], first["elapsed"]) == (2.0 + 3.0, 3.0)
+    first = stats_of(study, study.trials[0])
+    assert first.computing == 2.0, "of both attempts"
+    assert (first.seconds, first.elapsed) == (2.0 + 3.0, 3.0)
     assert study.trials[0].params == trial.params
 
 
@@ -241,7 +243,7 @@ def test_what_the_time_budget_stopped_is_tried_again(tmp_path: Path) -> None:
     search = Search(path, time_budget=EPOCHS + 1.5, reference=False, concurrency=2)
     study = search.run()
     stopped = [t for t in study.trials if t.state == TrialState.FAIL]
-    assert stopped and all(study.facts(trial)[RETRYABLE] for trial in stopped)
+    assert stopped and all(stats_of(study, trial).retryable for trial in stopped)
     assert search.controller.stop_reason == "the time budget of 5.5 s is used up"
     after = Search(path, reference=False, concurrency=2).run()
     for trial in stopped:

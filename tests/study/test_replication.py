@@ -8,14 +8,15 @@ from helpers.studies import INFO, make_space, make_study
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.planner import Planner
+from dgkd_search.study.records import ReplicationChoice, StudentRecord
 from dgkd_search.study.replication import (
     REPLICATION,
     ReplicateStats,
     Replication,
     choose_replicates,
-    replicate_facts,
-    save_failure,
+    replicates,
     save_replicate,
 )
 from dgkd_search.study.study import ChainStudy
@@ -31,8 +32,16 @@ def study_of(values: list[float | None], **config: Any) -> ChainStudy:
             study.fail(proposal.number, "broken")
         else:
             study.report(proposal.number, 1, value)
-            study.complete(proposal.number, value, {})
+            study.complete(proposal.number, value, TrialStats())
     return study
+
+
+def known(value: float, seconds: float = 0.0) -> StudentRecord:
+    return StudentRecord(TrialStats(seconds=seconds), value)
+
+
+def failed(reason: str, retryable: bool) -> StudentRecord:
+    return StudentRecord(TrialStats(seconds=1.0, retryable=retryable), failure=reason)
 
 
 def planner(study: ChainStudy) -> Planner:
@@ -61,7 +70,7 @@ def test_what_comes_to_the_same_student_stands_once() -> None:
     found = Replication.from_study(study)
     assert found is not None
     assert found.baseline is None, "nothing is known yet"
-    save_replicate(study, 0, 1, 91.0, {})
+    save_replicate(study, 0, 1, known(91.0))
     found = Replication.from_study(study)
     assert found is not None
     assert found.baseline is found.stats[0]
@@ -72,7 +81,7 @@ def test_nothing_is_described_before_anything_is_known() -> None:
     assert left(study)
     found = Replication.from_study(study)
     assert found is not None
-    assert found.describe(study) is None
+    assert found.report(study) is None
 
 
 def test_without_a_reference_or_kd_they_are_left_out() -> None:
@@ -86,19 +95,19 @@ def test_without_a_reference_or_kd_they_are_left_out() -> None:
 def test_nothing_is_taught_again_where_nothing_completed() -> None:
     study = study_of([None])
     assert left(study) == []
-    assert REPLICATION not in study.attributes
+    assert study.read(REPLICATION, ReplicationChoice) is None
 
 
 def test_what_is_known_is_not_done_again(tmp_path: Path) -> None:
     study = study_of([50.0, 60.0], path=tmp_path / "study.db", confirm_top=1, reference=False)
     assert left(study) == [(1, 1), (0, 1), (1, 2), (0, 2), (1, 3), (0, 3)]
-    save_replicate(study, 1, 1, 61.0, {"seconds": 2.0})
-    save_replicate(study, 0, 2, 52.0, {"seconds": 3.0})
+    save_replicate(study, 1, 1, known(61.0, 2.0))
+    save_replicate(study, 0, 2, known(52.0, 3.0))
     again = make_study(
         path=tmp_path / "study.db", epochs=1, confirm_top=1, confirm_seeds=3, reference=False
     )
     assert left(again) == [(0, 1), (1, 2), (1, 3), (0, 3)]
-    assert sorted(facts["seconds"] for facts in replicate_facts(again)) == [2.0, 3.0]
+    assert sorted(each.stats.seconds for each in replicates(again)) == [2.0, 3.0]
 
 
 def test_replicates_are_of_the_student_alone() -> None:
@@ -118,15 +127,10 @@ def test_the_winner_is_chosen_by_its_mean_and_the_first_run_does_not_count() -> 
         found = Replication.from_study(study)
         assert found is not None
         assert not found.complete
-        known = {repeats.trial for repeats in found.stats}
-        assert (found.winner is not None) == (known == {0, 1, 2}), "not before each has a value"
-        save_replicate(
-            study,
-            repeat.trial,
-            repeat.replicate,
-            values[repeat.trial or 0][repeat.replicate - 1],
-            {},
-        )
+        begun = {repeats.trial for repeats in found.stats}
+        assert (found.winner is not None) == (begun == {0, 1, 2}), "not before each has a value"
+        value = values[repeat.trial or 0][repeat.replicate - 1]
+        save_replicate(study, repeat.trial, repeat.replicate, known(value))
     found = Replication.from_study(study)
     assert found is not None
     assert found.complete
@@ -163,9 +167,9 @@ def test_a_configuration_that_a_seed_fails_is_no_winner() -> None:
     study = study_of([50.0, 90.0, 80.0], reference=False, confirm_seeds=2)
     for repeat in choose_replicates(study, planner(study)):
         if repeat.trial == 1 and repeat.replicate == 2:
-            save_failure(study, 1, 2, "loss is not finite", False, {"seconds": 1.0})
+            save_replicate(study, 1, 2, failed("loss is not finite", False))
         else:
-            save_replicate(study, repeat.trial, repeat.replicate, 70.0 + (repeat.trial or 0), {})
+            save_replicate(study, repeat.trial, repeat.replicate, known(70.0 + (repeat.trial or 0)))
     found = Replication.from_study(study)
     assert found is not None
     assert found.winner is not None
@@ -179,10 +183,10 @@ def test_a_configuration_that_a_seed_fails_is_no_winner() -> None:
 def test_what_a_worker_s_death_failed_is_tried_again() -> None:
     study = study_of([50.0], reference=False, confirm_seeds=2)
     assert left(study) == [(0, 1), (0, 2)]
-    save_failure(study, 0, 1, "its worker died", True, {})
-    save_replicate(study, 0, 2, 60.0, {})
+    save_replicate(study, 0, 1, failed("its worker died", True))
+    save_replicate(study, 0, 2, known(60.0))
     assert left(study) == [(0, 1)]
-    save_replicate(study, 0, 1, 61.0, {})
+    save_replicate(study, 0, 1, known(61.0))
     found = Replication.from_study(study)
     assert found is not None and found.complete
 
@@ -190,10 +194,10 @@ def test_what_a_worker_s_death_failed_is_tried_again() -> None:
 def test_a_choice_of_before_the_budget_was_raised_does_not_count() -> None:
     study = study_of([50.0], reference=False, confirm_seeds=2)
     for repeat in choose_replicates(study, planner(study)):
-        save_replicate(study, repeat.trial, repeat.replicate, 60.0, {})
+        save_replicate(study, repeat.trial, repeat.replicate, known(60.0))
     assert Replication.from_study(study) is not None
     proposal = study.ask()
     assert proposal is not None
-    study.complete(proposal.number, 99.0, {})
+    study.complete(proposal.number, 99.0, TrialStats())
     assert Replication.from_study(study) is None
     assert left(study) == [(1, 1), (1, 2)], "what is known is kept"

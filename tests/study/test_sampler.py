@@ -10,6 +10,7 @@ from helpers.studies import LR, accuracy, make_space, make_study, run_trial, run
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study import sampler as module
 from dgkd_search.study.strategies import STARTUP_TRIALS
 from dgkd_search.study.study import STUDY_NAME, ChainStudy
@@ -207,7 +208,7 @@ def test_suggestions_learn_from_values() -> None:
             assert proposal is not None
             good = "resnet32" in proposal.configuration.chain.models
             study.report(proposal.number, 1, 80.0 if good else 20.0)
-            study.complete(proposal.number, 80.0 if good else 20.0, {})
+            study.complete(proposal.number, 80.0 if good else 20.0, TrialStats())
         return sum(t.value == 80.0 for t in study.trials[10:])
 
     assert share_of_good("tpe") > share_of_good("random") + 4

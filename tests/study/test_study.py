@@ -8,12 +8,14 @@ from typing import Any
 import optuna
 import pytest
 from helpers.curves import ask, rising, run
-from helpers.studies import accuracy, make_space, make_study
+from helpers.studies import accuracy, make_space, make_study, stats_of
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
+from dgkd_search.distillation.stats import TrialStats
+from dgkd_search.study.records import REFERENCE, StudentRecord
 from dgkd_search.study.space import SearchSpace
-from dgkd_search.study.study import RETRYABLE, STUDY_NAME, ChainStudy
+from dgkd_search.study.study import STUDY_NAME, ChainStudy
 
 
 def test_states_and_intermediate_values_can_be_read_with_optuna_alone(tmp_path: Path) -> None:
@@ -57,8 +59,8 @@ def test_finished_counts_completed_and_pruned_trials() -> None:
     for number in numbers:
         study.report(number, 1, 50.0)
     assert (study.finished, study.live) == (0, 4)
-    study.complete(numbers[0], 50.0, {})
-    study.prune(numbers[1], {})
+    study.complete(numbers[0], 50.0, TrialStats())
+    study.prune(numbers[1], TrialStats())
     study.fail(numbers[2], "broken")
     assert (study.finished, study.live) == (2, 1)
 
@@ -67,10 +69,10 @@ def test_facts_and_reasons_are_kept_with_their_trial() -> None:
     study = make_study()
     numbers = [ask(study).number for _ in range(3)]
     study.report(numbers[1], 1, 40.0)
-    study.complete(numbers[0], 50.0, {"seconds": 1.5})
-    study.prune(numbers[1], {"seconds": 2.5})
-    study.fail(numbers[2], "broken", {"seconds": 3.5})
-    assert [study.facts(t)["seconds"] for t in study.trials] == [1.5, 2.5, 3.5]
+    study.complete(numbers[0], 50.0, TrialStats(seconds=1.5))
+    study.prune(numbers[1], TrialStats(seconds=2.5))
+    study.fail(numbers[2], "broken", TrialStats(seconds=3.5))
+    assert [stats_of(study, t).seconds for t in study.trials] == [1.5, 2.5, 3.5]
     assert [t.user_attrs.get("reason") for t in study.trials] == [None, None, "broken"]
     assert study.trials[1].value == 40.0
 
@@ -79,12 +81,12 @@ def test_of_equal_trials_the_one_with_fewer_assistants_and_then_the_earlier_is_b
     study = make_study()
     kd, full, middle, other = (ask(study).number for _ in range(4))
     assert study.best() is None
-    study.complete(full, 70.0, {})
-    study.complete(middle, 70.0, {})
+    study.complete(full, 70.0, TrialStats())
+    study.complete(middle, 70.0, TrialStats())
     best = study.best()
     assert best is not None
     assert best.number == middle
-    study.complete(kd, 69.0, {})
+    study.complete(kd, 69.0, TrialStats())
     study.fail(other, "broken")
     best = study.best()
     assert best is not None
@@ -95,7 +97,7 @@ def test_equal_trials_of_one_length_rank_by_number() -> None:
     study = make_study(make_space(max_assistants=1, drop_probs=(0.0, 0.5)))
     numbers = [ask(study).number for _ in range(5)]
     for number in reversed(numbers[1:]):
-        study.complete(number, 70.0, {})
+        study.complete(number, 70.0, TrialStats())
     best = study.best()
     assert best is not None
     assert best.number == 1
@@ -105,8 +107,8 @@ def test_a_trial_that_was_pruned_is_never_best() -> None:
     study = make_study()
     one, two = ask(study).number, ask(study).number
     study.report(one, 1, 99.0)
-    study.prune(one, {})
-    study.complete(two, 10.0, {})
+    study.prune(one, TrialStats())
+    study.complete(two, 10.0, TrialStats())
     best = study.best()
     assert best is not None
     assert best.number == two
@@ -122,7 +124,7 @@ def test_assistants_that_the_student_does_not_depend_on_do_not_count_for_best(
     monkeypatch.setattr(SearchSpace, "initial_params", lambda self: params)
     study = make_study(space)
     for _ in params:
-        study.complete(ask(study).number, 70.0, {})
+        study.complete(ask(study).number, 70.0, TrialStats())
     best = study.best()
     assert best is not None
     assert best.number == 1
@@ -153,10 +155,10 @@ def test_the_list_of_trials_is_never_stale(tmp_path: Path) -> None:
     study.report(numbers[3], 1, 50.0)
     assert study.trials == fresh(study)
     assert study.trials[3].intermediate_values == {1: 50.0}
-    study.complete(numbers[0], 50.0, {"seconds": 1})
+    study.complete(numbers[0], 50.0, TrialStats(seconds=1.0))
     assert study.trials == fresh(study)
     study.report(numbers[1], 1, 40.0)
-    study.prune(numbers[1], {})
+    study.prune(numbers[1], TrialStats())
     assert study.trials == fresh(study)
     study.fail(numbers[2], "broken")
     assert study.trials == fresh(study)
@@ -167,8 +169,11 @@ def test_the_list_of_trials_is_never_stale(tmp_path: Path) -> None:
 
 def test_facts_of_the_study_survive(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    make_study(path=path).set_attribute("reference", {"val_accuracy": 12.5})
-    assert make_study(path=path).attributes == {"reference": {"val_accuracy": 12.5}}
+    record = StudentRecord(TrialStats(seconds=2.0), 12.5)
+    make_study(path=path).write(REFERENCE, record)
+    again = make_study(path=path)
+    assert again.read(REFERENCE, StudentRecord) == record
+    assert again.read("another", StudentRecord) is None
 
 
 def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(
@@ -179,7 +184,7 @@ def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(
     study = make_study(path=path)
     failed = study.ask()
     assert failed is not None
-    study.fail(failed.number, "the disk is full", {RETRYABLE: True})
+    study.fail(failed.number, "the disk is full", TrialStats(retryable=True))
     with monkeypatch.context() as patch:
         tell, told = _CachedStorage.set_trial_param, []
 
@@ -212,7 +217,7 @@ def test_two_objectives_can_be_read_with_optuna_alone(tmp_path: Path) -> None:
         assert ask(study).number == number
         assert not study.report(number, 1, 10.0)
         assert not study.report(number, 2, value)
-        study.complete(number, value, {}, cost)
+        study.complete(number, value, TrialStats(tflop=cost))
     found = optuna.load_study(study_name=STUDY_NAME, storage=f"sqlite:///{path}")
     assert [trial.values for trial in found.trials] == [[60.0, 5.0], [70.0, 9.0], [65.0, 4.0]]
     assert {trial.number for trial in found.best_trials} == {1, 2}
@@ -226,7 +231,7 @@ def test_a_study_of_two_objectives_goes_on_as_if_it_had_never_been_closed(tmp_pa
         while study.finished < until and (proposal := study.ask()) is not None:
             chain = proposal.configuration.chain.canonical()
             value = accuracy(proposal.configuration, 1)
-            study.complete(proposal.number, value, {}, float(len(chain.models)))
+            study.complete(proposal.number, value, TrialStats(tflop=float(len(chain.models))))
         return [trial.params for trial in study.trials]
 
     path = tmp_path / "study.db"
@@ -238,7 +243,7 @@ def test_a_changed_cost_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     study = make_study(path=path, epochs=1, **BOTH)
     study.ask()
-    study.complete(0, 60.0, {}, 5.0)
+    study.complete(0, 60.0, TrialStats(tflop=5.0))
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE trial_values SET value = 4.0 WHERE objective = 1")
     assert make_study(path=path, epochs=1, **BOTH).damage() == "trial 0 fails its checksum"

@@ -23,7 +23,7 @@ from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.augmentation import crop_box
 from dgkd_search.data.config import AUGMENTS, DataConfig
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.stages import chain_stages
+from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import StageFailed
 from dgkd_search.models import get_family
@@ -261,16 +261,18 @@ def specs(data: PreparedData, outputs: str = "stored", epochs: int = 2) -> tuple
     recipe = Recipe(epochs, 27, 0.05, 5e-4, "constant", "crop+flip")
     return chain_stages(
         Chain(("resnet14", "resnet8"), "dense"),
-        architecture=get_family("resnet").architectures(
-            len(info.classes), info.channels, info.image_size
+        ChainSettings(
+            architecture=get_family("resnet").architectures(
+                len(info.classes), info.channels, info.image_size
+            ),
+            data=info.fingerprint,
+            recipe=replace(recipe, epochs=1, views=0),
+            student_recipe=recipe,
+            distillation=Distillation(),
+            assistant_distillation=Distillation(),
+            numerics=Numerics(),
+            outputs=outputs,
         ),
-        data=info.fingerprint,
-        recipe=replace(recipe, epochs=1, views=0),
-        student_recipe=recipe,
-        distillation=Distillation(),
-        assistant_distillation=Distillation(),
-        numerics=Numerics(),
-        outputs=outputs,
     )
 
 

@@ -82,7 +82,7 @@ def test_more_repeats_go_on(found: Retrained, run: RunFolder, place: dict[str, A
 
 
 def changed(run: RunFolder, folder: Path, **values: Any) -> Path:
-    best = load_best(run.path) | values
+    best = {**load_best(run.path), **values}
     best = {name: value for name, value in best.items() if value is not ...}
     (folder / "best.yaml").write_text(yaml.safe_dump(with_checksum(best)))
     return folder / "best.yaml"

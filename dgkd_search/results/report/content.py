@@ -13,7 +13,8 @@ from dgkd_search.errors import InputError
 from dgkd_search.models import parameter_count
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.results.best import load_best
-from dgkd_search.results.figures import teacher_accuracy
+from dgkd_search.results.best_config import BestConfig
+from dgkd_search.results.figures import baseline_accuracy, teacher_accuracy
 from dgkd_search.results.load import curves_of
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.report import charts
@@ -23,9 +24,8 @@ from dgkd_search.results.table import trials_table
 from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
 from dgkd_search.results.work import Work, total_work
 from dgkd_search.study.replication import Replication
-from dgkd_search.study.study import REFERENCE, ChainStudy
+from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
-from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.intervals import plus_minus
 
 # Of the table of trials, with what each holds.
@@ -52,13 +52,13 @@ class RunReport:
 
     Attributes:
         name: that it is shown under.
-        best: contents of best.yaml; None before the search has ended.
+        best: what best.yaml says; None before the search has ended.
     """
 
     name: str
     run: RunFolder
     study: ChainStudy
-    best: dict[str, Any] | None
+    best: BestConfig | None
 
     @classmethod
     def read(cls, run: RunFolder, study: ChainStudy | None = None) -> RunReport:
@@ -92,14 +92,13 @@ class RunReport:
 
     @property
     def reference(self) -> float | None:
-        value = self.study.attributes.get(REFERENCE, {}).get("val_accuracy")
-        return None if value is None else float(value)
+        return baseline_accuracy(self.study)
 
     @property
     def trial(self) -> int | None:
         """Number of the best trial."""
         if self.best is not None:
-            return int(self.best["trial"])
+            return self.best.trial
         best = self.study.best()
         return None if best is None else best.number
 
@@ -132,11 +131,13 @@ class RunReport:
         """The drawing of the best chain, or None."""
         if self.best is None:
             return None
-        specs = [StageSpec.from_dict(stage) for stage in self.best["stages"]]
+        specs = self.best.stages
         positions = {spec.key: i for i, spec in enumerate(specs)}
-        facts = self.study.facts(self.study.trials[self.best["trial"]]).get("stages", ())
-        known = {stage["name"]: float(stage["val_accuracy"]) for stage in facts}
-        known[self.best["student"]] = self.best["validation_accuracy"]
+        stats = self.study.stats(self.study.trials[self.best.trial])
+        known: dict[str, float | None] = {}
+        if stats is not None:
+            known |= {stage.name: stage.val_accuracy for stage in stats.stages}
+        known[self.best.student] = self.best.validation_accuracy
         nodes = [
             Node(
                 spec.architecture.name,
@@ -146,25 +147,24 @@ class RunReport:
             )
             for spec in specs
         ]
-        return draw_chain(nodes, self.best["drop_probability"])
+        return draw_chain(nodes, self.best.drop_probability)
 
     def headline(self) -> list[tuple[str, str]]:
         """What was found, in rows of a name and words."""
         if self.best is None:
             return [("so far", "the search has not ended; there is no best student yet")]
         best = self.best
-        test = best["test_accuracy"]
-        drop = best["drop_probability"]
-        chain = " > ".join(_models(best))
-        details = [best["guidance"]] if best["assistants"] else ["plain KD"]
+        test, drop = best.test_accuracy, best.drop_probability
+        chain = " > ".join(filter(None, best.models))
+        details = [best.guidance] if best.assistants else ["plain KD"]
         details += [f"drop {drop:g}"] if drop is not None else []
-        configuration = self.study.configuration(self.study.trials[best["trial"]])
+        configuration = self.study.configuration(self.study.trials[best.trial])
         details += tuned_values(configuration, self.study.config.space.tune)
-        details.append(f"trial {best['trial']}")
-        reads = f"{best['test_reads']} times" if best["test_reads"] != 1 else "once"
+        details.append(f"trial {best.trial}")
+        reads = f"{best.test_reads} times" if best.test_reads != 1 else "once"
         rows = [
             ("best chain", f"{chain} ({', '.join(details)})"),
-            ("validation", f"{best['validation_accuracy']:.2f} % (the student that is shipped)"),
+            ("validation", f"{best.validation_accuracy:.2f} % (the student that is shipped)"),
             ("test", f"{test:.2f} %, read {reads}" if test is not None else "not read"),
         ]
         verdict_rows = verdict(self.replication) if self.replication is not None else []
@@ -173,11 +173,12 @@ class RunReport:
 
     def _gains(self) -> list[tuple[str, str]]:
         assert self.best is not None
-        value, known = self.best["validation_accuracy"], self.best["comparison"]
+        value, known = self.best.validation_accuracy, self.best.comparison
+        others = ((known.student_alone, "the student alone"), (known.plain_kd, "plain KD"))
         parts = [
-            f"{value - known[name]:+.2f} over {words} ({known[name]:.2f})"
-            for name, words in (("student_alone", "the student alone"), ("plain_kd", "plain KD"))
-            if known.get(name) is not None
+            f"{value - other:+.2f} over {words} ({other:.2f})"
+            for other, words in others
+            if other is not None and value is not None
         ]
         return [("gain", f"{', '.join(parts)}, one run each")] if parts else []
 
@@ -236,7 +237,7 @@ class RunReport:
         )
         if self.best is None:
             return [("go on with the search", f"dgkd-search --resume {path}")]
-        module = self.best["options"].get("models")
+        module = (self.best.options or {}).get("models")
         own = f" --models {shlex.quote(str(module))}" if module else ""
         return [
             ("train the chain on all images, three times", f"dgkd-search train {best}{own}"),
@@ -246,11 +247,11 @@ class RunReport:
         ]
 
     def options(self) -> list[tuple[str, str]]:
-        values = self.best["options"] if self.best is not None else {}
+        values = (self.best.options or {}) if self.best is not None else {}
         return [(name, _shown(value)) for name, value in values.items()]
 
     def made_with(self) -> list[tuple[str, str]]:
-        return [*(self.best["versions"] if self.best is not None else versions()).items()]
+        return [*(self.best.versions if self.best is not None else versions()).items()]
 
 
 def _parameters(architecture: Architecture) -> int | None:
@@ -263,10 +264,6 @@ def _parameters(architecture: Architecture) -> int | None:
         return parameter_count(architecture)
     except InputError:
         return None
-
-
-def _models(best: dict[str, Any]) -> list[str]:
-    return [name for name in (best["teacher"], *best["assistants"], best["student"]) if name]
 
 
 def _cell(value: Any, form: str = "{}") -> tuple[str, str | float]:

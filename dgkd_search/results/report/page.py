@@ -12,7 +12,7 @@ import jinja2
 import vl_convert
 
 from dgkd_search.errors import InputError
-from dgkd_search.results.database import DEFINITION
+from dgkd_search.results.definition import DEFINITION, SearchDefinition
 from dgkd_search.results.figures import study_title
 from dgkd_search.results.report import charts
 from dgkd_search.results.report.content import COLUMNS, RunReport
@@ -58,12 +58,17 @@ def render_report(runs: Sequence[RunFolder], path: Path, study: ChainStudy | Non
 
 def _unlike(reports: list[RunReport]) -> str:
     """A sentence where accuracies of several runs don't compare."""
-    if len({report.study.attributes.get(DEFINITION, {}).get("data") for report in reports}) < 2:
+    if len({_fingerprint(report.study) for report in reports}) < 2:
         return ""
     return (
         "These searches did not see the same data, or not the same split of them: their "
         "accuracies can't be compared."
     )
+
+
+def _fingerprint(study: ChainStudy) -> str | None:
+    definition = study.read(DEFINITION, SearchDefinition)
+    return definition.data if definition is not None else None
 
 
 def _named(reports: list[RunReport]) -> list[RunReport]:

@@ -12,7 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from dgkd_search.study.ray_tune.controller import SearchController
-from dgkd_search.study.ray_tune.messages import decode_event
+from dgkd_search.study.ray_tune.messages import decode_report
 from dgkd_search.study.ray_tune.trainable import EVENT, TRIAL
 from dgkd_search.training.spec import StageSpec
 
@@ -100,7 +100,9 @@ class StudyScheduler(NotCheckpointed, FIFOScheduler):  # type: ignore[misc]
         stop = True
         with self._alarm.listening():
             known = EVENT in result and trial.trial_id in self._controller.running
-            stop = known and self._controller.on_row(trial.trial_id, decode_event(result[EVENT]))
+            stop = known and self._controller.on_report(
+                trial.trial_id, decode_report(result[EVENT])
+            )
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:

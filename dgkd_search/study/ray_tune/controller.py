@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from dgkd_search.callbacks.base import Callback, trial_label
 from dgkd_search.callbacks.events import (
@@ -22,12 +21,14 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.errors import one_line
 from dgkd_search.study.planner import Planner
-from dgkd_search.study.ray_tune.messages import merge_facts
+from dgkd_search.study.ray_tune.messages import TrialReport
 from dgkd_search.study.ray_tune.queue import QueuedTrial, TrialQueue
-from dgkd_search.study.replication import Replication, save_failure, save_replicate
-from dgkd_search.study.study import NOT_STARTED, REFERENCE, RETRYABLE, ChainStudy
+from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.replication import Replication, save_replicate
+from dgkd_search.study.study import ChainStudy
 from dgkd_search.training.spec import StageSpec
 
 _FAILURES_IN_A_ROW = 3
@@ -42,8 +43,8 @@ class _Running:
     stages: tuple[StageSpec, ...]
     started: float
     attempt: str | None = None
-    earlier: dict[str, Any] = field(default_factory=dict)  # facts of attempts that died
-    facts: dict[str, Any] = field(default_factory=dict)  # of this attempt
+    earlier: TrialStats = field(default_factory=TrialStats)  # of attempts that died
+    stats: TrialStats = field(default_factory=TrialStats)  # of this attempt
     values: dict[int, float] = field(default_factory=dict)  # by step
     outcome: str | None = None  # complete, pruned, failed, stopped, or None while it runs
     reason: str | None = None
@@ -98,18 +99,12 @@ class SearchController:
             trained,
             lambda count: callback.notify(ReplicationStarted(count)),
         )
-        self._earlier = {
-            trial.number: {
-                k: v for k, v in study.facts(trial).items() if k not in {RETRYABLE, *NOT_STARTED}
-            }
-            for trial in study.trials
-        }
+        self._earlier = {trial.number: study.stats(trial) for trial in study.trials}
         self._running: dict[str, _Running] = {}
         self._failures: list[str] = []
         self._lost: Counter[TrialInfo] = Counter()
-        self._spoilt: dict[
-            TrialInfo, dict[str, Any]
-        ] = {}  # facts of a reference or repeat that was lost
+        # Of the student alone, or one taught again, whose worker was lost.
+        self._spoilt: dict[TrialInfo, TrialStats] = {}
 
     @property
     def running(self) -> set[str]:
@@ -134,19 +129,15 @@ class SearchController:
             return None
         running = _Running(*following, self._clock())
         if running.trial is not None:
-            running.earlier = self._earlier.pop(running.trial, {})
+            running.earlier = self._earlier.pop(running.trial, None) or TrialStats()
         else:
-            running.earlier = self._spoilt.pop(running.info, {})
+            running.earlier = self._spoilt.pop(running.info, TrialStats())
         self._running[identifier] = running
         self._callback.notify(TrialStarted(running.info))
         return running.stages
 
-    def on_row(self, identifier: str, event: dict[str, Any]) -> bool:
+    def on_report(self, identifier: str, report: TrialReport) -> bool:
         """Take in what a trial reported.
-
-        Args:
-            event: ``rows`` (each a ``TrialProgress`` as a dict), ``failure`` (one line, where the
-                trial failed after them), ``facts``, and ``attempt``: which run of the trial it is.
 
         Returns:
             Whether the trial is to be stopped.
@@ -154,17 +145,16 @@ class SearchController:
         running = self._running[identifier]
         if running.outcome is not None:
             return True
-        attempt = event.get("attempt")
-        if attempt != running.attempt:
-            running.earlier, running.facts = merge_facts(running.earlier, running.facts), {}
-            running.attempt = attempt
-        running.facts = event.get("facts", running.facts)
-        for row in event.get("rows", ()):
+        if report.attempt != running.attempt:
+            running.earlier = running.earlier.followed_by(running.stats)
+            running.attempt = report.attempt
+        running.stats = report.stats
+        for row in report.rows:
             if running.outcome is None:
-                self._take(running, TrialProgress(**row))
-        if "failure" in event and running.outcome is None:
-            running.outcome, running.reason = "failed", one_line(event["failure"])
-            running.retryable = bool(event.get("again"))
+                self._take(running, row)
+        if report.failure is not None and running.outcome is None:
+            running.outcome, running.reason = "failed", one_line(report.failure)
+            running.retryable = report.retryable
         if running.outcome is None and self._late:
             running.outcome, running.retryable = "failed", True
             running.reason = f"stopped by the time budget of {self._budget_text()}"
@@ -180,12 +170,12 @@ class SearchController:
             running.reason = error or "ended before its last epoch"
         self._gather(running)
         value = running.values[max(running.values)] if running.values else None
-        if running.info.replicate:
-            self._end_repeat(running, value)
-        elif running.info.number is None:
-            self._end_reference(running, value)
+        if running.trial is None:
+            self._end_student(running, value)
         else:
-            self._end_trial(running, running.info.number, value)
+            self._end_trial(running, running.trial, value)
+        if running.trial is not None or running.info.replicate:
+            self._count_failure(running)
         self._callback.notify(TrialEnded(running.info, running.outcome, value, running.reason))
 
     def on_lost(self, identifier: str, reason: str) -> None:
@@ -210,9 +200,9 @@ class SearchController:
         del self._running[identifier]
         self._gather(running)
         if running.trial is not None:
-            self._earlier[running.trial] = running.facts
+            self._earlier[running.trial] = running.stats
         else:
-            self._spoilt[info] = running.facts
+            self._spoilt[info] = running.stats
         self._queue.put_back((info, running.stages))
         self._callback.log(f"{trial_label(info)}: {reason}; it goes on with another one")
 
@@ -221,7 +211,7 @@ class SearchController:
         for running in self._running.values():
             self._gather(running)
             if running.trial is not None:
-                self.study.save_progress(running.trial, running.facts)
+                self.study.save_progress(running.trial, running.stats)
             self._callback.notify(
                 TrialEnded(running.info, "stopped", None, "goes on when it is resumed")
             )
@@ -236,8 +226,8 @@ class SearchController:
             self.on_end(identifier)
         for info, _ in self._queue.held:
             assert info.number is not None
-            facts = self._earlier.get(info.number) or NOT_STARTED
-            self.study.fail(info.number, f"not begun: {reason}", facts | {RETRYABLE: True})
+            stats = self._earlier.get(info.number) or TrialStats(begun=False)
+            self.study.fail(info.number, f"not begun: {reason}", replace(stats, retryable=True))
         self._queue.held.clear()
         self.study.fail_unfinished()
 
@@ -273,7 +263,7 @@ class SearchController:
 
     def _take(self, running: _Running, row: TrialProgress) -> None:
         self._callback.notify(TrialUpdated(running.info, row))
-        following = row.position + (row.epoch == row.epochs)
+        following = row.position + row.ends_stage
         running.stage = running.info.chain[min(following, len(running.info.chain) - 1)]
         running.advanced |= row.event == "epoch"
         if row.step is None or row.val_accuracy is None:
@@ -282,50 +272,43 @@ class SearchController:
         number = running.trial
         if number is not None and self.study.report(number, row.step, row.val_accuracy):
             running.outcome = "pruned"
-        elif row.step == row.epochs:
+        elif row.ends_stage:
             running.outcome = "complete"
 
     def _gather(self, running: _Running) -> None:
-        """Make the trial's facts those of all its attempts, and tell what they noted."""
-        before = running.earlier.get("seconds", 0.0)
-        running.facts = merge_facts(running.earlier, running.facts)
-        running.facts["seconds"] = round(before + self._clock() - running.started, 3)
-        running.facts["elapsed"] = round(self._clock() - self._origin, 3)
-        for note in running.facts.pop("notes", ()):
+        """Make the trial's stats those of all its attempts, and log what they noted."""
+        now, stats = self._clock(), running.earlier.followed_by(running.stats)
+        for note in stats.notes:
             self._callback.log(note)
+        running.stats = replace(
+            stats,
+            seconds=round(running.earlier.seconds + now - running.started, 3),
+            elapsed=round(now - self._origin, 3),
+            notes=(),
+            retryable=running.outcome not in ("complete", "pruned") and running.retryable,
+        )
 
-    def _end_reference(self, running: _Running, value: float | None) -> None:
-        if running.outcome == "complete":
-            self.study.set_attribute(REFERENCE, {"val_accuracy": value, **running.facts})
-        elif running.outcome == "failed":
-            self.study.set_attribute(REFERENCE, {**running.facts, RETRYABLE: running.retryable})
-
-    def _end_repeat(self, running: _Running, value: float | None) -> None:
+    def _end_student(self, running: _Running, value: float | None) -> None:
+        """Of the student alone, and of one that was taught again."""
         if running.outcome == "complete" and value is not None:
-            save_replicate(
-                self.study, running.info.number, running.info.replicate, value, running.facts
-            )
+            record = StudentRecord(running.stats, value)
         elif running.outcome == "failed":
-            save_failure(
-                self.study,
-                running.info.number,
-                running.info.replicate,
-                str(running.reason),
-                running.retryable,
-                running.facts,
-            )
-        self._count_failure(running)
+            record = StudentRecord(running.stats, failure=str(running.reason))
+        else:
+            return
+        if running.info.replicate:
+            save_replicate(self.study, running.info.number, running.info.replicate, record)
+        else:
+            self.study.write(REFERENCE, record)
 
     def _end_trial(self, running: _Running, number: int, value: float | None) -> None:
         if running.outcome == "complete" and value is not None:
-            cost = self._planner.tflop(running.stages)
-            self.study.complete(number, value, running.facts | {"tflop": cost}, cost)
+            stats = replace(running.stats, tflop=self._planner.tflop(running.stages))
+            self.study.complete(number, value, stats)
         elif running.outcome == "pruned":
-            self.study.prune(number, running.facts)
+            self.study.prune(number, running.stats)
         else:
-            retryable = {RETRYABLE: True} if running.retryable else {}
-            self.study.fail(number, str(running.reason), running.facts | retryable)
-        self._count_failure(running)
+            self.study.fail(number, str(running.reason), running.stats)
 
     def _count_failure(self, running: _Running) -> None:
         if running.outcome != "failed":

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass, field
+
+from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import TrialStats
+from dgkd_search.utils.records import from_plain, to_plain
 
 
-def merge_facts(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """The facts of two attempts at one trial, as one: what either trained, the trial trained."""
-    if not (earlier and later):
-        return {**earlier, **later}
-    before = {stage["key"]: stage for stage in earlier.get("stages", ())}
-    stages = []
-    for stage in later.get("stages", ()):
-        other = before.pop(stage["key"], {})
-        sums = {name: stage[name] + other.get(name, 0) for name in ("trained", "seconds")}
-        stages.append({**stage, **sums})
-    sums = {
-        name: earlier.get(name, 0) + later.get(name, 0)
-        for name in ("computing", "waiting", "taught", "forwards")
-    }
-    notes = [*earlier.get("notes", ()), *later.get("notes", ())]
-    # The later attempt's stages stay last: of a finished trial, the student.
-    return {**earlier, **later, **sums, "stages": [*before.values(), *stages], "notes": notes}
+@dataclass(frozen=True)
+class TrialReport:
+    """What a trial did since its last report.
+
+    Attributes:
+        rows: of its progress, in order.
+        stats: of this attempt so far.
+        attempt: which run of the trial it is: another one's stats begin at nothing.
+        failure: why the trial failed after these rows, in one line; None if it didn't.
+        retryable: whether a resumed search may try it again, where it failed.
+    """
+
+    rows: tuple[TrialProgress, ...] = ()
+    stats: TrialStats = field(default_factory=TrialStats)
+    attempt: str = ""
+    failure: str | None = None
+    retryable: bool = False
 
 
-def encode_event(event: dict[str, Any]) -> str:
-    """An event as one string: Tune would flatten, copy and merge a nested one."""
-    return json.dumps(event)
+def encode_report(report: TrialReport) -> str:
+    """A report as one string: Tune would flatten, copy and merge a nested one."""
+    return json.dumps(to_plain(report))
 
 
-def decode_event(text: str) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(text)
-    return event
+def decode_report(text: str) -> TrialReport:
+    """What ``encode_report`` wrote.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return from_plain(TrialReport, json.loads(text))

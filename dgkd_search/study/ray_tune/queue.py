@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 from dgkd_search.callbacks.events import TrialInfo
 from dgkd_search.study.planner import Planner
+from dgkd_search.study.records import REFERENCE, StudentRecord
 from dgkd_search.study.replication import Replicate, baseline_replicates, choose_replicates
 from dgkd_search.study.space import Configuration
-from dgkd_search.study.study import REFERENCE, RETRYABLE, ChainStudy
+from dgkd_search.study.study import ChainStudy
 from dgkd_search.training.spec import StageSpec
 
 QueuedTrial = tuple[TrialInfo, tuple[StageSpec, ...]]
@@ -45,8 +46,9 @@ class TrialQueue:
             self._make(proposal.number, proposal.configuration)
             for proposal in study.resume_running()
         ]
-        reference = study.attributes.get(REFERENCE, {RETRYABLE: True})
-        self._reference_due = study.config.reference and reference.get(RETRYABLE, False)
+        reference = study.read(REFERENCE, StudentRecord)
+        due = reference is None or reference.retryable
+        self._reference_due = study.config.reference and due
         self._returned: list[
             QueuedTrial
         ] = []  # no trials: the student alone, and what is taught again

@@ -8,19 +8,19 @@ import json
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ray import tune
 
 from dgkd_search.data import open_prepared
-from dgkd_search.distillation.progress import TrialResult
+from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import DgkdError, InputError, Unavailable, one_line
 from dgkd_search.models import load_families
 from dgkd_search.store.store import Store
-from dgkd_search.study.ray_tune.messages import encode_event
+from dgkd_search.study.ray_tune.messages import TrialReport, encode_report
 from dgkd_search.training.spec import TRAINING_VERSION, StageSpec
 
 EVENT = "event"  # the one metric that rows carry
@@ -48,26 +48,25 @@ def encode_trial(
     return json.dumps({"stages": specs, **folders, "limit": limit, "judged": judged})
 
 
-def train_trial(config: dict[str, Any]) -> None:
-    """Train the trial in ``config["job"]``, reporting its rows in events.
+def train_trial(config: Mapping[str, str]) -> None:
+    """Train the trial in ``config["job"]``, reporting its rows.
 
     A report keeps the worker waiting for the driver, as long as an epoch of a small model takes:
-    rows that no pruner judges come together, those of a second in one event.
+    rows that no pruner judges come together, those of a second in one report.
 
     A trial that can't succeed (a bug, too little memory, a loss that isn't finite) reports its
     failure and ends normally: repeating it would fail again. Where the disk failed, it says that
     another session of the search may try again. A stop by Tune arrives as
     ``SystemExit`` from ``tune.report`` and passes through; closing the rows releases locks.
-
-    Every event carries an ``attempt``: another one's facts start from nothing.
     """
     attempt = uuid.uuid4().hex
     trial = None
-    together: list[dict[str, Any]] = []
+    together: list[TrialProgress] = []
 
-    def report(**event: Any) -> None:
-        facts = (trial.result if trial else TrialResult()).to_dict()
-        tune.report({EVENT: encode_event({**event, "facts": facts, "attempt": attempt})})
+    def report(failure: str | None = None, retryable: bool = False) -> None:
+        stats = trial.result.stats if trial is not None else TrialStats()
+        event = TrialReport(tuple(together), stats, attempt, failure, retryable)
+        tune.report({EVENT: encode_report(event)})
 
     try:
         stages, data, store, judged = decode_trial(config[TRIAL])
@@ -77,22 +76,22 @@ def train_trial(config: dict[str, Any]) -> None:
         with contextlib.closing(iter(trial)) as rows:
             reported = -_TOGETHER
             for row in rows:
-                together.append(row.to_dict())
-                awaited = (judged and row.step is not None) or row.epoch == row.epochs
+                together.append(row)
+                awaited = (judged and row.step is not None) or row.ends_stage
                 late = time.monotonic() - reported >= _TOGETHER
                 if not row.more and (awaited or late):
-                    report(rows=together)
+                    report()
                     together, reported = [], time.monotonic()
     except (Unavailable, InputError) as error:  # of the data or the store, not of the trial
-        report(rows=together, failure=one_line(error), again=True)
+        report(one_line(error), retryable=True)
     except DgkdError as error:
-        report(rows=together, failure=one_line(error))
+        report(one_line(error))
     except OSError as error:  # a full disk, a folder that is gone: mended, perhaps, by tomorrow
-        report(rows=together, failure=one_line(error), again=True)
+        report(one_line(error), retryable=True)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        report(rows=together, failure=one_line(line))
+        report(one_line(line))
 
 
 def decode_trial(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store], bool]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data.config import DataConfig
 from dgkd_search.results.best import load_best
+from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.results.figures import study_title
 from dgkd_search.results.report.content import RunReport
 from dgkd_search.results.report.page import render_report
@@ -124,7 +126,10 @@ def test_searches_on_other_data_are_not_to_be_compared(tmp_path: Path) -> None:
             options = resolve(Options.parse({"epochs": 4, "budget": 2, "pruner": "none"}))
             folder = RunFolder(tmp_path / data[0] / name)
             with folder.begin():
-                run_trials(create_study(folder, options.options, options.config, its, None), 2)
+                run_trials(
+                    create_study(folder, options.config, SearchDefinition.of(options.options, its)),
+                    2,
+                )
                 folder.keep()
             runs.append(folder)
         page = render_report(runs, tmp_path / f"{data[0]}.html")
@@ -189,8 +194,8 @@ def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int)
 
 
 def test_commands_can_be_typed_as_they_stand(run: RunFolder, study: ChainStudy) -> None:
-    best = load_best(run.best)
-    best["options"] = {**best["options"], "models": "mymodels"}
+    found = load_best(run.best)
+    best = replace(found, options={**(found.options or {}), "models": "mymodels"})
     folder = RunFolder(Path("my runs/first"))
     told = dict(RunReport("first", folder, study, best).commands())
     assert told["train the chain on all images, three times"] == (

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers.progress import progress
 from helpers.studies import INFO, make_study
 from optuna.trial import TrialState
 from ray.tune.experiment import Trial as TuneTrial
@@ -13,11 +14,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from dgkd_search.callbacks.base import Callback
-from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.ray_tune.adapters import DeferredError, StudyScheduler, StudySearcher
 from dgkd_search.study.ray_tune.controller import SearchController
-from dgkd_search.study.ray_tune.messages import encode_event
+from dgkd_search.study.ray_tune.messages import TrialReport, encode_report
 from dgkd_search.study.ray_tune.trainable import EVENT, TRIAL, encode_trial
 from dgkd_search.training.spec import StageSpec
 
@@ -36,8 +36,8 @@ class Search:
         self.scheduler = StudyScheduler(self.controller, self.alarm)
 
     def row(self, identifier: str, step: int, value: float) -> str:
-        row = TrialProgress("epoch", "resnet8", 1, 2, step, 3, step, 0.5, value).to_dict()
-        return self.result(identifier, {EVENT: encode_event({"rows": [row], "facts": {}})})
+        report = TrialReport((progress(step, value),))
+        return self.result(identifier, {EVENT: encode_report(report)})
 
     def result(self, identifier: str, result: dict[str, Any]) -> str:
         trial = SimpleNamespace(trial_id=identifier)
@@ -103,7 +103,7 @@ def test_the_scheduler_stops_exactly_what_is_pruned() -> None:
 def test_the_scheduler_stops_what_reports_a_failure() -> None:
     search = Search()
     search.searcher.suggest("a")
-    failure = {EVENT: encode_event({"failure": "loss is not finite", "facts": {}})}
+    failure = {EVENT: encode_report(TrialReport(failure="loss is not finite"))}
     assert search.result("a", failure) == TrialScheduler.STOP
     search.searcher.on_trial_complete("a", {})
     assert search.study.trials[0].user_attrs["reason"] == "loss is not finite"
@@ -158,7 +158,7 @@ def test_an_error_of_the_conductor_stops_the_trial_and_is_kept_for_the_search(
     def full(*arguments: object) -> bool:
         raise OSError(28, "no space left on device")
 
-    monkeypatch.setattr(search.controller, "on_row", full)
+    monkeypatch.setattr(search.controller, "on_report", full)
     assert search.row("a", 1, 50.0) == TrialScheduler.STOP
     monkeypatch.setattr(search.controller, "on_end", lambda *arguments: 1 / 0)
     search.searcher.on_trial_complete("a", {})

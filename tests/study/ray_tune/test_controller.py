@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from helpers.controllers import EPOCHS, Search, confirmed
-from helpers.studies import INFO
+from helpers.progress import progress
+from helpers.studies import INFO, stats_of
 
-from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import StageResult, TrialStats
 from dgkd_search.study.planner import Planner
-from dgkd_search.study.ray_tune.messages import decode_event, encode_event
+from dgkd_search.study.ray_tune.messages import TrialReport, decode_report, encode_report
 from dgkd_search.study.replication import Replication
-from dgkd_search.study.study import REFERENCE
 
 
 def test_no_more_jobs_run_at_once_than_allowed() -> None:
@@ -29,7 +29,7 @@ def test_a_reference_that_fails_is_told_and_the_search_goes_on() -> None:
     search = Search(reference=True, budget=1)
     search.fail(search.begin(), "out of memory")
     assert search.watcher.ended == [(None, "failed", None, "out of memory")]
-    assert "val_accuracy" not in search.study.attributes[REFERENCE]
+    assert search.reference.val_accuracy is None
     search.finish(search.begin())
     assert search.controller.is_finished
 
@@ -166,7 +166,7 @@ def test_the_time_budget_stops_what_runs() -> None:
     assert search.study.trials[0].user_attrs["reason"] == "stopped by the time budget of 100 s"
     assert search.controller.stop_reason == "the time budget of 100 s is used up"
     assert search.controller.abort_reason is None
-    assert "val_accuracy" not in search.study.attributes[REFERENCE]
+    assert search.reference.val_accuracy is None
 
 
 def test_a_trial_whose_last_epoch_comes_late_is_complete() -> None:
@@ -226,9 +226,8 @@ def test_facts_stay_with_the_trial_and_notes_with_the_search() -> None:
     trial = search.begin()
     search.now = 12.5
     search.finish(trial)
-    attributes = search.study.facts(search.study.trials[0])
-    assert (attributes["computing"], attributes["seconds"]) == (1.0, 12.5)
-    assert "notes" not in attributes
+    stats = stats_of(search.study, search.study.trials[0])
+    assert (stats.computing, stats.seconds, stats.notes) == (1.0, 12.5, ())
     assert search.watcher.messages == ["note 3"]
 
 
@@ -237,33 +236,25 @@ def test_attempts_at_one_trial_are_added_up() -> None:
     search = Search()
     trial = search.begin()
 
-    def stage(name: str, epochs: int, trained: int) -> dict[str, Any]:
-        return {
-            "name": name,
-            "key": name,
-            "val_accuracy": 10.0 * epochs,
-            "epochs": epochs,
-            "trained": trained,
-            "seconds": 2.0 * trained,
-            "finished": epochs == EPOCHS,
-        }
+    def stage(name: str, epochs: int, trained: int) -> StageResult:
+        done = epochs == EPOCHS
+        return StageResult(name, name, 10.0 * epochs, epochs, trained, 2.0 * trained, done)
 
-    def event(attempt: str, step: int, note: str, *stages: dict[str, Any]) -> None:
-        row = TrialProgress("epoch", "resnet8", 1, 2, step, EPOCHS, step, 0.5, 50.0)
-        computing = sum(stage["seconds"] for stage in stages)
-        facts = {"stages": stages, "computing": computing, "waiting": 1.0, "notes": [note]}
-        event = {"rows": [row.to_dict()], "facts": facts, "attempt": attempt}
-        assert not search.controller.on_row(trial, decode_event(encode_event(event)))
+    def event(attempt: str, step: int, note: str, *stages: StageResult) -> None:
+        row = progress(step, epochs=EPOCHS)
+        computing = sum(stage.seconds for stage in stages)
+        stats = TrialStats(stages, computing=computing, waiting=1.0, notes=(note,))
+        report = TrialReport((row,), stats, attempt)
+        assert not search.controller.on_report(trial, decode_report(encode_report(report)))
 
     event("a", 1, "one", stage("teacher", 3, 3), stage("student", 1, 1))
     event("b", 1, "two", stage("teacher", 3, 0))
     event("b", 2, "two", stage("teacher", 3, 0), stage("student", 2, 1))
     event("c", 3, "three", stage("student", 3, 1))
     search.controller.on_end(trial)
-    facts = search.study.facts(search.study.trials[0])
-    assert facts["stages"] == [stage("teacher", 3, 3), stage("student", 3, 3)]
-    assert (facts["computing"], facts["waiting"]) == (12.0, 3.0)
-    assert "attempt" not in facts
+    stats = stats_of(search.study, search.study.trials[0])
+    assert stats.stages == (stage("teacher", 3, 3), stage("student", 3, 3))
+    assert (stats.computing, stats.waiting) == (12.0, 3.0)
     assert search.watcher.messages == ["one", "two", "three"]
 
 
@@ -350,7 +341,7 @@ def test_with_two_objectives_a_trial_is_told_with_what_its_chain_costs() -> None
     for trial in search.study.trials:
         stages = planner.stages(search.study.configuration(trial))
         assert trial.values == [60.0, planner.tflop(stages)]
-        assert search.study.facts(trial)["tflop"] == planner.tflop(stages)
+        assert stats_of(search.study, trial).tflop == planner.tflop(stages)
     assert len({trial.values[1] for trial in search.study.trials}) == 3
 
 
@@ -368,7 +359,7 @@ def test_a_trial_whose_worker_was_lost_goes_on_under_its_number() -> None:
     )
     search.finish(again, 40.0)
     assert search.states == ["COMPLETE"]
-    assert search.study.facts(search.study.trials[0])["computing"] == 2.0, "of both attempts"
+    assert stats_of(search.study, search.study.trials[0]).computing == 2.0, "of both attempts"
     search.finish(search.begin())
     assert search.controller.is_finished
 
@@ -404,8 +395,8 @@ def test_the_reference_and_repeats_that_were_lost_begin_again() -> None:
     search.row(first, 1, 40.0)
     search.controller.on_lost(first, "gone")
     search.finish(search.begin(), 40.0)
-    assert search.study.attributes[REFERENCE]["val_accuracy"] == 40.0
-    assert search.study.attributes[REFERENCE]["computing"] == 2.0, "of both attempts"
+    assert search.reference.val_accuracy == 40.0
+    assert search.reference.stats.computing == 2.0, "of both attempts"
     search.finish(search.begin(), 60.0)
     search.controller.on_lost(search.begin(), "gone")
     confirmed(search, {(0, 1): 1.0, (None, 1): 2.0, (0, 2): 3.0, (None, 2): 4.0})

@@ -7,8 +7,8 @@ from helpers.studies import make_space
 from optuna.trial import TrialState
 
 from dgkd_search.callbacks.events import TrialInfo
+from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.replication import Replication
-from dgkd_search.study.study import NOT_STARTED, REFERENCE, RETRYABLE
 
 
 def finish_stage(search: Search, identifier: str, *names: str) -> None:
@@ -27,8 +27,8 @@ def test_the_reference_comes_first_and_does_not_count() -> None:
     assert search.watcher.started_jobs == [TrialInfo(None, ("resnet8",), "none", None)]
     search.finish(reference, 33.0)
     assert (search.study.finished, search.states) == (0, [])
-    fact = search.study.attributes[REFERENCE]
-    assert (fact["val_accuracy"], fact["computing"]) == (33.0, 1.0)
+    known = search.reference
+    assert (known.val_accuracy, known.stats.computing) == (33.0, 1.0)
     search.finish(search.begin())
     assert search.controller.is_finished
     assert len(search.watcher.started_jobs) == 2
@@ -51,7 +51,7 @@ def test_a_budget_that_is_used_up_waits_for_the_reference() -> None:
     assert search.controller.running == {reference}
     assert not search.row(reference, 1)
     search.finish(reference, 20.0)
-    assert search.study.attributes[REFERENCE]["val_accuracy"] == 20.0
+    assert search.reference.val_accuracy == 20.0
     assert search.controller.stop_reason is None
 
 
@@ -143,8 +143,8 @@ def test_trials_held_back_when_a_search_stops_are_told_as_failed() -> None:
     for number in held:
         reason = search.study.trials[number or 0].user_attrs["reason"]
         assert reason == "not begun: interrupted"
-        facts = search.study.facts(search.study.trials[number or 0])
-        assert facts == NOT_STARTED | {RETRYABLE: True}
+        stats = search.study.stats(search.study.trials[number or 0])
+        assert stats == TrialStats(begun=False, retryable=True)
     assert search.study.live == 0
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from dgkd_search.data import PreparedData
-from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.store.store import Store
 from dgkd_search.study.ray_tune import trainable
-from dgkd_search.study.ray_tune.messages import decode_event
+from dgkd_search.study.ray_tune.messages import TrialReport, decode_report
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.trainer import Trainer
 
-Events = list[dict[str, Any]]
+Events = list[TrialReport]
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def store(tmp_path: Any) -> Store:
 def events(monkeypatch: pytest.MonkeyPatch) -> Events:
     found: Events = []
 
-    def report(metrics: dict[str, Any]) -> None:
+    def report(metrics: dict[str, str]) -> None:
         assert set(metrics) == {trainable.EVENT}
-        found.append(decode_event(metrics[trainable.EVENT]))
+        found.append(decode_report(metrics[trainable.EVENT]))
 
     monkeypatch.setattr(trainable.tune, "report", report)
     return found
@@ -46,25 +46,25 @@ def train(digits: PreparedData, store: Store) -> Callable[[Sequence[StageSpec]],
     return run
 
 
-def test_every_row_is_reported_with_the_facts(stages_of: Any, train: Any, events: Events) -> None:
+def test_every_row_is_reported_with_the_stats(stages_of: Any, train: Any, events: Events) -> None:
     stages = stages_of("resnet14", "resnet8", student_epochs=2)
     train(stages)
-    assert [[TrialProgress(**row).step for row in event["rows"]] for event in events] == [
+    assert [[row.step for row in event.rows] for event in events] == [
         [None],
         [1],
         [2],
     ]
-    assert [[s["finished"] for s in event["facts"]["stages"]] for event in events] == [
+    assert [[s.finished for s in event.stats.stages] for event in events] == [
         [True],
         [True, False],
         [True, True],
     ]
-    assert events[-1]["facts"]["stages"][-1]["key"] == stages[-1].key
-    assert len({event["attempt"] for event in events}) == 1
+    assert events[-1].stats.stages[-1].key == stages[-1].key
+    assert len({event.attempt for event in events}) == 1
     train(stages)
-    again = [[TrialProgress(**row).step for row in event["rows"]] for event in events[3:]]
+    again = [[row.step for row in event.rows] for event in events[3:]]
     assert again == [[None, 1, 2]]  # what is finished comes together
-    assert len({event["attempt"] for event in events}) == 2
+    assert len({event.attempt for event in events}) == 2
 
 
 @pytest.mark.parametrize("judged", [True, False])
@@ -89,7 +89,7 @@ def test_rows_that_nobody_judges_come_together(
     stages = stages_of("resnet14", "resnet8", epochs=4, student_epochs=3)
     job = trainable.encode_trial(stages, digits.path, store.root, judged=judged)
     trainable.train_trial({trainable.TRIAL: job})
-    found = [[(row["position"], row["epoch"]) for row in event["rows"]] for event in events]
+    found = [[(row.position, row.epoch) for row in event.rows] for event in events]
     assert [row for rows in found for row in rows] == [
         (0, 1),
         (0, 2),
@@ -103,9 +103,7 @@ def test_rows_that_nobody_judges_come_together(
         assert [len(rows) for rows in found] == [1] * 7
     else:  # the end of a stage is always told, and the first sign of life
         assert [len(rows) for rows in found] == ([1, 3, 1, 1, 1] if judged else [1, 3, 3])
-    assert [event["facts"]["stages"][-1]["epochs"] for event in events] == [
-        rows[-1][1] for rows in found
-    ]
+    assert [event.stats.stages[-1].epochs for event in events] == [rows[-1][1] for rows in found]
 
 
 def test_rows_before_a_failure_are_told_with_it(
@@ -122,8 +120,8 @@ def test_rows_before_a_failure_are_told_with_it(
     monkeypatch.setattr(Trainer, "train_epoch", fail)
     monkeypatch.setattr(trainable, "_TOGETHER", 1e9)
     train(stages_of("resnet14", "resnet8", epochs=5))
-    assert [[row["epoch"] for row in event["rows"]] for event in events] == [[1], [2, 3]]
-    assert events[-1]["failure"].startswith("RuntimeError: odd")
+    assert [[row.epoch for row in event.rows] for event in events] == [[1], [2, 3]]
+    assert str(events[-1].failure).startswith("RuntimeError: odd")
 
 
 def test_a_damaged_stage_is_noted_in_the_last_event(
@@ -133,16 +131,16 @@ def test_a_damaged_stage_is_noted_in_the_last_event(
     train(stages)
     (store.root / "stages" / stages[0].key[:2] / stages[0].key / "stage.json").write_bytes(b"")
     train(stages)
-    assert events[0]["facts"]["notes"] == []
-    (note,) = events[-1]["facts"]["notes"]
+    assert events[0].stats.notes == ()
+    (note,) = events[-1].stats.notes
     assert stages[0].key in note
 
 
 def test_a_stage_that_fails_is_reported(stages_of: Any, train: Any, events: Events) -> None:
     train(stages_of("resnet8", lr=1e30))
     (event,) = events
-    assert event["failure"].startswith("resnet8: ")
-    assert event["facts"]["stages"] == []
+    assert str(event.failure).startswith("resnet8: ")
+    assert event.stats.stages == ()
 
 
 def test_an_unexpected_error_is_one_line(
@@ -153,10 +151,10 @@ def test_an_unexpected_error_is_one_line(
 
     monkeypatch.setattr(Trial, "_load", fail)
     train(stages_of("resnet14", "resnet8"))
-    assert "rows" in events[0]
-    failure = events[-1]["failure"]
+    assert events[0].rows
+    failure = str(events[-1].failure)
     assert failure.startswith("RuntimeError: two lines (test_trainable.py:")
-    assert [stage["name"] for stage in events[-1]["facts"]["stages"]] == ["resnet14"]
+    assert [stage.name for stage in events[-1].stats.stages] == ["resnet14"]
 
 
 def test_a_stop_passes_through_and_releases_the_lock(
@@ -172,7 +170,7 @@ def test_a_stop_passes_through_and_releases_the_lock(
     with store.lock(stages[0].key):
         partial = store.get_partial(stages[0].key)
     assert partial is not None
-    assert len(partial.meta["rows"]) == 1
+    assert len(StageRecord.from_json(stages[0], partial.meta).rows) == 1
 
 
 def _without_recipe(job: dict[str, Any]) -> None:
@@ -198,5 +196,5 @@ def test_a_job_of_another_version_fails_in_a_clear_line(
         text = json.dumps(job)
     trainable.train_trial({trainable.TRIAL: text if change else text[:-5]})
     (event,) = events
-    assert event["failure"].startswith("the worker can't read its trial (")
-    assert "install the same version" in event["failure"]
+    assert str(event.failure).startswith("the worker can't read its trial (")
+    assert "install the same version" in str(event.failure)

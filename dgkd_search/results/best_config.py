@@ -1,0 +1,244 @@
+"""The best configuration of a search, as best.yaml holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from dgkd_search.config.options import scope_of
+from dgkd_search.data import DataInfo
+from dgkd_search.results.run_folder import versions
+from dgkd_search.study.replication_report import ReplicationReport
+from dgkd_search.study.space import Configuration
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.records import from_plain, to_plain
+
+BEST_FORMAT = 3
+_COMPARED = "validation accuracy in percent, one run each"
+_RETRAINED = (
+    "on training and validation images, with a seed of its own; what the search measured stands "
+    "under comparison and confirmation"
+)
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """In percent; None where it isn't known.
+
+    Attributes:
+        validation: of the student that is shipped, after its last epoch.
+        test: of the same weights, read once, after the search.
+        baseline, kd, full: validation of the student on labels alone, under plain KD, and at the
+            end of the chain of all candidates, as this search trained them.
+        teacher: validation.
+    """
+
+    validation: float
+    test: float | None
+    baseline: float | None
+    kd: float | None
+    full: float | None
+    teacher: float | None
+
+    @property
+    def alone(self) -> float | None:
+        """An earlier name of ``baseline``."""
+        return self.baseline
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Validation accuracies in percent that the search itself gave, one run each; None where it
+    trained no such model."""
+
+    student_alone: float | None = None
+    plain_kd: float | None = None
+    full_chain: float | None = None
+    teacher: float | None = None
+    what: str = _COMPARED
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """The student's weights: a file beside best.yaml, and its checksum (SHA-256, in hex)."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """That the student was trained again after the search; ``repeat`` counts from 1."""
+
+    repeat: int
+    what: str = _RETRAINED
+
+
+@dataclass(frozen=True)
+class BestConfig(Mapping[str, object]):
+    """What a search chose, and how its student was trained.
+
+    It can also be read as the table that best.yaml is: ``best["student"]``.
+
+    Attributes:
+        trial: number of the trial that it comes from.
+        teacher, assistants, student, guidance: the chain, in canonical form.
+        drop_probability: of the student's teachers; None where it has fewer than two.
+        temperature, kd_weight, loss_scale: of the student's loss; None where nobody teaches it.
+        validation_accuracy: in percent; None for a student that was retrained, whose validation
+            images were trained on.
+        test_accuracy: in percent; None where there is no test set or it couldn't be read.
+        test_reads: how often the test set was read.
+        comparison, confirmation: what else the search measured, and what it measured with fresh
+            seeds.
+        replicate: number of the student's seed, 0 for the trial's own.
+        options: of the search, by their names in a ``--config`` file; None where an early version
+            noted none.
+        stages: in training order, the student's last.
+        versions: of the packages that the result depends on, by name.
+        format: of best.yaml.
+    """
+
+    trial: int
+    family: str
+    teacher: str
+    assistants: tuple[str, ...]
+    student: str
+    guidance: str
+    drop_probability: float | None
+    temperature: float | None
+    kd_weight: float | None
+    loss_scale: str | None
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    test_reads: int
+    comparison: Comparison
+    replicate: int
+    confirmation: ReplicationReport | None
+    data: DataInfo
+    options: Mapping[str, object] | None
+    stages: tuple[StageSpec, ...]
+    versions: Mapping[str, str]
+    retrained: Retraining | None = None
+    weights: WeightsFile | None = None
+    format: int = BEST_FORMAT
+
+    @classmethod
+    def of(
+        cls,
+        trial: int,
+        configuration: Configuration,
+        stages: Sequence[StageSpec],
+        info: DataInfo,
+        accuracies: Accuracies,
+        *,
+        options: Mapping[str, object],
+        test_reads: int,
+        confirmation: ReplicationReport | None = None,
+    ) -> BestConfig:
+        """Of a configuration that a search chose; ``options`` are all of the search's."""
+        chain, loss = configuration.chain.canonical(), stages[-1].distillation
+        return cls(
+            trial=trial,
+            family=stages[-1].architecture.family,
+            teacher=chain.teacher,
+            assistants=chain.assistants,
+            student=chain.student,
+            guidance=chain.guidance,
+            drop_probability=configuration.drop_prob,
+            temperature=loss.temperature if loss else None,
+            kd_weight=loss.kd_weight if loss else None,
+            loss_scale=loss.loss_scale if loss else None,
+            validation_accuracy=accuracies.validation,
+            test_accuracy=accuracies.test,
+            test_reads=test_reads,
+            comparison=Comparison(
+                accuracies.baseline, accuracies.kd, accuracies.full, accuracies.teacher
+            ),
+            replicate=stages[-1].replicate,
+            confirmation=confirmation,
+            data=info,
+            options={name: v for name, v in options.items() if scope_of(name).in_best},
+            stages=tuple(stages),
+            versions=versions(),
+        )
+
+    def retrained_as(self, repeat: int, stages: Sequence[StageSpec], info: DataInfo) -> BestConfig:
+        """Of the student of the same configuration, trained again on all images."""
+        return replace(
+            self,
+            validation_accuracy=None,
+            test_accuracy=None,
+            test_reads=0,
+            retrained=Retraining(repeat),
+            data=info,
+            stages=tuple(stages),
+            versions=versions(),
+        )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Of the chain, the teacher first."""
+        return self.teacher, *self.assistants, self.student
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON types, in the order of best.yaml."""
+        value: dict[str, object] = {"format": self.format}
+        for field in fields(self):
+            if field.name not in ("format", "retrained", "weights"):
+                value[field.name] = getattr(self, field.name)
+        value["assistants"] = list(self.assistants)
+        what = to_plain(self.comparison)
+        value["comparison"] = {"what": what.pop("what"), **what}
+        confirmed = self.confirmation
+        value["confirmation"] = None if confirmed is None else confirmed.to_json()
+        data = self.data.to_dict()
+        del data["path"]  # of this machine
+        value["data"] = data
+        value["stages"] = [{"key": stage.key, **stage.to_dict()} for stage in self.stages]
+        if self.options is None:
+            del value["options"]
+        for name, part in (("weights", self.weights), ("retrained", self.retrained)):
+            if part is not None:
+                value[name] = to_plain(part)
+        return value
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> BestConfig:
+        """What ``to_json`` gave, in this version or an earlier one.
+
+        Raises:
+            ValueError, TypeError, LookupError, AttributeError: it is something else.
+        """
+        known = from_plain(_Parts, value)
+        confirmed = known.confirmation
+        if not known.stages:
+            raise ValueError("stages: none is there")
+        return from_plain(
+            cls,
+            {
+                **value,
+                "data": DataInfo.from_dict({**known.data, "path": ""}),
+                "stages": tuple(StageSpec.from_dict(stage) for stage in known.stages),
+                "confirmation": ReplicationReport.from_json(confirmed) if confirmed else None,
+                "options": value.get("options"),
+            },
+        )
+
+    def __getitem__(self, name: str) -> object:
+        return self.to_json()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_json())
+
+    def __len__(self) -> int:
+        return len(self.to_json())
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Those that have a form of their own."""
+
+    data: Mapping[str, object]
+    stages: tuple[Mapping[str, object], ...]
+    confirmation: Mapping[str, object] | None = None

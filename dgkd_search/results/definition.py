@@ -1,0 +1,69 @@
+"""What defines a search, as its run folder and its study keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dgkd_search.config.options import Options
+from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.study.space import Params
+from dgkd_search.training.spec import TRAINING_VERSION
+from dgkd_search.utils.records import from_plain, to_plain
+
+DEFINITION = "definition"  # attribute of the study
+DEFINITION_FORMAT = 2
+READABLE_FORMATS = (1, DEFINITION_FORMAT)  # 1 had options by their earlier spellings
+
+
+@dataclass(frozen=True)
+class SearchDefinition:
+    """What a search is.
+
+    Attributes:
+        options: resolved, by their names in a ``--config`` file.
+        data: fingerprint of the data.
+        initial_params: of the trials to begin with, if they were given.
+        checksums: of what the user has brought along: ``given``, the teacher's weights, and
+            ``code``, that of the models.
+    """
+
+    options: Mapping[str, object]
+    data: str
+    initial_params: tuple[Params, ...] | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    format: int = DEFINITION_FORMAT
+    training: int = TRAINING_VERSION
+
+    @classmethod
+    def of(
+        cls,
+        options: Options,
+        fingerprint: str,
+        initial_params: Sequence[Params] | None = None,
+        checksums: Mapping[str, str] | None = None,
+    ) -> SearchDefinition:
+        """Of a search with these options, resolved."""
+        first = None if initial_params is None else tuple(dict(each) for each in initial_params)
+        return cls(to_yaml_values(options), fingerprint, first, checksums or {})
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON types."""
+        value = to_plain(self)
+        return {
+            **{name: value[name] for name in ("format", "training", "options", "data")},
+            "first": value["initial_params"],
+            **self.checksums,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> SearchDefinition:
+        """What ``to_json`` gave, in this version or an earlier one.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        named = ("format", "training", "options", "data", "first")
+        checksums = {name: each for name, each in value.items() if name not in named}
+        fields = {**value, "initial_params": value.get("first"), "checksums": checksums}
+        return from_plain(cls, fields)

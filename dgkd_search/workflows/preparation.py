@@ -1,0 +1,134 @@
+"""What a search works with, opened for its time: stores, data, plan."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from dgkd_search.data import PreparedData, prepare
+from dgkd_search.distillation.pretrained import PretrainedTeacher, as_stage
+from dgkd_search.distillation.trial_stores import TrialStores, open_stores
+from dgkd_search.errors import InputError
+from dgkd_search.models import get_family
+from dgkd_search.results.definition import SearchDefinition
+from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.store.leases import Lease
+from dgkd_search.store.location import NO_STORE, store_path
+from dgkd_search.store.store import Store
+from dgkd_search.study.config import Resources
+from dgkd_search.study.disk_usage import estimate_outputs, space_errors
+from dgkd_search.study.planner import Planner
+from dgkd_search.study.space import Params
+from dgkd_search.utils.files import make_folder
+from dgkd_search.utils.formatting import format_bytes
+from dgkd_search.workflows.validate import ValidatedSearch
+
+Log = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """A search whose data and stores are at hand.
+
+    Attributes:
+        stores: of its trials.
+        store: the one that they share; None where they share none.
+        lease: on that.
+        definition: what the search is, with the options of now.
+    """
+
+    run: RunFolder
+    resources: Resources
+    data: PreparedData
+    planner: Planner
+    stores: TrialStores
+    store: Store | None
+    lease: Lease | None
+    definition: SearchDefinition
+
+
+@contextlib.contextmanager
+def prepare_search(
+    validated: ValidatedSearch, initial_params: Sequence[Params] | None, log: Log
+) -> Iterator[PreparedSearch]:
+    """Prepare the data, and open the stores for the time of the search.
+
+    Args:
+        initial_params: of the trials to begin with, if they were given.
+        log: is given a line at a time.
+
+    Raises:
+        InputError: the data or the store can't be used, or what is to be stored has no room.
+    """
+    resolved, run, teacher = validated.resolved, validated.run, validated.teacher
+    options, config = resolved.options, resolved.config
+    shared = None if options.store == NO_STORE else store_path(options.store)
+    with contextlib.ExitStack() as stack:
+        stores, store = stack.enter_context(open_stores(shared, run.stores, options.store_limit))
+        lease = None
+        if store is not None:
+            lease = stack.enter_context(store.lease("search", str(run.path.absolute())))
+            lease.add(())  # from now on nobody removes the data either
+        log(f"preparing {options.dataset}")
+        data = prepare(config.data, stores.data, log)
+        pretrained = teacher.checksum if teacher else ""
+        planner = Planner(config, data.info, pretrained)
+        if teacher is not None:
+            stores = _with_pretrained(teacher, planner, data, stores, store, log)
+        log(_room_for_outputs(planner, resolved.resources, stores, store))
+        checksums = {"given": pretrained, "code": get_family(config.family).code}
+        definition = SearchDefinition.of(
+            replace(options, store=str(stores.root) if store else NO_STORE),
+            data.info.fingerprint,
+            initial_params,
+            {name: checksum for name, checksum in checksums.items() if checksum},
+        )
+        yield PreparedSearch(
+            run, resolved.resources, data, planner, stores, store, lease, definition
+        )
+
+
+def _with_pretrained(
+    teacher: PretrainedTeacher,
+    planner: Planner,
+    data: PreparedData,
+    stores: TrialStores,
+    store: Store | None,
+    log: Log,
+) -> TrialStores:
+    """The stores, in which every chain will find the teacher that the user has brought along."""
+    spec = planner.teacher()
+    pretrained = as_stage(teacher, spec, data, store)
+    log(
+        f"teacher {spec.architecture.name} from {teacher.path}: "
+        f"{pretrained.val_accuracy:.2f} % on validation; if it was trained on "
+        "these images, that is more than it is worth"
+    )
+    return replace(stores, pretrained=pretrained)
+
+
+def _room_for_outputs(
+    planner: Planner, resources: Resources, stores: TrialStores, store: Store | None
+) -> str:
+    """What stored outputs will take, in words.
+
+    Raises:
+        InputError: the running trials' alone don't fit.
+    """
+    images, classes = planner.info.train_count, len(planner.info.classes)
+    need = estimate_outputs(planner.config, images, classes, resources.concurrency, stores.shared)
+    if not need.total:
+        return f"stored outputs: {need}"
+    make_folder(stores.root)
+    # What is stored already needs no room, or gives it.
+    held = sum(file.size for file in store.outputs.files()) if store else 0
+    free = shutil.disk_usage(stores.root).free + held
+    # The limit again: data that had to be fetched first weren't counted by ``validate``.
+    problems = space_errors(need, "--store-limit", need.store, stores.limit)
+    location = stores.root if stores.shared else NO_STORE
+    problems += space_errors(need, f"--store {location}", need.running, free)
+    if problems:
+        raise InputError(problems)
+    return f"stored outputs: {need}; the disk has room for {format_bytes(free)}"
