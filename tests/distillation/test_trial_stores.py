@@ -89,7 +89,8 @@ def privately(
     @functools.cache
     def train(outputs: str) -> Alone:
         stores = TrialStores(tmp_path_factory.mktemp("private"), shared=False)
-        plans, result = plan(outputs), {}
+        plans = plan(outputs)
+        result: Found = {}
         for stages in plans:
             trial = Trial(stages, digits, stores.open(stages))
             assert [stage.trained for stage in trial.run().stages] == [EPOCHS] * len(stages)

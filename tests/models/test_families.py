@@ -30,16 +30,18 @@ def test_a_chain_is_trained(
     if not (thorough or family == "resnet" or guidance == "dense"):
         pytest.skip("guidance is the same in every family; pytest --thorough")
     store = tmp_path_factory.getbasetemp() / f"store-{family}"  # what guidances share is shared
-    options = {"family": family, "train_limit": 40, "epochs": 2, "batch_size": 8, "lr": 0.02}
-    if family == "resnet-imagenet":  # eight pixels are few for it
-        options["lr"] = 0.002
+    lr = 0.002 if family == "resnet-imagenet" else 0.02  # eight pixels are few for it
     stages, data = plan(
         CHAINS[family],
         guidance=guidance,
         drop_prob=0.25,
+        family=family,
+        train_limit=40,
+        epochs=2,
+        batch_size=8,
+        lr=lr,
         schedule="constant",
         store=str(store),
-        **options,
     )
     result = run_trial(stages, data, store)
     student = result.stages[-1]
