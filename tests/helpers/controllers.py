@@ -104,6 +104,10 @@ class Search:
         assert identifier is not None
         return identifier
 
+    def is_finished(self) -> bool:
+        """By its clock, so a method: it may differ from one line to the next."""
+        return self.controller.is_finished
+
     @property
     def states(self) -> list[str]:
         return [trial.state.name for trial in self.study.trials]

@@ -44,11 +44,26 @@ class Terminal(io.StringIO):
         return True
 
 
-def row(event: str, position: int, epoch: int = 0, **more: object) -> TrialProgress:
-    values: dict[str, object] = {"stages": 3, "epochs": 12, **more}
+def row(
+    event: str,
+    position: int,
+    epoch: int = 0,
+    *,
+    epochs: int = 12,
+    step: int | None = None,
+    val_accuracy: float | None = None,
+) -> TrialProgress:
+    """Of a stage of ``CHAIN``."""
     return TrialProgress(
-        event=event, stage=CHAIN[position], position=position, epoch=epoch, **values
-    )  # type: ignore[arg-type]
+        event=event,
+        stage=CHAIN[position],
+        position=position,
+        stages=3,
+        epoch=epoch,
+        epochs=epochs,
+        step=step,
+        val_accuracy=val_accuracy,
+    )
 
 
 def visible(text: str) -> str:

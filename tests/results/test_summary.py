@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from helpers.summaries import SUMMARY
@@ -27,7 +28,7 @@ def lines(summary: Summary) -> dict[str, str]:
     return {line[:12].strip(): line[12:] for line in summary.lines()}
 
 
-def with_accuracies(**values: float | None) -> Summary:
+def with_accuracies(**values: Any) -> Summary:
     return replace(SUMMARY, accuracies=replace(SUMMARY.accuracies, **values))
 
 

@@ -51,8 +51,8 @@ def test_parameters_of_every_kind_become_a_configuration() -> None:
         drop_probs=(0.0, 0.25),
         tune=("kd-weight", "lr", "temperature"),
     )
-    params = {f"use_{name}": 0 for name in POOL} | {"use_resnet32": 1, "use_resnet14": 1}
-    params |= {"guidance": "sequential", "drop_prob": 0.25}
+    params: dict[str, float | str] = {f"use_{name}": 0 for name in POOL}
+    params |= {"use_resnet32": 1, "use_resnet14": 1, "guidance": "sequential", "drop_prob": 0.25}
     params |= {"temperature": 6.5, "kd_weight": 0.35, "lr": 0.05}
     assert set(params) == set(space.distributions)
     assert space.configuration(params) == Configuration(
