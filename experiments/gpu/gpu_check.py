@@ -336,7 +336,7 @@ def step_machine() -> None:
         "torch": torch.__version__,
         "cores": len(os.sched_getaffinity(0)),
         "shm_GB": round(os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize / 1e9, 1)
-        if os.path.isdir("/dev/shm")
+        if Path("/dev/shm").is_dir()
         else None,
         "device": str(DEVICE),
         "nvml_count": torch.cuda.device_count(),
