@@ -46,7 +46,7 @@ def predictions(stage: StageSpec, store: Store, data: PreparedData) -> torch.Ten
     normalize = Normalize(data.info.mean, data.info.std)
     images = torch.from_numpy(data.validation().images)
     with torch.inference_mode():
-        return torch.cat([model(normalize(some)).argmax(1) for some in images.split(500)])
+        return torch.cat([model(normalize(some)).argmax(1) for some in torch.split(images, 500)])
 
 
 def overlap(upper: torch.Tensor, lower: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:

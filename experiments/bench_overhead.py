@@ -42,6 +42,7 @@ from dgkd_search.callbacks.base import Observer
 from dgkd_search.callbacks.events import TrialInfo
 from dgkd_search.config.options import Options
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.stats import TrialStats
 
 POOL = ("resnet56", "resnet44", "resnet32", "resnet26", "resnet20", "resnet14")
 EPOCHS = 16
@@ -151,7 +152,7 @@ def study_alone(options: dict[str, Any], path: Path) -> dict[str, float]:
         height = 50.0 + 4 * len(proposal.configuration.chain.models) - proposal.number % 7
         for epoch in range(EPOCHS):
             study.report(proposal.number, epoch + 1, height + epoch)
-        study.complete(proposal.number, height + EPOCHS, {})
+        study.complete(proposal.number, height + EPOCHS, TrialStats())
         told.append(1000 * (time.perf_counter() - began))
     return {"ask_ms": bench.Spread.of(asked).median, "tell_ms": bench.Spread.of(told).median}
 

@@ -543,23 +543,27 @@ def report(args: Any, chains: Sequence[Sequence[StageSpec]], results: dict[str, 
         ],
     )
     if "agreement" in results:
-        found = results["agreement"]
         sampled = runs["by hand"].get("sampled", range(len(chains)))
-        bench.table(
-            f"accuracy of every student on {args.held_out:,} held-out images, in percent",
-            ("", "drop", "by hand", "shared"),
-            [
-                (_name(chains[number]), _drop(chains[number]), hand, ours)
-                for number, hand, ours in zip(
-                    sampled, found["by hand"], found["shared"], strict=True
-                )
-            ],
-        )
-        print(
-            f"mean absolute difference {found['mean_absolute_difference']:.2f}, mean difference "
-            f"{found['mean_difference']:+.2f} ± {found['mean_difference_error']:.2f}, largest "
-            f"{found['largest']:.2f}; the list spans {found['spread_of_list']:.2f}"
-        )
+        _report_agreement(args.held_out, [chains[i] for i in sampled], results["agreement"])
+
+
+def _report_agreement(
+    held_out: int, chains: Sequence[Sequence[StageSpec]], found: dict[str, Any]
+) -> None:
+    """Students of the same configurations, by hand and shared."""
+    bench.table(
+        f"accuracy of every student on {held_out:,} held-out images, in percent",
+        ("", "drop", "by hand", "shared"),
+        [
+            (_name(chain), _drop(chain), hand, ours)
+            for chain, hand, ours in zip(chains, found["by hand"], found["shared"], strict=True)
+        ],
+    )
+    print(
+        f"mean absolute difference {found['mean_absolute_difference']:.2f}, mean difference "
+        f"{found['mean_difference']:+.2f} ± {found['mean_difference_error']:.2f}, largest "
+        f"{found['largest']:.2f}; the list spans {found['spread_of_list']:.2f}"
+    )
 
 
 def _name(chain: Sequence[StageSpec]) -> str:

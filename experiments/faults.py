@@ -133,7 +133,7 @@ class Search:
 
     def progress(self) -> dict[str, int]:
         """Epochs of every stage that the store has, by key."""
-        found = {}
+        found: dict[str, int] = {}
         for pattern in ("stages/*/*/stage.json", "partial/*/checkpoint.json"):
             for path in self.store.glob(pattern):
                 with contextlib.suppress(OSError, ValueError, KeyError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from torch import nn
 
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
-from dgkd_search.data import load_test, open_prepared, prepare
+from dgkd_search.data import PreparedData, load_test, open_prepared, prepare
 from dgkd_search.models.layers import Normalize
+from dgkd_search.study.config import Resources
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.training.batches import DeviceData, to_batches
@@ -100,6 +102,38 @@ def opened(folder: str) -> tuple[list[list[dict[str, Any]]], DeviceData, nn.Modu
     return task["stages"], data, teacher.to(device)
 
 
+def _run_trials(
+    folder: Path, chains: Sequence[Sequence[StageSpec]], data: PreparedData, resources: Resources
+) -> dict[int, dict[str, Any]]:
+    """The last report of every trial, by its place in the list."""
+    # Ray reads its settings when it is first imported; with those of a search it is as quiet.
+    from dgkd_search.study.ray_tune.ray_session import ray_session
+
+    stages = [[spec.to_dict() for spec in chain] for chain in chains]
+    (folder / "task.json").write_text(json.dumps({"stages": stages, "data": str(data.path)}))
+    share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+    with ray_session(resources) as scratch:
+        from ray import tune
+
+        tuner = tune.Tuner(
+            tune.with_resources(train_chain, {k: v for k, v in share.items() if v}),
+            param_space={
+                "number": tune.grid_search(list(range(len(chains)))),
+                "folder": str(folder),
+            },
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=resources.concurrency, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                name="handwritten", storage_path=str(scratch / "tune"), verbose=0
+            ),
+        )
+        results = list(tuner.fit())
+    if failed := [str(result.error) for result in results if result.error]:
+        raise RuntimeError(failed[0])
+    return {result.config["number"]: result.metrics for result in results}
+
+
 def search(task: Task) -> dict[str, Any]:
     """Train every configuration of the list, and test the best student."""
     wall = time.perf_counter()
@@ -119,33 +153,8 @@ def search(task: Task) -> dict[str, Any]:
     (task.folder / "teacher.safetensors").write_bytes(teacher.weights())
     teacher_seconds = sum(row.seconds for row in teacher.rows)
 
-    # Ray reads its settings when it is first imported; with those of a search it is as quiet.
-    from dgkd_search.study.ray_tune.ray_session import ray_session
-
-    stages = [[spec.to_dict() for spec in chain] for chain in chains]
-    (task.folder / "task.json").write_text(json.dumps({"stages": stages, "data": str(data.path)}))
-    share = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
-    with ray_session(resources) as scratch:
-        from ray import tune
-
-        tuner = tune.Tuner(
-            tune.with_resources(train_chain, {k: v for k, v in share.items() if v}),
-            param_space={
-                "number": tune.grid_search(list(range(len(chains)))),
-                "folder": str(task.folder),
-            },
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=resources.concurrency, reuse_actors=True
-            ),
-            run_config=tune.RunConfig(
-                name="handwritten", storage_path=str(scratch / "tune"), verbose=0
-            ),
-        )
-        results = list(tuner.fit())
+    rows = _run_trials(task.folder, chains, data, resources)
     trials_ended = time.perf_counter()
-    if failed := [str(result.error) for result in results if result.error]:
-        raise RuntimeError(failed[0])
-    rows = {result.config["number"]: result.metrics for result in results}
 
     def rank(number: int) -> tuple[float, int, int]:
         return -rows[number]["val_accuracy"], len(chains[number]), number

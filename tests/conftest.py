@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
+from helpers.stages import StagesOf, WithoutSeconds
 
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
@@ -26,26 +27,6 @@ from dgkd_search.training.trainer import Trainer
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=450)
 hypothesis.settings.load_profile("patient")
-
-
-class StagesOf(Protocol):
-    """The stages of a resnet chain on the ``digits`` fixture; the settings are the student's."""
-
-    def __call__(
-        self,
-        *models: str,
-        guidance: str = "dense",
-        epochs: int = 1,
-        student_epochs: int | None = None,
-        batch_size: int = 32,
-        lr: float = 0.05,
-        schedule: str = "constant",
-        augment: str = "none",
-        threads: int = 1,
-        train_seed: int = 0,
-        replicate: int = 0,
-        **distillation: Any,
-    ) -> tuple[StageSpec, ...]: ...
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +97,7 @@ def _without_seconds(rows: Iterable[EpochMetrics]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def without_seconds() -> Callable[[Iterable[EpochMetrics]], list[dict[str, Any]]]:
+def without_seconds() -> WithoutSeconds:
     """Rows as dictionaries, without what no two runs share."""
     return _without_seconds
 

@@ -22,9 +22,14 @@ def test_a_student_is_trained_and_exported_from_python(tmp_path: Path) -> None:
 
 
 def test_methods_are_compared_from_python(tmp_path: Path) -> None:
-    said = {"dataset": "digits", "train_limit": 60, "epochs": 1, "batch_size": 32}
     found = dgkd_search.compare_methods(
-        ["resnet14", "resnet8"], repeats=2, store=str(tmp_path / "store"), **said
+        ["resnet14", "resnet8"],
+        repeats=2,
+        store=str(tmp_path / "store"),
+        dataset="digits",
+        train_limit=60,
+        epochs=1,
+        batch_size=32,
     )
     assert {name: len(runs) for name, runs in found.items()} == {"NOKD": 2, "KD": 2}
 
@@ -48,8 +53,8 @@ def test_earlier_names_of_arguments_are_accepted(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(api, "resume_search", lambda *arguments: watched.append(arguments[2]))
     observer = dgkd_search.Observer()
     for options in ({"observer": observer}, {"callback": observer, "observer": None}):
-        dgkd_search.search(**options)  # type: ignore[arg-type]
-        dgkd_search.resume("run", **options)  # type: ignore[arg-type]
+        dgkd_search.search(**options)
+        dgkd_search.resume("run", **options)
     assert watched == [observer] * 4
     with pytest.raises(InputError, match="observer: is an earlier name of callback"):
         dgkd_search.search(callback=observer, observer=observer)

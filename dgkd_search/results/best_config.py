@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from dgkd_search.config.options import scope_of
 from dgkd_search.data import DataInfo
@@ -75,7 +76,7 @@ class Retraining:
 
 
 @dataclass(frozen=True)
-class BestConfig(Mapping[str, object]):
+class BestConfig(Mapping[str, Any]):
     """What a search chose, and how its student was trained.
 
     It can also be read as the table that best.yaml is: ``best["student"]``.
@@ -225,7 +226,7 @@ class BestConfig(Mapping[str, object]):
             },
         )
 
-    def __getitem__(self, name: str) -> object:
+    def __getitem__(self, name: str) -> Any:
         return self.to_json()[name]
 
     def __iter__(self) -> Iterator[str]:

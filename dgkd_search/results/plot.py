@@ -72,8 +72,10 @@ def write_figure(draw: Callable[[], Any], folder: Path, name: str) -> list[Path]
     """
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     # A user's matplotlibrc must not change the figure. SVG: text stays text, ids don't vary.
-    fixed = {"svg.hashsalt": name, "svg.fonttype": "none"}
-    with matplotlib.style.context("default"), matplotlib.rc_context(fixed):
+    with (
+        matplotlib.style.context("default"),
+        matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}),
+    ):
         figure = draw()
         for path, metadata in ((png, {}), (svg, {"Date": None})):
             data = io.BytesIO()

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -27,8 +29,25 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from unittest import mock
+
+if TYPE_CHECKING:  # each step imports what it needs, in a process of its own
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from dgkd_search.data import PreparedData
+    from dgkd_search.training.batches import DeviceData, TrainingData
+    from dgkd_search.training.recipe import Numerics
+    from dgkd_search.training.spec import StageSpec
+    from dgkd_search.training.teachers import Teachers
+    from dgkd_search.training.trainer import Trainer
 
 # name, seconds at most, what it decides
 STEPS = [
@@ -50,6 +69,11 @@ STEPS = [
     ("speed", 30, "weights kept in bf16, epoch-wise views, fused SGD: what each would save"),
 ]
 HERE = Path(__file__).resolve()
+
+# Of the step that this process runs; set by ``run_step``.
+SMALL: bool
+WORK: Path
+DEVICE: torch.device
 
 
 def main() -> int:
@@ -77,60 +101,60 @@ def main() -> int:
             if left < 10:
                 say(step=name, ok=None, why="no time left")
                 continue
-            start = time.monotonic()
-            limit = min(limit * (3 if known.small else 1), left)
-            command = [sys.executable, str(HERE), "--step", name, "--work", work]
-            command += ["--small"] if known.small else []
-            environment = {**os.environ, "XDG_CACHE_HOME": f"{work}/cache", "PYTHONUNBUFFERED": "1"}
-            child = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=environment,
-                start_new_session=True,
-                cwd=work,
-            )
-            try:
-                out, err = child.communicate(timeout=limit)
-                late = False
-            except subprocess.TimeoutExpired:
-                late = True
-                # the step's own process group alone: what it started is in it
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, 15)
-                try:
-                    out, err = child.communicate(timeout=5)
-                except subprocess.TimeoutExpired:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(child.pid, 9)
-                    out, err = child.communicate()
-            seconds = round(time.monotonic() - start, 1)
-            result: dict = {}
-            for line in out.splitlines():
-                if line.startswith("{"):
-                    with contextlib.suppress(ValueError):
-                        result.update(json.loads(line))
-            problem = None
-            if late:
-                problem = f"stopped after {limit:.0f} s; so far as below"
-            elif child.returncode != 0 or not result:
-                problem = (
-                    " | ".join(err.strip().splitlines()[-3:])[:600] or f"rc {child.returncode}"
-                )
-            ok = problem is None and not result.pop("bad", None)
-            for key in ("step", "ok", "took", "problem"):
-                if key in result:
-                    result[f"{key}_"] = result.pop(key)
-            say(
-                step=name,
-                ok=ok,
-                took=seconds,
-                **({"problem": problem} if problem else {}),
-                **result,
-            )
+            watch_step(name, work, min(limit * (3 if known.small else 1), left), known.small)
     say(step="all", took=round(time.monotonic() - began, 1))
     return 0
+
+
+def watch_step(name: str, work: str, limit: float, small: bool) -> None:
+    """Run a step in a process of its own, for ``limit`` seconds at most, and print its line."""
+    start = time.monotonic()
+    command = [sys.executable, str(HERE), "--step", name, "--work", work]
+    command += ["--small"] if small else []
+    environment = {**os.environ, "XDG_CACHE_HOME": f"{work}/cache", "PYTHONUNBUFFERED": "1"}
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        cwd=work,
+    )
+    try:
+        out, err = child.communicate(timeout=limit)
+        late = False
+    except subprocess.TimeoutExpired:
+        late = True
+        out, err = end_group(child)
+    seconds = round(time.monotonic() - start, 1)
+    result: dict[str, object] = {}
+    for line in out.splitlines():
+        if line.startswith("{"):
+            with contextlib.suppress(ValueError):
+                result.update(json.loads(line))
+    problem = None
+    if late:
+        problem = f"stopped after {limit:.0f} s; so far as below"
+    elif child.returncode != 0 or not result:
+        problem = " | ".join(err.strip().splitlines()[-3:])[:600] or f"rc {child.returncode}"
+    ok = problem is None and not result.pop("bad", None)
+    for key in ("step", "ok", "took", "problem"):
+        if key in result:
+            result[f"{key}_"] = result.pop(key)
+    say(step=name, ok=ok, took=seconds, **({"problem": problem} if problem else {}), **result)
+
+
+def end_group(child: subprocess.Popen[str]) -> tuple[str, str]:
+    """End a step's own process group, which holds all that it started; what it printed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, 15)
+    try:
+        return child.communicate(timeout=5)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, 9)
+        return child.communicate()
 
 
 def say(**values: object) -> None:
@@ -170,7 +194,7 @@ def arrays(train: int, rest: int = 1000, size: int | None = None, classes: int =
     low = rng.normal(size=(classes, size // 4, size // 4, 3))
     patterns = low.repeat(4, 1).repeat(4, 2)
 
-    def part(count: int):
+    def part(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         labels = rng.integers(0, classes, count)
         images = np.empty((count, size, size, 3), np.uint8)
         for begin in range(0, count, 5000):
@@ -182,7 +206,7 @@ def arrays(train: int, rest: int = 1000, size: int | None = None, classes: int =
                 images[begin + i] = np.clip(128 + 40 * (pixels + noise), 0, 255)
         return images, labels.astype(np.int64)
 
-    out = {}
+    out: dict[str, Any] = {}
     for prefix, count in (("train", train), ("val", rest), ("test", rest)):
         out[f"{prefix}_images"], out[f"{prefix}_labels"] = part(count)
     unfinished = path.with_suffix(f".{os.getpid()}.npz")
@@ -195,11 +219,13 @@ def sizes(large: int, small: int) -> int:
     return small if SMALL else large
 
 
-def planned(names, train, **options):
+def planned(
+    names: Sequence[str], train: int, **options: Any
+) -> tuple[tuple[StageSpec, ...], PreparedData]:
     import dgkd_search
 
     # Everything is said, for a rehearsal on a CPU must take the same ways.
-    said = {
+    said: dict[str, Any] = {
         "dataset": "arrays",
         "data_dir": str(arrays(train, sizes(1000, 200))),
         "batch_size": 128,
@@ -208,7 +234,7 @@ def planned(names, train, **options):
     return dgkd_search.plan(names, **said)
 
 
-def checksum(trainer) -> str:
+def checksum(trainer: Trainer) -> str:
     return hashlib.sha256(trainer.weights()).hexdigest()[:16]
 
 
@@ -216,8 +242,9 @@ def short(error: BaseException, length: int = 240) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:length]
 
 
-# name, family, the sources that teach it
-NETS = [
+Net = tuple[str, str, list[str] | None]  # name, family, the teachers
+
+NETS: list[Net] = [
     ("resnet8", "resnet", ["resnet32", "resnet26", "resnet20", "resnet14"]),
     ("resnet20", "resnet", ["resnet56", "resnet44", "resnet32", "resnet26"]),
     ("plain2", "plain", ["plain10", "plain8", "plain6", "plain4"]),
@@ -226,23 +253,19 @@ NETS = [
 
 
 def make_trainer(
-    name, family, teachers, outputs="stored", train=12_800, epochs=4, numerics=None, drop_prob=0.0
-):
+    name: str,
+    family: str,
+    teachers: list[str] | None,
+    outputs: str = "stored",
+    train: int = 12_800,
+    epochs: int = 4,
+    numerics: Callable[[Numerics], Numerics] | None = None,
+    drop_prob: float = 0.0,
+) -> Trainer:
     """A trainer of the product's own, with untrained teachers: their outputs cost the same."""
-    import torch
-
-    from dgkd_search.data.augmentation import Views  # noqa: F401
-    from dgkd_search.models import build
-    from dgkd_search.training.cuda_graphs import graphs_apply
     from dgkd_search.training.determinism import deterministic
     from dgkd_search.training.streaming import open_data
-    from dgkd_search.training.teachers import (
-        CachedTeachers,
-        OnlineTeachers,
-        compute_outputs,
-        freeze,
-    )
-    from dgkd_search.training.trainer import Trainer, views_of
+    from dgkd_search.training.trainer import Trainer
 
     if not teachers:
         stages, data = planned([name], train, family=family, epochs=epochs)
@@ -261,29 +284,44 @@ def make_trainer(
         else replace(stages[-1], numerics=numerics(stages[-1].numerics))
     )
     at_hand = open_data(data, DEVICE, 1)
-    sources = None
-    if teachers:
-        models = [
-            build(stage.architecture, torch.Generator().manual_seed(1)) for stage in stages[:-1]
-        ]
-        if outputs == "online":
-            graphs = graphs_apply(spec, DEVICE)
-            sources = OnlineTeachers(models, DEVICE, spec.numerics, graphs)
-        else:
-            sources = CachedTeachers(len(models))
-            views = views_of(data.info, spec.recipe.augment)
-            said = [
-                compute_outputs(
-                    freeze(m, DEVICE, spec.numerics), at_hand, views, 0, spec.numerics
-                ).to(DEVICE)
-                for m in models
-            ]
-            use = sources.use
-            use(0, said)
-            # every bank holds the same here: what is measured is the step
-            sources.logits = lambda w, i, r, b, f=sources.logits: f(w, i, r, 0)
+    frozen = untrained_teachers(stages[:-1], spec, at_hand) if teachers else None
     with deterministic(spec.numerics):
-        return Trainer(spec, at_hand, sources), data
+        return Trainer(spec, at_hand, frozen)
+
+
+def untrained_teachers(
+    stages: Sequence[StageSpec], student: StageSpec, data: TrainingData
+) -> Teachers:
+    import torch
+
+    from dgkd_search.models import build
+    from dgkd_search.training.cuda_graphs import graphs_apply
+    from dgkd_search.training.teachers import (
+        CachedTeachers,
+        OnlineTeachers,
+        compute_outputs,
+        freeze,
+    )
+    from dgkd_search.training.trainer import views_of
+
+    class FirstBank(CachedTeachers):
+        """Every bank holds what the first one does: what is measured is the step."""
+
+        def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
+            return super().logits(which, images, rows, 0)
+
+    numerics = student.numerics
+    models = [build(stage.architecture, torch.Generator().manual_seed(1)) for stage in stages]
+    if student.outputs == "online":
+        return OnlineTeachers(models, DEVICE, numerics, graphs_apply(student, DEVICE))
+    cached = FirstBank(len(models))
+    views = views_of(data.info, student.recipe.augment)
+    said = [
+        compute_outputs(freeze(m, DEVICE, numerics), data, views, 0, numerics).to(DEVICE)
+        for m in models
+    ]
+    cached.use(0, said)
+    return cached
 
 
 # --- steps ------------------------------------------------------------------------------------
@@ -293,12 +331,12 @@ def step_machine() -> None:
     import torch
     from torch.nn import functional as F
 
-    values: dict = {
+    values: dict[str, object] = {
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "cores": len(os.sched_getaffinity(0)),
         "shm_GB": round(os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize / 1e9, 1)
-        if os.path.isdir("/dev/shm")
+        if Path("/dev/shm").is_dir()
         else None,
         "device": str(DEVICE),
         "nvml_count": torch.cuda.device_count(),
@@ -308,7 +346,7 @@ def step_machine() -> None:
         values |= {
             "gpu": torch.cuda.get_device_name(0),
             "capability": torch.cuda.get_device_capability(0),
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "mps_control": bool(
                 subprocess.run(
                     "command -v nvidia-cuda-mps-control", shell=True, capture_output=True
@@ -325,7 +363,7 @@ def step_machine() -> None:
     w = torch.randn(16, 16, 3, 3, device=DEVICE, requires_grad=True)
     with torch.autocast(DEVICE.type, torch.bfloat16):
         y = F.conv2d(x.contiguous(memory_format=torch.channels_last), w, padding=1)
-    y.float().sum().backward()
+    torch.autograd.backward(y.float().sum())
     from dgkd_search.training.determinism import deterministic
     from dgkd_search.training.recipe import Numerics
 
@@ -392,7 +430,8 @@ def step_search() -> None:
                 text = subprocess.run(
                     query, shell=True, capture_output=True, text=True, timeout=5
                 ).stdout
-                seen.append(tuple(int(v) for v in text.splitlines()[0].split(",")))
+                used, memory = text.splitlines()[0].split(",")
+                seen.append((int(used), int(memory)))
 
     if DEVICE.type == "cuda":
         threading.Thread(target=watch, daemon=True).start()
@@ -400,7 +439,7 @@ def step_search() -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     over.set()
     tail = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-    values: dict = {
+    values: dict[str, object] = {
         "rc": done.returncode,
         "wall": round(time.monotonic() - began, 1),
         "bad": done.returncode != 0,
@@ -427,54 +466,27 @@ def step_search() -> None:
 
 def step_same() -> None:
     """Bits of students trained twice, elsewhere, from a checkpoint, and beside a neighbor."""
-    import torch
-
-    from dgkd_search.training.trainer import Trainer
-
-    train, values, bad = sizes(3000, 200), {}, []
-    nets = [
+    train = sizes(3000, 200)
+    nets: list[Net] = [
         ("resnet8", "resnet", ["resnet14"]),
         ("plain4", "plain", None),
         ("wrn_10_1", "wrn", None),
         ("vgg8", "vgg", None),
     ]
     if os.environ.get("GPU_CHECK_CHILD"):
-        name, family, teachers = nets[0]
-        trainer, _ = make_trainer(name, family, teachers, train=train, epochs=2)
-        while not trainer.finished:
-            trainer.train_epoch()
-        print(json.dumps({"child": checksum(trainer)}))
+        print(json.dumps({"child": trained_checksum(nets[0], train)}))
         return
-    for name, family, teachers in nets if not SMALL else nets[:2]:
-        sums = []
-        for _ in range(2):
-            trainer, _ = make_trainer(name, family, teachers, train=train, epochs=2)
-            while not trainer.finished:
-                trainer.train_epoch()
-            sums.append(checksum(trainer))
-        values[name] = sums[0] == sums[1]
-        if name == "resnet8":
-            first = sums[0]
+    values = {}
+    first = ""
+    for net in nets if not SMALL else nets[:2]:
+        sums = [trained_checksum(net, train) for _ in range(2)]
+        values[net[0]] = sums[0] == sums[1]
+        first = first or sums[0]
     say(twice=values)
-    name, family, teachers = nets[0]
-    half, _ = make_trainer(name, family, teachers, train=train, epochs=2)
-    half.train_epoch()
-    other, _ = make_trainer(name, family, teachers, train=train, epochs=2)
-    resumed = Trainer(other.spec, other.data, other.teachers)
-    resumed.restore(half.checkpoint(), half.rows)
-    resumed.train_epoch()
-    checkpoint = checksum(resumed) == first
+    checkpoint = resumed_checksum(nets[0], train) == first
     say(from_checkpoint=checkpoint)
     environment = {**os.environ, "GPU_CHECK_CHILD": "1"}
-    command = [
-        sys.executable,
-        str(HERE),
-        "--step",
-        "same",
-        "--work",
-        str(WORK),
-        *(["--small"] if SMALL else []),
-    ]
+    command = child_command("same")
     said = subprocess.run(command, env=environment, capture_output=True, text=True).stdout
     process = first in said
     # Beside a neighbor that keeps the device busy.
@@ -493,80 +505,129 @@ def step_same() -> None:
     neighbor = first in said
     bad = not (all(values.values()) and checkpoint and process and neighbor)
     say(other_process=process, beside_neighbour=neighbor, bad=bad)
-    del torch
+
+
+def trained_checksum(net: Net, train: int) -> str:
+    trainer = make_trainer(*net, train=train, epochs=2)
+    while not trainer.finished:
+        trainer.train_epoch()
+    return checksum(trainer)
+
+
+def resumed_checksum(net: Net, train: int) -> str:
+    """Of a student that another trainer carries on after its first epoch."""
+    from dgkd_search.training.trainer import Trainer
+
+    half = make_trainer(*net, train=train, epochs=2)
+    half.train_epoch()
+    other = make_trainer(*net, train=train, epochs=2)
+    resumed = Trainer(other.spec, other.data, other.teachers)
+    resumed.restore(half.checkpoint(), half.rows)
+    resumed.train_epoch()
+    return checksum(resumed)
+
+
+def child_command(step: str) -> list[str]:
+    """A step in a process of its own, which GPU_CHECK_CHILD tells its part."""
+    small = ["--small"] if SMALL else []
+    return [sys.executable, str(HERE), "--step", step, "--work", str(WORK), *small]
 
 
 def step_steps() -> None:
     """Steps a second as the product trains; what a step launches and waits for."""
-    from torch.profiler import ProfilerActivity, profile
-
     train = sizes(3200, 256)  # what the profiler saw of 12,800 took it a minute to sum up
-    table: dict = {}
+    steps = -(-train // 128)
     for name, family, teachers in NETS[: sizes(len(NETS), 1)]:
         for outputs in ("labels", "stored", "online"):
             if outputs != "labels" and not teachers:
                 continue
-            trainer, _ = make_trainer(
+            trainer = make_trainer(
                 name, family, teachers if outputs != "labels" else None, outputs, train, epochs=4
             )
             trainer.train_epoch()
             sync()
             rows = [trainer.train_epoch() for _ in range(1 if SMALL else 2)]
-            steps = -(-train // 128)
-            row = {"steps_per_s": round(steps / min(r.seconds for r in rows), 1)}
+            speed = round(steps / min(r.seconds for r in rows), 1)
+            row: dict[str, object] = {"steps_per_s": speed}
             if outputs != "online" or name == "resnet8":
-                activities = [
-                    ProfilerActivity.CPU,
-                    *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else []),
-                ]
-                with profile(activities=activities) as profiled:
-                    trainer.train_epoch()
-                    sync()
-                events = profiled.key_averages()
-                kernels = [e for e in events if str(e.device_type).endswith("CUDA")]
-                launches = sum(e.count for e in events if "LaunchKernel" in e.key)
-                busy = sum(getattr(e, "self_device_time_total", 0) for e in kernels) / 1e6
-                waits = {
-                    e.key: e.count
-                    for e in events
-                    if re.search("Synchronize|_local_scalar_dense|aten::item$", e.key)
-                }
-                row |= {
-                    "launches_per_step": round(launches / steps, 1),
-                    "gpu_busy_ms_per_step": round(1000 * busy / steps, 3),
-                }
-                row["busy_share"] = round(busy * row["steps_per_s"] / steps, 2)
-                row["waits_per_epoch"] = waits
-                if name == "resnet8" and outputs == "stored":
-                    top = sorted(kernels, key=lambda e: -getattr(e, "self_device_time_total", 0))[
-                        :6
-                    ]
-                    row["top"] = {
-                        e.key[:50]: round(e.self_device_time_total / steps, 1) for e in top
-                    }
-            table[f"{name} {outputs}"] = row
+                top = name == "resnet8" and outputs == "stored"
+                row |= profiled_epoch(trainer, steps, speed, top)
             say(**{f"{name} {outputs}": row})
 
 
-def one_step(trainer, rows, which) -> None:
+def profiled_epoch(trainer: Trainer, steps: int, speed: float, top: bool) -> dict[str, object]:
+    """What the profiler saw of an epoch; ``top``: with the kernels that take longest."""
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [
+        ProfilerActivity.CPU,
+        *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else []),
+    ]
+    with profile(activities=activities) as profiled:
+        trainer.train_epoch()
+        sync()
+    events = profiled.key_averages()
+    kernels = [e for e in events if str(e.device_type).endswith("CUDA")]
+    launches = sum(e.count for e in events if "LaunchKernel" in e.key)
+    busy = sum(getattr(e, "self_device_time_total", 0) for e in kernels) / 1e6
+    row: dict[str, object] = {
+        "launches_per_step": round(launches / steps, 1),
+        "gpu_busy_ms_per_step": round(1000 * busy / steps, 3),
+        "busy_share": round(busy * speed / steps, 2),
+        "waits_per_epoch": {
+            e.key: e.count
+            for e in events
+            if re.search("Synchronize|_local_scalar_dense|aten::item$", e.key)
+        },
+    }
+    if top:
+        longest = sorted(kernels, key=lambda e: -getattr(e, "self_device_time_total", 0))[:6]
+        row["top"] = {e.key[:50]: round(e.self_device_time_total / steps, 1) for e in longest}
+    return row
+
+
+def device_data(trainer: Trainer) -> DeviceData:
+    """The images of a trainer of ``make_trainer``: they are never streamed."""
+    from dgkd_search.training.batches import DeviceData
+
+    assert isinstance(trainer.data, DeviceData)
+    return trainer.data
+
+
+def one_step(trainer: Trainer, data: DeviceData, rows: Tensor, which: Sequence[int]) -> None:
     """A step as the trainer takes it, without its own graphs."""
-    views = trainer.data.normalize(trainer._views.apply(trainer.data.images[rows], rows, 0))
+    views = data.normalize(trainer._views.apply(data.images[rows], rows, 0))
     _, *gradients = trainer._gradients(*trainer._batch(rows, views, 0, which))
     trainer._optimizer.step(0.01, gradients)
 
 
-def captured(trainer, size=128):
+class Replayable(Protocol):
+    """A CUDA graph, or what a rehearsal has in its place."""
+
+    def replay(self) -> None: ...
+
+
+class Captured(NamedTuple):
+    """A trainer's step as a graph: it trains on ``rows``, int64 [B], which are copied into."""
+
+    graph: Replayable
+    rows: Tensor
+    stream: torch.cuda.Stream | None
+
+
+def captured(trainer: Trainer, size: int = 128) -> Captured:
     """A trainer's step as a CUDA graph: rows in a buffer of its own, the rate a constant."""
     import torch
 
     from dgkd_search.training.determinism import deterministic
 
+    data = device_data(trainer)
     rows = torch.arange(size, device=DEVICE)
     which = list(range(len(trainer.spec.teachers)))
     trainer.model.train()
 
     def step() -> None:
-        one_step(trainer, rows, which)
+        one_step(trainer, data, rows, which)
 
     if DEVICE.type != "cuda":  # a rehearsal: what is done with graphs, without them
 
@@ -576,8 +637,8 @@ def captured(trainer, size=128):
                     step()
 
         step()
-        return StandIn(), rows, None, step
-    stream = torch.cuda.Stream()
+        return Captured(StandIn(), rows, None)
+    stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     with deterministic(trainer.spec.numerics):
         with torch.cuda.stream(stream):
             for _ in range(3):
@@ -586,72 +647,35 @@ def captured(trainer, size=128):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             step()
-    return graph, rows, stream, step
+    return Captured(graph, rows, stream)
+
+
+def on(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
+    import torch
+
+    return torch.cuda.stream(stream) if stream is not None else contextlib.nullcontext()
 
 
 def step_graphs() -> None:
     import torch
 
-    from dgkd_search.training.determinism import deterministic
-
-    def on(stream):
-        return torch.cuda.stream(stream) if stream is not None else contextlib.nullcontext()
-
     train, count = sizes(12_800, 256), sizes(100, 2)
     orders = torch.stack([torch.randperm(train)[:128] for _ in range(count)]).to(DEVICE)
-    for name, family, teachers in NETS:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(warnings.catch_warnings())
-            row: dict = {}
-            try:
-                trainer, _ = make_trainer(name, family, teachers, train=train)
-                graph, rows, stream, _ = captured(trainer)
-                begin = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-                momenta = {k: v.clone() for k, v in trainer._optimizer.state().items()}
-                sync()
-                began = time.perf_counter()
-                with on(stream):
-                    for order in orders:
-                        rows.copy_(order)
-                        graph.replay()
-                sync()
-                row["graph_steps_per_s"] = round(count / (time.perf_counter() - began), 1)
-                replayed = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-                # the same steps without a graph, from the same weights
-                with torch.no_grad():
-                    for k, v in trainer.model.state_dict().items():
-                        v.copy_(begin[k])
-                    for k, v in trainer._optimizer.state().items():
-                        v.copy_(momenta[k])
-                which = list(range(len(trainer.spec.teachers)))
-                sync()
-                began = time.perf_counter()
-                with deterministic(trainer.spec.numerics):
-                    for order in orders:
-                        one_step(trainer, order, which)
-                sync()
-                row["eager_steps_per_s"] = round(count / (time.perf_counter() - began), 1)
-                row["same_bits"] = all(
-                    torch.equal(v, replayed[k]) for k, v in trainer.model.state_dict().items()
-                )
-                del graph
-            except Exception as error:
-                row["error"] = short(error)
-            say(**{f"{name} stored": row})
+    for net in NETS:
+        say(**{f"{net[0]} stored": graph_and_eager(net, train, orders)})
     # Several students of one process, each a graph on a stream of its own.
     for name in ("resnet8", "resnet20", "plain2"):
         family = "plain" if name.startswith("plain") else "resnet"
-        row = {}
+        row: dict[int, float | str] = {}
         for students in (1, 2) if SMALL else (1, 4, 8):
             try:
                 made = [
-                    captured(make_trainer(name, family, None, train=train)[0])
-                    for _ in range(students)
+                    captured(make_trainer(name, family, None, train=train)) for _ in range(students)
                 ]
                 sync()
                 began = time.perf_counter()
                 for order in orders:
-                    for graph, rows, stream, _ in made:
+                    for graph, rows, stream in made:
                         with on(stream):
                             rows.copy_(order)
                             graph.replay()
@@ -661,6 +685,53 @@ def step_graphs() -> None:
             except Exception as error:
                 row[students] = short(error)
         say(**{f"{name} labels, students at once: steps/s of all": row})
+
+
+def graph_and_eager(net: Net, train: int, orders: Tensor) -> dict[str, object]:
+    """Steps a second as a graph and one by one, and whether both give the same bits.
+
+    Args:
+        orders: int64 [steps, B], the rows of each step.
+    """
+    import torch
+
+    from dgkd_search.training.determinism import deterministic
+
+    row: dict[str, object] = {}
+    try:
+        trainer = make_trainer(*net, train=train)
+        graph, rows, stream = captured(trainer)
+        begin = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+        momenta = {k: v.clone() for k, v in trainer._optimizer.state().items()}
+        sync()
+        began = time.perf_counter()
+        with on(stream):
+            for order in orders:
+                rows.copy_(order)
+                graph.replay()
+        sync()
+        row["graph_steps_per_s"] = round(len(orders) / (time.perf_counter() - began), 1)
+        replayed = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+        # the same steps without a graph, from the same weights
+        with torch.no_grad():
+            for k, v in trainer.model.state_dict().items():
+                v.copy_(begin[k])
+            for k, v in trainer._optimizer.state().items():
+                v.copy_(momenta[k])
+        data, which = device_data(trainer), list(range(len(trainer.spec.teachers)))
+        sync()
+        began = time.perf_counter()
+        with deterministic(trainer.spec.numerics):
+            for order in orders:
+                one_step(trainer, data, order, which)
+        sync()
+        row["eager_steps_per_s"] = round(len(orders) / (time.perf_counter() - began), 1)
+        row["same_bits"] = all(
+            torch.equal(v, replayed[k]) for k, v in trainer.model.state_dict().items()
+        )
+    except Exception as error:
+        row["error"] = short(error)
+    return row
 
 
 def step_replay() -> None:
@@ -673,11 +744,12 @@ def step_replay() -> None:
         for outputs in ("labels", "stored", "online"):
             if outputs != "labels" and not teachers:
                 continue
-            row: dict = {}
+            row: dict[str, object] = {}
             weights = []
+            speeds = {}
             for way, switch in (("plain", "0"), ("graphs", "1")):
                 os.environ[cuda_graphs.SWITCH] = switch
-                trainer, _ = make_trainer(
+                trainer = make_trainer(
                     name,
                     family,
                     teachers if outputs != "labels" else None,
@@ -688,14 +760,15 @@ def step_replay() -> None:
                 )
                 rows = [trainer.train_epoch() for _ in range(epochs)]
                 steps = -(-train // 128)
-                row[f"{way}_steps_per_s"] = round(steps / min(r.seconds for r in rows), 1)
+                speeds[way] = round(steps / min(r.seconds for r in rows), 1)
+                row[f"{way}_steps_per_s"] = speeds[way]
                 weights.append(checksum(trainer))
                 if way == "graphs" and trainer._graphs is not None:
                     row["graphs"] = len(trainer._graphs._graphs)
                     row["seconds_of_first_epoch"] = round(rows[0].seconds, 2)
             row["same_bits"] = weights[0] == weights[1]
             bad |= not row["same_bits"]
-            row["times"] = round(row["graphs_steps_per_s"] / row["plain_steps_per_s"], 2)
+            row["times"] = round(speeds["graphs"] / speeds["plain"], 2)
             say(**{f"{name} {outputs}": row})
     say(bad=bad)
 
@@ -704,9 +777,7 @@ def step_share() -> None:
     """Processes that share the device, as --gpus-per-trial does."""
     seconds = 2 if SMALL else 6
     if os.environ.get("GPU_CHECK_CHILD"):
-        trainer, _ = make_trainer(
-            "resnet8", "resnet", None, train=sizes(12_800, 256), epochs=10_000
-        )
+        trainer = make_trainer("resnet8", "resnet", None, train=sizes(12_800, 256), epochs=10_000)
         trainer.train_epoch()
         print("ready", flush=True)
         sys.stdin.readline()
@@ -746,29 +817,26 @@ def step_share() -> None:
             say(mps_ended=quit.returncode)
 
 
-def share(processes, steps, places) -> None:
+def share(processes: int, steps: int, places: Mapping[str, str]) -> None:
     """Steps a second of all of some processes; under MPS where it has its places."""
     environment = {**os.environ, "GPU_CHECK_CHILD": "1", "OMP_NUM_THREADS": "1", **places}
-    command = [
-        sys.executable,
-        str(HERE),
-        "--step",
-        "share",
-        "--work",
-        str(WORK),
-        *(["--small"] if SMALL else []),
-    ]
     children = [
         subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            child_command("share"),
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(processes)
     ]
     try:
         for child in children:
+            assert child.stdout is not None
             while (line := child.stdout.readline()) and "ready" not in line:
                 pass
         for child in children:
+            assert child.stdin is not None
             child.stdin.write("\n")
             child.stdin.flush()
         done = [json.loads(child.communicate()[0].strip().splitlines()[-1]) for child in children]
@@ -805,14 +873,17 @@ def step_agree() -> None:
     part, info = data.validation(), data.info
     images, labels = torch.from_numpy(part.images.copy()), torch.from_numpy(part.labels.copy())
 
-    def value(device, numerics, model):
+    def value(device: torch.device, numerics: Numerics, model: nn.Module) -> float:
         normalize = Normalize(info.mean, info.std).to(device)
         with autocast(numerics):
             return accuracy(
                 model.to(device), to_batches(normalize, images.to(device), labels.to(device))
             )
 
-    values = {"trained_here": round(trainer.rows[-1].val_accuracy, 2), "s": round(took, 1)}
+    values: dict[str, object] = {
+        "trained_here": round(trainer.rows[-1].val_accuracy, 2),
+        "s": round(took, 1),
+    }
     model = trainer.model
     values["same_device_fp32"] = round(value(DEVICE, NUMERICS["cpu"], model), 2)
     with torch.inference_mode():
@@ -848,14 +919,16 @@ def step_memory() -> None:
     from dgkd_search.distillation.trial import Trial
     from dgkd_search.store.store import Store
 
-    on = DEVICE.type == "cuda"
+    on_gpu = DEVICE.type == "cuda"
     chains = [
         ["resnet20", "resnet8"],
         ["resnet20", "resnet14", "resnet8"],
         ["resnet26", "resnet8"],
         ["resnet20", "resnet8"],
     ]
-    store, rows = Store(WORK / "memory"), []
+    store = Store(WORK / "memory")
+    rows: list[tuple[str, int, int] | tuple[str]] = []
+    allocated: list[int] = []
     for i in range(sizes(10, 3)):
         stages, data = planned(
             chains[i % 4], sizes(3000, 200), family="resnet", epochs=2, replicate=i // 4
@@ -878,13 +951,12 @@ def step_memory() -> None:
                 how = short(error, 120)
         else:
             trial.run()
-        if on:
-            rows.append(
-                [how, torch.cuda.memory_allocated() // 2**20, torch.cuda.memory_reserved() // 2**20]
-            )
+        if on_gpu:
+            allocated.append(torch.cuda.memory_allocated() // 2**20)
+            rows.append((how, allocated[-1], torch.cuda.memory_reserved() // 2**20))
         else:
-            rows.append([how])
-    grown = on and rows[-1][1] > rows[0][1] + 32
+            rows.append((how,))
+    grown = on_gpu and allocated[-1] > allocated[0] + 32
     say(MiB_allocated_reserved=rows, bad=grown)
 
 
@@ -955,11 +1027,11 @@ def step_own() -> None:
         "    dgkd_search.family('own' + kind, **{kind + str(w): partial(Net, w, kind) for w in (8, 16)})\n"
     )
     sys.path.insert(0, str(folder))
-    import checknets  # noqa: F401
+    importlib.import_module("checknets")
 
     import dgkd_search
 
-    values: dict = {}
+    values: dict[str, str] = {}
     for kind in ("view", "flat"):
         stages, data = planned(
             [f"{kind}16"], sizes(2000, 200), family=f"own{kind}", epochs=1, lr=0.01
@@ -978,8 +1050,7 @@ def step_own() -> None:
     model = build(stages[0].architecture, torch.Generator()).to(DEVICE)
     with autocast(stages[0].numerics):
         values["logits"] = str(model(torch.zeros(2, 3, *[sizes(32, 16)] * 2, device=DEVICE)).dtype)
-    values["bad"] = "Error" in values["view"] or "OTHER" in str(values)
-    say(**values)
+    say(**values, bad="Error" in values["view"] or "OTHER" in str(values))
 
 
 def step_stream() -> None:
@@ -1024,63 +1095,52 @@ def step_fused() -> None:
     from dgkd_search.training.determinism import deterministic
     from dgkd_search.training.recipe import NUMERICS
 
+    def leaf(tensor: Tensor) -> Tensor:
+        return tensor.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+    def random(*shape: int) -> Tensor:
+        return leaf(torch.randn(*shape, device=DEVICE, dtype=torch.bfloat16))
+
     students = 8
     for channels, size in ((16, 32), (32, 16), (64, 8)):
-        batch = sizes(128, 8)
-        x = [
-            torch.randn(batch, channels, size, size, device=DEVICE, dtype=torch.bfloat16)
-            .contiguous(memory_format=torch.channels_last)
-            .requires_grad_()
-            for _ in range(students)
-        ]
-        w = [
-            torch.randn(channels, channels, 3, 3, device=DEVICE, dtype=torch.bfloat16)
-            .contiguous(memory_format=torch.channels_last)
-            .requires_grad_()
-            for _ in range(students)
-        ]
-        joined = (
-            torch.cat([t.detach() for t in x], 1)
-            .contiguous(memory_format=torch.channels_last)
-            .requires_grad_()
-        )
-        weights = (
-            torch.cat([t.detach() for t in w])
-            .contiguous(memory_format=torch.channels_last)
-            .requires_grad_()
-        )
+        x = [random(sizes(128, 8), channels, size, size) for _ in range(students)]
+        w = [random(channels, channels, 3, 3) for _ in range(students)]
+        joined = leaf(torch.cat([t.detach() for t in x], 1))
+        weights = leaf(torch.cat([t.detach() for t in w]))
 
-        def apart():
+        def apart() -> None:
             for a, b in zip(x, w, strict=True):
-                F.conv2d(a, b, padding=1).sum().backward()
+                torch.autograd.backward(F.conv2d(a, b, padding=1).sum())
 
-        def together():
-            F.conv2d(joined, weights, padding=1, groups=students).sum().backward()
+        def together() -> None:
+            torch.autograd.backward(F.conv2d(joined, weights, padding=1, groups=students).sum())
 
-        row = {}
         with deterministic(NUMERICS[DEVICE.type]):
-            for name, function in (("apart", apart), ("grouped", together)):
-                for _ in range(3):
-                    function()
-                sync()
-                if DEVICE.type == "cuda":  # device time alone: launches can be hidden by graphs
-                    from torch.profiler import ProfilerActivity, profile
-
-                    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-                        for _ in range(10):
-                            function()
-                        sync()
-                    busy = sum(
-                        getattr(e, "self_device_time_total", 0)
-                        for e in profiled.key_averages()
-                        if str(e.device_type).endswith("CUDA")
-                    )
-                    row[name] = round(busy / 1e4, 3)
-                else:
-                    began = time.perf_counter()
-                    function()
-                    row[name] = round(1000 * (time.perf_counter() - began), 3)
+            row = {"apart": device_ms(apart), "grouped": device_ms(together)}
         say(**{f"{channels}x{size}x{size}, device ms of {students}": row})
+
+
+def device_ms(function: Callable[[], None]) -> float:
+    """Milliseconds of a call: of the GPU alone, for launches can be hidden by graphs."""
+    for _ in range(3):
+        function()
+    sync()
+    if DEVICE.type != "cuda":
+        began = time.perf_counter()
+        function()
+        return round(1000 * (time.perf_counter() - began), 3)
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        for _ in range(10):
+            function()
+        sync()
+    busy = sum(
+        getattr(e, "self_device_time_total", 0)
+        for e in profiled.key_averages()
+        if str(e.device_type).endswith("CUDA")
+    )
+    return round(busy / 1e4, 3)
 
 
 def step_compile() -> None:
@@ -1088,36 +1148,31 @@ def step_compile() -> None:
     import torch
 
     train = sizes(12_800, 256)
-    original = torch.compile
-    for label, mode in (("default", None), ("reduce-overhead", "reduce-overhead")):
+    in_mode = functools.partial(torch.compile, mode="reduce-overhead")
+    for label, compiler, times in (("default", torch.compile, 2), ("reduce-overhead", in_mode, 1)):
         for name in ("resnet8",) if SMALL else ("resnet8", "resnet20"):
-            row: dict = {}
+            row: dict[str, object] = {}
             try:
-                torch.compile = (
-                    original if mode is None else (lambda m, **k: original(m, mode=mode, **k))
-                )
                 sums = []
-                for _ in range(2 if mode is None else 1):
+                for _ in range(times):
                     began = time.monotonic()
-                    trainer, _ = make_trainer(
-                        name,
-                        "resnet",
-                        None,
-                        train=train,
-                        epochs=3,
-                        numerics=lambda n: replace(n, compiled=True),
-                    )
-                    first = trainer.train_epoch()
-                    row.setdefault("first_epoch_s", round(time.monotonic() - began, 1))
-                    last = trainer.train_epoch()
+                    with mock.patch.object(torch, "compile", compiler):
+                        trainer = make_trainer(
+                            name,
+                            "resnet",
+                            None,
+                            train=train,
+                            epochs=3,
+                            numerics=lambda n: replace(n, compiled=True),
+                        )
+                        trainer.train_epoch()
+                        row.setdefault("first_epoch_s", round(time.monotonic() - began, 1))
+                        last = trainer.train_epoch()
                     sums.append(checksum(trainer))
                     row["steps_per_s"] = round(-(-train // 128) / last.seconds, 1)
-                    del first
                 row["same_bits"] = len(set(sums)) == 1 if len(sums) > 1 else None
             except Exception as error:
                 row["error"] = short(error)
-            finally:
-                torch.compile = original
             say(**{f"{name} {label}": row})
 
 
@@ -1127,74 +1182,80 @@ def step_speed() -> None:
 
     from dgkd_search.training.determinism import deterministic
 
-    trainer, _ = make_trainer("resnet8", "resnet", None, train=sizes(12_800, 256))
+    trainer = make_trainer("resnet8", "resnet", None, train=sizes(12_800, 256))
+    data = device_data(trainer)
     rows = torch.arange(128 if not SMALL else 16, device=DEVICE)
+    every = torch.arange(data.count, device=DEVICE)
     trainer.model.train()
-    parts: dict = {}
+    parts: dict[str, object] = {}
 
-    def timed(function, times=sizes(200, 2)):
-        for _ in range(sizes(20, 1)):
-            function()
-        sync()
-        began = time.perf_counter()
-        for _ in range(times):
-            function()
-        sync()
-        return round(1e6 * (time.perf_counter() - began) / times, 1)
+    def views() -> Tensor:
+        shown: Tensor = data.normalize(trainer._views.apply(data.images[rows], rows, 0))
+        return shown
+
+    def epoch_views() -> Tensor:
+        """All views of an epoch at once, in parts of 4096; then a step is one gather."""
+        return torch.cat(
+            [trainer._views.apply(data.images[part], part, 0) for part in torch.split(every, 4096)]
+        )
 
     with deterministic(trainer.spec.numerics):
-        shown = trainer.data.normalize(trainer._views.apply(trainer.data.images[rows], rows, 0))
-        parts["views_us"] = timed(
-            lambda: trainer.data.normalize(trainer._views.apply(trainer.data.images[rows], rows, 0))
-        )
+        shown = views()
+        parts["views_us"] = microseconds(views)
         batch = trainer._batch(rows, shown, 0, [])
-        parts["forward_and_backward_us"] = timed(lambda: trainer._gradients(*batch))
+        parts["forward_and_backward_us"] = microseconds(lambda: trainer._gradients(*batch))
         _, *gradients = trainer._gradients(*batch)
-        parts["optimizer_us"] = timed(lambda: trainer._optimizer.step(1e-6, gradients))
-        parameters = [p for p in trainer.model.parameters()]
+        parts["optimizer_us"] = microseconds(lambda: trainer._optimizer.step(1e-6, gradients))
+        parameters = list(trainer.model.parameters())
         for fused in (False, True):
             try:
                 optimizer = torch.optim.SGD(
                     parameters, lr=1e-6, momentum=0.9, weight_decay=5e-4, fused=fused
                 )
-                parts["sgd_fused_us" if fused else "sgd_foreach_us"] = timed(optimizer.step)
+                parts["sgd_fused_us" if fused else "sgd_foreach_us"] = microseconds(optimizer.step)
             except Exception as error:
                 parts["sgd_fused_us"] = short(error, 80)
-        # all views of an epoch at once, in parts of 4096, then one gather a step
-        every = torch.arange(trainer.data.count, device=DEVICE)
-
-        def epoch_views():
-            return torch.cat(
-                [
-                    trainer._views.apply(trainer.data.images[part], part, 0)
-                    for part in every.split(4096)
-                ]
-            )
-
-        parts["views_of_an_epoch_us"] = timed(epoch_views, sizes(10, 1))
+        parts["views_of_an_epoch_us"] = microseconds(epoch_views, sizes(10, 1))
         made = epoch_views()
-        parts["row_gather_us"] = timed(lambda: trainer.data.normalize(made[rows]))
-        # weights kept in bf16 beside float32 batch normalization: no casts
-        model = trainer.model
-        for module in model.modules():
-            if isinstance(module, torch.nn.Conv2d):  # the classifier is float32 by design
-                module.bfloat16()
-        low = shown.bfloat16().contiguous(memory_format=torch.channels_last)
-
-        def uncast():
-            logits = model(low)
-            model.zero_grad(set_to_none=True)
-            logits.float().sum().backward()
-
-        try:
-            parts["bf16_weights_forward_backward_us"] = timed(uncast)
-        except Exception as error:
-            parts["bf16_weights_forward_backward_us"] = short(error, 120)
-    epoch = trainer.data.count
-    checkpoint, _ = make_trainer("resnet8", "resnet", None, train=sizes(12_800, 256))
+        parts["row_gather_us"] = microseconds(lambda: data.normalize(made[rows]))
+        parts["bf16_weights_forward_backward_us"] = bf16_microseconds(trainer.model, shown)
+    checkpoint = make_trainer("resnet8", "resnet", None, train=sizes(12_800, 256))
     checkpoint.train_epoch()
-    parts["checkpoint_ms"] = round(timed(checkpoint.checkpoint, 5) / 1000, 2)
-    say(images=epoch, **parts)
+    parts["checkpoint_ms"] = round(microseconds(checkpoint.checkpoint, 5) / 1000, 2)
+    say(images=data.count, **parts)
+
+
+def microseconds(function: Callable[[], object], times: int | None = None) -> float:
+    """Host time of a call, by the mean of ``times`` (200, or 2 in a rehearsal)."""
+    times = times or sizes(200, 2)
+    for _ in range(sizes(20, 1)):
+        function()
+    sync()
+    began = time.perf_counter()
+    for _ in range(times):
+        function()
+    sync()
+    return round(1e6 * (time.perf_counter() - began) / times, 1)
+
+
+def bf16_microseconds(model: nn.Module, images: Tensor) -> float | str:
+    """Of forward and backward with weights kept in bf16 beside float32 batch normalization."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):  # the classifier is float32 by design
+            module.bfloat16()
+    low = images.bfloat16().contiguous(memory_format=torch.channels_last)
+
+    def uncast() -> None:
+        logits = model(low)
+        model.zero_grad(set_to_none=True)
+        torch.autograd.backward(logits.float().sum())
+
+    try:
+        return microseconds(uncast)
+    except Exception as error:
+        return short(error, 120)
 
 
 if __name__ == "__main__":

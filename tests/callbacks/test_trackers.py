@@ -87,7 +87,8 @@ def test_a_tracker_is_told_of_every_epoch_once() -> None:
 
 @pytest.mark.parametrize("broken", ["begin", "log", "end"])
 def test_a_search_outlives_its_tracker(broken: str) -> None:
-    kept, lines = Kept(), []
+    kept = Kept()
+    lines: list[str] = []
 
     def fail(*said: Any) -> None:
         raise ConnectionError("no\nserver")

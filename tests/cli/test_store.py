@@ -105,11 +105,11 @@ def test_stages_are_listed_the_last_used_first(
     assert lines[1].startswith("searches recorded 3, running 0;")
     head = next(i for i, line in enumerate(lines) if line.startswith("model"))
     sizes = [format_bytes(size_of(folder)) for folder in folders]
-    bank = format_bytes(sum(map(size_of, paths(store, "outputs"))) / 3)
+    size = format_bytes(sum(map(size_of, paths(store, "outputs"))) / 3)
     assert [cells(line) for line in lines[head + 1 : head + 5]] == [
         ["resnet14", "eeeeeeee", "1", "95.00", sizes[0], "-", "now", "third, second +1"],
         ["resnet8", "digits", "1", "50.00", sizes[1], "-", "2 h ago", "-"],
-        ["resnet20", "digits", "1", "97.50", sizes[2], f"3 x {bank}", "3 d ago", "-"],
+        ["resnet20", "digits", "1", "97.50", sizes[2], f"3 x {size}", "3 d ago", "-"],
         [""],
     ]
     assert cells(lines[-1])[:2] == ["digits", "150"]

@@ -1,12 +1,14 @@
 """A picture folder."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers.folders import save_image
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     """Two classes, ``a`` dark and ``b`` bright, of ten RGB images each."""
     generator = np.random.default_rng(0)
     for name, low in (("a", 0), ("b", 128)):

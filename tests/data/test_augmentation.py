@@ -23,7 +23,9 @@ def _naive(images: torch.Tensor, rows: torch.Tensor, bank: Bank, pad: int) -> to
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("channels, size", [(1, 8), (3, 32), (3, 20)])
 @pytest.mark.parametrize("augment", ["crop", "flip", "crop+flip"])
-def test_apply_equals_a_loop_over_images(augment, channels, size, dtype):
+def test_apply_equals_a_loop_over_images(
+    augment: str, channels: int, size: int, dtype: torch.dtype
+) -> None:
     torch.manual_seed(0)
     views = Views(50, size, augment, seed=1)
     rows = torch.randperm(50)[:30]
@@ -38,7 +40,7 @@ def test_apply_equals_a_loop_over_images(augment, channels, size, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("augment", ["resized-crop", "resized-crop+flip"])
-def test_resized_crops_equal_a_loop_over_images(augment, dtype):
+def test_resized_crops_equal_a_loop_over_images(augment: str, dtype: torch.dtype) -> None:
     """Each output pixel is the bilinear mean of the four around its place in the part."""
     size, count = 12, 20
     views = Views(count, size, augment, seed=1)
@@ -66,7 +68,7 @@ def test_resized_crops_equal_a_loop_over_images(augment, dtype):
                 )
 
 
-def test_resized_crops_lie_in_the_image_and_have_the_shapes_of_inception():
+def test_resized_crops_lie_in_the_image_and_have_the_shapes_of_inception() -> None:
     draws = torch.rand(5000, 4, generator=torch.Generator().manual_seed(1))
     for width, height in ((224, 224), (500, 375), (30, 400)):
         left, top, wide, tall = crop_box(draws, width, height).unbind(1)
@@ -82,30 +84,30 @@ def test_resized_crops_lie_in_the_image_and_have_the_shapes_of_inception():
     assert abs(float((left + wide / 2).mean()) - 500) < 20
 
 
-def test_a_whole_image_is_shown_as_it_is():
+def test_a_whole_image_is_shown_as_it_is() -> None:
     draws = torch.tensor([[1.0, 0.5, 0.0, 0.0]])  # all of the area, square
     torch.testing.assert_close(crop_box(draws, 32, 32), torch.tensor([[0.0, 0.0, 32.0, 32.0]]))
 
 
-def test_apply_takes_channels_last_images():
+def test_apply_takes_channels_last_images() -> None:
     views = Views(9, 16, "crop+flip", seed=1)
     images, rows = torch.rand(9, 3, 16, 16), torch.arange(9)
     strided = images.to(memory_format=torch.channels_last)
     assert torch.equal(views.apply(strided, rows, 0), views.apply(images, rows, 0))
 
 
-def test_a_view_does_not_depend_on_the_batch():
+def test_a_view_does_not_depend_on_the_batch() -> None:
     images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
     views = Views(40, 32, "crop+flip", seed=7)
     whole = views.apply(images, torch.arange(40), 3)
     order = torch.randperm(40)
     views.apply(images, order, 4)  # another bank in between changes nothing
-    for rows in order.split(7):
+    for rows in torch.split(order, 7):
         assert torch.equal(views.apply(images[rows], rows, 3), whole[rows])
 
 
-def test_banks_differ_by_number_and_seed_alone():
-    def offsets(number, seed):
+def test_banks_differ_by_number_and_seed_alone() -> None:
+    def offsets(number: int, seed: int) -> torch.Tensor:
         bank = Views(100, 32, "crop+flip", seed).bank(number)
         assert bank is not None
         return torch.cat((bank.offsets, bank.flips[:, None]), 1)
@@ -118,7 +120,7 @@ def test_banks_differ_by_number_and_seed_alone():
     assert not torch.equal(first, offsets(0, 1))
 
 
-def test_banks_are_the_same_on_every_version():
+def test_banks_are_the_same_on_every_version() -> None:
     # Stored outputs belong to these views: other numbers here call for a new TRAINING_VERSION.
     bank = Views(4, 32, "crop+flip", seed=0).bank(0)
     assert bank is not None
@@ -126,7 +128,7 @@ def test_banks_are_the_same_on_every_version():
     assert bank.flips.tolist() == [False, True, True, False]
 
 
-def test_banks_cover_their_range_evenly():
+def test_banks_cover_their_range_evenly() -> None:
     bank = Views(9000, 32, "crop+flip", seed=0).bank(0)
     assert bank is not None
     for axis in (0, 1):
@@ -135,21 +137,21 @@ def test_banks_cover_their_range_evenly():
     assert abs(bank.flips.float().mean() - 0.5) < 0.03
 
 
-def test_parts_of_an_augmentation_are_left_out():
+def test_parts_of_an_augmentation_are_left_out() -> None:
     crop, flip = Views(64, 32, "crop", 0).bank(0), Views(64, 32, "flip", 0).bank(0)
     assert crop is not None and flip is not None
     assert not crop.flips.any() and crop.offsets.float().std() > 1
     assert flip.flips.any() and (flip.offsets == 4).all()
 
 
-def test_no_augmentation_gives_the_images_themselves():
+def test_no_augmentation_gives_the_images_themselves() -> None:
     views = Views(5, 32, "none", 0)
     images = torch.rand(5, 3, 32, 32)
     assert views.bank(0) is None
     assert views.apply(images, torch.arange(5), 0) is images
 
 
-def test_unknown_augmentations_are_refused():
+def test_unknown_augmentations_are_refused() -> None:
     with pytest.raises(InputError, match=r"augment 'rotate': choose from none, crop"):
         Views(5, 32, "rotate", 0)
     for augment in AUGMENTS:

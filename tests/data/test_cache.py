@@ -8,33 +8,43 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 import torch
 
 import dgkd_search.data.cache as module
-from dgkd_search.data import DataInfo, has_test, load_test, open_prepared, prepare
+from dgkd_search.data import DataInfo, PreparedData, has_test, load_test, open_prepared, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.digits import Digits
 from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.types import Dataset
 from dgkd_search.errors import InputError
 
 DIGITS = DataConfig("digits")
 
 
 @pytest.fixture
-def builds(monkeypatch):
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts how often data are decoded."""
-    calls = []
+    calls: list[int] = []
     plain = module._build
-    monkeypatch.setattr(module, "_build", lambda *a: (calls.append(1), plain(*a))[1])
+
+    def counted(
+        config: DataConfig, dataset: Dataset, identity: str, streamed: bool
+    ) -> dict[str, bytes]:
+        calls.append(1)
+        return plain(config, dataset, identity, streamed)
+
+    monkeypatch.setattr(module, "_build", counted)
     return calls
 
 
-def test_information(tmp_path):
+def test_information(tmp_path: Path) -> None:
     data = prepare(replace(DIGITS, train_limit=200), tmp_path)
     info, pixels = data.info, data.train().images / 255
     assert info.train_count == 200 and info.validation_count == 100
@@ -44,7 +54,7 @@ def test_information(tmp_path):
     assert DataInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
 
 
-def test_validation_images_may_be_trained_on_too(tmp_path):
+def test_validation_images_may_be_trained_on_too(tmp_path: Path) -> None:
     config = DataConfig("digits", train_limit=100)
     apart, merged = prepare(config, tmp_path), prepare(replace(config, merged=True), tmp_path)
     assert merged.info.train_count == 150
@@ -59,20 +69,21 @@ def test_validation_images_may_be_trained_on_too(tmp_path):
     assert merged.info.std == pytest.approx((levels.std(),))
 
 
-def test_prepared_data_are_found_again(tmp_path, builds):
+def test_prepared_data_are_found_again(tmp_path: Path, builds: list[int]) -> None:
     first = prepare(DIGITS, tmp_path)
     assert prepare(DIGITS, tmp_path) == first == open_prepared(first.path)
     assert len(builds) == 1
     others = [
-        replace(DIGITS, **change)
-        for change in ({"split_seed": 1}, {"train_limit": 99}, {"image_size": 9})
+        replace(DIGITS, split_seed=1),
+        replace(DIGITS, train_limit=99),
+        replace(DIGITS, image_size=9),
     ]
     data = [prepare(config, tmp_path) for config in others]
     assert len(builds) == 4
     assert len({d.info.fingerprint for d in [first, *data]}) == 4
 
 
-def test_the_fingerprint_is_of_the_contents(tmp_path):
+def test_the_fingerprint_is_of_the_contents(tmp_path: Path) -> None:
     first = prepare(DIGITS, tmp_path / "one")
     second = prepare(replace(DIGITS, image_size=8), tmp_path / "two")
     assert first.info.fingerprint == second.info.fingerprint
@@ -89,11 +100,11 @@ def test_the_fingerprint_is_of_the_contents(tmp_path):
     assert module._fingerprint(("zero", *first.info.classes[1:]), part, validation) != known
 
 
-def _truncate(path):
-    path.write_bytes(path.read_bytes()[:-1])
+def _truncate(path: Path, by: int = 1) -> None:
+    path.write_bytes(path.read_bytes()[:-by])
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "short images": lambda f: _truncate(f / "train_images.npy"),
     "long images": lambda f: (f / "train_images.npy").open("ab").write(b"x"),
     "short labels": lambda f: _truncate(f / "validation_labels.npy"),
@@ -106,7 +117,7 @@ DAMAGES = {
         f / "train_labels.npy", np.load(f / "train_labels.npy").astype(np.int32)
     ),
     "no info": lambda f: (f / "info.json").unlink(),
-    "half an info": lambda f: _truncate(f / "info.json") or _truncate(f / "info.json"),
+    "half an info": lambda f: _truncate(f / "info.json", by=2),
     "other info": lambda f: (f / "info.json").write_text("[]"),
     "fields missing": lambda f: (f / "info.json").write_text(
         '{"classes": [], "mean": [], "std": []}'
@@ -115,7 +126,9 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
-def test_damaged_data_are_set_aside_and_made_again(tmp_path, builds, damage):
+def test_damaged_data_are_set_aside_and_made_again(
+    tmp_path: Path, builds: list[int], damage: Callable[[Path], object]
+) -> None:
     config = replace(DIGITS, train_limit=40)
     first = prepare(config, tmp_path)
     with warnings.catch_warnings():
@@ -130,12 +143,12 @@ def test_damaged_data_are_set_aside_and_made_again(tmp_path, builds, damage):
     assert len(list((tmp_path / "damaged").iterdir())) == 1
 
 
-def test_opening_what_is_not_there(tmp_path):
+def test_opening_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no whole prepared data"):
         open_prepared(tmp_path / "nowhere")
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     data = prepare(replace(DIGITS, train_limit=40), tmp_path)
     ours, other = tmp_path / f".tmp-0-{data.path.name}", tmp_path / ".tmp-0-other"
     for folder in (data.path, ours, other):
@@ -145,10 +158,19 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     assert not ours.exists() and other.exists()
 
 
-def test_data_are_decoded_once_by_concurrent_callers(tmp_path, builds, monkeypatch):
+def test_data_are_decoded_once_by_concurrent_callers(
+    tmp_path: Path, builds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     counted = module._build
-    monkeypatch.setattr(module, "_build", lambda *a: (time.sleep(0.3), counted(*a))[1])
-    results = []
+
+    def slow(
+        config: DataConfig, dataset: Dataset, identity: str, streamed: bool
+    ) -> dict[str, bytes]:
+        time.sleep(0.3)
+        return counted(config, dataset, identity, streamed)
+
+    monkeypatch.setattr(module, "_build", slow)
+    results: list[PreparedData] = []
     threads = [
         threading.Thread(target=lambda: results.append(prepare(DIGITS, tmp_path))) for _ in range(4)
     ]
@@ -159,7 +181,7 @@ def test_data_are_decoded_once_by_concurrent_callers(tmp_path, builds, monkeypat
     assert len(results) == 4 and len(set(results)) == 1 and len(builds) == 1
 
 
-def test_arrays_are_mapped_private_and_taken_by_torch(tmp_path):
+def test_arrays_are_mapped_private_and_taken_by_torch(tmp_path: Path) -> None:
     data = prepare(DIGITS, tmp_path)
     part = data.train()
     assert isinstance(part.images.base, np.memmap)
@@ -169,14 +191,16 @@ def test_arrays_are_mapped_private_and_taken_by_torch(tmp_path):
     assert data.train().images[0, 0, 0, 0] == before
 
 
-def test_relative_caches_are_returned_absolute(tmp_path, monkeypatch):
+def test_relative_caches_are_returned_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     data = prepare(replace(DIGITS, train_limit=40), Path("cache"))
     assert data.path.is_absolute() and Path(data.info.path).is_absolute()
 
 
-def test_prepare_never_reads_a_test_set(tmp_path, monkeypatch):
-    def fail(_):
+def test_prepare_never_reads_a_test_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Digits) -> NoReturn:
         raise AssertionError("test set read")
 
     monkeypatch.setattr(Digits, "test", fail)
@@ -186,7 +210,7 @@ def test_prepare_never_reads_a_test_set(tmp_path, monkeypatch):
         load_test(DIGITS)
 
 
-def test_settings_out_of_range_are_named_together(tmp_path):
+def test_settings_out_of_range_are_named_together(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         prepare(DataConfig("mnist", image_size=7, split_seed=-1), tmp_path)
     assert [message.split(":")[0] for message in caught.value.messages] == [
@@ -205,7 +229,7 @@ def test_settings_out_of_range_are_named_together(tmp_path):
     assert prepare(replace(DIGITS, train_limit=1150), tmp_path).info.train_count == 1150
 
 
-def test_importing_the_package_is_cheap():
+def test_importing_the_package_is_cheap() -> None:
     code = (
         "import sys, dgkd_search.data; "
         "print([m for m in ('torch', 'torchvision', 'sklearn', 'PIL') if m in sys.modules])"
@@ -216,11 +240,13 @@ def test_importing_the_package_is_cheap():
     assert result.stdout.strip() == "[]"
 
 
-def test_a_disk_that_does_not_answer_is_no_damage(tmp_path, monkeypatch):
+def test_a_disk_that_does_not_answer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = DataConfig("digits", train_limit=40)
     whole = prepare(config, tmp_path)
 
-    def fails(*_):
+    def fails(*_: object) -> NoReturn:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:

@@ -5,7 +5,9 @@ import hashlib
 import io
 import pickle
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple, NoReturn
 from urllib.error import URLError
 
 import numpy as np
@@ -14,11 +16,29 @@ import torchvision.datasets as datasets
 import torchvision.datasets.cifar as module
 
 from dgkd_search.data import has_test, load_test, prepare
+from dgkd_search.data.cifar import Cifar
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.types import Images, Labels
 from dgkd_search.errors import InputError
 
 NAMES = {"cifar10": [f"class{i}" for i in range(10)], "cifar100": [f"fine{i}" for i in range(100)]}
+
+
+class CifarFiles(NamedTuple):
+    """A folder of CIFAR, the class of torchvision that reads it, and what it holds.
+
+    Attributes:
+        images, labels: uint8 [N, 3, 32, 32] and int64 [N] of the training part.
+        test_images: uint8 [C, 3, 32, 32], one a class, in the order of the classes.
+    """
+
+    config: DataConfig
+    kind: type[datasets.CIFAR10]
+    folder: Path
+    images: Images
+    labels: Labels
+    test_images: Images
 
 
 class _OldPickler(pickle.Pickler):
@@ -33,14 +53,16 @@ class _OldPickler(pickle.Pickler):
     }
 
 
-def _dump(value):
+def _dump(value: object) -> bytes:
     buffer = io.BytesIO()
     _OldPickler(buffer, protocol=2).dump(value)
     return buffer.getvalue()
 
 
 @pytest.fixture(params=["cifar10", "cifar100"])
-def cifar(request, tmp_path, monkeypatch):
+def cifar(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> CifarFiles:
     """A folder with four training images a class and one test image a class."""
     dataset = request.param
     kind = datasets.CIFAR10 if dataset == "cifar10" else datasets.CIFAR100
@@ -50,11 +72,11 @@ def cifar(request, tmp_path, monkeypatch):
     folder = tmp_path / "root" / kind.base_folder
     folder.mkdir(parents=True)
 
-    def write(name, value):
+    def write(name: str, value: object) -> str:
         (folder / name).write_bytes(_dump(value))
         return hashlib.md5((folder / name).read_bytes()).hexdigest()
 
-    def batch(labels):
+    def batch(labels: Sequence[int]) -> tuple[dict[str, object], Images]:
         data = generator.integers(0, 256, (len(labels), 3072), np.uint8)
         return {"data": data, label_key: list(labels)}, data.reshape(-1, 3, 32, 32)
 
@@ -72,16 +94,16 @@ def cifar(request, tmp_path, monkeypatch):
     meta = write(kind.meta["filename"], {kind.meta["key"]: names})
     monkeypatch.setattr(kind, "meta", kind.meta | {"md5": meta})
 
-    def no_network(*_, **__):
+    def no_network(*_: object, **__: object) -> NoReturn:
         raise URLError("no route to host")
 
     monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", no_network)
     monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", lambda url, **_: url)
     config = DataConfig(dataset, str(tmp_path / "root"))
-    return config, kind, folder, np.concatenate(images), np.array(labels), test_images
+    return CifarFiles(config, kind, folder, np.concatenate(images), np.array(labels), test_images)
 
 
-def test_pixels_and_labels(cifar):
+def test_pixels_and_labels(cifar: CifarFiles) -> None:
     config, _, _, images, labels, test_images = cifar
     source = open_dataset_files(config)
     assert list(source.classes) == NAMES[config.dataset]
@@ -93,7 +115,7 @@ def test_pixels_and_labels(cifar):
     assert has_test(config)
 
 
-def test_prepared(cifar, tmp_path):
+def test_prepared(cifar: CifarFiles, tmp_path: Path) -> None:
     config, _, _, images, labels, _ = cifar
     data = prepare(config, tmp_path / "cache")
     classes = len(NAMES[config.dataset])
@@ -105,7 +127,7 @@ def test_prepared(cifar, tmp_path):
     assert not known
 
 
-def test_other_image_size(cifar, tmp_path):
+def test_other_image_size(cifar: CifarFiles, tmp_path: Path) -> None:
     config, _, _, images, _, _ = cifar
     small = open_dataset_files(DataConfig(config.dataset, config.data_dir, image_size=16))
     resized = small.read("train", [3])
@@ -114,12 +136,14 @@ def test_other_image_size(cifar, tmp_path):
     assert np.abs(resized[0] - means).mean() < 20  # noise of ±74, smoothed a little differently
 
 
-def test_test_images_stay_closed(cifar, tmp_path, monkeypatch):
+def test_test_images_stay_closed(
+    cifar: CifarFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, kind, *_ = cifar
     seen = []
     plain = kind.__init__
 
-    def spy(self, *arguments, **options):
+    def spy(self: object, *arguments: object, **options: object) -> None:
         seen.append(options["train"])
         plain(self, *arguments, **options)
 
@@ -130,7 +154,7 @@ def test_test_images_stay_closed(cifar, tmp_path, monkeypatch):
     assert seen == [True, False]
 
 
-def test_wrong_checksum_is_refused(cifar, tmp_path):
+def test_wrong_checksum_is_refused(cifar: CifarFiles, tmp_path: Path) -> None:
     config, kind, folder, *_ = cifar
     path = folder / kind.train_list[0][0]
     path.write_bytes(path.read_bytes() + b"x")
@@ -141,7 +165,7 @@ def test_wrong_checksum_is_refused(cifar, tmp_path):
     assert path.exists()
 
 
-def test_missing_without_a_network(cifar, tmp_path):
+def test_missing_without_a_network(cifar: CifarFiles, tmp_path: Path) -> None:
     config, kind, *_ = cifar
     root = tmp_path / "elsewhere"
     with pytest.raises(InputError) as caught:
@@ -153,7 +177,7 @@ def test_missing_without_a_network(cifar, tmp_path):
     assert not root.exists()
 
 
-def test_a_mistyped_folder_leaves_only_what_was_there(cifar, tmp_path):
+def test_a_mistyped_folder_leaves_only_what_was_there(cifar: CifarFiles, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     for root in (tmp_path / "there", tmp_path / "there" / "not" / "here"):
         with pytest.raises(InputError, match="no download was possible"):
@@ -161,10 +185,15 @@ def test_a_mistyped_folder_leaves_only_what_was_there(cifar, tmp_path):
         assert list((tmp_path / "there").iterdir()) == []
 
 
-def test_half_a_download_is_removed(cifar, tmp_path, monkeypatch, capsys):
+def test_half_a_download_is_removed(
+    cifar: CifarFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     config, kind, *_ = cifar
 
-    def breaks_off(_, path, **__):
+    def breaks_off(_: str, path: str, **__: object) -> NoReturn:
         Path(path).write_bytes(b"half")
         print("50 %")
         raise URLError("connection reset")
@@ -178,7 +207,9 @@ def test_half_a_download_is_removed(cifar, tmp_path, monkeypatch, capsys):
     assert output.out == "" and "50 %" in output.err
 
 
-def test_archive_put_there_by_hand(cifar, tmp_path, monkeypatch):
+def test_archive_put_there_by_hand(
+    cifar: CifarFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, kind, folder, *_ = cifar
     root = tmp_path / "by-hand"
     root.mkdir()
@@ -192,7 +223,8 @@ def test_archive_put_there_by_hand(cifar, tmp_path, monkeypatch):
     assert data.info.fingerprint == prepare(config, tmp_path / "cache2").info.fingerprint
 
 
-def test_default_folder_is_the_users_cache():
+def test_default_folder_is_the_users_cache() -> None:
     source = open_dataset_files(DataConfig("cifar10"))
+    assert isinstance(source, Cifar)
     assert source.root.parts[-2:] == ("dgkd-search", "datasets")
     assert module.CIFAR10.base_folder not in source.root.parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_functions_are_a_data_set(tmp_path: Path) -> None:
 def test_other_images_are_other_data(tmp_path: Path) -> None:
     prints = []
     for shift in (0, 1):
-        dgkd_search.dataset("mine", train=lambda shift=shift: (IMAGES + shift, LABELS))
+        dgkd_search.dataset("mine", train=partial(lambda images: (images, LABELS), IMAGES + shift))
         prints.append(prepare(DataConfig("mine"), tmp_path).info.fingerprint)
         assert not has_test(DataConfig("mine"))
     assert prints[0] != prints[1]
@@ -124,8 +125,9 @@ def test_a_module_brings_a_data_set_without_a_family(
     assert "datasets of your own know where they lie" in capsys.readouterr().err
     assert main(["--models", "mydata", "--dataset", "nose", "--dry-run"]) == 2
     assert "--dataset nose: unknown; choose from digits" in capsys.readouterr().err
-    options = {"models": "mydata", "dataset": "noise", "family": "plain-c10", "epochs": 1}
-    stages, data = dgkd_search.plan(["plain2-c10"], **options)
+    stages, data = dgkd_search.plan(
+        ["plain2-c10"], models="mydata", dataset="noise", family="plain-c10", epochs=1
+    )
     assert data.info.classes == ("a", "b", "c")
     assert dgkd_search.run_trial(stages, data).stages[-1].finished
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers.folders import messages_of, save_image
@@ -7,7 +9,7 @@ from dgkd_search.data.decoding import decode_images
 from dgkd_search.errors import InputError
 
 
-def test_deep_and_two_level_gray_images_keep_their_brightness(tmp_path):
+def test_deep_and_two_level_gray_images_keep_their_brightness(tmp_path: Path) -> None:
     deep = np.tile(np.array([0, 0x8000, 0xFFFF, 0x0100], np.uint16), (4, 1))
     Image.fromarray(deep).save(tmp_path / "deep.png")
     Image.fromarray(deep).save(tmp_path / "deep.tif")
@@ -18,7 +20,7 @@ def test_deep_and_two_level_gray_images_keep_their_brightness(tmp_path):
     assert images[:, 0, 0].tolist() == [[0, 128, 255, 1], [0, 128, 255, 1], [0, 255, 255, 0]]
 
 
-def test_transparency_and_palettes_become_rgb(tmp_path):
+def test_transparency_and_palettes_become_rgb(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
     clear.save(tmp_path / "clear.png")
     stripes = np.tile(np.array([[10, 20, 30], [200, 100, 0]], np.uint8), (8, 4, 1))
@@ -31,7 +33,7 @@ def test_transparency_and_palettes_become_rgb(tmp_path):
     assert np.array_equal(images[1], stripes.transpose(2, 0, 1))
 
 
-def test_the_short_side_is_resized_and_the_centre_cut_out(tmp_path):
+def test_the_short_side_is_resized_and_the_centre_cut_out(tmp_path: Path) -> None:
     wide = np.zeros((20, 60, 3))
     wide[:, :20], wide[:, 20:40], wide[:, 40:] = 10, 200, 90
     save_image(tmp_path / "wide.png", wide)
@@ -42,7 +44,7 @@ def test_the_short_side_is_resized_and_the_centre_cut_out(tmp_path):
     assert (images[2] == 60).all()
 
 
-def test_large_files_decoded_by_threads_stay_in_order(tmp_path):
+def test_large_files_decoded_by_threads_stay_in_order(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 200, (128, 128, 3), np.uint8)
     paths = [tmp_path / f"{i}.bmp" for i in range(130)]
@@ -53,7 +55,7 @@ def test_large_files_decoded_by_threads_stay_in_order(tmp_path):
     assert decode_images(paths, 3, 128)[:, 0, 0, 0].tolist() == list(range(130))
 
 
-def test_damaged_images_are_all_named(root):
+def test_damaged_images_are_all_named(root: Path) -> None:
     whole = (root / "train/a/1.png").read_bytes()
     (root / "train/a/1.png").write_bytes(whole[: len(whole) // 2])
     (root / "train/a/2.png").write_bytes(b"")
@@ -69,7 +71,7 @@ def test_damaged_images_are_all_named(root):
     assert "a/1.png" in message
 
 
-def test_many_damaged_images_are_counted(tmp_path):
+def test_many_damaged_images_are_counted(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(15)]
     for path in paths:
         path.write_bytes(b"no")
@@ -79,7 +81,7 @@ def test_many_damaged_images_are_counted(tmp_path):
     assert caught.value.messages[-1] == "and 5 more files that cannot be read"
 
 
-def test_bombs_are_refused(root, monkeypatch):
+def test_bombs_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 16 * 16 // 3)
     (message, *_) = messages_of(root)
     assert "not a readable image" in message and "decompression bomb" in message

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -37,14 +38,28 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-Prepare = Callable[..., PreparedData]
+class Prepare(Protocol):
+    """Prepares the folder; the options are those of ``DataConfig``."""
+
+    def __call__(
+        self,
+        images: str = "stream",
+        image_size: int = 16,
+        train_limit: int | None = None,
+        split_seed: int = 0,
+    ) -> PreparedData: ...
 
 
 @pytest.fixture
 def prepared(root: Path, tmp_path: Path) -> Prepare:
-    def make(**options: object) -> PreparedData:
-        values = {"image_size": 16, "images": "stream", **options}
-        return prepare(DataConfig("imagefolder", str(root), **values), tmp_path / "cache")
+    def make(
+        images: str = "stream",
+        image_size: int = 16,
+        train_limit: int | None = None,
+        split_seed: int = 0,
+    ) -> PreparedData:
+        config = DataConfig("imagefolder", str(root), image_size, train_limit, split_seed, images)
+        return prepare(config, tmp_path / "cache")
 
     return make
 
@@ -52,11 +67,15 @@ def prepared(root: Path, tmp_path: Path) -> Prepare:
 def test_a_listing_names_the_images_that_memory_would_hold(prepared: Prepare) -> None:
     streamed, memory = prepared(), prepared(images="memory")
     assert streamed.info.streamed and not memory.info.streamed
-    same = {"fingerprint": "", "path": "", "streamed": True}
-    assert replace(streamed.info, **same) == replace(memory.info, **same)  # mean and std too
+    as_streamed = replace(
+        memory.info, fingerprint=streamed.info.fingerprint, path=streamed.info.path, streamed=True
+    )
+    assert streamed.info == as_streamed  # mean and std too
     assert not list(streamed.path.glob("*images*"))
-    for part, arrays in (("train", memory.train()), ("validation", memory.validation())):
-        listing = streamed.listing(part)
+    for listing, arrays in (
+        (streamed.listing("train"), memory.train()),
+        (streamed.listing("validation"), memory.validation()),
+    ):
         assert np.array_equal(listing.labels, arrays.labels)
         paths = listing.paths(range(len(listing.labels)))
         for path, image in zip(paths, arrays.images, strict=True):
@@ -68,7 +87,7 @@ def test_without_own_validation_images_a_tenth_is_listed_apart(
 ) -> None:
     (root / "val").rename(root / ".val")
     data = prepared()
-    train, validation = (data.listing(part) for part in ("train", "validation"))
+    train, validation = data.listing("train"), data.listing("validation")
     assert (len(train.labels), len(validation.labels)) == (18, 2)
     names = [*train.names.tolist(), *validation.names.tolist()]
     assert len(set(names)) == 20 and all(name.startswith(b"train/") for name in names)
@@ -132,28 +151,15 @@ def test_mean_and_deviation_are_those_of_a_fixed_sample(
     monkeypatch.setattr(listing_module, "_CHUNK_BYTES", 2 * 3 * 16 * 16)
     data = prepared()
     paths = data.listing("train").paths(range(20))
-    everything = open_dataset_files(
-        DataConfig("imagefolder", str(paths[0].parents[2]), image_size=16)
-    ).read("train", range(20))
-    chunks = list(listing_module.sample(_Decoded(everything), np.arange(20)))
+    dataset = open_dataset_files(DataConfig("imagefolder", str(paths[0].parents[2]), image_size=16))
+    everything = dataset.read("train", range(20))
+    chunks = list(listing_module.sample(dataset, np.arange(20)))
     assert [len(chunk) for chunk in chunks] == [2, 2, 2, 1]
     pixels = np.concatenate(chunks)
     assert len({image.tobytes() for image in pixels}) == 7
     assert {image.tobytes() for image in pixels} < {image.tobytes() for image in everything}
     assert data.info.mean == pytest.approx((pixels / 255).mean((0, 2, 3)))
     assert data.info.std == pytest.approx((pixels / 255).std((0, 2, 3)))
-
-
-class _Decoded:
-    """A source of images that are decoded already."""
-
-    channels, image_size = 3, 16
-
-    def __init__(self, images: np.ndarray) -> None:
-        self._images = images
-
-    def read(self, part: str, indices: np.ndarray) -> np.ndarray:
-        return self._images[indices]
 
 
 def test_an_unreadable_image_of_the_sample_is_named(prepared: Prepare, root: Path) -> None:
@@ -213,7 +219,9 @@ def test_the_option_reaches_the_data_and_the_configuration_file(root: Path) -> N
 
 @pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "/etc/passwd", ".."])
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    listing = listing_module.FileList(tmp_path, np.array([b"a/1.png", name.encode()]), np.zeros(2))
+    listing = listing_module.FileList(
+        tmp_path, np.array([b"a/1.png", name.encode()]), np.zeros(2, np.int64)
+    )
     assert listing.paths([0]) == [tmp_path / "a" / "1.png"]
     with pytest.raises(ValueError, match="does not lie in"):
         listing.paths([0, 1])

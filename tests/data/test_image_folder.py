@@ -2,7 +2,9 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from dgkd_search.data.open import open_dataset_files
 from dgkd_search.errors import InputError
 
 
-def test_images_and_labels_are_those_of_the_files(root):
+def test_images_and_labels_are_those_of_the_files(root: Path) -> None:
     source = open_dataset_files(folder_config(root))
     labels, validation = source.labels()
     assert source.classes == ("a", "b") and source.channels == 3 and validation is None
@@ -26,7 +28,7 @@ def test_images_and_labels_are_those_of_the_files(root):
         assert np.array_equal(image, expected.transpose(2, 0, 1))
 
 
-def test_prepared_parts_hold_each_image_once_with_its_label(root):
+def test_prepared_parts_hold_each_image_once_with_its_label(root: Path) -> None:
     data = prepare(folder_config(root), root.parent / "cache")
     train, validation = data.train(), data.validation()
     assert (data.info.train_count, data.info.validation_count) == (18, 2)
@@ -38,7 +40,7 @@ def test_prepared_parts_hold_each_image_once_with_its_label(root):
     assert len(np.unique(both, axis=0)) == 20
 
 
-def test_own_validation_part_is_used(root):
+def test_own_validation_part_is_used(root: Path) -> None:
     for name in ("a", "b"):
         for i in range(3):
             save_image(root / "val" / name / f"{i}.png", np.full((16, 16, 3), 7))
@@ -49,7 +51,7 @@ def test_own_validation_part_is_used(root):
     assert (limited.info.train_count, limited.info.validation_count) == (8, 4)
 
 
-def test_hidden_and_other_files_are_skipped_and_deep_ones_found(root):
+def test_hidden_and_other_files_are_skipped_and_deep_ones_found(root: Path) -> None:
     save_image(root / "train/.hidden/1.png", np.zeros((4, 4, 3)))
     save_image(root / "train/a/.hidden.png", np.zeros((4, 4, 3)))
     save_image(root / "train/a/.thumbs/1.png", np.zeros((4, 4, 3)))
@@ -63,7 +65,7 @@ def test_hidden_and_other_files_are_skipped_and_deep_ones_found(root):
 
 
 @pytest.mark.parametrize("name", ["1.jpg", "1.JPEG", "1.bmp", "1.webp", "1.ppm", "1.tif", "1.gif"])
-def test_formats(tmp_path, name):
+def test_formats(tmp_path: Path, name: str) -> None:
     pixels = np.tile([250, 10, 10], (16, 16, 1))
     for folder in ("a", "b"):
         for number in range(2):
@@ -72,7 +74,7 @@ def test_formats(tmp_path, name):
     assert np.abs(images[0].astype(int) - np.array([250, 10, 10])[:, None, None]).max() < 12
 
 
-def test_gray_only_if_every_image_is_gray(tmp_path):
+def test_gray_only_if_every_image_is_gray(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         for i in range(3):
             save_image(tmp_path / "train" / folder / f"{i}.png", np.full((16, 16), 40 + i))
@@ -85,13 +87,13 @@ def test_gray_only_if_every_image_is_gray(tmp_path):
     assert (colored.read("train", [0]) == 40).all()
 
 
-def test_a_link_to_nothing_is_named(root):
+def test_a_link_to_nothing_is_named(root: Path) -> None:
     (root / "train/b/link.png").symlink_to(root / "nowhere.png")
     with pytest.raises(InputError, match=r"b/link\.png"):
         prepare(folder_config(root), root.parent / "cache")
 
 
-def test_bad_structure(root):
+def test_bad_structure(root: Path) -> None:
     empty = root.parent / "empty"
     assert "is no folder" in messages_of(empty)[0]
     empty.mkdir()
@@ -108,7 +110,7 @@ def test_bad_structure(root):
     assert "holds one class only, 'only'" in messages_of(empty)[0]
 
 
-def test_all_structural_problems_come_together(root):
+def test_all_structural_problems_come_together(root: Path) -> None:
     (root / "train/c").mkdir()
     save_image(root / "val/a/1.png", np.zeros((16, 16, 3)))
     (root / "val/b").mkdir()
@@ -122,13 +124,13 @@ def test_all_structural_problems_come_together(root):
     assert "val/b: holds no image" in messages[3]
 
 
-def test_a_class_of_one_image_cannot_be_split(root):
+def test_a_class_of_one_image_cannot_be_split(root: Path) -> None:
     save_image(root / "train/c/1.png", np.zeros((16, 16, 3)))
     (message,) = messages_of(root)
     assert "class 'c': has 1 training image but needs at least 2" in message
 
 
-def test_prepare_never_opens_test_images(root):
+def test_prepare_never_opens_test_images(root: Path) -> None:
     for name in ("a", "b"):
         (root / "test" / name).mkdir(parents=True)
         (root / "test" / name / "1.png").write_bytes(b"damaged")
@@ -139,7 +141,7 @@ def test_prepare_never_opens_test_images(root):
     assert len(caught.value.messages) == 2
 
 
-def test_reading_the_test_set(root):
+def test_reading_the_test_set(root: Path) -> None:
     for number, name in enumerate(("a", "b")):
         save_image(root / "test" / name / "1.png", np.full((16, 16, 3), 50 * number))
     part = load_test(folder_config(root))
@@ -147,7 +149,7 @@ def test_reading_the_test_set(root):
     assert (part.images[0] == 0).all() and (part.images[1] == 50).all()
 
 
-def test_no_test_set(root):
+def test_no_test_set(root: Path) -> None:
     assert not has_test(folder_config(root))
     with pytest.raises(InputError, match="has no test set"):
         load_test(folder_config(root))
@@ -157,7 +159,7 @@ def test_no_test_set(root):
         load_test(folder_config(root))
 
 
-def test_identity_follows_the_files(root):
+def test_identity_follows_the_files(root: Path) -> None:
     first = open_dataset_files(folder_config(root)).identity()
     assert open_dataset_files(folder_config(root)).identity() == first
     save_image(root / "train/a/1.png", np.zeros((16, 16, 3)))
@@ -171,12 +173,14 @@ def test_identity_follows_the_files(root):
 
 
 @pytest.mark.parametrize("place", ["train", "val", "test", "train/a"])
-def test_a_folder_that_cannot_be_listed_is_named(root, tmp_path, monkeypatch, place):
+def test_a_folder_that_cannot_be_listed_is_named(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     for name in ("val/a", "val/b", "test/a", "test/b"):
         save_image(root / name / "0.png", np.zeros((16, 16, 3)))
     scandir = os.scandir
 
-    def refuse(path):
+    def refuse(path: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
         if Path(path) == root / place:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return scandir(path)
@@ -189,8 +193,10 @@ def test_a_folder_that_cannot_be_listed_is_named(root, tmp_path, monkeypatch, pl
     assert message == f"{root / place}: cannot be listed (Permission denied); check its rights"
 
 
-def test_a_folder_that_cannot_be_entered_is_named(root, tmp_path, monkeypatch):
-    def refuse(path):
+def test_a_folder_that_cannot_be_entered_is_named(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> NoReturn:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_dir", refuse)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +142,14 @@ def test_a_chain_learns_from_it_and_it_is_never_trained(
     tmp_path: Path, trained: tuple[Trainer, Trainer], tensors: dict[str, Tensor]
 ) -> None:
     path = as_safetensors(tmp_path / "teacher", tensors)
-    options = {"train_limit": 100, "epochs": 1, "batch_size": 32, "lr": 0.05}
     names = ["resnet20", "resnet14", "resnet8"]
     store = tmp_path / "store"
-    stages, data = plan(names, teacher_weights=path, store=store, **options)
-    ours, _ = plan(names, store=store, **options)
+    planned = partial(plan, names, store=store, train_limit=100, batch_size=32, lr=0.05)
+    stages, data = planned(teacher_weights=path, epochs=1)
+    ours, _ = planned(epochs=1)
     assert [spec.pretrained != "" for spec in stages] == [True, False, False]
     assert not {spec.key for spec in stages} & {spec.key for spec in ours}
-    other, _ = plan(names, teacher_weights=path, store=store, **{**options, "epochs": 2})
+    other, _ = planned(teacher_weights=path, epochs=2)
     assert other[0].key == stages[0].key, "no recipe has to do with it"
     result = run_trial(stages, data, store)
     assert [stage.trained for stage in result.stages] == [0, 1, 1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.stages import StagesOf
 from torch import Tensor, nn
 
 from dgkd_search.data import PreparedData
@@ -81,7 +82,7 @@ class School:
 
 
 @pytest.fixture
-def school(stages_of: Any, trained: tuple[Trainer, Trainer], data: DeviceData) -> School:
+def school(stages_of: StagesOf, trained: tuple[Trainer, Trainer], data: DeviceData) -> School:
     # The models weren't trained by these specs; who teaches is named by its key alone.
     stages = stages_of("resnet20", "resnet14", "resnet8")
     specs = stages_of("resnet20", "resnet14", "resnet8", augment="crop+flip", epochs=4)
@@ -94,8 +95,9 @@ def school(stages_of: Any, trained: tuple[Trainer, Trainer], data: DeviceData) -
 def learner_of(school: School, position: int = 2, **changes: Any) -> StageSpec:
     """A stage that is taught, of 4 epochs on 2 banks of views; changes to it or its recipe."""
     spec = school.specs[position]
-    recipe = {k: changes.pop(k) for k in ("augment", "views", "epochs") if k in changes}
-    return replace(spec, recipe=replace(spec.recipe, **{"views": 2} | recipe), **changes)
+    recipe: dict[str, Any] = {"views": 2}
+    recipe |= {k: changes.pop(k) for k in ("augment", "views", "epochs") if k in changes}
+    return replace(spec, recipe=replace(spec.recipe, **recipe), **changes)
 
 
 def arrays(store: Store) -> list[Path]:
@@ -371,7 +373,7 @@ def test_outputs_that_came_between_look_and_lock_are_read(
         return lock(spec)
 
     monkeypatch.setattr(store.outputs, "lock", late)
-    assert list(supply.ready(0)) == computed == []
+    assert list(supply.ready(0)) == [] and computed == []
     assert forwards == ForwardCount()
     assert supply.teachers is not None
     assert supply.teachers.logits([0, 1], torch.empty(0), torch.arange(3), 0).eq(1).all()
@@ -432,7 +434,7 @@ def test_online_sources_store_nothing_and_are_run_for_what_they_teach(
     assert forwards.computed == taught == sum(school.forwards.values())
     assert taught == 8 * IMAGES if drop == 0 else 0 < taught < 8 * IMAGES
     assert forwards.seconds == 0, "they are part of the epochs"
-    assert computed == arrays(store) == []
+    assert computed == [] and arrays(store) == []
     assert school.loads == school.keys
 
 
@@ -442,7 +444,7 @@ def test_who_learns_from_labels_has_no_sources(
 ) -> None:
     supply = school.supply(replace(school.specs[0], outputs=outputs), store)
     assert supply.teachers is None
-    assert list(supply.ready(0)) == computed == school.loads == []
+    assert list(supply.ready(0)) == [] and computed == [] and school.loads == []
 
 
 def test_a_supply_gives_the_kind_of_sources_that_the_spec_names(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.stages import StagesOf
 
 from dgkd_search.data import PreparedData
 from dgkd_search.distillation import teacher_outputs as supply_module
@@ -28,8 +29,10 @@ from dgkd_search.training.train_stage import train_stage
 from dgkd_search.training.trainer import Trainer
 from dgkd_search.training.weights import load_model
 
-HARD = {"augment": "crop+flip", "drop_prob": 0.5, "schedule": "onecycle"}
+HARD: dict[str, Any] = {"augment": "crop+flip", "drop_prob": 0.5, "schedule": "onecycle"}
 CHAIN = ("resnet20", "resnet14", "resnet8")
+
+TrialOf = Callable[[Sequence[StageSpec], Store | Path], Trial]
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def trial_of(digits: PreparedData) -> Callable[..., Trial]:
+def trial_of(digits: PreparedData) -> TrialOf:
     def make(stages: Sequence[StageSpec], store: Store | Path) -> Trial:
         return Trial(stages, digits, Store(store) if isinstance(store, Path) else store)
 
@@ -70,7 +73,7 @@ def folder_of(store: Store, spec: StageSpec) -> Path:
     ids=len,
 )
 def test_a_chain_trains_each_model_once_then_never_again(
-    stages_of: Any, trial_of: Any, store: Store, models: tuple[str, ...]
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, models: tuple[str, ...]
 ) -> None:
     stages = stages_of(*models, student_epochs=2, drop_prob=0.25)
     first = trial_of(stages, store)
@@ -104,7 +107,7 @@ def test_a_chain_trains_each_model_once_then_never_again(
 
 
 def test_a_trial_trains_what_stages_train_by_themselves(
-    stages_of: Any, trial_of: Any, store: Store, digits: PreparedData
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, digits: PreparedData
 ) -> None:
     stages = stages_of(*CHAIN, epochs=2, **HARD)
     trial_of(stages, store).run()
@@ -118,7 +121,7 @@ def test_a_trial_trains_what_stages_train_by_themselves(
 
 @pytest.mark.parametrize("guidance", ["sequential", "teacher", "none"])
 def test_every_guidance_runs_its_own_stages(
-    stages_of: Any, trial_of: Any, store: Store, guidance: str
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, guidance: str
 ) -> None:
     stages = stages_of(*CHAIN, guidance=guidance)
     result = trial_of(stages, store).run()
@@ -127,7 +130,7 @@ def test_every_guidance_runs_its_own_stages(
 
 
 def test_results_are_the_same_in_a_shared_and_in_private_stores(
-    stages_of: Any, trial_of: Any, tmp_path: Path
+    stages_of: StagesOf, trial_of: TrialOf, tmp_path: Path
 ) -> None:
     plans = [stages_of(*models, **HARD) for models in (("resnet20", "resnet8"), CHAIN)]
     shared = tmp_path / "shared"
@@ -142,7 +145,7 @@ def test_results_are_the_same_in_a_shared_and_in_private_stores(
 
 @pytest.fixture(scope="module")
 def undisturbed(
-    stages_of: Any, digits: PreparedData, tmp_path_factory: pytest.TempPathFactory
+    stages_of: StagesOf, digits: PreparedData, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Sequence[StageSpec], Store, list[TrialProgress]]:
     """A chain of 2 + 2 + 3 epochs, the store in which it was trained, and its rows."""
     stages = stages_of(*CHAIN, epochs=2, student_epochs=3, **HARD)
@@ -153,7 +156,7 @@ def undisturbed(
 @pytest.mark.parametrize("stop", [1, 2, 4, 5, 6])
 def test_a_closed_trial_is_carried_on_to_the_same_weights(
     undisturbed: tuple[Sequence[StageSpec], Store, list[TrialProgress]],
-    trial_of: Any,
+    trial_of: TrialOf,
     tmp_path: Path,
     stop: int,
 ) -> None:
@@ -177,7 +180,7 @@ def test_a_closed_trial_is_carried_on_to_the_same_weights(
 
 
 def test_a_trial_may_be_closed_by_another_thread(
-    stages_of: Any, trial_of: Any, store: Store
+    stages_of: StagesOf, trial_of: TrialOf, store: Store
 ) -> None:
     stages = stages_of("resnet8", epochs=2)
     rows = iter(trial_of(stages, store))
@@ -188,7 +191,9 @@ def test_a_trial_may_be_closed_by_another_thread(
     assert trial_of(stages, store).run().stages[0].trained == 1
 
 
-def test_a_failed_stage_releases_its_lock(stages_of: Any, trial_of: Any, store: Store) -> None:
+def test_a_failed_stage_releases_its_lock(
+    stages_of: StagesOf, trial_of: TrialOf, store: Store
+) -> None:
     stages = stages_of("resnet8", lr=1e30)
     for _ in range(2):
         with pytest.raises(StageFailed):
@@ -198,7 +203,7 @@ def test_a_failed_stage_releases_its_lock(stages_of: Any, trial_of: Any, store: 
 
 
 def test_a_finished_student_is_replayed_without_its_teacher(
-    stages_of: Any, trial_of: Any, store: Store
+    stages_of: StagesOf, trial_of: TrialOf, store: Store
 ) -> None:
     stages = stages_of(*CHAIN, student_epochs=2)
     rows = list(trial_of(stages, store))
@@ -218,7 +223,7 @@ def test_a_finished_student_is_replayed_without_its_teacher(
 
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_a_damaged_stage_is_made_again_the_same(
-    stages_of: Any, trial_of: Any, store: Store, position: int
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, position: int
 ) -> None:
     stages = stages_of(*CHAIN, **HARD)
     trial_of(stages, store).run()
@@ -238,7 +243,9 @@ def test_a_damaged_stage_is_made_again_the_same(
     assert trial_of(stages, store).run().notes == []  # notes of earlier trials are not repeated
 
 
-def test_a_trial_refuses_stages_of_other_data(stages_of: Any, trial_of: Any, store: Store) -> None:
+def test_a_trial_refuses_stages_of_other_data(
+    stages_of: StagesOf, trial_of: TrialOf, store: Store
+) -> None:
     with pytest.raises(ValueError, match="other data"):
         trial_of([replace(stages_of("resnet8")[0], data="0" * 32)], store)
 
@@ -286,7 +293,7 @@ def another_process(
 
 
 def test_two_processes_that_need_a_stage_train_it_once(
-    stages_of: Any, trial_of: Any, store: Store, digits: PreparedData
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, digits: PreparedData
 ) -> None:
     stages = stages_of("resnet14", "resnet8", student_epochs=2, **HARD)
     mine = trial_of(stages, store)
@@ -315,7 +322,7 @@ def test_two_processes_that_need_a_stage_train_it_once(
 
 
 def test_a_killed_trial_is_carried_on_where_it_died(
-    stages_of: Any, trial_of: Any, store: Store, digits: PreparedData, tmp_path: Path
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, digits: PreparedData, tmp_path: Path
 ) -> None:
     stages = stages_of("resnet8", epochs=5, **HARD)
     with another_process(stages, digits, store, sleep_after=3) as other:
@@ -334,7 +341,7 @@ def test_a_killed_trial_is_carried_on_where_it_died(
 
 
 def test_one_who_waits_carries_on_what_the_other_leaves(
-    stages_of: Any, trial_of: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial_module, "_SIGN_OF_LIFE", 0.0)
     stages = stages_of("resnet8", epochs=3)
@@ -346,7 +353,9 @@ def test_one_who_waits_carries_on_what_the_other_leaves(
     assert [(row.event, row.step) for row in rows] == [("resumed", 1), ("epoch", 2), ("epoch", 3)]
 
 
-def test_the_stage_in_progress_is_told(stages_of: Any, trial_of: Any, store: Store) -> None:
+def test_the_stage_in_progress_is_told(
+    stages_of: StagesOf, trial_of: TrialOf, store: Store
+) -> None:
     stages = stages_of("resnet14", "resnet8", student_epochs=3)
     first = trial_of(stages, store)
     told: list[list[tuple[Any, ...]]] = []
@@ -372,7 +381,9 @@ def test_the_stage_in_progress_is_told(stages_of: Any, trial_of: Any, store: Sto
     assert told[-1] == [("resnet14", 1, 0, True), ("resnet8", 3, 1, True)]
 
 
-def test_notes_are_there_with_the_rows(stages_of: Any, trial_of: Any, store: Store) -> None:
+def test_notes_are_there_with_the_rows(
+    stages_of: StagesOf, trial_of: TrialOf, store: Store
+) -> None:
     stages = stages_of("resnet8")
     trial_of(stages, store).run()
     (folder_of(store, stages[0]) / "stage.json").write_bytes(b"")
@@ -382,7 +393,7 @@ def test_notes_are_there_with_the_rows(stages_of: Any, trial_of: Any, store: Sto
 
 @pytest.mark.parametrize("end", ["finished", "closed", "failed"])
 def test_models_are_gone_before_the_device_is_freed(
-    stages_of: Any, trial_of: Any, store: Store, monkeypatch: pytest.MonkeyPatch, end: str
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     learners: list[weakref.ref[Trainer]] = []
     alive: list[list[bool]] = []
@@ -415,7 +426,7 @@ def test_models_are_gone_before_the_device_is_freed(
 
 
 def test_too_little_memory_for_a_model_is_told(
-    stages_of: Any, trial_of: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("too little")
@@ -430,7 +441,7 @@ def test_too_little_memory_for_a_model_is_told(
 
 
 def test_a_source_that_vanishes_is_trained_again(
-    stages_of: Any, trial_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stages_of: StagesOf, trial_of: TrialOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = stages_of(*CHAIN, student_epochs=2, **HARD)
     sound, store = Store(tmp_path / "sound"), Store(tmp_path / "store")
@@ -458,7 +469,7 @@ def test_a_source_that_vanishes_is_trained_again(
 
 
 def test_a_store_that_keeps_losing_its_stages_ends_the_trial(
-    stages_of: Any, trial_of: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    stages_of: StagesOf, trial_of: TrialOf, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = Trial._load
 

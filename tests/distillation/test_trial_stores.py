@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from dgkd_search.errors import InputError
 from dgkd_search.models import get_family
 from dgkd_search.store.location import NO_STORE
 from dgkd_search.store.store import Store
+from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.recipe import OUTPUTS, Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.training.stage_record import StageRecord
 
 # Chains of no, one and three assistants; all need the teacher, and the last two resnet26.
 CHAINS = (
@@ -40,7 +43,7 @@ EPOCHS, VIEWS = 3, 2  # the third epoch sees the first bank again
 DISTINCT = len({name for chain in CHAINS for name in chain[:-1]}) + len(CHAINS)
 
 Stages = tuple[StageSpec, ...]
-Found = dict[str, tuple[bytes, list[dict[str, Any]]]]
+Found = dict[str, tuple[bytes, list[EpochMetrics]]]
 Alone = tuple[list[Stages], Found]
 
 
@@ -77,8 +80,8 @@ def found(store: Store, stages: Stages) -> Found:
     for spec in stages:
         entry = store.get(spec.key)
         assert entry is not None
-        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in entry.meta["rows"]]
-        kept[spec.key] = entry.tensors, rows
+        rows = StageRecord.from_json(spec, entry.meta).rows
+        kept[spec.key] = entry.tensors, [replace(row, seconds=0.0) for row in rows]
     return kept
 
 
@@ -91,7 +94,8 @@ def privately(
     @functools.cache
     def train(outputs: str) -> Alone:
         stores = TrialStores(tmp_path_factory.mktemp("private"), shared=False)
-        plans, result = plan(outputs), {}
+        plans = plan(outputs)
+        result: Found = {}
         for stages in plans:
             trial = Trial(stages, digits, stores.open(stages))
             assert [stage.trained for stage in trial.run().stages] == [EPOCHS] * len(stages)

@@ -52,7 +52,8 @@ def test_arrays_of_ones_own(
     exec(block("import numpy as np"), {})
     assert "dgkd-search --dataset arrays --data-dir mine.npz\n" in README
     assert main(["--dataset", "arrays", "--data-dir", "mine.npz", "--dry-run"]) == 0
-    said = {"dataset": "arrays", "data_dir": "mine.npz", "family": "plain-c10", "epochs": 1}
-    stages, data = plan(["plain2-c10"], **said)
+    stages, data = plan(
+        ["plain2-c10"], dataset="arrays", data_dir="mine.npz", family="plain-c10", epochs=1
+    )
     assert data.info.classes == ("left", "right")
     assert run_trial(stages, data).stages[-1].finished

@@ -228,7 +228,11 @@ def test_turns_are_taken_and_the_first_round_is_left_out(
     order: list[str] = []
 
     def action(name: str) -> Callable[[], float]:
-        return lambda: float(order.append(name) or len(order))
+        def turn() -> float:
+            order.append(name)
+            return float(len(order))
+
+        return turn
 
     times = bench.in_rounds({"a": action("a"), "b": action("b")}, 2)
     assert "".join(order) == "abab" + "ba"

@@ -107,6 +107,10 @@ class Search:
         assert identifier is not None
         return identifier
 
+    def is_finished(self) -> bool:
+        """By its clock, so a method: it may differ from one line to the next."""
+        return self.controller.is_finished
+
     @property
     def reference(self) -> StudentRecord:
         """What is known of the student alone."""

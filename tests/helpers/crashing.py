@@ -185,7 +185,7 @@ class _Disk:
     def _interpose_commits(self) -> None:
         from sqlalchemy.engine.default import DefaultDialect
 
-        commit = DefaultDialect.do_commit
+        commit: Callable[[Any, Any], None] = DefaultDialect.do_commit
         said = {errno.ENOSPC: "database or disk is full", errno.EIO: "disk I/O error"}
 
         def change(dialect: Any, connection: Any) -> None:

@@ -229,7 +229,10 @@ def outputs() -> dict[str, OutputsSpec]:
 
 def defaults(folder: Path) -> Values:
     """Keys of chains under what families and data sets set by default."""
-    data = {"digits": {"train_limit": 100}, "arrays": {"data_dir": str(pictures(folder))}}
+    data: dict[str, dict[str, Any]] = {
+        "digits": {"train_limit": 100},
+        "arrays": {"data_dir": str(pictures(folder))},
+    }
     keys = {}
     for dataset, values in data.items():
         for family, models in CHAINS.items():

@@ -23,11 +23,17 @@ CHAIN = ("resnet20", "resnet14", "resnet8")
 
 def make_run(folder: Path, names: Sequence[str] = CHAIN, **options: Any) -> RunFolder:
     """``folder/run``, with what it was trained with in ``folder/store``."""
-    said = {"dataset": "digits", "train_limit": 100, "epochs": 1, "batch_size": 32} | options
-    said |= {"teacher": names[0], "student": names[-1], "store": str(folder / "store")}
+    store = folder / "store"
+    said: dict[str, Any] = {
+        "dataset": "digits",
+        "train_limit": 100,
+        "epochs": 1,
+        "batch_size": 32,
+    } | options
+    said |= {"teacher": names[0], "student": names[-1], "store": str(store)}
     stages, data = plan(names, drop_prob=0.25, **said)
-    result = run_trial(stages, data, said["store"])
-    entry = Store(said["store"]).get(stages[-1].key)
+    result = run_trial(stages, data, store)
+    entry = Store(store).get(stages[-1].key)
     assert entry is not None
     resolved = resolve(Options.parse({**said, "drop_prob": 0.25}))
     lr = resolved.config.student_recipe.lr

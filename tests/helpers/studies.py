@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from alembic.script import ScriptDirectory
 from optuna.storages._rdb.storage import _VersionManager
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, event
@@ -25,13 +26,13 @@ INFO = DataInfo("digits", ("a", "b"), 1, 8, (0.5,), (0.5,), 10, 10, "f" * 32, "/
 
 
 _read_scripts = _VersionManager._create_alembic_script
-_scripts: list[Any] = []
+_scripts: list[ScriptDirectory] = []
 
 
-def _scripts_read_once(manager: _VersionManager) -> Any:
+def _scripts_read_once(self: _VersionManager) -> ScriptDirectory:
     """Optuna reads its migration scripts, 30 modules, whenever a database is opened."""
     if not _scripts:
-        _scripts.append(_read_scripts(manager))
+        _scripts.append(_read_scripts(self))
     return _scripts[0]
 
 
@@ -92,7 +93,7 @@ def run_trial(study: ChainStudy, proposal: Proposal) -> int:
 
 def run_trials(study: ChainStudy, count: int) -> list[tuple[dict[str, Any], int]]:
     """Up to ``count`` trials one after the other: parameters and epochs run of each."""
-    done = []
+    done: list[tuple[dict[str, Any], int]] = []
     while len(done) < count and (proposal := study.ask()) is not None:
         epochs = run_trial(study, proposal)
         done.append((study.trials[proposal.number].params, epochs))

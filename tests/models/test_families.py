@@ -8,6 +8,7 @@ import torch
 from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.models.layers import Normalize
 from dgkd_search.store.store import Store
+from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.weights import load_model
 from dgkd_search.workflows.single_chain import plan, run_trial
 
@@ -30,16 +31,18 @@ def test_a_chain_is_trained(
     if not (thorough or family == "resnet" or guidance == "dense"):
         pytest.skip("guidance is the same in every family; pytest --thorough")
     store = tmp_path_factory.getbasetemp() / f"store-{family}"  # what guidances share is shared
-    options = {"family": family, "train_limit": 40, "epochs": 2, "batch_size": 8, "lr": 0.02}
-    if family == "resnet-imagenet":  # eight pixels are few for it
-        options["lr"] = 0.002
+    lr = 0.002 if family == "resnet-imagenet" else 0.02  # eight pixels are few for it
     stages, data = plan(
         CHAINS[family],
         guidance=guidance,
         drop_prob=0.25,
+        family=family,
+        train_limit=40,
+        epochs=2,
+        batch_size=8,
+        lr=lr,
         schedule="constant",
         store=str(store),
-        **options,
     )
     result = run_trial(stages, data, store)
     student = result.stages[-1]
@@ -49,8 +52,8 @@ def test_a_chain_is_trained(
     assert len(stages[-1].teachers) == known[guidance]
     entry = Store(store).get(student.key)
     assert entry is not None
-    first, last = entry.meta["rows"][0], entry.meta["rows"][-1]
-    assert last["train_loss"] < first["train_loss"]
+    first, *_, last = StageRecord.from_json(stages[-1], entry.meta).rows
+    assert last.train_loss < first.train_loss
     model = load_model(stages[-1], entry.tensors).eval()
     normalize = Normalize(data.info.mean, data.info.std)
     validation = data.validation()

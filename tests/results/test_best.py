@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from helpers.stages import StagesOf
 
 import dgkd_search
 from dgkd_search.data import PreparedData
@@ -27,7 +28,7 @@ SETTINGS = Distillation(0.9, 4.0, "mean", 0.25)
 
 @pytest.fixture
 def run(
-    tmp_path: Path, stages_of: Any, digits: PreparedData, trained: tuple[Trainer, Trainer]
+    tmp_path: Path, stages_of: StagesOf, digits: PreparedData, trained: tuple[Trainer, Trainer]
 ) -> RunFolder:
     """A run folder whose best student is the ``trained`` resnet14 under resnet20."""
     run = RunFolder(tmp_path / "run")
@@ -52,7 +53,7 @@ def edit(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
     run.best.write_text(yaml.safe_dump(with_checksum(value)))
 
 
-def test_best_yaml_says_the_whole_chain(run: RunFolder, stages_of: Any) -> None:
+def test_best_yaml_says_the_whole_chain(run: RunFolder, stages_of: StagesOf) -> None:
     best = load_best(run.path)
     assert best == load_best(run.best)
     wanted = {

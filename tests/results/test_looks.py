@@ -33,6 +33,8 @@ def test_the_order_is_that_of_the_registry() -> None:
 
 def test_the_page_has_the_same_colors() -> None:
     drawn = pd.DataFrame({"guidance": ["outer", "dense"]})
-    scale = charts._guidance_colors(drawn).to_dict()["scale"]
+    encoding = charts._guidance_colors(drawn).to_dict()
+    assert isinstance(encoding, dict)
+    scale = encoding["scale"]
     assert scale["domain"] == ["dense", "outer"]
     assert scale["range"] == [guidance_look(name)[0] for name in scale["domain"]]

@@ -6,6 +6,7 @@ import functools
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -261,14 +262,18 @@ def test_the_definition_is_made_again_from_the_study(
     assert len(study.trials) == 2
 
 
+def _replace_by_a_foreign_one(run: RunFolder) -> None:
+    run.database.unlink()
+    with closing(sqlite3.connect(run.database)) as database:
+        database.execute("CREATE TABLE trials (x)")
+
+
 DATABASE_DAMAGE: dict[str, Callable[[RunFolder], object]] = {
     "gone": lambda run: run.database.unlink(),
     "empty": lambda run: run.database.write_bytes(b""),
     "text": lambda run: run.database.write_text("no database\n" * 500),
     "cut": lambda run: run.database.write_bytes(run.database.read_bytes()[:40_000]),
-    "foreign": lambda run: (run.database.unlink(), sqlite3.connect(run.database).execute(
-        "CREATE TABLE trials (x)"
-    )),
+    "foreign": _replace_by_a_foreign_one,
     "value": lambda run: change(run, "UPDATE trial_values SET value = value + 1"),
     "curve": lambda run: change(
         run, "UPDATE trial_intermediate_values SET intermediate_value = 1 WHERE step = 2"

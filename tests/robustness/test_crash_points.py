@@ -78,7 +78,12 @@ def check_training(root: Path, done: int) -> None:
         assert finished is not None
     if finished is None:
         now = partial(store)
-        known = {0: [None], 1: [None, WEIGHTS], 2: [WEIGHTS, NEWER], 3: [NEWER]}
+        known: dict[int, list[bytes | None]] = {
+            0: [None],
+            1: [None, WEIGHTS],
+            2: [WEIGHTS, NEWER],
+            3: [NEWER],
+        }
         assert now in known[done]
     assert store.notes == [], "nothing half written is visible, so nothing is set aside"
     with store.lock(key("a")):  # whoever held it is gone
@@ -166,9 +171,13 @@ def check_run(root: Path, done: int) -> None:
         assert from_checksummed_json(run.definition.read_bytes(), "it")["data"] == "f" * 32
     assert done < 2 or run.config.exists()
     table = run.trials.read_bytes() if run.trials.exists() else None
-    assert table in {0: [None], 1: [None], 2: [None, b"first"], 3: [b"first", b"second"]}.get(
-        done, [b"second"]
-    )
+    tables: dict[int, list[bytes | None]] = {
+        0: [None],
+        1: [None],
+        2: [None, b"first"],
+        3: [b"first", b"second"],
+    }
+    assert table in tables.get(done, [b"second"])
     if run.config.exists():
         with run.hold():  # whoever held it is gone
             pass

@@ -38,6 +38,7 @@ WORDS = st.one_of(
 
 def many(share: float) -> settings:
     """A share of the examples that any property has; with ``--thorough`` these are more."""
+    assert settings.default is not None
     return settings(
         max_examples=int(share * settings.default.max_examples),
         deadline=None,

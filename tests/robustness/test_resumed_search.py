@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +93,13 @@ class Search:
         return self.study
 
 
+Commit = Callable[[Any, Any], None]
+
+
 def end_at(k: int, after: bool) -> None:
     """From now on the k-th commit of this process is its end."""
-    commit, count = DefaultDialect.do_commit, [0]
+    commit: Commit = DefaultDialect.do_commit
+    count = [0]
 
     def counted(self: Any, connection: Any) -> None:
         if count[0] == k and not after:
@@ -120,7 +126,7 @@ def run_in_pieces(path: Path, lengths: list[int], after: bool, **config: Any) ->
         path.with_suffix(".json").write_text(json.dumps(outcome(study)))
 
     for k in lengths:
-        code = forked(lambda k=k: session(k))  # type: ignore[misc]
+        code = forked(partial(session, k))
         assert code in (0, ENDED)
         if code == 0:
             return True
@@ -130,7 +136,8 @@ def run_in_pieces(path: Path, lengths: list[int], after: bool, **config: Any) ->
 
 def keep_each_commit(path: Path, **config: Any) -> None:
     """A whole search, and the database as each of its commits leaves it: 0.db, 1.db, …"""
-    commit, numbers = DefaultDialect.do_commit, itertools.count()
+    commit: Commit = DefaultDialect.do_commit
+    numbers = itertools.count()
 
     def kept(self: Any, connection: Any) -> None:
         commit(self, connection)

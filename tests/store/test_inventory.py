@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_a_stage_that_goes_while_it_is_looked_at_is_not_listed(
         put_stage(store, name)
     original = Store.meta
 
-    def late(self: Store, stage: str, partial: bool = False) -> dict[str, Any] | None:
+    def late(self: Store, stage: str, partial: bool = False) -> Mapping[str, object] | None:
         if stage == key("resnet8"):
             shutil.rmtree(self.root / "stages" / stage[:2] / stage)
             raise FileNotFoundError(stage)

@@ -17,7 +17,7 @@ from helpers.stores import DAY, key, logits, outputs_of, put_outputs
 import dgkd_search.store.outputs
 from dgkd_search.store.outputs import teacher_of
 from dgkd_search.store.store import Store
-from dgkd_search.utils.files import size_of
+from dgkd_search.utils.files import size_of, write_folder
 from dgkd_search.utils.hashing import to_json
 
 
@@ -339,13 +339,13 @@ def test_on_a_full_disk_idle_arrays_go_and_needed_ones_stay(
 ) -> None:
     for name in ("idle", "needed"):
         put_outputs(store, name)
-    write, tried = dgkd_search.store.outputs.write_folder, []
+    tried: list[Path] = []
 
     def full(path: Path, files: Mapping[str, bytes]) -> bool:
         tried.append(path)
         if folder_of(store, "idle").exists() or len(tried) > 2:
             raise OSError(errno.ENOSPC, "no space left on device", str(path))
-        return write(path, files)
+        return write_folder(path, files)
 
     monkeypatch.setattr(dgkd_search.store.outputs, "write_folder", full)
     with store.lease("trial") as lease:

@@ -263,7 +263,12 @@ def test_a_checkpoint_never_leads_out_of_its_folder(
     (partial_folder(store) / "checkpoint.json").write_bytes(text)
     opened: list[Path] = []
     read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: opened.append(self) or read_bytes(self))
+
+    def opening(path: Path) -> bytes:
+        opened.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", opening)
     assert store.get_partial(KEY) is None
     assert opened == [partial_folder(store) / "checkpoint.json"]
     assert len(store.notes) == 1

@@ -24,7 +24,7 @@ from dgkd_search.utils.formatting import format_bytes, pluralize
 
 POOLS = [(), ("resnet14",), ("resnet20", "resnet14"), ("resnet32", "resnet20", "resnet14")]
 BOUNDED = [(pool, bound) for pool in POOLS for bound in range(len(pool) + 1)]
-ALONE = [("dense",), ("sequential",), ("teacher",), ("none",)]
+ALONE: list[tuple[str, ...]] = [("dense",), ("sequential",), ("teacher",), ("none",)]
 MIXED = [
     ("dense", "sequential"),
     ("dense", "teacher"),

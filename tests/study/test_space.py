@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from helpers.studies import LR, POOL, make_space, search_space
@@ -12,11 +11,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.guidance import guidance_names
-from dgkd_search.study.space import Configuration, SearchSpace
+from dgkd_search.study.space import Configuration, Params, SearchSpace
 from dgkd_search.training.recipe import Distillation
 
 
-def assistants(params: dict[str, Any]) -> list[str]:
+def assistants(params: Params) -> list[str]:
     return [name for name in POOL if params.get(f"use_{name}")]
 
 
@@ -51,8 +50,8 @@ def test_parameters_of_every_kind_become_a_configuration() -> None:
         drop_probs=(0.0, 0.25),
         tune=("kd-weight", "lr", "temperature"),
     )
-    params = {f"use_{name}": 0 for name in POOL} | {"use_resnet32": 1, "use_resnet14": 1}
-    params |= {"guidance": "sequential", "drop_prob": 0.25}
+    params: dict[str, float | str] = {f"use_{name}": 0 for name in POOL}
+    params |= {"use_resnet32": 1, "use_resnet14": 1, "guidance": "sequential", "drop_prob": 0.25}
     params |= {"temperature": 6.5, "kd_weight": 0.35, "lr": 0.05}
     assert set(params) == set(space.distributions)
     assert space.configuration(params) == Configuration(
@@ -104,7 +103,7 @@ def test_tuned_values_have_the_promised_ranges() -> None:
 def test_sums_of_steps_are_tidied() -> None:
     space = search_space(drop_probs=(0.0, 0.05, 0.1, 0.15), tune=("kd-weight", "temperature"))
     params = next(iter(space.initial_params().values()))
-    noisy = params | {"drop_prob": 3 * 0.05, "kd_weight": 0.1 + 0.2}
+    noisy = {**params, "drop_prob": 3 * 0.05, "kd_weight": 0.1 + 0.2}
     assert 3 * 0.05 != 0.15
     distillation = space.configuration(noisy).distillation
     assert (distillation.drop_prob, distillation.kd_weight) == (0.15, 0.3)

@@ -40,4 +40,4 @@ def test_one_that_cannot_be_made_is_named(register: Any) -> None:
     registry = SAMPLERS if register is register_sampler else PRUNERS
     message = r"r odd: can't be made \(ZeroDivisionError: division by zero\); mend its package"
     with pytest.raises(InputError, match=message):
-        registry.get("odd").create(1)  # type: ignore[attr-defined]
+        registry.get("odd").create(1)

@@ -186,7 +186,8 @@ def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(
     assert failed is not None
     study.fail(failed.number, "the disk is full", TrialStats(retryable=True))
     with monkeypatch.context() as patch:
-        tell, told = _CachedStorage.set_trial_param, []
+        tell = _CachedStorage.set_trial_param
+        told: list[tuple[Any, ...]] = []
 
         def cut_off(*arguments: Any) -> None:
             if told:
@@ -207,12 +208,13 @@ def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(
     assert following is not None and following.configuration == failed.configuration
 
 
-BOTH = {"objectives": ("accuracy", "cost")}
+def two_objectives(path: Path | None = None, epochs: int = 9) -> ChainStudy:
+    return make_study(path=path, epochs=epochs, objectives=("accuracy", "cost"))
 
 
 def test_two_objectives_can_be_read_with_optuna_alone(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    study = make_study(path=path, epochs=2, **BOTH)
+    study = two_objectives(path, epochs=2)
     for number, (value, cost) in enumerate([(60.0, 5.0), (70.0, 9.0), (65.0, 4.0)]):
         assert ask(study).number == number
         assert not study.report(number, 1, 10.0)
@@ -235,15 +237,15 @@ def test_a_study_of_two_objectives_goes_on_as_if_it_had_never_been_closed(tmp_pa
         return [trial.params for trial in study.trials]
 
     path = tmp_path / "study.db"
-    run(make_study(path=path, **BOTH), 9)
-    assert run(make_study(path=path, **BOTH), 16) == run(make_study(**BOTH), 16)
+    run(two_objectives(path), 9)
+    assert run(two_objectives(path), 16) == run(two_objectives(), 16)
 
 
 def test_a_changed_cost_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    study = make_study(path=path, epochs=1, **BOTH)
+    study = two_objectives(path, epochs=1)
     study.ask()
     study.complete(0, 60.0, TrialStats(tflop=5.0))
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE trial_values SET value = 4.0 WHERE objective = 1")
-    assert make_study(path=path, epochs=1, **BOTH).damage() == "trial 0 fails its checksum"
+    assert two_objectives(path, epochs=1).damage() == "trial 0 fails its checksum"

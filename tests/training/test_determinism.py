@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.stages import StagesOf
 from torch import Tensor, nn
 
 from dgkd_search.data import PreparedData
@@ -47,7 +49,9 @@ def test_memory_format(name: str, form: torch.memory_format) -> None:
 
 
 @pytest.mark.parametrize("name", ["contiguous", "channels_last"])
-def test_a_learner_lies_in_its_memory_format(stages_of: Any, data: DeviceData, name: str) -> None:
+def test_a_learner_lies_in_its_memory_format(
+    stages_of: StagesOf, data: DeviceData, name: str
+) -> None:
     spec = replace(stages_of("resnet8")[0], numerics=Numerics(memory_format=name))
     learner = Trainer(spec, data)
     learner.train_epoch()
@@ -60,7 +64,7 @@ def test_a_learner_lies_in_its_memory_format(stages_of: Any, data: DeviceData, n
 
 
 def test_a_checkpoint_is_the_same_learner_whatever_the_memory_format(
-    stages_of: Any, data: DeviceData
+    stages_of: StagesOf, data: DeviceData
 ) -> None:
     """Stored arrays are contiguous; a learner carried on from them ends with the same bits."""
     numerics = Numerics(memory_format="channels_last")
@@ -85,7 +89,9 @@ def test_autocast_is_the_precision_of_a_forward_pass(precision: str, dtype: torc
     assert layer.weight.dtype == torch.float32
 
 
-def test_a_learner_in_bf16_keeps_its_weights_in_float32(stages_of: Any, data: DeviceData) -> None:
+def test_a_learner_in_bf16_keeps_its_weights_in_float32(
+    stages_of: StagesOf, data: DeviceData
+) -> None:
     spec = replace(stages_of("resnet8")[0], numerics=Numerics(precision="bf16"))
     learner = Trainer(spec, data)
     seen: set[tuple[bool, torch.dtype]] = set()
@@ -149,7 +155,7 @@ class Library:
 def test_memory_is_kept_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(numerics_module.ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     for _ in range(3):
         disable_malloc_trim()
     with deterministic(Numerics()):
@@ -177,7 +183,7 @@ def test_memory_is_left_alone_elsewhere(monkeypatch: pytest.MonkeyPatch, platfor
 
     here = "linux" if "library" in platform else platform
     monkeypatch.setattr(sys, "platform", here)
-    monkeypatch.setattr(numerics_module.ctypes, "CDLL", open_library)
+    monkeypatch.setattr(ctypes, "CDLL", open_library)
     disable_malloc_trim()
     assert len(opened) == (here == "linux")
 
@@ -252,7 +258,7 @@ def test_models_are_compiled_however_many_were_before(
 
 
 def test_a_learner_trains_compiled_and_keeps_its_names(
-    stages_of: Any, data: DeviceData, compiler: Compiler
+    stages_of: StagesOf, data: DeviceData, compiler: Compiler
 ) -> None:
     plain = Trainer(stages_of("resnet8")[0], data)
     assert compiler.asked == []

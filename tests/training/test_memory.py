@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
+from helpers.stages import StagesOf
 from helpers.trainers import Spy
 
 from dgkd_search.errors import StageFailed
@@ -17,7 +16,7 @@ from dgkd_search.training.trainer import Trainer
     [(20, "--batch-size 16 fits, or"), (9, "--batch-size 8 fits"), (1, "no smaller")],
 )
 def test_too_little_memory_fails_with_a_batch_size_that_fits(
-    stages_of: Any, data: DeviceData, teacher: OnlineTeachers, room: int, ways: str
+    stages_of: StagesOf, data: DeviceData, teacher: OnlineTeachers, room: int, ways: str
 ) -> None:
     def fail() -> None:
         if len(spy.rows[-1]) > room:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import signal
 import threading
 import time
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.random_states import random_states
+from helpers.stages import WithoutSeconds
 from PIL import Image
 from torch import Tensor
 
@@ -184,10 +185,9 @@ def test_nothing_to_show_starts_no_worker(data: StreamedData, workers: list[Work
 
 
 def test_no_global_random_state_is_touched(data: StreamedData) -> None:
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    before = random_states()
     list(data.validation())
-    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+    assert random_states() == before
 
 
 def close(stream: Any) -> None:
@@ -281,7 +281,7 @@ def test_training_gives_the_weights_that_it_gives_in_memory(
     memory: PreparedData,
     streamed: PreparedData,
     outputs: str,
-    without_seconds: Any,
+    without_seconds: WithoutSeconds,
     workers: list[WorkerProcess],
 ) -> None:
     first, second = specs(memory, outputs)

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.random_states import random_states
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -23,7 +22,6 @@ from dgkd_search.training.teachers import CachedTeachers, OnlineTeachers, comput
 from dgkd_search.training.trainer import Trainer, views_of
 
 CPU = torch.device("cpu")
-ROUNDING = {"rtol": 2.0**-10, "atol": 1e-4}  # twice float16's, and float32's over other batches
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +51,13 @@ def by_hand(data: DeviceData, bank: int, i: int) -> Tensor:
     down, across = known.offsets[i].tolist()
     padded = F.pad(data.images[i], (shown.pad,) * 4)
     crop = padded[:, down : down + size, across : across + size]
-    return data.normalize((crop.flip(2) if known.flips[i] else crop)[None])
+    image: Tensor = data.normalize((crop.flip(2) if known.flips[i] else crop)[None])
+    return image
+
+
+def close(one: Tensor, other: Tensor) -> bool:
+    """But for twice the rounding of float16, and that of float32 over other batches."""
+    return torch.allclose(one, other, rtol=2.0**-10, atol=1e-4)
 
 
 class Says(nn.Module):
@@ -85,12 +89,12 @@ def test_stored_and_online_sources_say_the_same_up_to_float16(
             rounded = stored.logits(which, images, rows, bank)
             assert exact.shape == rounded.shape == (len(which), len(rows), 10)
             assert exact.dtype == rounded.dtype == torch.float32
-            assert torch.allclose(rounded, exact, **ROUNDING)
+            assert close(rounded, exact)
             assert not torch.equal(rounded, exact), "stored ones are rounded"
-            assert not torch.allclose(rounded, exact.roll(1, 1), **ROUNDING)
+            assert not close(rounded, exact.roll(1, 1))
         seen.append(online.logits(which, data.normalize(data.images), torch.arange(100), bank))
         seen.append(stored.logits(which, torch.empty(0), torch.arange(100), bank))
-    assert not torch.allclose(seen[1], seen[3], **ROUNDING), "banks show other pictures"
+    assert not close(seen[1], seen[3]), "banks show other pictures"
 
 
 @settings(max_examples=60)
@@ -151,8 +155,8 @@ def test_outputs_are_the_models_on_the_banks_views_image_by_image(
     assert outputs.dtype == torch.float16
     with torch.no_grad():
         expected = torch.cat([model(by_hand(data, bank, i)) for i in range(100)])
-    assert torch.allclose(outputs.float(), expected, **ROUNDING)
-    assert not torch.allclose(outputs.float().roll(1, 0), expected, **ROUNDING)
+    assert close(outputs.float(), expected)
+    assert not close(outputs.float().roll(1, 0), expected)
 
 
 def test_without_augmentation_outputs_are_those_of_the_images(
@@ -223,15 +227,13 @@ def test_computing_leaves_the_model_and_random_states_alone(
     data: DeviceData, model: nn.Module
 ) -> None:
     before = copy.deepcopy(model.state_dict())
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    states = random_states()
     compute_outputs(model, data, views(data), 3, Numerics())
     assert any("running_mean" in name for name in before)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(module.training for module in model.modules())
     assert all(p.grad is None and not p.requires_grad for p in model.parameters())
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert random.getstate() == states[1]
-    assert np.random.get_state()[1].tolist() == states[2]  # noqa: NPY002
+    assert random_states() == states
     assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.random_states import random_states
+from helpers.stages import StagesOf, WithoutSeconds
 from helpers.trainers import CPU, Spy
 from torch import Tensor, nn
 
@@ -25,7 +27,12 @@ from dgkd_search.training.train_stage import train_stage
 from dgkd_search.training.trainer import Trainer
 
 CHAIN = ("resnet20", "resnet14", "resnet8")
-HARD = {"augment": "crop+flip", "drop_prob": 0.5, "schedule": "onecycle", "epochs": 4}
+HARD: dict[str, Any] = {
+    "augment": "crop+flip",
+    "drop_prob": 0.5,
+    "schedule": "onecycle",
+    "epochs": 4,
+}
 
 
 def run(learner: Trainer) -> Trainer:
@@ -35,7 +42,7 @@ def run(learner: Trainer) -> Trainer:
 
 
 def test_frozen_sources_are_left_as_they_were(
-    stages_of: Any, data: DeviceData, trained: tuple[Trainer, Trainer]
+    stages_of: StagesOf, data: DeviceData, trained: tuple[Trainer, Trainer]
 ) -> None:
     models: list[nn.Module] = [copy.deepcopy(learner.model).train() for learner in trained]
     before = [copy.deepcopy(model.state_dict()) for model in models]
@@ -70,7 +77,7 @@ def test_logits_of_a_source_are_those_of_its_model_without_history(
 
 
 def test_dropped_sources_are_not_run(
-    stages_of: Any,
+    stages_of: StagesOf,
     data: DeviceData,
     trained: tuple[Trainer, Trainer],
     monkeypatch: pytest.MonkeyPatch,
@@ -98,7 +105,7 @@ def test_dropped_sources_are_not_run(
 
 
 def test_every_epoch_draws_other_survivors(
-    stages_of: Any, data: DeviceData, sources: OnlineTeachers
+    stages_of: StagesOf, data: DeviceData, sources: OnlineTeachers
 ) -> None:
     spy = Spy(sources)
     run(Trainer(stages_of(*CHAIN, drop_prob=0.5, epochs=4, batch_size=10)[-1], data, spy))
@@ -108,7 +115,7 @@ def test_every_epoch_draws_other_survivors(
 
 @pytest.mark.parametrize("scale", ["sum", "mean"])
 def test_first_loss_is_equation_7_on_the_whole_model(
-    stages_of: Any,
+    stages_of: StagesOf,
     data: DeviceData,
     sources: OnlineTeachers,
     trained: tuple[Trainer, Trainer],
@@ -130,7 +137,7 @@ def test_first_loss_is_equation_7_on_the_whole_model(
 
 
 def test_one_spec_gives_one_model_bit_by_bit(
-    stages_of: Any, data: DeviceData, sources: OnlineTeachers, without_seconds: Any
+    stages_of: StagesOf, data: DeviceData, sources: OnlineTeachers, without_seconds: WithoutSeconds
 ) -> None:
     spec = stages_of(*CHAIN, **HARD)[-1]
     one, two = run(Trainer(spec, data, sources)), run(Trainer(spec, data, sources))
@@ -140,7 +147,7 @@ def test_one_spec_gives_one_model_bit_by_bit(
 
 @pytest.mark.parametrize("change", [{"train_seed": 1}, {"replicate": 1}, {"batch_size": 16}])
 def test_another_seed_or_recipe_gives_another_model(
-    stages_of: Any, data: DeviceData, change: dict[str, int]
+    stages_of: StagesOf, data: DeviceData, change: dict[str, Any]
 ) -> None:
     specs = [stages_of("resnet8"), stages_of("resnet8", **change)]
     fresh = [Trainer(stages[-1], data).weights() for stages in specs]
@@ -148,27 +155,25 @@ def test_another_seed_or_recipe_gives_another_model(
 
 
 def test_global_random_state_is_neither_read_nor_changed(
-    stages_of: Any, data: DeviceData, sources: OnlineTeachers
+    stages_of: StagesOf, data: DeviceData, sources: OnlineTeachers
 ) -> None:
     spec, weights = stages_of(*CHAIN, **HARD)[-1], []
     for seed in (1, 2):
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002
-        before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        before = random_states()
         weights.append(run(Trainer(spec, data, sources)).weights())
-        assert torch.equal(torch.get_rng_state(), before[0])
-        assert random.getstate() == before[1]
-        assert np.random.get_state()[1].tolist() == before[2]  # noqa: NPY002
+        assert random_states() == before
     assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 3, 4])
 def test_a_stage_carried_on_ends_as_if_never_stopped(
-    stages_of: Any,
+    stages_of: StagesOf,
     data: DeviceData,
     sources: OnlineTeachers,
-    without_seconds: Any,
+    without_seconds: WithoutSeconds,
     stop: int,
 ) -> None:
     spec = stages_of(*CHAIN, **HARD)[-1]
@@ -182,7 +187,9 @@ def test_a_stage_carried_on_ends_as_if_never_stopped(
     assert without_seconds(second.rows) == without_seconds(whole.rows)
 
 
-def test_restoring_forgets_what_the_learner_did_before(stages_of: Any, data: DeviceData) -> None:
+def test_restoring_forgets_what_the_learner_did_before(
+    stages_of: StagesOf, data: DeviceData
+) -> None:
     spec = stages_of("resnet8", epochs=2)[0]
     whole = Trainer(spec, data)
     whole.train_epoch()
@@ -193,7 +200,7 @@ def test_restoring_forgets_what_the_learner_did_before(stages_of: Any, data: Dev
     assert run(again).weights() == whole.weights()
 
 
-def test_a_learner_learns(stages_of: Any, tmp_path: Any) -> None:
+def test_a_learner_learns(stages_of: StagesOf, tmp_path: Any) -> None:
     digits = prepare(DataConfig("digits"), tmp_path)
     spec = replace(
         stages_of("resnet8")[0],
@@ -208,7 +215,7 @@ def test_a_learner_learns(stages_of: Any, tmp_path: Any) -> None:
 
 
 def test_a_student_learns_from_its_sources_alone(
-    stages_of: Any, tmp_path: Any, digits: PreparedData
+    stages_of: StagesOf, tmp_path: Any, digits: PreparedData
 ) -> None:
     """With λ = 1 labels play no part: only what the teacher knows can be learnt."""
     teacher, student = stages_of(
@@ -225,7 +232,7 @@ def test_a_student_learns_from_its_sources_alone(
     [(33, [33, 33, 33]), (32, [32, 32, 32, 4]), (99, [99]), (100, [100]), (250, [100])],
 )
 def test_a_last_single_image_is_left_out(
-    stages_of: Any,
+    stages_of: StagesOf,
     data: DeviceData,
     teacher: OnlineTeachers,
     batch_size: int,
@@ -241,7 +248,7 @@ def test_a_last_single_image_is_left_out(
 
 
 def test_learner_and_sources_see_the_same_view(
-    stages_of: Any, data: DeviceData, trained: tuple[Trainer, Trainer]
+    stages_of: StagesOf, data: DeviceData, trained: tuple[Trainer, Trainer]
 ) -> None:
     seen: dict[str, list[Tensor]] = {"source": [], "learner": []}
     source = copy.deepcopy(trained[0].model)
@@ -258,7 +265,7 @@ def test_learner_and_sources_see_the_same_view(
 
 @pytest.mark.parametrize("lr", [1e30, 1e10])
 def test_a_loss_that_is_not_finite_fails_in_one_line(
-    stages_of: Any, data: DeviceData, lr: float
+    stages_of: StagesOf, data: DeviceData, lr: float
 ) -> None:
     learner = Trainer(stages_of("resnet8", epochs=3, lr=lr)[0], data)
     with pytest.raises(StageFailed) as failure:
@@ -271,17 +278,19 @@ def test_a_loss_that_is_not_finite_fails_in_one_line(
     assert all(math.isfinite(row.train_loss) for row in learner.rows)
 
 
-def test_outputs_that_are_not_finite_fail_too(stages_of: Any, data: DeviceData) -> None:
+def test_outputs_that_are_not_finite_fail_too(stages_of: StagesOf, data: DeviceData) -> None:
     learner = Trainer(stages_of("resnet8", lr=1e-30)[0], data)
+    normalization = learner.model.get_submodule("stem.1")
+    assert isinstance(normalization, nn.BatchNorm2d) and normalization.running_var is not None
     with torch.no_grad():  # the running statistics serve in evaluation alone
-        learner.model.stem[1].running_var.fill_(math.nan)
-        learner.model.stem[1].momentum = 0.0
+        normalization.running_var.fill_(math.nan)
+        normalization.momentum = 0.0
     with pytest.raises(StageFailed, match="outputs are no longer finite in epoch 1"):
         learner.train_epoch()
 
 
 @pytest.fixture
-def two_threads(stages_of: Any) -> StageSpec:
+def two_threads(stages_of: StagesOf) -> StageSpec:
     return stages_of("resnet20", "resnet8", threads=2, batch_size=100)[-1]
 
 
@@ -311,6 +320,6 @@ def test_settings_are_put_back_after_a_failure(
     assert torch.get_num_threads() == 1
 
 
-def test_a_learner_wants_as_many_sources_as_its_spec(stages_of: Any, data: DeviceData) -> None:
+def test_a_learner_wants_as_many_sources_as_its_spec(stages_of: StagesOf, data: DeviceData) -> None:
     with pytest.raises(ValueError, match="2 teachers needed, got 0"):
         Trainer(stages_of(*CHAIN)[-1], data)

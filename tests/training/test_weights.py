@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from helpers.stages import StagesOf
 
 from dgkd_search.models import build
 from dgkd_search.training.weights import from_bytes, load_model, to_bytes
@@ -26,7 +25,7 @@ def test_the_same_tensors_give_the_same_bytes() -> None:
     assert to_bytes({"x": value}) == to_bytes({"x": laid_out})
 
 
-def test_a_model_is_loaded_ready_to_use(stages_of: Any) -> None:
+def test_a_model_is_loaded_ready_to_use(stages_of: StagesOf) -> None:
     (spec,) = stages_of("resnet8")
     model = build(spec.architecture, torch.Generator().manual_seed(3))
     for _ in range(2):

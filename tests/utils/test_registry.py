@@ -50,7 +50,7 @@ def test_what_is_installed_is_loaded_when_it_is_asked_for(
 ) -> None:
     things = registry("b", "a")
     module = type(sys)("test_registry_things")
-    module.THINGS, module.Thing = things, Thing  # type: ignore[attr-defined]
+    vars(module).update(THINGS=things, Thing=Thing)
     monkeypatch.setitem(sys.modules, "test_registry_things", module)
     assert things.names() == ("b", "a", "broken", "theirs")
     assert "things_of_others" not in sys.modules

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -30,19 +30,18 @@ def test_a_sound_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = doctor.version
     lines = ["torch>=2.6", "optuna<2", 'onnx>=1.17; extra == "export"', "pandas>=2.2"]
     monkeypatch.setattr(doctor, "requires", lambda name: lines)
 
-    def version(name: str) -> str:
+    def known(name: str) -> str:
         if name in ("pandas", "onnx"):
             raise PackageNotFoundError(name)
-        return known(name)
+        return version(name)
 
-    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(doctor, "version", known)
     findings = found(tmp_path)
     assert "pandas>=2.2" in findings["packages"].problem
-    assert f"optuna<2 (found {known('optuna')})" in findings["packages"].problem
+    assert f"optuna<2 (found {version('optuna')})" in findings["packages"].problem
     assert "torch" not in findings["packages"].problem
     assert findings["extra export"].problem == "", "nobody need have it"
     assert "pip install 'dgkd-search[export]'" in findings["extra export"].words

@@ -153,10 +153,10 @@ def test_the_time_budget_stops_what_runs() -> None:
     search = Search(deadline=100.0, budget=9, reference=True)
     reference, trial = search.begin(), search.begin()
     search.now = 99.0
-    assert not search.controller.is_finished
+    assert not search.is_finished()
     assert not search.row(trial, 1)
     search.now = 100.0
-    assert search.controller.is_finished
+    assert search.is_finished()
     assert search.start() is None
     assert search.row(trial, None, None), "a waiting trial is stopped too"
     assert search.row(reference, 1)

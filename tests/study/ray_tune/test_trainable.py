@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from helpers.stages import StagesOf
+from ray import tune
 
 from dgkd_search.data import PreparedData
 from dgkd_search.distillation.trial import Trial
@@ -18,6 +21,7 @@ from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.trainer import Trainer
 
 Events = list[TrialReport]
+Train = Callable[[Sequence[StageSpec]], None]
 
 
 @pytest.fixture
@@ -33,12 +37,12 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Events:
         assert set(metrics) == {trainable.EVENT}
         found.append(decode_report(metrics[trainable.EVENT]))
 
-    monkeypatch.setattr(trainable.tune, "report", report)
+    monkeypatch.setattr(tune, "report", report)
     return found
 
 
 @pytest.fixture
-def train(digits: PreparedData, store: Store) -> Callable[[Sequence[StageSpec]], None]:
+def train(digits: PreparedData, store: Store) -> Train:
     def run(stages: Sequence[StageSpec]) -> None:
         job = trainable.encode_trial(stages, digits.path, store.root)
         trainable.train_trial({trainable.TRIAL: job})
@@ -46,7 +50,9 @@ def train(digits: PreparedData, store: Store) -> Callable[[Sequence[StageSpec]],
     return run
 
 
-def test_every_row_is_reported_with_the_stats(stages_of: Any, train: Any, events: Events) -> None:
+def test_every_row_is_reported_with_the_stats(
+    stages_of: StagesOf, train: Train, events: Events
+) -> None:
     stages = stages_of("resnet14", "resnet8", student_epochs=2)
     train(stages)
     assert [[row.step for row in event.rows] for event in events] == [
@@ -70,7 +76,7 @@ def test_every_row_is_reported_with_the_stats(stages_of: Any, train: Any, events
 @pytest.mark.parametrize("judged", [True, False])
 @pytest.mark.parametrize("pause", [0.0, 5.0])
 def test_rows_that_nobody_judges_come_together(
-    stages_of: Any,
+    stages_of: StagesOf,
     digits: PreparedData,
     store: Store,
     events: Events,
@@ -85,7 +91,7 @@ def test_rows_that_nobody_judges_come_together(
         now += pause
         return now
 
-    monkeypatch.setattr(trainable.time, "monotonic", clock)
+    monkeypatch.setattr(time, "monotonic", clock)
     stages = stages_of("resnet14", "resnet8", epochs=4, student_epochs=3)
     job = trainable.encode_trial(stages, digits.path, store.root, judged=judged)
     trainable.train_trial({trainable.TRIAL: job})
@@ -107,7 +113,7 @@ def test_rows_that_nobody_judges_come_together(
 
 
 def test_rows_before_a_failure_are_told_with_it(
-    stages_of: Any, train: Any, events: Events, monkeypatch: pytest.MonkeyPatch
+    stages_of: StagesOf, train: Train, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train_epoch, done = Trainer.train_epoch, []
 
@@ -125,7 +131,7 @@ def test_rows_before_a_failure_are_told_with_it(
 
 
 def test_a_damaged_stage_is_noted_in_the_last_event(
-    stages_of: Any, train: Any, store: Store, events: Events
+    stages_of: StagesOf, train: Train, store: Store, events: Events
 ) -> None:
     stages = stages_of("resnet8")
     train(stages)
@@ -136,7 +142,7 @@ def test_a_damaged_stage_is_noted_in_the_last_event(
     assert stages[0].key in note
 
 
-def test_a_stage_that_fails_is_reported(stages_of: Any, train: Any, events: Events) -> None:
+def test_a_stage_that_fails_is_reported(stages_of: StagesOf, train: Train, events: Events) -> None:
     train(stages_of("resnet8", lr=1e30))
     (event,) = events
     assert str(event.failure).startswith("resnet8: ")
@@ -144,7 +150,7 @@ def test_a_stage_that_fails_is_reported(stages_of: Any, train: Any, events: Even
 
 
 def test_an_unexpected_error_is_one_line(
-    stages_of: Any, train: Any, events: Events, monkeypatch: pytest.MonkeyPatch
+    stages_of: StagesOf, train: Train, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("two\nlines")
@@ -158,12 +164,12 @@ def test_an_unexpected_error_is_one_line(
 
 
 def test_a_stop_passes_through_and_releases_the_lock(
-    stages_of: Any, train: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    stages_of: StagesOf, train: Train, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(_: dict[str, Any]) -> None:
         raise SystemExit(0)
 
-    monkeypatch.setattr(trainable.tune, "report", stop)
+    monkeypatch.setattr(tune, "report", stop)
     stages = stages_of("resnet8", epochs=2)
     with pytest.raises(SystemExit):
         train(stages)
@@ -187,7 +193,7 @@ def _another_version(job: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [_without_recipe, _unknown_setting, _another_version, None])
 def test_a_job_of_another_version_fails_in_a_clear_line(
-    stages_of: Any, digits: PreparedData, store: Store, events: Events, change: Any
+    stages_of: StagesOf, digits: PreparedData, store: Store, events: Events, change: Any
 ) -> None:
     text = trainable.encode_trial(stages_of("resnet8"), digits.path, store.root)
     if change is not None:
