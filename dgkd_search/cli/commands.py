@@ -14,6 +14,7 @@ from dgkd_search.config.parsers import SeveralNamed, integer
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.tables import labeled
 
 
 def _log(text: str) -> None:
@@ -202,14 +203,16 @@ def _doctor(known: argparse.Namespace) -> int:
     store = None if known.store is None else Path(known.store).expanduser()
     problems = 0
     for finding in examine(store, not known.no_ray):
-        print(f"{finding.name:<20}{finding.words}", flush=True)
+        rows = [(finding.name, finding.words)]
         if finding.problem:
             problems += 1
-            print(f"{'':<20}problem: {finding.problem}", flush=True)
+            rows.append(("", f"problem: {finding.problem}"))
+        print("\n".join(labeled(rows, _FINDING)), flush=True)  # Ray takes seconds to be found
     print(pluralize(problems, "problem") if problems else "nothing stands in a search's way")
     return 1 if problems else 0
 
 
+_FINDING = 19  # letters of what the doctor looks at
 _LOCAL_OPTIONS = ("--data-dir", "--store")
 
 
