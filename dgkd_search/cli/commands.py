@@ -10,10 +10,12 @@ from pathlib import Path
 
 from dgkd_search.cli.parser import ArgumentParser, add_options
 from dgkd_search.config.options import Options
-from dgkd_search.config.parsers import SeveralNamed, integer
+from dgkd_search.config.parsers import SeveralNamed, within
 from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.rules import COUNT
 from dgkd_search.utils.tables import labeled
 
 
@@ -23,7 +25,7 @@ def _log(text: str) -> None:
 
 def _count(option: str, value: str) -> int:
     try:
-        return int(integer(1)(value))
+        return int(within(COUNT)(value))
     except ValueError as error:
         raise InputError(f"{option} {value}: {error}") from None
 
@@ -161,7 +163,7 @@ def _compare(known: argparse.Namespace) -> int:
     repeats, drop = _count("--repeats", values.pop("repeats")), values.pop("drop_prob")
     dropped = Options.parse({**values, "drop_prob": drop}).drop_prob
     if dropped.spread or len(dropped.values) > 1:
-        raise InputError(f"--drop-prob {drop}: must be one value in [0, 1)")
+        raise InputError(f"--drop-prob {drop}: must be one value in {DROP_PROB.interval}")
     from dgkd_search.workflows.compare import compare, comparison_table, ladders, methods
 
     values |= {"teacher": chain[0], "student": chain[-1]}
