@@ -11,7 +11,7 @@ from dgkd_search.callbacks.events import (
     TrialStarted,
     TrialUpdated,
 )
-from dgkd_search.callbacks.terminal import SearchState
+from dgkd_search.callbacks.state import SearchState
 
 
 def test_a_job_that_ended_leaves_the_view_even_if_a_row_comes_late(clock: Clock) -> None:
