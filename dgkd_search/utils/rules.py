@@ -42,11 +42,9 @@ class Range:
     def __contains__(self, value: float) -> bool:
         if not (isinstance(value, int) or math.isfinite(value)):
             return False
-        inside = self.low <= value <= self.high
-        at_open_end = (self.open_low and value == self.low) or (
-            self.open_high and value == self.high
-        )
-        return inside and not at_open_end and (not self.whole or value == int(value))
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below and (not self.whole or value == int(value))
 
     def check(self, value: float) -> None:
         if value not in self:

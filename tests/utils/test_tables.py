@@ -84,7 +84,7 @@ def test_names_have_a_column_of_their_own() -> None:
 def test_headers_are_bold_on_a_terminal_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocks = ["[red] store", TABLE, ""]
+    blocks: list[str | Table] = ["[red] store", TABLE, ""]
     print_blocks(blocks)
     plain = capsys.readouterr().out
     assert plain.splitlines() == ["[red] store", *TABLE.lines(), ""]
