@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.utils.tables import Column, Table
 
 
 def main() -> None:
@@ -30,8 +31,7 @@ def main() -> None:
     median = statistics.median(every)
     print(f"{len(every)} configurations, best {max(every):.2f} %, median {median:.2f} %\n")
     ranks: dict[str, list[int]] = {}
-    print("| run | " + " | ".join(f"after {n}" for n in args.after) + " |")
-    print("|---|" + "---|" * len(args.after))
+    rows = []
     for run in args.runs:
         study = open_readonly(RunFolder(run))
         cells, ranks[run.name] = [], []
@@ -41,7 +41,9 @@ def main() -> None:
             rank = 1 + sum(value > best + 1e-9 for value in every)
             cells.append(f"{rank} ({best:.2f} %)")
             ranks[run.name].append(rank)
-        print(f"| {run.name} | " + " | ".join(cells) + " |")
+        rows.append((run.name, *cells))
+    columns = [Column("run"), *(Column(f"after {count}", "right") for count in args.after)]
+    print("\n".join(Table(columns, rows).markdown()))
     if args.json is not None:
         told = {"configurations": len(every), "after": args.after, "ranks": ranks}
         args.json.write_text(json.dumps(told, indent=1) + "\n")

@@ -14,6 +14,7 @@ from dgkd_search.results.manifest import read_manifest
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.utils.files import write_error
+from dgkd_search.utils.rules import COUNT, require
 from dgkd_search.workflows.compare import MethodRun, compare, methods
 from dgkd_search.workflows.export import export_run
 from dgkd_search.workflows.retrain import Retrained, retrain
@@ -103,8 +104,7 @@ def train(
     Raises:
         InputError: best.yaml is damaged, or its data or weights aren't at hand.
     """
-    if repeats < 1:
-        raise InputError(f"repeats {repeats}: must be at least 1")
+    require("repeats", repeats, COUNT)
     best = Path(best).expanduser()
     beside = best if best.is_dir() else best.parent
     folder = beside / "trained" if out is None else Path(out).expanduser()
@@ -164,8 +164,7 @@ def compare_methods(
     """
     if isinstance(chain, str) or len(chain) < 2:
         raise InputError(f"chain {chain!r}: name a teacher and a student at least, in a list")
-    if repeats < 1:
-        raise InputError(f"repeats {repeats}: must be at least 1")
+    require("repeats", repeats, COUNT)
     log = _earlier("tell", options, "log", None if log is _silent else log) or _silent
     options |= {"teacher": chain[0], "student": chain[-1]}
     return compare(methods(chain, drop_prob), repeats, options, log)

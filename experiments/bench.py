@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from dgkd_search.data import PreparedData
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.tables import Column, Table
 
 Name = TypeVar("Name")
 Value = TypeVar("Value")
@@ -140,17 +141,9 @@ def _rounded(value: Any) -> Any:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows under their columns, numbers to the right."""
-    cells = [list(columns), *[[_cell(value) for value in row] for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    print(f"\n{title}")
-    for row in cells:
-        first, *rest = (c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in _places(row, widths))
-        print("  ".join([first, *rest]).rstrip())
-    sys.stdout.flush()
-
-
-def _places(row: list[str], widths: list[int]) -> Iterator[tuple[int, tuple[str, int]]]:
-    return enumerate(zip(row, widths, strict=True))
+    first, *rest = columns
+    shown = Table([Column(first, format=_cell), *(Column(c, "right", _cell) for c in rest)], rows)
+    print("\n".join(["", title, *shown.lines()]), flush=True)
 
 
 def _cell(value: Any) -> str:

@@ -399,12 +399,15 @@ def main() -> None:
     rng = random.Random(args.seed)
     plan = [rng.choice(KINDS if mounted else KINDS[:-1]) for _ in range(args.n)]
     tally = measure(plan, args.seed, mounted)
-    print(f"{'fault':<16}{'tried':>7}{'lost':>7}{'doubled':>9}{'wrong':>7}{'hung':>6}")
-    for kind in [*KINDS, *sorted(tally.wrong.keys() - set(KINDS))]:
-        found = tally.wrong[kind]
-        numbers = [found[what] for what in ("lost", "doubled", "wrong", "hung")]
-        print(f"{kind:<16}{tally.tried[kind]:>7}{numbers[0]:>7}{numbers[1]:>9}{numbers[2]:>7}"
-              f"{numbers[3]:>6}")  # fmt: skip
+    wrongs = ("lost", "doubled", "wrong", "hung")
+    bench.table(
+        "faults, and what was wrong after them",
+        ("fault", "tried", *wrongs),
+        [
+            (kind, tally.tried[kind], *(tally.wrong[kind][what] for what in wrongs))
+            for kind in [*KINDS, *sorted(tally.wrong.keys() - set(KINDS))]
+        ],
+    )
     if not mounted:
         print("no disk could be mounted, so none was filled")
     for problem in tally.problems:

@@ -160,8 +160,7 @@ def main() -> None:
     began = time.perf_counter()
     with TemporaryDirectory(prefix="dgkd-load-") as folder:
         figures = load(Path(folder) / "store", args.writers, args.puts, args.seed)
-    for name, value in figures.items():
-        print(f"{name:<34}{value:>10.6g}")
+    bench.table("a store under load", ("", "count"), [*figures.items()])
     bench.save(args, began, {"writers": args.writers, "puts": args.puts}, figures)
     if figures["corrupt"] or figures["twice"] or figures["damaged"]:
         sys.exit(1)

@@ -20,7 +20,8 @@ from dgkd_search.callbacks.events import (
     TrialStarted,
     TrialUpdated,
 )
-from dgkd_search.callbacks.terminal import LineProgress, LiveProgress
+from dgkd_search.callbacks.lines import LineProgress
+from dgkd_search.callbacks.terminal import LiveProgress
 
 _EVERY = 0.25  # seconds between two drawings
 _LINES = 12  # of what happened that stay in sight

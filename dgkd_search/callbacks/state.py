@@ -20,7 +20,7 @@ from dgkd_search.callbacks.events import (
 )
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.errors import one_line
-from dgkd_search.utils.formatting import format_duration, strip_control_chars
+from dgkd_search.utils.formatting import format_duration, pluralize, strip_control_chars
 
 GAP = "  "
 
@@ -45,6 +45,11 @@ def trial_outcome(event: TrialEnded, last: TrialProgress | None) -> str:
         where = f" at epoch {last.step}" if last is not None and last.step is not None else ""
         return f"pruned{where}" + (f" ({accuracy})" if accuracy else "")
     return event.state + (f"{GAP}{accuracy}" if accuracy else "")
+
+
+def replication_line(count: int) -> str:
+    """That ``count`` students are trained again from here on."""
+    return f"the trials are over; now {pluralize(count, 'student')} again, with fresh seeds"
 
 
 @dataclass

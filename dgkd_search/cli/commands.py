@@ -10,10 +10,13 @@ from pathlib import Path
 
 from dgkd_search.cli.parser import ArgumentParser, add_options
 from dgkd_search.config.options import Options
-from dgkd_search.config.parsers import SeveralNamed, integer
+from dgkd_search.config.parsers import SeveralNamed, within
 from dgkd_search.errors import DgkdError, InputError
+from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.rules import COUNT
+from dgkd_search.utils.tables import labeled
 
 
 def _log(text: str) -> None:
@@ -22,7 +25,7 @@ def _log(text: str) -> None:
 
 def _count(option: str, value: str) -> int:
     try:
-        return int(integer(1)(value))
+        return int(within(COUNT)(value))
     except ValueError as error:
         raise InputError(f"{option} {value}: {error}") from None
 
@@ -160,7 +163,7 @@ def _compare(known: argparse.Namespace) -> int:
     repeats, drop = _count("--repeats", values.pop("repeats")), values.pop("drop_prob")
     dropped = Options.parse({**values, "drop_prob": drop}).drop_prob
     if dropped.spread or len(dropped.values) > 1:
-        raise InputError(f"--drop-prob {drop}: must be one value in [0, 1)")
+        raise InputError(f"--drop-prob {drop}: must be one value in {DROP_PROB.interval}")
     from dgkd_search.workflows.compare import compare, comparison_table, ladders, methods
 
     values |= {"teacher": chain[0], "student": chain[-1]}
@@ -202,14 +205,16 @@ def _doctor(known: argparse.Namespace) -> int:
     store = None if known.store is None else Path(known.store).expanduser()
     problems = 0
     for finding in examine(store, not known.no_ray):
-        print(f"{finding.name:<20}{finding.words}", flush=True)
+        rows = [(finding.name, finding.words)]
         if finding.problem:
             problems += 1
-            print(f"{'':<20}problem: {finding.problem}", flush=True)
+            rows.append(("", f"problem: {finding.problem}"))
+        print("\n".join(labeled(rows, _FINDING)), flush=True)  # Ray takes seconds to be found
     print(pluralize(problems, "problem") if problems else "nothing stands in a search's way")
     return 1 if problems else 0
 
 
+_FINDING = 19  # letters of what the doctor looks at
 _LOCAL_OPTIONS = ("--data-dir", "--store")
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from dgkd_search.cli.commands import COMMANDS
 from dgkd_search.cli.parser import ArgumentParser, add_options
 from dgkd_search.errors import InputError
+from dgkd_search.utils.tables import labeled
 
 _GROUPS = {
     "data": "data",
@@ -17,7 +18,7 @@ _GROUPS = {
     "resources": "resources",
     "output": "output",
 }
-_WIDTH = 34  # of commands with their arguments, beside what they do
+_WIDTH = 35  # of commands with their arguments, beside what they do
 _EPILOG = """\
 other commands:
 {commands}
@@ -59,12 +60,12 @@ def search_parser() -> ArgumentParser:
 
 def command_lines() -> list[str]:
     """Every command with what it does; one whose package can't be loaded is named as such."""
-    lines = []
+    rows = []
     for name in COMMANDS.names():
         try:
             command = COMMANDS.get(name)
             usage, summary = f"{name} {command.arguments}".rstrip(), command.summary
         except InputError:
             usage, summary = name, "(its package can't be loaded)"
-        lines.append(f"  {f'dgkd-search {usage}':<{_WIDTH}}{summary}")
-    return lines
+        rows.append((f"  dgkd-search {usage}", summary))
+    return labeled(rows, _WIDTH)

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgkd_search.config.parsers import OneOf, OptionParser, duration, path_text
+from dgkd_search.config.parsers import OptionParser, duration, path_text
 from dgkd_search.errors import InputError
 from dgkd_search.store.inventory import ENTRY_KINDS, Entry, Inventory, list_store
 from dgkd_search.store.location import FORMAT_FILE, NO_STORE, default_root
 from dgkd_search.store.maintenance import FREEABLE, Freed, free_space, verify_store
 from dgkd_search.store.store import Store
 from dgkd_search.utils.formatting import format_bytes
+from dgkd_search.utils.rules import OneOf
+from dgkd_search.utils.tables import Column, Table, print_blocks
 
 _NAMES = {  # one, several
     "stage": ("finished stage", "finished stages"),
@@ -26,8 +28,6 @@ _NAMES = {  # one, several
     "temporary": ("leftover of a killed process", "leftovers of killed processes"),
     "unknown": ("unreadable or foreign", "unreadable or foreign"),
 }
-_STAGE = ("model", "dataset", "teachers", "accuracy", "size", "outputs", "used", "by")
-_NUMBERS = {"count", "size", "teachers", "accuracy", "outputs", "images"}
 _WIDEST = 24  # letters of a name in a table
 _SHOWN = 2  # run folders in a table
 
@@ -70,7 +70,7 @@ def run_store_command(options: argparse.Namespace) -> int:
         freed = free_space(store, what, age, dry_run=options.dry_run)
         print("\n".join(_freed_lines(freed, options.dry_run)))
     else:
-        print("\n".join(_list_lines(store, list_store(store))))
+        print_blocks(_list_blocks(store, list_store(store)))
     return 0
 
 
@@ -126,54 +126,76 @@ def _counted(entries: Iterable[Entry]) -> str:
     )
 
 
-def _list_lines(store: Store, inventory: Inventory) -> Iterator[str]:
+def _list_blocks(store: Store, inventory: Inventory) -> Iterator[str | Table]:
     searches = [user for user in inventory.users if user.kind == "search"]
     trials = [user for user in inventory.users if user.kind == "trial"]
     yield f"store {store.root}"
     running = sum(user.live for user in searches)
     yield f"searches recorded {len(searches)}, running {running}; trials running {len(trials)}"
     yield ""
+    yield _kinds_table(inventory)
+    now = time.time()
+    if inventory.of("stage"):
+        yield ""
+        yield _stages_table(inventory, now)
+    if inventory.of("data"):
+        yield ""
+        yield _datasets_table(inventory, now)
+
+
+def _kinds_table(inventory: Inventory) -> Table:
+    columns = (Column(), Column("count", "right"), Column("size", "right", format_bytes))
     rows = []
     for kind in ENTRY_KINDS:
         entries = inventory.of(kind)
         if entries or kind in ("stage", "checkpoint", "outputs", "data"):
-            size = format_bytes(sum(entry.size for entry in entries))
-            rows.append((_NAMES[kind][1], str(len(entries)), size))
-    total = format_bytes(sum(entry.size for entry in inventory.entries))
-    rows.append(("together", str(len(inventory.entries)), total))
-    yield from _table(("", "count", "size"), rows)
-    now = time.time()
-    if stages := inventory.of("stage"):
-        yield ""
-        yield from _table(_STAGE, _stage_rows(stages, inventory, now))
-    if datasets := inventory.of("data"):
-        yield ""
-        yield from _table(
-            ("dataset", "images", "size", "used"),
-            [
-                (_plain(e.name), str(e.images), format_bytes(e.size), _age(now - e.used))
-                for e in sorted(datasets, key=lambda entry: -entry.used)
-            ],
-        )
+            rows.append((_NAMES[kind][1], len(entries), sum(entry.size for entry in entries)))
+    total = sum(entry.size for entry in inventory.entries)
+    return Table(columns, [*rows, ("together", len(inventory.entries), total)])
 
 
-def _stage_rows(
-    stages: Iterable[Entry], inventory: Inventory, now: float
-) -> Iterator[tuple[str, ...]]:
-    """The one that was used last first."""
+def _stages_table(inventory: Inventory, now: float) -> Table:
+    """Every stage, the one that was used last first."""
+    columns = (
+        Column("model", format=_plain),
+        Column("dataset", format=_plain),
+        Column("teachers", "right"),
+        Column("accuracy", "right", ".2f"),
+        Column("size", "right", format_bytes),
+        Column("outputs", "right"),
+        Column("used", format=_age),
+        Column("by", format=_runs),
+    )
     outputs, datasets = inventory.outputs(), inventory.datasets()
-    for stage in sorted(stages, key=lambda entry: (-entry.used, entry.name, entry.path)):
+    rows = []
+    for stage in sorted(
+        inventory.of("stage"), key=lambda entry: (-entry.used, entry.name, entry.path)
+    ):
         stored = outputs.get(stage.key)
-        yield (
-            _plain(stage.name),
-            _plain(datasets.get(stage.data, stage.data[:8])),
-            str(stage.teachers),
-            f"{stage.accuracy:.2f}",
-            format_bytes(stage.size),
-            f"{stored.banks} x {format_bytes(stored.size / stored.banks)}" if stored else "-",
-            _age(now - stage.used),
-            _runs(stage.searches),
+        rows.append(
+            (
+                stage.name,
+                datasets.get(stage.data, stage.data[:8]),
+                stage.teachers,
+                stage.accuracy,
+                stage.size,
+                f"{stored.banks} x {format_bytes(stored.size / stored.banks)}" if stored else "-",
+                now - stage.used,
+                stage.searches,
+            )
         )
+    return Table(columns, rows)
+
+
+def _datasets_table(inventory: Inventory, now: float) -> Table:
+    columns = (
+        Column("dataset", format=_plain),
+        Column("images", "right"),
+        Column("size", "right", format_bytes),
+        Column("used", format=_age),
+    )
+    entries = sorted(inventory.of("data"), key=lambda entry: -entry.used)
+    return Table(columns, [(e.name, e.images, e.size, now - e.used) for e in entries])
 
 
 def _runs(searches: Sequence[str]) -> str:
@@ -181,17 +203,6 @@ def _runs(searches: Sequence[str]) -> str:
     names = [_plain(Path(name).name, keep_end=True) for name in reversed(searches)]
     more = f" +{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more or "-"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Columns as wide as they need; those of numbers flush right."""
-    cells = [head, *rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    for row in cells:
-        yield "  ".join(
-            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
-            for cell, width, name in zip(row, widths, head, strict=True)
-        ).rstrip()
 
 
 def _age(seconds: float) -> str:

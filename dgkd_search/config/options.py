@@ -17,7 +17,6 @@ from dgkd_search.config.parsers import (
     DIGITS,
     DropGrid,
     Named,
-    OneOf,
     OptionParser,
     ReplicationPlan,
     SeveralNamed,
@@ -34,15 +33,29 @@ from dgkd_search.config.parsers import (
     replication_plan,
     size,
     text,
+    within,
 )
-from dgkd_search.data.config import AUGMENTS, IMAGES, NORMALIZATIONS
+from dgkd_search.data.config import AUGMENTS, IMAGE_SIZE, IMAGES, NORMALIZATIONS, SEED
 from dgkd_search.data.kinds import dataset_names
 from dgkd_search.distillation.chain import DEFAULT_GUIDANCE
 from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.study.config import DROP_SCOPES, TUNABLE
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
-from dgkd_search.training.recipe import LOSS_SCALES, MAX_VIEWS, OUTPUTS, PRECISIONS, SCHEDULES
+from dgkd_search.training.recipe import (
+    BATCH_SIZE,
+    EPOCHS,
+    KD_WEIGHT,
+    LOSS_SCALES,
+    MAX_VIEWS,
+    OUTPUTS,
+    PRECISIONS,
+    SCHEDULES,
+    TEMPERATURE,
+    THREADS,
+    WEIGHT_DECAY,
+)
+from dgkd_search.utils.rules import OneOf
 
 
 class Scope(Enum):
@@ -110,7 +123,7 @@ class Options:
         scope=Scope.PLACE,
     )
     image_size: int | None = _option(
-        None, "data", integer(8, 1024), "N", "resize images to N x N (dataset's own; folders: 32)"
+        None, "data", within(IMAGE_SIZE), "N", "resize images to N x N (dataset's own; folders: 32)"
     )
     train_limit: int | None = _option(
         None, "data", integer(2), "N", "train on a stratified subset of N images (all)"
@@ -184,28 +197,29 @@ class Options:
     )
 
     epochs: int | None = _option(
-        None, "recipe", integer(1), "N", "epochs of teacher and assistants"
+        None, "recipe", within(EPOCHS), "N", "epochs of teacher and assistants"
     )
     student_epochs: int | None = _option(
-        None, "recipe", integer(1), "N", "epochs of the final student (as many as --epochs)"
+        None, "recipe", within(EPOCHS), "N", "epochs of the final student (as many as --epochs)"
     )
-    batch_size: int | None = _option(None, "recipe", integer(2), "N", "images a mini-batch")
+    batch_size: int | None = _option(None, "recipe", within(BATCH_SIZE), "N", "images a mini-batch")
+    # Narrower than a recipe's: --tune varies the rate by up to four times.
     lr: float | None = _option(None, "recipe", number(1e-10, 1000), "X", "peak learning rate")
-    weight_decay: float | None = _option(None, "recipe", number(0), "X", "weight decay")
+    weight_decay: float | None = _option(None, "recipe", within(WEIGHT_DECAY), "X", "weight decay")
     schedule: str | None = _option(
         None, "recipe", OneOf(SCHEDULES), None, "learning rate: " + ", ".join(SCHEDULES)
     )
     temperature: float = _option(
         4.0,
         "recipe",
-        number(0, open_low=True, digits=DIGITS),
+        within(TEMPERATURE, digits=DIGITS),
         "X",
         "temperature of distillation (4)",
     )
     kd_weight: float = _option(
         0.9,
         "recipe",
-        number(0, 1, digits=DIGITS),
+        within(KD_WEIGHT, digits=DIGITS),
         "X",
         "weight of the teachers beside the labels (0.9)",
     )
@@ -281,7 +295,7 @@ class Options:
     )
     seed: int = _option(0, "search", integer(0), "N", "seed of the sampler (0)")
     train_seed: int = _option(0, "search", integer(0), "N", "seed of the training (0)")
-    split_seed: int = _option(0, "search", integer(0), "N", "seed of the validation split (0)")
+    split_seed: int = _option(0, "search", within(SEED), "N", "seed of the validation split (0)")
     no_reference: bool = _option(
         False, "search", flag, None, "don't train the student alone to compare with"
     )
@@ -317,7 +331,7 @@ class Options:
         scope=Scope.RESOURCES,
     )
     cpus_per_trial: int = _option(
-        1, "resources", integer(1), "N", "CPU threads of a trial (1)", scope=Scope.THREADS
+        1, "resources", within(THREADS), "N", "CPU threads of a trial (1)", scope=Scope.THREADS
     )
     address: str | None = _option(
         None,

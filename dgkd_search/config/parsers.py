@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dgkd_search.training.recipe import DROP_PROB
+from dgkd_search.utils.rules import Range
+
 DROP_STEP = 0.05
 # Values under --drop-scope all: few, so that chains still share their assistants.
 COARSE_DROPS = (0.0, 0.25, 0.5, 0.75)
@@ -21,53 +24,31 @@ _SMALLEST_SHARE = 0.0001  # Ray counts no finer
 OptionParser = Callable[[object], Any]
 
 
-def integer(low: int, high: int = _LARGEST) -> OptionParser:
-    """A whole number in [low, high], to the last digit."""
-
-    def parse(value: object) -> int:
-        result = _number(value)
-        if result != int(result) or result < low:
-            raise ValueError(f"must be a whole number of at least {low}")
-        try:
-            exact = int(value)  # type: ignore[call-overload]
-        except ValueError:  # such as 1e3
-            exact = int(result)
-        if exact > high:
-            raise ValueError(f"must be a whole number of at most {high}")
-        return int(exact)
-
-    return parse
-
-
-def number(
-    low: float, high: float = math.inf, *, open_low: bool = False, digits: int | None = None
-) -> OptionParser:
-    """A finite number in [low, high], or (low, high], rounded where ``digits`` says so."""
+def within(rule: Range, *, digits: int | None = None) -> OptionParser:
+    """A number in a range, rounded where ``digits`` says so; whole ones to their last digit."""
 
     def parse(value: object) -> float:
         result = _number(value)
         if digits is not None:
             result = round(result, digits)
-        if not low <= result <= high or (open_low and result == low):
-            bound = f"above {low:g}" if open_low else f"of at least {low:g}"
-            raise ValueError(
-                f"must be a number {bound}" + (f" and at most {high:g}" if high < math.inf else "")
-            )
+        if rule.whole and result == int(result):
+            result = _exact_integer(value, result)
+        rule.check(result)
+        if rule.whole and result > _LARGEST:
+            raise ValueError(f"must be a whole number of at most {_LARGEST}")
         return result
 
     return parse
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """One of a few words."""
+def integer(low: int, high: float = math.inf) -> OptionParser:
+    """A whole number in [low, high]."""
+    return within(Range(low, high, whole=True))
 
-    choices: Sequence[str]
 
-    def __call__(self, value: object) -> str:
-        if value not in self.choices:
-            raise ValueError(f"unknown; choose from {', '.join(self.choices)}")
-        return str(value)
+def number(low: float, high: float = math.inf) -> OptionParser:
+    """A finite number in [low, high]."""
+    return within(Range(low, high))
 
 
 def names(value: object) -> tuple[str, ...]:
@@ -228,8 +209,8 @@ class DropGrid:
 
 
 def drop_grid(value: object) -> DropGrid:
-    """``0.25``, ``0,.25,.5`` or ``LOW:HIGH``; each in [0, 1)."""
-    rule = "must be a value, a list 0,.25,.5 or a range LOW:HIGH, each in [0, 1)"
+    """``0.25``, ``0,.25,.5`` or ``LOW:HIGH``; each in the range of ``DROP_PROB``."""
+    rule = f"must be a value, a list 0,.25,.5 or a range LOW:HIGH, each in {DROP_PROB.interval}"
     if isinstance(value, DropGrid):
         return value
     spread = isinstance(value, str) and ":" in value
@@ -238,7 +219,7 @@ def drop_grid(value: object) -> DropGrid:
         values = tuple(round(_number(part), DIGITS) + 0.0 for part in parts)
     except ValueError:
         raise ValueError(rule) from None
-    if not values or not all(0 <= v < 1 for v in values):
+    if not values or not all(v in DROP_PROB for v in values):
         raise ValueError(rule)
     if spread and (len(values) != 2 or values[0] > values[1]):
         raise ValueError(f"{rule}, LOW not above HIGH")
@@ -279,6 +260,14 @@ def _parts(value: object) -> tuple[str, ...]:
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be names, separated by commas")
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def _exact_integer(value: object, rounded: float) -> int:
+    """A whole number to its last digit, which a float may not have."""
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    except ValueError:  # such as 1e3
+        return int(rounded)
 
 
 def _number(value: object) -> float:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from dgkd_search.utils.rules import OneOf, Range
 
 IMAGES = ("auto", "memory", "stream")
 AUGMENTS = ("none", "crop", "flip", "crop+flip", "resized-crop", "resized-crop+flip")
 NORMALIZATIONS = ("train", "imagenet", "cifar10", "cifar100")
+MIN_IMAGE_SIZE = 8  # below it, views cannot be shifted by an eighth
+IMAGE_SIZE = Range(MIN_IMAGE_SIZE, 1024, whole=True)
+SEED = Range(0, whole=True)
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,9 @@ class DataConfig:
         image_size: height and width in pixels; None keeps the dataset's own (folders: 32).
         train_limit: number of training images, a stratified subset; None takes all.
         split_seed: seed of the validation split and of the subset.
-        images: one of ``IMAGES``: decoded beforehand into arrays that lie in memory, or streamed
+        images: decoded beforehand into arrays that lie in memory, or streamed
             from the files of a folder; ``auto`` streams folders that are too large.
-        normalize: one of ``NORMALIZATIONS``: by mean and deviation of the training part, or by the
+        normalize: by mean and deviation of the training part, or by the
             known ones of a dataset, as networks that were trained elsewhere expect.
         merged: whether the validation images are trained on too, as nothing is chosen by them any
             more; the validation part then says how well they are fitted.
@@ -29,9 +35,9 @@ class DataConfig:
 
     dataset: str
     data_dir: str | None = None
-    image_size: int | None = None
+    image_size: Annotated[int | None, IMAGE_SIZE] = None
     train_limit: int | None = None
-    split_seed: int = 0
-    images: str = "auto"
-    normalize: str = "train"
+    split_seed: Annotated[int, SEED] = 0
+    images: Annotated[str, OneOf(IMAGES)] = "auto"
+    normalize: Annotated[str, OneOf(NORMALIZATIONS)] = "train"
     merged: bool = False

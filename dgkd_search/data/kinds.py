@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dgkd_search.data.config import IMAGES, DataConfig
+from dgkd_search.data.config import DataConfig
 from dgkd_search.errors import InputError
 from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.rules import field_problems
 
 if TYPE_CHECKING:
     from dgkd_search.data.types import Dataset
 
-MIN_IMAGE_SIZE = 8  # below it, views cannot be shifted by an eighth
 FOLDER_IMAGE_SIZE = 32
 
 
@@ -144,19 +144,12 @@ def data_problems(config: DataConfig) -> list[str]:
         problems += _wrong_place(kind, config)
     elif kind is not None and kind.content:
         problems.append(f"--data-dir: missing; --dataset {kind.name} needs {kind.content}")
-    if config.image_size is not None and config.image_size < MIN_IMAGE_SIZE:
-        problems.append(
-            f"--image-size {config.image_size}: must be at least {MIN_IMAGE_SIZE} pixels"
-        )
-    if config.images not in IMAGES:
-        problems.append(f"--images {config.images!r}: choose from {', '.join(IMAGES)}")
-    elif kind is not None and config.images == "stream" and not kind.streamable:
+    problems += field_problems(config, prefix="--")
+    if kind is not None and config.images == "stream" and not kind.streamable:
         problems.append(
             f"--images stream: only an imagefolder is streamed, not {kind.name}; leave it out, or "
             "use --dataset imagefolder"
         )
-    if config.split_seed < 0:
-        problems.append(f"--split-seed {config.split_seed}: must be at least 0")
     return problems
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from dgkd_search.data.config import MIN_IMAGE_SIZE
+from dgkd_search.utils.rules import COUNT, Range
 
 
 @dataclass(frozen=True)
@@ -12,18 +16,18 @@ class Architecture:
     Attributes:
         family: registered family, for example ``resnet``.
         name: member of the family, for example ``resnet20``.
-        classes: number of outputs, at least 2.
+        classes: number of outputs.
         channels: image channels (1 gray, 3 color).
-        image_size: height and width of the square image in pixels, at least 8.
+        image_size: height and width of the square image in pixels.
         origin: module that makes the family known; empty for those that are built in.
         code: checksum of the family's code; empty likewise.
     """
 
     family: str
     name: str
-    classes: int
-    channels: int
-    image_size: int
+    classes: Annotated[int, Range(2, whole=True)]
+    channels: Annotated[int, COUNT]
+    image_size: Annotated[int, Range(MIN_IMAGE_SIZE, whole=True)]
     origin: str = ""
     code: str = ""
 

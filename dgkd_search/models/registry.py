@@ -13,6 +13,7 @@ from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.families import Family
 from dgkd_search.models.layers import initialize
 from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.rules import field_problems
 
 # A new built-in family is one module that ends in a ``Family``, and one word here.
 _BUILT_IN = (
@@ -170,13 +171,7 @@ def _check(architecture: Architecture) -> Family:
         family.member(architecture.name)
     except InputError as error:
         problems.extend(error.messages)
-    for value, least, what in (
-        (architecture.classes, 2, "classes"),
-        (architecture.channels, 1, "channels"),
-        (architecture.image_size, 8, "image_size"),
-    ):
-        if value < least:
-            problems.append(f"{what} {value}: must be at least {least}; give {least} or more")
+    problems += field_problems(architecture)
     if family is not None and family.code != architecture.code:
         problems.append(
             f"family {family.name!r}: its code ({family.origin or 'built in'}) isn't the one that "

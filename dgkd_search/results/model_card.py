@@ -4,151 +4,211 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
 
+import jinja2
+
+from dgkd_search.results.best_config import BestConfig
+from dgkd_search.study.replication_report import ReplicationReport
+from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.formatting import escape_markdown, pluralize
 from dgkd_search.utils.intervals import plus_minus
+from dgkd_search.utils.tables import Column, Table
 
 CARD_MARK = "found by dgkd-search"  # in every card
 
 
+@dataclass(frozen=True)
+class ExportedModel:
+    """The student, or its teacher, in one form.
+
+    Attributes:
+        name: of the form.
+        size: bytes of the file; of the teacher, of its weights.
+        single, batch: milliseconds for one image, and for the 64, on one CPU thread.
+    """
+
+    name: str
+    size: int
+    single: float
+    batch: float
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a card says.
+
+    Attributes:
+        classes: their names, in the order of the outputs.
+        image_size: height and width in pixels.
+        chain: names of its models, teacher first.
+        drop_prob: that a teacher of the student was dropped from a mini-batch.
+        fingerprint: of the data.
+        retrained: whether the student learned from the validation images too.
+        validation, test: accuracies in percent, or None.
+        replicates: accuracies with fresh seeds, or None where there were none.
+        stages: how each model was trained, teacher first.
+        forms: size and latency of each.
+        uses: lines of Python code that use each form's file.
+        images: that the forms were compared on, and timed with.
+        versions: of packages, by name.
+    """
+
+    student: str
+    dataset: str
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
+    chain: tuple[str, ...]
+    guidance: str
+    drop_prob: float | None
+    train_count: int
+    fingerprint: str
+    retrained: bool
+    validation: float | None
+    test: float | None
+    replicates: Table | None
+    stages: tuple[StageSpec, ...]
+    forms: Table
+    uses: tuple[str, ...]
+    images: int
+    versions: Mapping[str, str]
+
+    @classmethod
+    def from_best(
+        cls,
+        best: BestConfig,
+        forms: Sequence[ExportedModel],
+        uses: Sequence[str],
+        images: int,
+    ) -> ModelCard:
+        """The card of best.yaml's student; see ``model_card``."""
+        data, replication = best.data, best.confirmation
+        return cls(
+            student=best.student,
+            dataset=data.dataset,
+            classes=data.classes,
+            image_size=data.image_size,
+            channels=data.channels,
+            chain=best.models,
+            guidance=best.guidance,
+            drop_prob=best.drop_probability,
+            train_count=data.train_count,
+            fingerprint=data.fingerprint,
+            retrained=best.retrained is not None,
+            validation=best.validation_accuracy,
+            test=best.test_accuracy,
+            replicates=_replicates_table(replication) if replication is not None else None,
+            stages=best.stages,
+            forms=forms_table(forms, images),
+            uses=tuple(uses),
+            images=images,
+            versions=best.versions,
+        )
+
+    @property
+    def method(self) -> str:
+        """How the student was taught, in words."""
+        if len(self.chain) == 2:
+            return "plain KD" if len(self.stages) > 1 else "labels alone"
+        drop = f", drop probability {self.drop_prob:g}" if self.drop_prob else ""
+        return f"{self.guidance} guidance{drop}"
+
+    @property
+    def accuracies(self) -> list[str]:
+        """What was measured, in words."""
+        parts = []
+        if self.validation is not None:
+            parts.append(
+                f"validation accuracy {self.validation:.2f} % (the search chose by validation)"
+            )
+        if self.test is not None:
+            parts.append(f"test accuracy {self.test:.2f} %")
+        return parts
+
+    def __str__(self) -> str:
+        """As Markdown."""
+        return _template().render(card=self, mark=CARD_MARK)
+
+
 def model_card(
-    best: Mapping[str, Any],
-    forms: Sequence[Mapping[str, Any]],
-    uses: Sequence[str],
-    images: int,
+    best: BestConfig, forms: Sequence[ExportedModel], uses: Sequence[str], images: int
 ) -> str:
     """The card as Markdown.
 
     Args:
-        best: contents of best.yaml.
-        forms: name, size (bytes), single and batch (milliseconds) of each form.
+        best: what best.yaml says.
+        forms: of the student, and its teacher to compare with.
         uses: lines of Python code that use each form's file.
         images: that the forms were compared on, and timed with.
     """
-    data, student = best["data"], best["student"]
-    size, channels = data["image_size"], data["channels"]
-    code = "\n".join(textwrap.indent(use, "    ") for use in uses)
-    return f"""\
-# {student} on {data["dataset"]}
-
-A classifier of {len(data["classes"])} classes for {size} x {size} images of {channels} \
-channel{"s" if channels > 1 else ""}, {CARD_MARK}.
-
-- chain: {" > ".join([best["teacher"], *best["assistants"], student])}, {_guidance(best)}
-- trained on {data["train_count"]:,} images (fingerprint {data["fingerprint"]})\
-{_retrained(best)}
-- {_accuracies(best)}
-{_confirmed(best)}
-## Use
-
-Images are float32 [batch, {channels}, {size}, {size}], pixels in 0..255; normalization is part of \
-the model. Outputs are logits in the order of the classes: {_classes(data["classes"])}.
-
-    model = dgkd_search.load_student("FOLDER")    # student.safetensors, best.yaml
-    logits = model(images)
-{code}
-
-## Size and latency
-
-One CPU thread, median of 30 runs. Each form gave the model's predictions on {images} images of \
-the validation part.
-
-| | MB | one image, ms | {images} images, ms |
-|---|---|---|---|
-{_rows(forms)}
-
-## Recipe
-
-{_recipe(best)}
-
-## Versions
-
-{_versions(best)}
-"""
+    return str(ModelCard.from_best(best, forms, uses, images))
 
 
-def _guidance(best: Mapping[str, Any]) -> str:
-    if not best["assistants"]:
-        return "plain KD" if len(best["stages"]) > 1 else "labels alone"
-    drop = best["drop_probability"]
-    return f"{best['guidance']} guidance" + (f", drop probability {drop:g}" if drop else "")
+def forms_table(forms: Sequence[ExportedModel], images: int) -> Table:
+    """A row a form: its size, and its latency for one image and for ``images``."""
+    columns = (
+        Column(),
+        Column("MB", "right", ".3g"),
+        Column("one image, ms", "right", ".2f"),
+        Column(f"{images} images, ms", "right", ".2f"),
+    )
+    return Table(columns, [(form.name, form.size / 1e6, form.single, form.batch) for form in forms])
 
 
-def _retrained(best: Mapping[str, Any]) -> str:
-    return ", those of validation among them" if "retrained" in best else ""
-
-
-def _accuracies(best: Mapping[str, Any]) -> str:
-    parts = [
-        f"{name} accuracy {best[key]:.2f} %{note}"
-        for name, key, note in (
-            ("validation", "validation_accuracy", " (the search chose by validation)"),
-            ("test", "test_accuracy", ""),
-        )
-        if best[key] is not None
-    ]
-    return "; ".join(parts) or "accuracy not measured"
-
-
-def _confirmed(best: Mapping[str, Any]) -> str:
-    replication = best.get("confirmation")
-    if not replication:
-        return ""
+def _replicates_table(replication: ReplicationReport) -> Table:
+    """A row a configuration that was taught again with fresh seeds."""
     rows = []
-    for row in replication["configurations"]:
-        name = "the student alone" if row["student_alone"] else row["chain"]
-        if row.get("drop_probability") is not None:
-            name += f", drop {row['drop_probability']:g}"
-        mean = plus_minus(row["mean"], row["half_width"])
-        rows.append(f"| {name} | {mean} | {len(row['accuracies'])} |")
-    return "\n".join(
-        [
-            "",
-            "## With fresh seeds",
-            "",
-            "Validation accuracy in percent, mean and 95 % interval:",
-            "",
-            "| | % | seeds |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
+    for row in replication.rows:
+        name = row.chain or "the student alone"
+        if row.drop_probability is not None:
+            name += f", drop {row.drop_probability:g}"
+        mean = plus_minus(row.interval.mean, row.interval.half_width)
+        rows.append((name, mean, len(row.accuracies)))
+    return Table((Column(), Column("%", "right"), Column("seeds", "right")), rows)
+
+
+def _recipe_words(stage: StageSpec) -> str:
+    if stage.pretrained:
+        return "weights given"
+    recipe, loss = stage.recipe, stage.distillation
+    words = (
+        f"{recipe.epochs} epochs, batch {recipe.batch_size}, rate {recipe.lr:g} "
+        f"({recipe.schedule}), weight decay {recipe.weight_decay:g}, augmentation {recipe.augment}"
     )
+    if loss is not None:
+        teachers = pluralize(len(stage.teachers), "teacher")
+        words += f"; {teachers}, weight {loss.kd_weight:g}, temperature {loss.temperature:g}"
+    return words
 
 
-def _classes(classes: Sequence[str]) -> str:
-    shown = ", ".join(classes[:20])
-    return shown + (f" and {len(classes) - 20} more (best.yaml)" if len(classes) > 20 else "")
+class _Markdown(str):
+    """A text that is Markdown already; every other value in the template is escaped."""
 
 
-def _rows(forms: Sequence[Mapping[str, Any]]) -> str:
-    return "\n".join(
-        f"| {form['name']} | {form['size'] / 1e6:.3g} "
-        f"| {form['single']:.2f} | {form['batch']:.2f} |"
-        for form in forms
+def _escape(value: object) -> str:
+    return value if isinstance(value, _Markdown) else escape_markdown(str(value))
+
+
+def _code(pieces: Sequence[str]) -> _Markdown:
+    return _Markdown("\n".join(textwrap.indent(piece, "    ") for piece in pieces))
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(  # no autoescape, which is HTML's: finalize escapes
+        loader=jinja2.PackageLoader("dgkd_search.results", ""),
+        finalize=_escape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-
-
-def _recipe(best: Mapping[str, Any]) -> str:
-    lines = []
-    for stage in best["stages"]:
-        recipe, name = stage["recipe"], stage["architecture"]["name"]
-        if stage.get("given"):
-            lines.append(f"- {name}: weights given")
-            continue
-        line = (
-            f"- {name}: {recipe['epochs']} epochs, batch {recipe['batch_size']}, rate "
-            f"{recipe['lr']:g} ({recipe['schedule']}), weight decay {recipe['weight_decay']:g}, "
-            f"augmentation {recipe['augment']}"
-        )
-        if loss := stage["distillation"]:
-            line += (
-                f"; {len(stage['sources'])} teacher{'s' if len(stage['sources']) > 1 else ''}, "
-                f"weight {loss['kd_weight']:g}, temperature {loss['temperature']:g}"
-            )
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _versions(best: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in best["versions"].items())
+    environment.filters |= {
+        "code": _code,
+        "pluralize": pluralize,
+        "recipe": _recipe_words,
+        "table": lambda table: _Markdown("\n".join(table.markdown())),
+    }
+    return environment.get_template("model_card.md.jinja")

@@ -13,8 +13,10 @@ from dgkd_search.results.verdict import verdict
 from dgkd_search.results.work import Work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
+from dgkd_search.utils.tables import labeled
 
 _JSON_NAMES = {"baseline": "alone"}  # what programs read keeps its names
+_LABEL = 11  # letters of what a line is about
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class Summary:
             rows.insert(4, ("note", note))
         if self.ended:
             rows.insert(0, ("ended early", self.ended))
-        return [f"{name:<12}{value}" for name, value in rows]
+        return labeled(rows, _LABEL)
 
     def _gains(self) -> str:
         """On validation, against what this same search trained; one run each."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import REASON, ChainStudy, accuracy_of
 from dgkd_search.utils.files import write_bytes
 from dgkd_search.utils.intervals import half_width
+from dgkd_search.utils.tables import Column, Table
 
 _TEXT, _INTEGER, _REAL, _TIME = "string", "Int64", "Float64", "datetime64[s]"
 
@@ -83,13 +82,9 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
 
 def write_trials(study: ChainStudy, path: Path) -> None:
     """Write ``trials_table`` as CSV, UTF-8: six significant digits, ISO 8601 times in seconds."""
-    table = trials_table(study)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in table.itertuples(index=False):
-        writer.writerow(_format(value) for value in row)
-    write_bytes(path, text.getvalue().encode())
+    rows = [*trials_table(study).itertuples(index=False)]
+    table = Table([Column(name, format=_format) for name in COLUMNS], rows)
+    write_bytes(path, table.csv().encode())
 
 
 def plottable(table: pd.DataFrame, state: str) -> pd.DataFrame:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from dgkd_search.data.config import AUGMENTS
-from dgkd_search.errors import InputError
+from dgkd_search.utils.rules import OneOf, Range, check_fields
 
 SCHEDULES = ("step", "late", "thirds", "cosine", "onecycle", "constant")
 LOSS_SCALES = ("mean", "sum")
@@ -15,14 +15,14 @@ PRECISIONS = ("auto", "fp32", "bf16")
 MAX_VIEWS = 32
 
 
-def _check(problems: list[str]) -> None:
-    if problems:
-        raise InputError(problems)
-
-
-def _positive(problems: list[str], name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        problems.append(f"{name} {value}: must be a finite number above 0")
+# Ranges that options share.
+EPOCHS = Range(1, whole=True)
+BATCH_SIZE = Range(2, whole=True, why="batch normalization needs two images")
+WEIGHT_DECAY = Range(0)
+TEMPERATURE = Range(0, open_low=True)
+KD_WEIGHT = Range(0, 1)
+DROP_PROB = Range(0, 1, open_high=True, why="1 would drop every teacher")
+THREADS = Range(1, whole=True)
 
 
 def _as_floats(owner: object, *names: str) -> None:
@@ -36,10 +36,10 @@ class Recipe:
     """How one model is trained: SGD with momentum under a learning-rate schedule.
 
     Attributes:
-        epochs: passes over the training images, at least 1.
-        batch_size: images a step, at least 2 (batch normalization needs two).
-        lr: peak learning rate, above 0.
-        weight_decay: L2 penalty on all parameters, at least 0.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        lr: peak learning rate.
+        weight_decay: L2 penalty on all parameters.
         schedule: ``step`` (divided by 10 at 1/2 and 3/4 of the epochs, as in arXiv 2009.08825),
             ``late`` (at 5/8, 3/4 and 7/8, as in the field's CIFAR-100 benchmarks), ``thirds``
             (at 3, 6 and 9 tenths, as on ImageNet), ``cosine`` (to 0), ``onecycle`` (linear up
@@ -48,46 +48,24 @@ class Recipe:
             ``resized-crop`` (a part of random size and shape, as on ImageNet) with or without it.
         views: number of banks of fixed views; epoch e trains on bank e mod views.
             0 means min(epochs, 32), or 1 where nothing is augmented.
-        momentum: SGD momentum in [0, 1).
+        momentum: of SGD.
 
     Raises:
         InputError: every value outside its range, all at once.
     """
 
-    epochs: int
-    batch_size: int
-    lr: float
-    weight_decay: float
-    schedule: str
-    augment: str
-    views: int = 0
-    momentum: float = 0.9
+    epochs: Annotated[int, EPOCHS]
+    batch_size: Annotated[int, BATCH_SIZE]
+    lr: Annotated[float, Range(0, open_low=True)]
+    weight_decay: Annotated[float, WEIGHT_DECAY]
+    schedule: Annotated[str, OneOf(SCHEDULES)]
+    augment: Annotated[str, OneOf(AUGMENTS)]
+    views: Annotated[int, Range(0, whole=True, why=f"0 for min(epochs, {MAX_VIEWS})")] = 0
+    momentum: Annotated[float, Range(0, 1, open_high=True)] = 0.9
 
     def __post_init__(self) -> None:
         _as_floats(self, "lr", "weight_decay", "momentum")
-        problems: list[str] = []
-        if self.epochs < 1:
-            problems.append(f"epochs {self.epochs}: must be at least 1")
-        if self.batch_size < 2:
-            problems.append(
-                f"batch-size {self.batch_size}: must be at least 2 (batch normalization)"
-            )
-        _positive(problems, "lr", self.lr)
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
-            problems.append(
-                f"weight-decay {self.weight_decay}: must be a finite number of at least 0"
-            )
-        if not 0 <= self.momentum < 1:
-            problems.append(f"momentum {self.momentum}: must lie in [0, 1)")
-        if self.schedule not in SCHEDULES:
-            problems.append(f"schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}")
-        if self.augment not in AUGMENTS:
-            problems.append(f"augment {self.augment!r}: choose from {', '.join(AUGMENTS)}")
-        if self.views < 0:
-            problems.append(
-                f"views {self.views}: must be at least 0 (0 = min(epochs, {MAX_VIEWS}))"
-            )
-        _check(problems)
+        check_fields(self)
         views = 1 if self.augment == "none" else self.views or min(self.epochs, MAX_VIEWS)
         object.__setattr__(self, "views", min(views, self.epochs))
 
@@ -107,24 +85,14 @@ class Distillation:
         InputError: every value outside its range, all at once.
     """
 
-    kd_weight: float = 0.9
-    temperature: float = 4.0
-    loss_scale: str = "mean"
-    drop_prob: float = 0.0
+    kd_weight: Annotated[float, KD_WEIGHT] = 0.9
+    temperature: Annotated[float, TEMPERATURE] = 4.0
+    loss_scale: Annotated[str, OneOf(LOSS_SCALES)] = "mean"
+    drop_prob: Annotated[float, DROP_PROB] = 0.0
 
     def __post_init__(self) -> None:
         _as_floats(self, "kd_weight", "temperature", "drop_prob")
-        problems: list[str] = []
-        if not 0 <= self.kd_weight <= 1:
-            problems.append(f"kd-weight {self.kd_weight}: must lie in [0, 1]")
-        _positive(problems, "temperature", self.temperature)
-        if self.loss_scale not in LOSS_SCALES:
-            problems.append(f"loss-scale {self.loss_scale!r}: choose from {', '.join(LOSS_SCALES)}")
-        if not 0 <= self.drop_prob < 1:
-            problems.append(
-                f"drop-prob {self.drop_prob}: must lie in [0, 1); 1 would drop every teacher"
-            )
-        _check(problems)
+        check_fields(self)
 
     def canonical(self, teachers: int) -> Distillation | None:
         """The same loss without the settings that mean nothing for ``teachers`` teachers.
@@ -151,14 +119,13 @@ class Numerics:
     """
 
     device_type: str = "cpu"
-    threads: int = 1
+    threads: Annotated[int, THREADS] = 1
     precision: str = "fp32"
     memory_format: str = "contiguous"
     compiled: bool = False
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise InputError(f"cpus-per-trial {self.threads}: must be at least 1")
+        check_fields(self, {"threads": "cpus-per-trial"})
 
 
 # A fixed table, never a timing at start: identical options must mean identical weights. What it

@@ -6,11 +6,18 @@ import re
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
+# What Markdown takes for more than a letter anywhere; an underscore within a word is none of it.
+_MARKDOWN = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 
 
 def strip_control_chars(text: str) -> str:
     """Without escape sequences and control characters, newlines excepted."""
     return _CONTROLS.sub(" ", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+def escape_markdown(text: str) -> str:
+    """A text that Markdown shows as it is, on one line: names hold ``|``, ``*`` or backticks."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def format_duration(seconds: float) -> str:

@@ -21,6 +21,7 @@ from dgkd_search.training.evaluation import accuracy_on_part
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.utils.intervals import half_width, plus_minus
+from dgkd_search.utils.tables import Column, Table
 from dgkd_search.workflows.single_chain import plan
 
 
@@ -150,17 +151,34 @@ def with_interval(values: Sequence[float]) -> str:
 
 def comparison_table(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:
     """The runs as a Markdown table: means with 95 % intervals, and what each method cost."""
+    return methods_table(runs_by_method).markdown()
+
+
+def methods_table(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> Table:
+    """A row a method: its accuracies, and what it cost; no column of test where there is none."""
     tested = any(run.test is not None for runs in runs_by_method.values() for run in runs)
-    header = ["", "validation %", *(["test %"] if tested else []), "seeds"]
-    rows = [[*header, "student, s", "models above it, s"]]
+    columns = (
+        Column(),
+        Column("validation %", "right", with_interval),
+        *([Column("test %", "right", with_interval)] if tested else []),
+        Column("seeds", "right"),
+        Column("student, s", "right", ".1f"),
+        Column("models above it, s", "right", ".1f"),
+    )
+    rows: list[tuple[object, ...]] = []
     for name, runs in runs_by_method.items():
-        row = [name, with_interval([run.validation for run in runs])]
-        if tested:
-            row.append(with_interval([run.test for run in runs if run.test is not None]))
-        seconds = sum(run.seconds for run in runs) / len(runs)
-        rows.append([*row, str(len(runs)), f"{seconds:.1f}", f"{runs[0].before:.1f}"])
-    rows.insert(1, ["---"] * len(rows[0]))
-    return [f"| {' | '.join(row)} |" for row in rows]
+        tests = [run.test for run in runs if run.test is not None]
+        rows.append(
+            (
+                name,
+                [run.validation for run in runs],
+                *([tests] if tested else []),
+                len(runs),
+                sum(run.seconds for run in runs) / len(runs),
+                runs[0].before,
+            )
+        )
+    return Table(columns, rows)
 
 
 def ladders(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:

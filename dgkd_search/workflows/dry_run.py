@@ -8,9 +8,11 @@ from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.utils.formatting import format_bytes, pluralize
+from dgkd_search.utils.tables import labeled
 from dgkd_search.workflows.validate import ValidatedSearch
 
 _COUNT_LIMIT = 10_000
+_LABEL = 15  # letters of an option, or of what follows from them
 
 
 def preview_lines(validated: ValidatedSearch) -> list[str]:
@@ -25,30 +27,35 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
         tried = config.budget
     if space.is_continuous:
         chains = "unlimited"
-    lines = [f"note: {warning}" for warning in resolved.warnings]
     values = dict(to_yaml_values(resolved.options))
     if resolved.options.store_limit is not None:
         values["store-limit"] = format_bytes(resolved.options.store_limit)
-    lines += [f"{name:<15} {_show(value)}" for name, value in values.items()]
     threads = pluralize(resources.cpus_per_trial, "CPU thread")
-    lines += [
-        "",
-        f"data            {validated.images or 'known once they are at hand'}",
-        f"configurations  {chains} (of chain, guidance, drop), of which the budget tries {tried}",
-    ]
     names: dict[str, list[str]] = {}  # two names may mean one trial
     for name, params in space.initial_params().items():
         names.setdefault(str(space.configuration(params).chain.canonical()), []).append(name)
-    lines += [f"first trial     {chain}  ({', '.join(names[chain])})" for chain in names]
-    lines += [
-        f"trials at once  {resources.concurrency}, each "
-        f"{threads} and {resources.gpus_per_trial:g} GPUs",
-        f"then            {_replication_words(config)}",
-        f"stored outputs  {validated.outputs or 'known once the data are at hand'}",
-        f"run folder      {run.path}",
+    plan = [
+        ("data", validated.images or "known once they are at hand"),
+        (
+            "configurations",
+            f"{chains} (of chain, guidance, drop), of which the budget tries {tried}",
+        ),
+        *(("first trial", f"{chain}  ({', '.join(names[chain])})") for chain in names),
+        (
+            "trials at once",
+            f"{resources.concurrency}, each {threads} and {resources.gpus_per_trial:g} GPUs",
+        ),
+        ("then", _replication_words(config)),
+        ("stored outputs", validated.outputs or "known once the data are at hand"),
+        ("run folder", str(run.path)),
+    ]
+    return [
+        *(f"note: {warning}" for warning in resolved.warnings),
+        *labeled(((name, _show(value)) for name, value in values.items()), _LABEL),
+        "",
+        *labeled(plan, _LABEL),
         "nothing was written: --dry-run",
     ]
-    return lines
 
 
 def _replication_words(config: StudyConfig) -> str:

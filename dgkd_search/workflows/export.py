@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +20,7 @@ from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import build, load_families
 from dgkd_search.results.best import Student, load_best, load_student
 from dgkd_search.results.best_config import BestConfig
-from dgkd_search.results.model_card import CARD_MARK, model_card
+from dgkd_search.results.model_card import CARD_MARK, ExportedModel, model_card
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.utils.files import make_folder, write_bytes
 from dgkd_search.workflows.export_forms import FORMS, Form, form_that_can_be_made
@@ -31,22 +30,6 @@ _CARD = "README.md"
 _IMAGES = 64  # that every form is checked on
 _TOLERANCE = 1e-3  # of logits, as a share of their largest: other kernels sum in another order
 _REPEATS = 30  # of a timing, of which the median counts
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """The student, or its teacher, in one form.
-
-    Attributes:
-        name: of the form.
-        size: bytes of the file; of the teacher, of its weights.
-        single, batch: milliseconds for one image, and for the 64, on one CPU thread.
-    """
-
-    name: str
-    size: int
-    single: float
-    batch: float
 
 
 def export_run(
@@ -103,7 +86,7 @@ def export_run(
     forms.append(_teacher(best, images))
     # best.yaml last: it says that the folder is whole.
     uses = [form.usage for form in made if form.usage]
-    files[_CARD] = model_card(best, [vars(form) for form in forms], uses, len(images)).encode()
+    files[_CARD] = model_card(best, forms, uses, len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
     files[out.best.name] = run.best.read_bytes()
     try:

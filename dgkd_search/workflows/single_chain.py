@@ -22,6 +22,7 @@ from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.space import Configuration
+from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.training.spec import StageSpec
 
 
@@ -56,7 +57,7 @@ def plan(
     if isinstance(names, str):
         raise InputError(f"models {names!r}: give a list of names, from the teacher on")
     if isinstance(drop_prob, bool) or not isinstance(drop_prob, int | float):
-        raise InputError(f"drop_prob {drop_prob!r}: must be one number in [0, 1)")
+        raise InputError(f"drop_prob {drop_prob!r}: must be one number in {DROP_PROB.interval}")
     chain = Chain(tuple(names), guidance)
     if len(names) > 1 and options.get("teacher_weights") is not None:
         options |= {"teacher": chain.teacher, "student": chain.student}

@@ -4,27 +4,23 @@ import errno
 import io
 import os
 import pty
-import re
 import subprocess
 import sys
 import time
 
 import pytest
-from helpers.progress import progress as progress_row
-from helpers.screens import ALONE, CHAIN, OTHER, TRIAL, Clock, Terminal, busy, row, view, visible
+from helpers.screens import ENDS, TRIAL, Clock, Terminal, play, row, visible
 from rich.cells import cell_len
-from rich.console import Console
 
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import (
     SearchFinished,
     SearchStarted,
-    TrialEnded,
-    TrialInfo,
     TrialStarted,
     TrialUpdated,
 )
-from dgkd_search.callbacks.terminal import LineProgress, LiveProgress, make_callback
+from dgkd_search.callbacks.lines import LineProgress
+from dgkd_search.callbacks.terminal import LiveProgress, make_callback
 
 
 class Broken(Terminal):
@@ -39,115 +35,6 @@ class Broken(Terminal):
         if self.attempts > self.good:
             raise self.error
         return super().write(text)
-
-
-def test_view_at_120_columns(clock: Clock) -> None:
-    assert view(busy(clock), 120) == [
-        "6 of 20 trials (2 pruned, 1 failed) · best 97.56 % resnet32 > resnet20 > resnet8",
-        "1:10:00 elapsed, about 2 h 43 min left · stages: 1 trained, 1 from the store",
-        "#7 resnet32 > resnet20 > resnet8                         "
-        "epoch 3/12             95.12 %  ━━━────────────",
-        "#8 resnet110 > resnet56 > resnet32 > resnet20 > resnet8  waiting for resnet20",
-        "student alone resnet8                                    queued",
-    ]
-
-
-def test_view_at_60_columns_keeps_the_current_model(clock: Clock) -> None:
-    assert view(busy(clock), 60) == [
-        "6 of 20 trials (2 pruned, 1 failed)",
-        "best 97.56 % resnet32 > resnet20 > resnet8",
-        "1:10:00 elapsed, about 2 h 43 min left",
-        "stages: 1 trained, 1 from the store",
-        "#7 … resnet20 > re…  epoch 3/12             95.12 %  ━──────",
-        "#8 … resnet20 > re…  waiting for resnet20",
-        "student alone resn…  queued",
-    ]
-
-
-def test_view_at_40_columns_drops_the_bar(clock: Clock) -> None:
-    assert view(busy(clock), 40) == [
-        "6 of 20 trials (2 pruned, 1 failed)",
-        "best 97.56 % resnet32 > resnet20 > resn…",
-        "1:10:00 elapsed, about 2 h 43 min left",
-        "stages: 1 trained, 1 from the store",
-        "#7 … resnet20 …  epoch 3/12      95.12 %",
-        "#8 … resnet20 …  waiting for …",
-        "student alone …  queued",
-    ]
-
-
-@pytest.mark.parametrize("width", [1, 2, 5, 11, 20, 39])
-def test_view_on_absurdly_narrow_terminals(clock: Clock, width: int) -> None:
-    lines = view(busy(clock), width)  # checks their lengths
-    assert len(lines) == 7
-    assert "%" not in "".join(lines[4:])
-
-
-def test_current_model_is_emphasized(clock: Clock) -> None:
-    out = io.StringIO()
-    progress = busy(clock)
-    Console(file=out, force_terminal=True, width=120, color_system="standard").print(progress)
-    assert re.findall(r"\x1b\[1;36m([^\x1b]*)", out.getvalue()) == ["resnet20", "resnet20"]
-
-
-def play(progress: Callback, clock: Clock) -> None:
-    progress.log("preparing the data [bold]λ")
-    progress.notify(SearchStarted(3, 1, None))
-    progress.notify(TrialStarted(ALONE))
-    progress.notify(TrialUpdated(ALONE, progress_row(1, 90.0, position=0, stages=1, epochs=12)))
-    clock.now += 20
-    progress.notify(TrialEnded(ALONE, "complete", 95.2, None))
-    progress.notify(TrialStarted(TRIAL))
-    progress.notify(TrialUpdated(TRIAL, row("replayed", 0, 12, val_accuracy=98.0)))
-    progress.notify(TrialUpdated(TRIAL, row("waiting", 1)))
-    progress.notify(TrialUpdated(TRIAL, row("epoch", 1, 1, val_accuracy=97.0)))
-    for epoch in (1, 2):
-        progress.notify(TrialUpdated(TRIAL, row("epoch", 2, epoch, val_accuracy=95.0)))
-    clock.now += 20
-    progress.notify(TrialEnded(TRIAL, "pruned", 95.0, None))
-    progress.notify(TrialStarted(OTHER))
-    progress.notify(TrialEnded(OTHER, "failed", None, "a \x1b[31m[red]\nbad\x07 [/]"))
-    progress.notify(TrialStarted(TrialInfo(9, CHAIN, "dense", 0.0)))
-    progress.notify(TrialEnded(TrialInfo(9, CHAIN, "dense", 0.0), "complete", 97.56, None))
-    progress.log("two\nlines")
-    progress.notify(SearchFinished())
-    progress.notify(SearchFinished())
-
-
-ENDS = [
-    "student alone resnet8  complete  95.20 %",
-    "#7 resnet32 > resnet20 > resnet8  drop 0.25  pruned at epoch 2 (95.00 %)",
-    "#8 resnet110 > resnet56 > resnet32 > resnet20 > resnet8  sequential  failed: a [red] bad [/]",
-    "#9 resnet32 > resnet20 > resnet8  drop 0  complete  97.56 %",
-]
-
-
-def test_line_progress(clock: Clock) -> None:
-    out = io.StringIO()
-    play(LineProgress(out, clock=clock, now=lambda: "12:34:56"), clock)
-    assert out.getvalue().splitlines() == [
-        f"12:34:56 {line}"
-        for line in [
-            "preparing the data [bold]λ",
-            "student alone resnet8 (1 of 1): training",
-            ENDS[0],
-            "#7 resnet32 (1 of 3): found in the store",
-            "#7 resnet20 (2 of 3): another trial trains it",
-            "#7 resnet8 (3 of 3): training",
-            ENDS[1] + "  [1 of 3, about 1 min left]",
-            ENDS[2] + "  [1 of 3, about 1 min left]",
-            ENDS[3] + "  [2 of 3, best 97.56 %, about 20 s left]",
-            "two",
-            "lines",
-        ]
-    ]
-
-
-def test_line_progress_flushes_each_line_with_the_time_of_day() -> None:
-    raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding="ascii")
-    LineProgress(stream).log("λ = 1")
-    assert re.fullmatch(rb"\d\d:\d\d:\d\d \? = 1\n", raw.getvalue())
 
 
 def test_live_progress_prints_what_is_permanent_above_the_view(clock: Clock) -> None:

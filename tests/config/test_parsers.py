@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from dgkd_search.config.parsers import (
     COARSE_DROPS,
     DropGrid,
-    OneOf,
     OptionParser,
     SeveralOf,
     drop_grid,
@@ -26,7 +25,9 @@ from dgkd_search.config.parsers import (
     path_text,
     size,
     text,
+    within,
 )
+from dgkd_search.utils.rules import OneOf, Range
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(),
@@ -99,14 +100,14 @@ def test_numbers_outside_their_range_are_refused(value: object) -> None:
 def test_an_open_end_is_outside() -> None:
     assert number(0)(0) == 0
     with pytest.raises(ValueError, match="above 0"):
-        number(0, open_low=True)(0)
+        within(Range(0, open_low=True))(0)
     with pytest.raises(ValueError, match="above 0"):
-        number(0, open_low=True, digits=10)(1e-11)
-    assert number(0, digits=10)(1 / 3) == 0.3333333333
+        within(Range(0, open_low=True), digits=10)(1e-11)
+    assert within(Range(0), digits=10)(1 / 3) == 0.3333333333
 
 
 def test_minus_zero_is_zero() -> None:
-    for value in (number(0)("-0"), number(0, digits=3)("-0.0"), drop_grid("-0.0").values[0]):
+    for value in (number(0)("-0"), within(Range(0), digits=3)("-0.0"), drop_grid("-0.0").values[0]):
         assert math.copysign(1, value) == 1
 
 

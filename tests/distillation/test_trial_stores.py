@@ -139,7 +139,7 @@ def test_the_cases_are_what_they_are_meant_to_be(alone: Alone) -> None:
     assert [len(stages) - 2 for stages in plans] == [0, 1, 3]
     for spec in itertools.chain(*plans):
         assert spec.recipe.views == VIEWS < EPOCHS == spec.recipe.epochs
-        taught = [row["taught"] for row in result[spec.key][1]]
+        taught = [row.taught for row in result[spec.key][1]]
         assert len(taught) == EPOCHS
         if len(spec.teachers) > 1:
             assert sum(taught) < 100 * EPOCHS * len(spec.teachers), "some sources were dropped"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 
-from helpers.progress import progress
+from helpers.progress import progress as made_up
 from rich.cells import cell_len
 from rich.console import Console
 
+from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import (
+    SearchFinished,
     SearchStarted,
     TrialEnded,
     TrialInfo,
@@ -53,7 +55,7 @@ def row(
     stages: int = 3,
     epochs: int = 12,
 ) -> TrialProgress:
-    return progress(
+    return made_up(
         epoch,
         None if event == "waiting" else val_accuracy,
         event=event,
@@ -101,3 +103,35 @@ def busy(clock: Clock) -> LiveProgress:
     progress.notify(TrialUpdated(TRIAL, row("epoch", 1, 3, val_accuracy=95.125)))
     progress.notify(TrialUpdated(OTHER, row("waiting", 1)))
     return progress
+
+
+def play(progress: Callback, clock: Clock) -> None:
+    progress.log("preparing the data [bold]λ")
+    progress.notify(SearchStarted(3, 1, None))
+    progress.notify(TrialStarted(ALONE))
+    progress.notify(TrialUpdated(ALONE, made_up(1, 90.0, position=0, stages=1, epochs=12)))
+    clock.now += 20
+    progress.notify(TrialEnded(ALONE, "complete", 95.2, None))
+    progress.notify(TrialStarted(TRIAL))
+    progress.notify(TrialUpdated(TRIAL, row("replayed", 0, 12, val_accuracy=98.0)))
+    progress.notify(TrialUpdated(TRIAL, row("waiting", 1)))
+    progress.notify(TrialUpdated(TRIAL, row("epoch", 1, 1, val_accuracy=97.0)))
+    for epoch in (1, 2):
+        progress.notify(TrialUpdated(TRIAL, row("epoch", 2, epoch, val_accuracy=95.0)))
+    clock.now += 20
+    progress.notify(TrialEnded(TRIAL, "pruned", 95.0, None))
+    progress.notify(TrialStarted(OTHER))
+    progress.notify(TrialEnded(OTHER, "failed", None, "a \x1b[31m[red]\nbad\x07 [/]"))
+    progress.notify(TrialStarted(TrialInfo(9, CHAIN, "dense", 0.0)))
+    progress.notify(TrialEnded(TrialInfo(9, CHAIN, "dense", 0.0), "complete", 97.56, None))
+    progress.log("two\nlines")
+    progress.notify(SearchFinished())
+    progress.notify(SearchFinished())
+
+
+ENDS = [
+    "student alone resnet8  complete  95.20 %",
+    "#7 resnet32 > resnet20 > resnet8  drop 0.25  pruned at epoch 2 (95.00 %)",
+    "#8 resnet110 > resnet56 > resnet32 > resnet20 > resnet8  sequential  failed: a [red] bad [/]",
+    "#9 resnet32 > resnet20 > resnet8  drop 0  complete  97.56 %",
+]

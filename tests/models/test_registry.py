@@ -135,9 +135,9 @@ def test_all_problems_of_an_architecture_are_told_at_once(
     first, *others = error.value.messages
     assert first.startswith("family 'resnext': unknown; choose from resnet, plain, ")
     assert others == [
-        "classes 1: must be at least 2; give 2 or more",
-        "channels 0: must be at least 1; give 1 or more",
-        "image_size 7: must be at least 8; give 8 or more",
+        "classes 1: must be a whole number of at least 2",
+        "channels 0: must be a whole number of at least 1",
+        "image-size 7: must be a whole number of at least 8",
     ]
 
 

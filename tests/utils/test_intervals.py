@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_ind
+from scipy.stats import sem, t, ttest_ind
 
 from dgkd_search.utils.intervals import difference, half_width
 
@@ -50,6 +50,12 @@ def test_a_difference_turns_its_sign_with_its_sides(ones: list[float], others: l
     if half is not None:
         assert half >= 0
         assert half == pytest.approx(same, rel=1e-6, abs=1e-9)
+
+
+@given(VALUES)
+def test_half_width_is_scipys_to_the_last_bit(values: list[float]) -> None:
+    if error := float(sem(values)):
+        assert half_width(values) == t.interval(0.95, len(values) - 1, scale=error)[1]
 
 
 def test_differences_against_scipy() -> None:

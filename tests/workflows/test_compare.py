@@ -77,7 +77,7 @@ def test_the_table() -> None:
     runs = [MethodRun(0, 50.0, 49.0, 2.0, 7.0), MethodRun(1, 52.0, 51.0, 4.0, 7.0)]
     assert comparison_table({"KD": runs}) == [
         "|  | validation % | test % | seeds | student, s | models above it, s |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| KD | 51.00 ± 12.71 | 50.00 ± 12.71 | 2 | 3.0 | 7.0 |",
     ]
     assert "test" not in comparison_table({"KD": [MethodRun(0, 50.0, None, 2.0, 7.0)]})[0]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from dgkd_search.utils.formatting import escape_markdown
+from dgkd_search.utils.tables import Column, Table
+
+LETTERS = st.text("ab1 \\`*_[]()<>|&;~!#", min_size=1, max_size=12)
+
+
+def shown(cell: str) -> str:
+    """What a reader of GitHub's Markdown sees in a table's cell of that text."""
+    lines = Table((Column("name"), Column("x")), [(cell, "x")]).markdown()
+    page = MarkdownIt("gfm-like", {"linkify": False}).render("\n".join(lines))
+    (row,) = re.findall(r"<tbody>\s*<tr>\s*<td>(.*)</td>\s*<td>x</td>", page)
+    assert "<" not in row, "nothing is emphasized, linked or code"
+    return html.unescape(row)
+
+
+@given(LETTERS)
+def test_markdown_shows_an_escaped_text_as_it_is(text: str) -> None:
+    assert shown(text) == text.strip()
+
+
+@pytest.mark.parametrize("name", ["resnet8", "wrn_40_2", "plain8-c10", "52.31 ± 0.42", "A & B", ""])
+def test_ordinary_names_stay_as_they_are(name: str) -> None:
+    assert escape_markdown(name) == name
+
+
+def test_an_escaped_text_is_one_line() -> None:
+    assert escape_markdown("a\n| b") == r"a \| b"
