@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from dgkd_search.config.checks import ineffective_options, option_warnings
+from dgkd_search.config.checks import ineffective_options, loss_problems, option_warnings
 from dgkd_search.config.options import Options
 from dgkd_search.config.recipes import recipe_for
 from dgkd_search.data import get_dataset
@@ -21,6 +21,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, load_families
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
 from dgkd_search.study.strategies import NO_PRUNER, PRUNERS, SAMPLERS
+from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.utils.registry import adds_something
 from dgkd_search.utils.system import cores
@@ -60,7 +61,7 @@ def resolve(options: Options) -> Resolved:
         unknown = error.messages
     problems += data_problems(data_config(options))
     resources = _resources(options, problems)
-    problems += _unknown_names(options)
+    problems += [*_unknown_names(options), *loss_problems(options)]
     if unknown or not _is_known(options.dataset):  # defaults depend on both
         raise InputError([*problems, *unknown])
     options = apply_defaults(options, family)
@@ -88,7 +89,12 @@ def resolve(options: Options) -> Resolved:
         student_recipe=replace(
             recipe, epochs=require(options.student_epochs), views=options.views or 0
         ),
-        distillation=Distillation(options.kd_weight, options.temperature, options.loss_scale),
+        distillation=Distillation(
+            options.kd_weight,
+            options.temperature,
+            options.loss_scale,
+            loss=get_loss(options.loss).spec,
+        ),
         numerics=_numerics(options, device, family),
         budget=require(options.budget),
         outputs=require(options.outputs),

@@ -69,7 +69,7 @@ def search_definition(
         fingerprint: of the data.
         initial_params: parameters of the trials to begin with, if they were given.
         user_checksums: of what the user has brought along: ``given``, the teacher's weights, and
-            ``code``, that of the models.
+            ``code``, that of the models, and ``loss``, that of the loss.
     """
     return {
         "format": MANIFEST_FORMAT,

@@ -6,6 +6,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dgkd_search.training.losses.base import KL
+from dgkd_search.training.losses.registry import get_loss
+from dgkd_search.training.recipe import Distillation
 from dgkd_search.utils.intervals import plus_minus
 
 CARD_MARK = "found by dgkd-search"  # in every card
@@ -141,13 +144,24 @@ def _recipe(best: Mapping[str, Any]) -> str:
             f"{recipe['lr']:g} ({recipe['schedule']}), weight decay {recipe['weight_decay']:g}, "
             f"augmentation {recipe['augment']}"
         )
-        if loss := stage["distillation"]:
+        if settings := stage["distillation"]:
             line += (
                 f"; {len(stage['sources'])} teacher{'s' if len(stage['sources']) > 1 else ''}, "
-                f"weight {loss['kd_weight']:g}, temperature {loss['temperature']:g}"
+                f"{_loss(Distillation.from_dict(settings))}"
             )
         lines.append(line)
     return "\n".join(lines)
+
+
+def _loss(settings: Distillation) -> str:
+    loss, tau = get_loss(settings.loss.name), settings.used_temperature
+    parts = [f"loss {loss.title}"] if settings.loss != KL else []
+    if parts and loss.source:
+        parts = [f"{parts[0]} ({loss.source})"]
+    parts.append(f"weight {settings.kd_weight:g}")
+    if tau is not None:
+        parts.append(f"temperature {tau:g}")
+    return ", ".join(parts)
 
 
 def _versions(best: Mapping[str, Any]) -> str:

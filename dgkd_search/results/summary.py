@@ -89,7 +89,7 @@ class Summary:
             "chain": list(chain.models),
             "guidance": chain.guidance,
             "drop_probability": self.configuration.drop_prob,
-            "temperature": self.configuration.distillation.temperature,
+            "temperature": self.configuration.distillation.used_temperature,
             "kd_weight": self.configuration.distillation.kd_weight,
             "lr": self.configuration.lr,
             "accuracies": {_JSON_NAMES.get(k, k): v for k, v in asdict(self.accuracies).items()},

@@ -186,7 +186,7 @@ def _settings(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
         "assistant_count": len(chain.assistants),
         "guidance": chain.guidance if taught else "none",
         "drop_probability": configuration.drop_prob,
-        "temperature": configuration.distillation.temperature if taught else None,
+        "temperature": configuration.distillation.used_temperature if taught else None,
         "kd_weight": configuration.distillation.kd_weight if taught else None,
         "lr": configuration.lr,
     }

@@ -124,7 +124,9 @@ def _search(
         pretrained = validated.teacher.checksum if validated.teacher else ""
         planner = Planner(resolved.config, data.info, pretrained)
         code = get_family(resolved.config.family).code
-        user_checksums = {k: v for k, v in (("given", pretrained), ("code", code)) if v}
+        loss = resolved.config.distillation.loss.code
+        brought = (("given", pretrained), ("code", code), ("loss", loss))
+        user_checksums = {name: checksum for name, checksum in brought if checksum}
         if validated.teacher is not None:
             stores = _add_pretrained(validated.teacher, planner, data, stores, store, callback)
         callback.log(_room_for_outputs(planner, resources, stores, store))
