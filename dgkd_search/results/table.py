@@ -61,7 +61,8 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
       depends on. Guidances that coincide are called ``dense``; a student of labels alone has no
       teacher and guidance ``none``. Empty for a trial that died before it was drawn.
     - ``drop_probability`` is missing where fewer than two teachers teach the student,
-      ``temperature`` and ``kd_weight`` where none does.
+      ``temperature`` and ``kd_weight`` where none does; ``temperature`` also where the loss has
+      none.
     - ``val_accuracy``: the student's, in percent: of the last epoch for a completed trial, of the
       latest one known for all others. ``student_epochs``: epochs that reported, from 0.
     - ``stages_trained``, ``stages_reused``: stages trained here, at least in part, and taken
