@@ -2,12 +2,13 @@
 
 ``search``, ``resume``, ``load_run``, ``write_report``, ``train``, ``export_student``,
 ``compare_methods`` do what the commands do; ``load_student`` and ``load_best`` read what they left;
-``family``, ``dataset``, ``register_guidance`` (a ``Guidance``), ``register_sampler``,
-``register_pruner``, ``register_export_form`` and ``register_command`` add one's own; ``Method``,
-``train_student`` and ``comparison_table`` make tables of methods; ``Callback`` watches a search;
-``plan``, ``run_trial`` and ``train_stage`` train one chain or one model. ``DgkdError`` is what a
-user can act on: ``InputError`` for bad input, ``Stopped`` for an interruption. Each is imported
-when it is first asked for, so that ``import dgkd_search`` costs nothing.
+``family``, ``dataset``, ``register_guidance`` (a ``Guidance``), ``register_loss`` (a
+``DistillationLoss``), ``register_sampler``, ``register_pruner``, ``register_export_form`` and
+``register_command`` add one's own; ``Method``, ``train_student`` and ``comparison_table`` make
+tables of methods; ``Callback`` watches a search; ``plan``, ``run_trial`` and ``train_stage`` train
+one chain or one model. ``DgkdError`` is what a user can act on: ``InputError`` for bad input,
+``Stopped`` for an interruption. Each is imported when it is first asked for, so that
+``import dgkd_search`` costs nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from dgkd_search.results.best import load_best, load_student
     from dgkd_search.results.load import load_run
     from dgkd_search.study.strategies import register_pruner, register_sampler
+    from dgkd_search.training.losses.base import DistillationLoss
+    from dgkd_search.training.losses.registry import register_loss
     from dgkd_search.training.train_stage import train_stage
     from dgkd_search.workflows.compare import Method, MethodRun, comparison_table, train_student
     from dgkd_search.workflows.export_forms import register_export_form
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Callback",
     "DgkdError",
+    "DistillationLoss",
     "Guidance",
     "InputError",
     "Method",
@@ -54,6 +58,7 @@ __all__ = [
     "register_command",
     "register_export_form",
     "register_guidance",
+    "register_loss",
     "register_pruner",
     "register_sampler",
     "resume",
@@ -70,6 +75,7 @@ _get, __dir__ = lazy_exports(
     {
         "Callback": "dgkd_search.callbacks.base",
         "DgkdError": "dgkd_search.errors",
+        "DistillationLoss": "dgkd_search.training.losses.base",
         "Guidance": "dgkd_search.distillation.guidance",
         "InputError": "dgkd_search.errors",
         "Method": "dgkd_search.workflows.compare",
@@ -88,6 +94,7 @@ _get, __dir__ = lazy_exports(
         "register_command": "dgkd_search.cli.commands",
         "register_export_form": "dgkd_search.workflows.export_forms",
         "register_guidance": "dgkd_search.distillation.guidance",
+        "register_loss": "dgkd_search.training.losses.registry",
         "register_pruner": "dgkd_search.study.strategies",
         "register_sampler": "dgkd_search.study.strategies",
         "resume": "dgkd_search.api",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from dgkd_search.config.options import Options
+from dgkd_search.errors import InputError
 from dgkd_search.models import get_family, parameter_count
 from dgkd_search.study.config import Resources, StudyConfig
+from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.system import cores
 
@@ -30,7 +32,24 @@ def ineffective_options(options: Options) -> list[str]:
         notes.append("two objectives: nothing is pruned, for Optuna prunes by one alone")
     if options.outputs == "online" and options.store_limit is not None:
         notes.append("--store-limit changes nothing: --outputs online stores none")
+    tempered = options.temperature != Options.temperature
+    if tempered and not get_loss(options.loss).uses_temperature:
+        notes.append(f"--temperature changes nothing: --loss {options.loss} doesn't use it")
     return notes
+
+
+def loss_problems(options: Options) -> list[str]:
+    """What is wrong with the loss; a module of the user's own has been imported."""
+    try:
+        loss = get_loss(options.loss, f"--loss {options.loss}")
+    except InputError as error:
+        return list(error.messages)
+    if "temperature" in options.tune and not loss.uses_temperature:
+        return [
+            f"--tune temperature: --loss {loss.name} doesn't use it; leave it out, or choose "
+            "another loss"
+        ]
+    return []
 
 
 def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int) -> list[str]:

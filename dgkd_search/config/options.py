@@ -42,6 +42,8 @@ from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.study.config import DROP_SCOPES, TUNABLE
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
+from dgkd_search.training.losses.base import KL
+from dgkd_search.training.losses.registry import loss_names
 from dgkd_search.training.recipe import (
     BATCH_SIZE,
     EPOCHS,
@@ -222,6 +224,13 @@ class Options:
         within(KD_WEIGHT, digits=DIGITS),
         "X",
         "weight of the teachers beside the labels (0.9)",
+    )
+    loss: str = _option(
+        KL.name,
+        "recipe",
+        Named(loss_names),
+        "NAME",
+        "how far a learner is from its teachers: {choices} (kl)",
     )
     loss_scale: str = _option(
         "mean",

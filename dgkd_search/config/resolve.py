@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dgkd_search.config.chain_space import chain_space
-from dgkd_search.config.checks import ineffective_options, option_warnings
+from dgkd_search.config.checks import ineffective_options, loss_problems, option_warnings
 from dgkd_search.config.defaults import apply_defaults, require
 from dgkd_search.config.options import Options
 from dgkd_search.config.resources import choose_resources
@@ -18,6 +18,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, load_families
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
+from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.utils.registry import adds_something
 
@@ -54,7 +55,7 @@ def resolve(options: Options) -> Resolved:
         unknown = error.messages
     problems += data_problems(_data_config(options))
     resources = choose_resources(options, problems)
-    problems += _unknown_names(options)
+    problems += [*_unknown_names(options), *loss_problems(options)]
     if unknown or not _is_known(options.dataset):  # defaults depend on both
         raise InputError([*problems, *unknown])
     options = apply_defaults(options, family)
@@ -97,7 +98,12 @@ def _study_config(options: Options, family: Family, space: ChainSpace, on_gpu: b
         student_recipe=replace(
             recipe, epochs=require(options.student_epochs), views=options.views or 0
         ),
-        distillation=Distillation(options.kd_weight, options.temperature, options.loss_scale),
+        distillation=Distillation(
+            options.kd_weight,
+            options.temperature,
+            options.loss_scale,
+            loss=get_loss(options.loss).spec,
+        ),
         numerics=_numerics(options, "cuda" if on_gpu else "cpu", family),
         budget=require(options.budget),
         outputs=require(options.outputs),

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
 import importlib
-import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +13,7 @@ from dgkd_search.errors import InputError, one_line
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.families import Family, Member
 from dgkd_search.models.registry import families_of, register
+from dgkd_search.utils.source_code import code_checksum
 
 
 class ModelFactory(Protocol):
@@ -60,7 +56,7 @@ def family(name: str, /, **members: ModelFactory) -> Family:
         tuple(Member(member, rank) for rank, member in enumerate(members, 1)),
         make,
         origin=str(caller["__name__"]),
-        code=_checksum(caller.get("__file__"), *members.values()),
+        code=code_checksum(caller.get("__file__"), *members.values()),
     )
     register(created)
     return created
@@ -86,22 +82,3 @@ def load_families(module: str) -> tuple[Family, ...]:
                 hint = f"name it without .py: {module.removesuffix('.py')}"
         raise InputError(f"--models {module}: can't be imported ({why}); {hint}") from None
     return families_of(module)
-
-
-def _checksum(file: str | None, *callables: Callable[..., object]) -> str:
-    """Of the code that the networks come from, as far as it lies in files of its own."""
-    files = {file}
-    files |= {_source(function) for function in callables}
-    contents = {Path(name).read_bytes() for name in files if name and Path(name).is_file()}
-    return hashlib.sha256(b"\0".join(sorted(contents))).hexdigest()[:32]
-
-
-def _source(function: Callable[..., object]) -> str | None:
-    """The file that a callable is written in; None for one that is built in."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
-    known = inspect.isroutine(function) or inspect.isclass(function)
-    with contextlib.suppress(TypeError):
-        return inspect.getsourcefile(function if known else type(function))
-    return None

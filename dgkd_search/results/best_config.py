@@ -11,6 +11,7 @@ from dgkd_search.data import DataInfo
 from dgkd_search.results.run_folder import versions
 from dgkd_search.study.replication_report import ReplicationReport
 from dgkd_search.study.space import Configuration
+from dgkd_search.training.losses.base import KL
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.records import from_plain, to_plain
 
@@ -85,7 +86,8 @@ class BestConfig(Mapping[str, Any]):
         trial: number of the trial that it comes from.
         teacher, assistants, student, guidance: the chain, in canonical form.
         drop_probability: of the student's teachers; None where it has fewer than two.
-        temperature, kd_weight, loss_scale: of the student's loss; None where nobody teaches it.
+        temperature, kd_weight, loss, loss_scale: of the student's loss; None where nobody teaches
+            it, the temperature also where the loss doesn't use it.
         validation_accuracy: in percent; None for a student that was retrained, whose validation
             images were trained on.
         test_accuracy: in percent; None where there is no test set or it couldn't be read.
@@ -109,6 +111,7 @@ class BestConfig(Mapping[str, Any]):
     drop_probability: float | None
     temperature: float | None
     kd_weight: float | None
+    loss: str | None
     loss_scale: str | None
     validation_accuracy: float | None
     test_accuracy: float | None
@@ -147,8 +150,9 @@ class BestConfig(Mapping[str, Any]):
             student=chain.student,
             guidance=chain.guidance,
             drop_probability=configuration.drop_prob,
-            temperature=loss.temperature if loss else None,
+            temperature=loss.used_temperature if loss else None,
             kd_weight=loss.kd_weight if loss else None,
+            loss=loss.loss.name if loss else None,
             loss_scale=loss.loss_scale if loss else None,
             validation_accuracy=accuracies.validation,
             test_accuracy=accuracies.test,
@@ -199,6 +203,8 @@ class BestConfig(Mapping[str, Any]):
         value["stages"] = [{"key": stage.key, **stage.to_dict()} for stage in self.stages]
         if self.options is None:
             del value["options"]
+        else:
+            value["options"] = dict(self.options)
         for name, part in (("weights", self.weights), ("retrained", self.retrained)):
             if part is not None:
                 value[name] = to_plain(part)
@@ -218,6 +224,8 @@ class BestConfig(Mapping[str, Any]):
         return from_plain(
             cls,
             {
+                # Before there was another loss, none was noted.
+                "loss": None if value["kd_weight"] is None else KL.name,
                 **value,
                 "data": DataInfo.from_dict({**known.data, "path": ""}),
                 "stages": tuple(StageSpec.from_dict(stage) for stage in known.stages),

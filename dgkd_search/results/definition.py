@@ -24,8 +24,8 @@ class SearchDefinition:
         options: resolved, by their names in a ``--config`` file.
         data: fingerprint of the data.
         initial_params: of the trials to begin with, if they were given.
-        checksums: of what the user has brought along: ``given``, the teacher's weights, and
-            ``code``, that of the models.
+        checksums: of what the user has brought along: ``given``, the teacher's weights, ``code``,
+            that of the models, and ``loss``, that of the loss.
     """
 
     options: Mapping[str, object]

@@ -11,6 +11,9 @@ import jinja2
 
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.study.replication_report import ReplicationReport
+from dgkd_search.training.losses.base import KL
+from dgkd_search.training.losses.registry import get_loss
+from dgkd_search.training.recipe import Distillation
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.formatting import escape_markdown, pluralize
 from dgkd_search.utils.intervals import plus_minus
@@ -179,8 +182,19 @@ def _recipe_words(stage: StageSpec) -> str:
     )
     if loss is not None:
         teachers = pluralize(len(stage.teachers), "teacher")
-        words += f"; {teachers}, weight {loss.kd_weight:g}, temperature {loss.temperature:g}"
+        words += f"; {teachers}, {_loss_words(loss)}"
     return words
+
+
+def _loss_words(settings: Distillation) -> str:
+    loss, tau = get_loss(settings.loss.name), settings.used_temperature
+    parts = [f"loss {loss.title}"] if settings.loss != KL else []
+    if parts and loss.source:
+        parts = [f"{parts[0]} ({loss.source})"]
+    parts.append(f"weight {settings.kd_weight:g}")
+    if tau is not None:
+        parts.append(f"temperature {tau:g}")
+    return ", ".join(parts)
 
 
 class _Markdown(str):

@@ -13,6 +13,7 @@ from dgkd_search.results.verdict import verdict
 from dgkd_search.results.work import Work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
+from dgkd_search.training.losses.base import KL
 from dgkd_search.utils.tables import labeled
 
 _JSON_NAMES = {"baseline": "alone"}  # what programs read keeps its names
@@ -90,8 +91,9 @@ class Summary:
             "chain": list(chain.models),
             "guidance": chain.guidance,
             "drop_probability": self.configuration.drop_prob,
-            "temperature": self.configuration.distillation.temperature,
+            "temperature": self.configuration.distillation.used_temperature,
             "kd_weight": self.configuration.distillation.kd_weight,
+            "loss": self.configuration.distillation.loss.name,
             "lr": self.configuration.lr,
             "accuracies": {_JSON_NAMES.get(k, k): v for k, v in asdict(self.accuracies).items()},
             "test_reads": self.test_reads,
@@ -135,6 +137,8 @@ class Summary:
         chain, drop = self.configuration.chain.canonical(), self.configuration.drop_prob
         details = [chain.guidance] if chain.assistants else []
         details += [f"drop {drop:g}"] if drop is not None else []
+        loss, taught = self.configuration.distillation.loss, len(chain.models) > 1
+        details += [f"loss {loss.name}"] if taught and loss != KL else []
         return ", ".join([*details, *self.tuned[0], f"trial {self.trial}"])
 
     def lines(self) -> list[str]:

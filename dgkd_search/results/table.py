@@ -60,7 +60,8 @@ def trials_table(study: ChainStudy) -> pd.DataFrame:
       depends on. Guidances that coincide are called ``dense``; a student of labels alone has no
       teacher and guidance ``none``. Empty for a trial that died before it was drawn.
     - ``drop_probability`` is missing where fewer than two teachers teach the student,
-      ``temperature`` and ``kd_weight`` where none does.
+      ``temperature`` and ``kd_weight`` where none does; ``temperature`` also where the loss has
+      none.
     - ``val_accuracy``: the student's, in percent: of the last epoch for a completed trial, of the
       latest one known for all others. ``student_epochs``: epochs that reported, from 0.
     - ``stages_trained``, ``stages_reused``: stages trained here, at least in part, and taken
@@ -182,7 +183,7 @@ def _settings(study: ChainStudy, trial: FrozenTrial) -> dict[str, Any]:
         "assistant_count": len(chain.assistants),
         "guidance": chain.guidance if taught else "none",
         "drop_probability": configuration.drop_prob,
-        "temperature": configuration.distillation.temperature if taught else None,
+        "temperature": configuration.distillation.used_temperature if taught else None,
         "kd_weight": configuration.distillation.kd_weight if taught else None,
         "lr": configuration.lr,
     }

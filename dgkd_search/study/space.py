@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from optuna.distributions import (
@@ -108,10 +108,10 @@ class SearchSpace:
             str(params.get("guidance", space.guidances[0])),
         )
         base = self._distillation
-        distillation = Distillation(
+        distillation = replace(
+            base,
             kd_weight=_tidy(params.get("kd_weight", base.kd_weight)),
             temperature=_tidy(params.get("temperature", base.temperature)),
-            loss_scale=base.loss_scale,
             drop_prob=_tidy(params.get("drop_prob", space.drop_probs[0])),
         )
         return Configuration(chain, distillation, _number(params.get("lr", self._lr)))

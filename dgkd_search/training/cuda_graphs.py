@@ -36,13 +36,13 @@ _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 def graphs_apply(spec: StageSpec, device: torch.device) -> bool:
     """Whether the steps of a stage are captured.
 
-    Not those of a user's own network: what its ``forward`` does in Python (a depth drawn anew, a
+    Not those of a user's own network or loss: what its code does in Python (a depth drawn anew, a
     count of calls) would happen once, at the capture. Not compiled ones. ``DGKD_CUDA_GRAPHS=0`` in
     the environment turns graphs off.
     """
     return (
         device.type == "cuda"
-        and not spec.architecture.origin
+        and not spec.origins
         and not spec.numerics.compiled
         and os.environ.get(SWITCH) != "0"
     )

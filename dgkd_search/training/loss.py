@@ -1,4 +1,4 @@
-"""The loss of densely guided distillation, and the random dropping of its teachers.
+"""The training loss of densely guided distillation, and the random dropping of its teachers.
 
 Source: Son et al., "Densely Guided Knowledge Distillation using Multiple Teacher Assistants",
 ICCV 2021, arXiv 2009.08825, equation 7 and section 3.3 (stochastic teaching).
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dgkd_search.training.losses.custom import checked_divergence
+from dgkd_search.training.losses.registry import loss_of
 from dgkd_search.training.recipe import Distillation
 
 
@@ -22,9 +24,11 @@ def distillation_loss(
 ) -> Tensor:
     """The training loss of one mini-batch.
 
-    ``L = m(1−λ)·CE(z, y) + λ·Σ_i b_i·τ²·KL(softmax(z_i/τ) ‖ softmax(z/τ))`` for m teachers, of
-    which those with b_i = 1 survive; both terms are means over the batch. ``mean`` divides L by
-    m (not by the number of survivors), so that chains of different length suit one learning rate.
+    ``L = m(1−λ)·CE(z, y) + λ·τ²·Σ_i b_i·D(z_i, z)`` for m teachers, of which those with b_i = 1
+    survive; both terms are means over the batch. D is the divergence of ``distillation.loss``: in
+    the paper KL(softmax(z_i/τ) ‖ softmax(z/τ)). τ² falls out where a loss doesn't use τ. ``mean``
+    divides L by m (not by the number of survivors), so that chains of different length suit one
+    learning rate.
 
     Args:
         logits: the learner's z, float [B, C].
@@ -32,20 +36,22 @@ def distillation_loss(
         survivors: logits z_i of the surviving teachers, float [k, B, C] with 1 <= k <= m, no
             gradient; None where m is 0.
         teachers: m, the number of teachers before dropping.
-        distillation: λ, τ and the loss scale; None exactly where m is 0.
+        distillation: the loss, λ, τ and the loss scale; None exactly where m is 0.
 
     Returns:
         A scalar; plain cross-entropy where m is 0.
+
+    Raises:
+        InputError: a loss of a user's own isn't known, has other code, fails or gives no scalar.
     """
     label_loss = F.cross_entropy(logits.float(), labels)
     if distillation is None or survivors is None or teachers == 0:
         return label_loss
     tau, weight = distillation.temperature, distillation.kd_weight
-    log_student = F.log_softmax(logits.float() / tau, dim=1)
-    log_teachers = F.log_softmax(survivors.float() / tau, dim=2)
-    # batchmean: the sum over survivors, images and classes, divided by the images alone.
-    divergence = (log_teachers.exp() * (log_teachers - log_student)).sum() / len(labels)
-    loss = teachers * (1 - weight) * label_loss + weight * tau**2 * divergence
+    kind = loss_of(distillation.loss)
+    divergence = checked_divergence(kind, logits.float(), survivors.float(), tau)
+    scale = weight * tau**2 if kind.uses_temperature else weight
+    loss = teachers * (1 - weight) * label_loss + scale * divergence
     return loss / teachers if distillation.loss_scale == "mean" else loss
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
 
 from dgkd_search.data.config import AUGMENTS
+from dgkd_search.training.losses.base import KL, LossSpec
+from dgkd_search.training.losses.registry import loss_of
 from dgkd_search.utils.rules import OneOf, Range, check_fields
 
 SCHEDULES = ("step", "late", "thirds", "cosine", "onecycle", "constant")
@@ -80,6 +83,7 @@ class Distillation:
         loss_scale: ``sum`` (equation 7 to the letter) or ``mean`` (divided by the number of
             teachers, so that chains of different length suit one learning rate).
         drop_prob: probability in [0, 1) that a teacher is dropped from a mini-batch.
+        loss: how far a learner is from a teacher; whether it is known is checked where it is used.
 
     Raises:
         InputError: every value outside its range, all at once.
@@ -89,6 +93,7 @@ class Distillation:
     temperature: Annotated[float, TEMPERATURE] = 4.0
     loss_scale: Annotated[str, OneOf(LOSS_SCALES)] = "mean"
     drop_prob: Annotated[float, DROP_PROB] = 0.0
+    loss: LossSpec = KL
 
     def __post_init__(self) -> None:
         _as_floats(self, "kd_weight", "temperature", "drop_prob")
@@ -99,16 +104,48 @@ class Distillation:
 
         None without teachers (the loss is cross-entropy); with one teacher nothing can be dropped
         (one teacher is always kept) and ``sum`` equals ``mean``. Where the distillation term weighs
-        nothing, its temperature and its drops don't matter; ``sum`` still scales the label term.
+        nothing, its loss, its temperature and its drops don't matter; ``sum`` still scales the
+        label term. Where the loss doesn't use the temperature, that doesn't matter either.
+
+        Raises:
+            InputError: a loss of a user's own isn't known here, or has other code.
         """
         if teachers == 0:
             return None
-        loss = self if teachers > 1 else Distillation(self.kd_weight, self.temperature)
-        if self.kd_weight == 0:
-            return replace(
-                loss, temperature=Distillation.temperature, drop_prob=Distillation.drop_prob
+        settings = self
+        if teachers == 1:
+            settings = replace(
+                self, loss_scale=Distillation.loss_scale, drop_prob=Distillation.drop_prob
             )
-        return loss
+        if self.kd_weight == 0:
+            settings = replace(settings, drop_prob=Distillation.drop_prob, loss=KL)
+        if self.kd_weight == 0 or self.used_temperature is None:
+            settings = replace(settings, temperature=Distillation.temperature)
+        return settings
+
+    @property
+    def used_temperature(self) -> float | None:
+        """τ; None where the loss doesn't use it.
+
+        Raises:
+            InputError: a loss of a user's own isn't known here, or has other code.
+        """
+        return self.temperature if loss_of(self.loss).uses_temperature else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; KL isn't spoken of, as before there were other losses."""
+        value = asdict(self)
+        if self.loss == KL:
+            del value["loss"]
+        else:
+            value["loss"] = self.loss.to_dict()
+        return value
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Distillation:
+        """What ``to_dict`` gave."""
+        loss = value.get("loss")
+        return cls(**{**value, "loss": KL if loss is None else LossSpec(**loss)})
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ class StageSpec:
         return derive_seed("stage", self.key)
 
     @property
+    def origins(self) -> frozenset[str]:
+        """Modules of a user's own whose code training runs: the network's, the loss's."""
+        loss = self.distillation.loss.origin if self.distillation is not None else ""
+        return frozenset({self.architecture.origin, loss} - {""})
+
+    @property
     def given(self) -> str:
         """An earlier name of ``pretrained``."""
         return self.pretrained
@@ -78,6 +84,8 @@ class StageSpec:
         }
         value["architecture"] = self.architecture.to_dict()
         value["sources"] = list(self.teachers)
+        if self.distillation is not None:
+            value["distillation"] = self.distillation.to_dict()
         if not self.teachers:
             value["outputs"] = None  # nobody is consulted
         if not self.pretrained:
@@ -92,7 +100,7 @@ class StageSpec:
             architecture=Architecture(**value["architecture"]),
             teachers=tuple(value["sources"]),
             recipe=Recipe(**value["recipe"]),
-            distillation=Distillation(**distillation) if distillation is not None else None,
+            distillation=Distillation.from_dict(distillation) if distillation is not None else None,
             numerics=Numerics(**value["numerics"]),
             train_seed=value["train_seed"],
             replicate=value["replicate"],

@@ -136,12 +136,12 @@ class Trainer:
 
     @contextlib.contextmanager
     def _seeded_global_rng(self) -> Iterator[None]:
-        """Seed what a user's own network draws from torch's global state, as dropout does.
+        """Seed what a user's own network or loss draws from torch's global state, as dropout does.
 
-        By epoch, so that a stage that goes on from a checkpoint ends the same. Networks that are
-        built in draw nothing.
+        By epoch, so that a stage that goes on from a checkpoint ends the same. What is built in
+        draws nothing.
         """
-        if not self.spec.architecture.origin:
+        if not self.spec.origins:
             yield
             return
         devices = [self.data.device] if self.data.device.type == "cuda" else []

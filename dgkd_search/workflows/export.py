@@ -24,7 +24,12 @@ from dgkd_search.results.model_card import CARD_MARK, ExportedModel, model_card
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.utils.files import make_folder, write_bytes
 from dgkd_search.workflows.export_forms import FORMS, Form, form_that_can_be_made
-from dgkd_search.workflows.reproduce import open_store, options_from_best, prepare_same_data
+from dgkd_search.workflows.reproduce import (
+    check_same_loss,
+    open_store,
+    options_from_best,
+    prepare_same_data,
+)
 
 _CARD = "README.md"
 _IMAGES = 64  # that every form is checked on
@@ -62,6 +67,7 @@ def export_run(
     best = load_best(source)
     _check_free(target, folder)
     images = _images(source, best, overrides or {})
+    check_same_loss(source, best)  # the card describes it
     run, out = RunFolder(folder), RunFolder(target)
     forms = [_timed("PyTorch", len(run.student.read_bytes()), student, images)]
     made: list[Form] = []

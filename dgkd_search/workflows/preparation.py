@@ -78,7 +78,11 @@ def prepare_search(
         if teacher is not None:
             stores = _with_pretrained(teacher, planner, data, stores, store, log)
         log(_room_for_outputs(planner, resolved.resources, stores, store))
-        checksums = {"given": pretrained, "code": get_family(config.family).code}
+        checksums = {
+            "given": pretrained,
+            "code": get_family(config.family).code,
+            "loss": config.distillation.loss.code,
+        }
         definition = SearchDefinition.of(
             replace(options, store=str(stores.root) if store else NO_STORE),
             data.info.fingerprint,

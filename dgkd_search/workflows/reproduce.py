@@ -17,6 +17,7 @@ from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
+from dgkd_search.training.losses.registry import loss_of
 
 # What config.yaml beside a best.yaml says for another training.
 LOCAL_OPTIONS = tuple(
@@ -57,6 +58,29 @@ def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, 
         name.replace("_", "-"): value for name, value in overrides.items() if value is not None
     }
     return Options.parse(merge_values(options, local, overriding), "--{}")
+
+
+def check_same_loss(best: Path, contents: BestConfig) -> None:
+    """That a loss of the user's own is the one that the stages were trained with.
+
+    Args:
+        best: best.yaml, or the folder it lies in.
+        contents: what it says.
+
+    Raises:
+        InputError: its code has changed since.
+    """
+    for stage in contents.stages:
+        settings = stage.distillation
+        if settings is None:
+            continue
+        try:
+            loss_of(settings.loss)
+        except InputError:
+            raise InputError(
+                f"{best}: its loss {settings.loss.name!r} isn't what it was when it was found; put "
+                "its code back"
+            ) from None
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ _USER_CHECKSUMS = (
         "name their file with --teacher-weights, or start a new run",
     ),
     ("code", "code of its models", "put that back, or start a new run"),
+    ("loss", "code of its loss", "put that back, or start a new run"),
 )
 _STATES = {
     TrialState.COMPLETE: "complete",

@@ -33,6 +33,7 @@ from dgkd_search.utils.files import TEMPORARY, make_folder, write_bytes
 from dgkd_search.utils.intervals import half_width, plus_minus
 from dgkd_search.workflows.reproduce import (
     LOCAL_OPTIONS,
+    check_same_loss,
     open_store,
     options_from_best,
     prepare_same_data,
@@ -109,6 +110,7 @@ def retrain(
     with open_store(options) as store:
         data = prepare_same_data(best, contents, config.data, store, log)
         configuration = _configuration(contents)
+        check_same_loss(best, contents)
         _check_models(best, contents, Planner(config, data.info).stages(configuration))
         merged = prepare(replace(config.data, merged=True), store.data, log)
         chain = configuration.chain.canonical()

@@ -76,8 +76,9 @@ class RunSession:
         spent, over = before, False
         try:
             with ray_session(self.resources) as temporary:
-                paths = (self.data, self.stores.root)
-                connected = ready(self.resources, paths, get_family(study.config.family).origin)
+                paths, loss = (self.data, self.stores.root), study.config.distillation.loss
+                origins = sorted({get_family(study.config.family).origin, loss.origin} - {""})
+                connected = ready(self.resources, paths, origins)
                 callback.log(f"{connected}; the first workers are starting")
                 self.folder.keep()  # bad input that is found from now on takes nothing away
                 config, replicates = study.config, max_replicates(study.config)

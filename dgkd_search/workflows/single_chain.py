@@ -22,6 +22,8 @@ from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.space import Configuration
+from dgkd_search.training.losses.custom import validate_custom_loss
+from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.training.spec import StageSpec
 
@@ -72,6 +74,7 @@ def plan(
             )
     store = Store(store_path(resolved.options.store))
     data = prepare(config.data, store.data)
+    validate_custom_loss(get_loss(resolved.options.loss), len(data.info.classes))
     planner = Planner(config, data.info)
     if resolved.options.teacher_weights is not None:
         path = Path(resolved.options.teacher_weights)

@@ -23,6 +23,8 @@ from dgkd_search.models import get_family, validate_custom_model
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.location import FORMAT_FILE, NO_STORE, default_root
 from dgkd_search.study.disk_usage import OutputsEstimate, estimate_outputs, space_errors
+from dgkd_search.training.losses.custom import validate_custom_loss
+from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.utils.files import write_error
 
 _SHOWN = 8  # classes by name
@@ -90,6 +92,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     )
     for name in (space.teacher, *space.pool, space.student):
         validate_custom_model(of(name))
+    validate_custom_loss(get_loss(resolved.options.loss), classes)
     notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
     images = None
     if isinstance(dataset, Cifar):

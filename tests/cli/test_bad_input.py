@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.registries import isolate
 from PIL import Image
 
 from dgkd_search.cli.main import main
@@ -69,6 +71,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         ("--sampler best", "--sampler best", "choose from tpe, random"),
         ("--schedule fast", "--schedule fast", "choose from step, late, thirds, cosine"),
         ("--augment mixup", "--augment mixup", "choose from none, crop, flip, crop+flip"),
+        ("--loss hinton", "--loss hinton", "choose from kl, dist, or name the module"),
         ("--loss-scale max", "--loss-scale max", "choose from mean, sum"),
         ("--drop-scope teacher", "--drop-scope teacher", "choose from student, all"),
         ("--guidance dens", "--guidance dens", "dense, sequential, teacher, none"),
@@ -121,6 +124,26 @@ def test_a_bad_option_is_refused(
     (line,) = refused(capsys, *words.split(" "))
     assert value in line
     assert way in line
+
+
+def test_a_loss_of_ones_own_that_teaches_nothing_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isolate(monkeypatch)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = f"losses_{tmp_path.name}"
+    Path(f"{name}.py").write_text(
+        "import dgkd_search\n\n\n@dgkd_search.register_loss\n"
+        "class Odd(dgkd_search.DistillationLoss):\n    name, title = 'odd', 'odd loss'\n\n"
+        "    def divergence(self, student, teachers, temperature):\n"
+        "        return (teachers - student.detach()).square().mean()\n"
+    )
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (line,) = refused(capsys, "--models", name, "--loss", "odd")
+    assert line == (
+        f"loss 'odd' of {name}: the learner gets no gradient; compute it from student, without "
+        "detach, no_grad and item"
+    )
 
 
 def test_several_bad_options_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:

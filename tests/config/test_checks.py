@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers.losses import LogitMSE
+from helpers.registries import isolate
 from helpers.resolving import messages, resolved
 
 from dgkd_search.config.checks import size_notes
+from dgkd_search.training.losses.registry import get_loss, register_loss
 
 
 def test_a_file_is_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +41,30 @@ def test_options_that_change_nothing_are_told() -> None:
     assert resolved(views=8, augment="crop").warnings == resolved(outputs="online").warnings == ()
     (warning,) = resolved(outputs="online", store_limit=10**9).warnings
     assert warning.startswith("--store-limit changes nothing")
+
+
+def test_a_loss_without_temperature_has_none_to_set_or_to_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    isolate(monkeypatch)
+    register_loss(LogitMSE)
+    found = resolved(loss="mse")
+    assert found.config.distillation.loss == get_loss("mse").spec and found.warnings == ()
+    (warning,) = resolved(loss="mse", temperature=3).warnings
+    assert warning == "--temperature changes nothing: --loss mse doesn't use it"
+    assert messages(loss="mse", tune="temperature,lr") == (
+        "--tune temperature: --loss mse doesn't use it; leave it out, or choose another loss",
+    )
+    assert resolved(loss="dist", tune="temperature", temperature=3).warnings == ()
+
+
+def test_a_loss_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, or where a module of the user's own might have made it known, after that."""
+    isolate(monkeypatch)
+    for options in ({}, {"models": "helpers.losses"}):
+        register_loss(LogitMSE)  # so that the module makes something known
+        (message,) = messages(loss="hinton", **options)
+        assert message.startswith("--loss hinton: unknown; choose from kl, dist, mse, or name the")
 
 
 def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.training.losses.base import LossSpec
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
 
@@ -41,6 +42,7 @@ losses = st.builds(
     st.sampled_from([2, 4]),
     st.sampled_from(["mean", "sum"]),
     st.sampled_from([0, 0.5]),
+    st.sampled_from([LossSpec("kl"), LossSpec("dist")]),
 )
 
 
@@ -51,10 +53,10 @@ def test_settings_that_do_nothing_do_not_change_the_key(
     sources = len(chain.teachers(len(chain.models) - 1))
     matter = {
         0: (),
-        1: ("kd_weight", "temperature"),
-    }.get(sources, ("kd_weight", "temperature", "loss_scale", "drop_prob"))
+        1: ("kd_weight", "temperature", "loss"),
+    }.get(sources, ("kd_weight", "temperature", "loss", "loss_scale", "drop_prob"))
     if one.kd_weight == two.kd_weight == 0:
-        matter = tuple(name for name in matter if name not in ("temperature", "drop_prob"))
+        matter = tuple(name for name in matter if name in ("kd_weight", "loss_scale"))
     same = all(getattr(one, name) == getattr(two, name) for name in matter)
     first, second = stages(chain, distillation=one), stages(chain, distillation=two)
     assert (first[-1].key == second[-1].key) == same

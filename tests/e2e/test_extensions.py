@@ -60,6 +60,7 @@ def test_everything_at_once(site: Path, tmp_path: Path) -> None:
     )
     search = "--dataset noise --family thin --sampler broad --pruner quarter --epochs 2 --budget 4"
     search += " --batch-size 16 --drop-prob 0,0.25 --guidance outer,dense --confirm off --out run"
+    search += " --loss mse"
     code, out, err = run(
         *search.split(), *"+ --resume run --budget 5".split(),
         *"+ train run/best.yaml --repeats 1 --out again".split(),
@@ -77,15 +78,22 @@ def test_everything_at_once(site: Path, tmp_path: Path) -> None:
     assert (rows[0]["teacher"], rows[0]["student"]) == ("thin8", "thin2")
     assert (rows[1]["guidance"], rows[1]["assistants"]) == ("outer", "thin6>thin4")
     config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
-    chosen = {name: config[name] for name in ("sampler", "pruner", "dataset", "family")}
+    chosen = {name: config[name] for name in ("sampler", "pruner", "dataset", "family", "loss")}
     assert chosen == {
         "sampler": "broad", "pruner": "quarter", "dataset": "noise", "family": "thin",
+        "loss": "mse",
     }  # fmt: skip
+    assert {row["temperature"] for row in rows} == {""}, "this loss has none"
     best = yaml.safe_load((tmp_path / "run/best.yaml").read_text())
     assert best["options"]["guidance"] == ["outer", "dense"]
+    assert (best["options"]["loss"], best["loss"], best["temperature"]) == ("mse", "mse", None)
+    loss = best["stages"][-1]["distillation"]["loss"]
+    assert (loss["name"], loss["origin"]) == ("mse", "extradistill.losses")
     assert (tmp_path / "again/repeat-1/student.safetensors").is_file()
     assert {"student.ts", "student.pt2"} <= {path.name for path in (tmp_path / "out").iterdir()}
-    assert 'torch.jit.load("student.ts")' in (tmp_path / "out/README.md").read_text()
+    card = (tmp_path / "out/README.md").read_text()
+    assert 'torch.jit.load("student.ts")' in card
+    assert "teacher, loss logit MSE (arXiv 2105.08919), weight 0.9\n" in card
 
 
 def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
@@ -98,6 +106,7 @@ def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
         "dense, sequential, teacher, none, outer",
         "tpe, random, broad",
         "median, hyperband, sha, patient, none, quarter",
+        "kl, dist, mse",
         "imagefolder, arrays, noise",
         "dgkd-search shout RUN the student's name, loudly",
     ):

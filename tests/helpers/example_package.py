@@ -18,6 +18,20 @@ GUIDANCE = '''
         def teachers(self, position):
             return tuple(sorted({0, position - 1}))
 '''
+LOSS = '''
+    """The logits themselves are matched (Kim et al., arXiv 2105.08919)."""
+
+    from dgkd_search import DistillationLoss, register_loss
+
+
+    @register_loss
+    class LogitMSE(DistillationLoss):
+        name, title, source = "mse", "logit MSE", "arXiv 2105.08919"
+        uses_temperature = False
+
+        def divergence(self, student, teachers, temperature):
+            return (teachers - student).square().mean(dim=2).sum() / len(student)
+'''
 STRATEGIES = """
     from optuna.pruners import PercentilePruner
     from optuna.samplers import TPESampler
@@ -81,6 +95,7 @@ COMMAND = """
 """
 MODULES = {
     "guidance": GUIDANCE,
+    "losses": LOSS,
     "strategies": STRATEGIES,
     "data": DATASET,
     "models": FAMILY,
@@ -90,6 +105,9 @@ MODULES = {
 ENTRY_POINTS = """
     [dgkd_search.guidances]
     outer = extradistill.guidance
+
+    [dgkd_search.losses]
+    mse = extradistill.losses
 
     [dgkd_search.samplers]
     broad = extradistill.strategies

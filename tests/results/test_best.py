@@ -183,6 +183,15 @@ def test_every_word_of_best_yaml_is_under_its_checksum(run: RunFolder) -> None:
     assert "checksum" not in load_best(run.path)
 
 
+def test_a_student_works_without_the_loss_that_taught_it(run: RunFolder) -> None:
+    def own(best: dict[str, Any]) -> None:
+        loss = {"name": "mse", "origin": "nowhere", "code": "c" * 32}
+        best["stages"][-1]["distillation"] = Distillation().to_dict() | {"loss": loss}
+
+    edit(run, own)
+    assert not load_student(run.path).training
+
+
 @pytest.mark.parametrize(
     ("family", "reason"),
     [

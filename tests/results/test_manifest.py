@@ -126,7 +126,10 @@ def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
     assert "give what is to change as options" in record.damaged[run.config]
 
 
-@pytest.mark.parametrize(("name", "what"), [("given", "weights"), ("code", "code of its models")])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("given", "weights"), ("code", "code of its models"), ("loss", "code of its loss")],
+)
 def test_what_a_user_brought_along_must_be_the_same(
     run: RunFolder, resolved: Resolved, name: str, what: str
 ) -> None:

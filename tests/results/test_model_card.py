@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
+from dgkd_search.data import DataInfo
+from dgkd_search.distillation.chain import Chain
+from dgkd_search.results.best_config import Accuracies, BestConfig
 from dgkd_search.results.model_card import ExportedModel, ModelCard, forms_table, model_card
+from dgkd_search.study.replication_report import MeanInterval, ReplicationReport, ReplicationRow
+from dgkd_search.study.space import Configuration
+from dgkd_search.training.recipe import Distillation
 from dgkd_search.utils.tables import Column, Table
 
 FORMS = [ExportedModel("PyTorch", 123_456, 0.1234, 5.678), ExportedModel("onnx", 98_765_432, 1, 99)]
@@ -118,42 +124,29 @@ def test_of_many_classes_some_are_named(card: ModelCard) -> None:
 
 
 def test_the_card_of_a_best_yaml(card: ModelCard) -> None:
-    rows = [
-        {"student_alone": True, "mean": 90.0, "half_width": None, "accuracies": [90.0]},
-        {
-            "student_alone": False,
-            "chain": "resnet20 > resnet8",
-            "drop_probability": 0.25,
-            "mean": 95.126,
-            "half_width": 0.5,
-            "accuracies": [95.0, 95.252],
-        },
-    ]
-    best = {
-        "student": "resnet8",
-        "teacher": "resnet20",
-        "assistants": ["resnet14"],
-        "guidance": "dense",
-        "drop_probability": 0.25,
-        "validation_accuracy": 96.25,
-        "test_accuracy": 95.0,
-        "confirmation": {"configurations": rows},
-        "stages": [stage.to_dict() for stage in card.stages],
-        "versions": card.versions,
-        "data": {
-            "dataset": "digits",
-            "classes": [*card.classes],
-            "image_size": 8,
-            "channels": 1,
-            "train_count": 1500,
-            "fingerprint": "0ca4",
-        },
-    }
+    alone = ReplicationRow(None, None, None, None, MeanInterval(90.0, None), (90.0,))
+    chain, values = "resnet20 > resnet8", (95.0, 95.252)
+    other = ReplicationRow(0, chain, "dense", 0.25, MeanInterval(95.126, 0.5), values)
+    info = DataInfo("digits", card.classes, 1, 8, (0.5,), (0.5,), 1500, 10, "0ca4", "")
+    chosen = Configuration(Chain(card.chain), Distillation(drop_prob=0.25), 0.05)
+    best = replace(
+        BestConfig.of(
+            3,
+            chosen,
+            card.stages,
+            info,
+            Accuracies(96.25, 95.0, None, None, None, None),
+            options={},
+            test_reads=1,
+            confirmation=ReplicationReport((alone, other), True),
+        ),
+        versions=card.versions,
+    )
     row = "| the student alone | 90.00 | 1 |\n"
     more = "| resnet20 > resnet8, drop 0.25 | 95.13 ± 0.50 | 2 |\n"
     assert model_card(best, FORMS, card.uses, 64) == CARD.replace(row, row + more)
-    del best["confirmation"]
-    assert ModelCard.from_best({**best, "retrained": {}}, FORMS, (), 64).retrained
+    again = best.retrained_as(1, card.stages, info)
+    assert ModelCard.from_best(again, FORMS, (), 64).retrained
 
 
 def test_the_template_is_in_the_package() -> None:

@@ -19,6 +19,7 @@ from dgkd_search.study.records import REFERENCE, StudentRecord
 from dgkd_search.study.space import Configuration
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.training.losses.base import LossSpec
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 
 RECIPE = Recipe(4, 32, 0.1, 1e-4, "constant", "none")
@@ -47,6 +48,15 @@ def test_a_whole_summary() -> None:
         "time": "100 s; trials (2 at once) computed 150 s, waited 12 s, the rest 36 s",
         "files": "runs/one",
     }
+
+
+def test_another_loss_is_told_where_a_teacher_teaches() -> None:
+    dist = replace(SUMMARY.configuration.distillation, loss=LossSpec("dist"))
+    found = replace(SUMMARY, configuration=replace(SUMMARY.configuration, distillation=dist))
+    assert lines(found)["best chain"].endswith("(dense, drop 0.25, loss dist, trial 7)")
+    assert (found.to_dict()["loss"], SUMMARY.to_dict()["loss"]) == ("dist", "kl")
+    alone = replace(found.configuration, chain=Chain(("resnet8",), "none"))
+    assert "dist" not in lines(replace(found, configuration=alone))["best chain"]
 
 
 def test_tuned_values_are_told_and_what_gains_are_of() -> None:

@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.study.space import Configuration, Params, SearchSpace
+from dgkd_search.training.losses.base import LossSpec
 from dgkd_search.training.recipe import Distillation
 
 
@@ -42,6 +43,13 @@ def small_spaces(draw: st.DrawFn) -> SearchSpace:
         guidances=tuple(draw(st.lists(st.sampled_from(guidance_names()), min_size=1, unique=True))),
         drop_probs=tuple(sorted(draw(st.sets(values, min_size=1)))),
     )
+
+
+def test_a_loss_is_the_same_in_all_configurations() -> None:
+    dist = Distillation(loss=LossSpec("dist"))
+    space = SearchSpace(make_space(tune=("temperature",)), dist, LR)
+    configurations = [space.configuration(params) for params in space.initial_params().values()]
+    assert {each.distillation.loss for each in configurations} == {LossSpec("dist")}
 
 
 def test_parameters_of_every_kind_become_a_configuration() -> None:

@@ -20,6 +20,7 @@ from dgkd_search.training import cuda_graphs, trainer
 from dgkd_search.training.batches import DeviceData
 from dgkd_search.training.cuda_graphs import SWITCH, Function, Graphed, Tensors, graphs_apply
 from dgkd_search.training.evaluation import accuracy
+from dgkd_search.training.losses.base import LossSpec
 from dgkd_search.training.recipe import NUMERICS
 from dgkd_search.training.train_stage import train_stage
 from dgkd_search.training.trainer import Trainer
@@ -183,7 +184,7 @@ def test_released_graphs_are_not_used_again() -> None:
     assert stand_in.replays == 1
 
 
-def test_only_built_in_networks_on_a_gpu_are_captured(
+def test_only_what_is_built_in_is_captured_on_a_gpu(
     stages_of: StagesOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = stages_of("resnet8")[0]
@@ -191,6 +192,11 @@ def test_only_built_in_networks_on_a_gpu_are_captured(
     assert not graphs_apply(spec, CPU)
     own = replace(spec.architecture, origin="mine")
     assert not graphs_apply(replace(spec, architecture=own), CUDA)
+    taught = stages_of("resnet20", "resnet8", loss=LossSpec("dist"))[-1]
+    assert graphs_apply(taught, CUDA)
+    assert taught.distillation is not None
+    mine = replace(taught.distillation, loss=LossSpec("mse", "mine", "c"))
+    assert not graphs_apply(replace(taught, distillation=mine), CUDA)
     compiled = replace(spec.numerics, compiled=True)
     assert not graphs_apply(replace(spec, numerics=compiled), CUDA)
     monkeypatch.setenv(SWITCH, "0")
@@ -215,16 +221,24 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StandIn]]:
     yield made
 
 
-@pytest.mark.parametrize("outputs", ["stored", "online"])
+@pytest.mark.parametrize(("outputs", "loss"), [("stored", "kl"), ("online", "dist")])
 def test_a_stage_ends_with_the_same_weights(
     outputs: str,
+    loss: str,
     stages_of: StagesOf,
     digits: PreparedData,
     trained: tuple[Trainer, Trainer],
     without_seconds: WithoutSeconds,
     stand_ins: list[StandIn],
 ) -> None:
-    spec = stages_of(*CHAIN, epochs=5, drop_prob=0.4, augment="crop+flip", schedule="onecycle")[-1]
+    spec = stages_of(
+        *CHAIN,
+        epochs=5,
+        loss=LossSpec(loss),
+        drop_prob=0.4,
+        augment="crop+flip",
+        schedule="onecycle",
+    )[-1]
     spec = replace(spec, outputs=outputs)
     models = [copy.deepcopy(learner.model) for learner in trained]
     graphed = train_stage(spec, digits, models)

@@ -5,11 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.losses import LogitMSE
+from helpers.registries import isolate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dgkd_search.training.loss import distillation_loss, sample_teacher_mask
+from dgkd_search.training.losses.base import DistillationLoss
+from dgkd_search.training.losses.dist import DIST
+from dgkd_search.training.losses.registry import get_loss, register_loss
 from dgkd_search.training.recipe import Distillation
 
 Array = NDArray[np.float64]
@@ -155,6 +160,39 @@ def test_half_precision_logits_are_compared_in_single_precision() -> None:
     half = distillation_loss(z, y, source[None], 1, settings_)
     assert half.dtype == torch.float32
     assert half == distillation_loss(z.float(), y, source.float()[None], 1, settings_)
+
+
+@pytest.mark.parametrize("scale", ["sum", "mean"])
+@pytest.mark.parametrize(
+    ("loss", "factor"), [(DIST, 0.7 * 3**2), (LogitMSE, 0.7)], ids=["dist", "mse"]
+)
+def test_other_losses_take_the_place_of_kl(
+    loss: type[DistillationLoss], factor: float, scale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """τ² scales those that soften logits; λ, m and the labels' term are the same for all."""
+    isolate(monkeypatch)
+    register_loss(LogitMSE)
+    draw = torch.Generator().manual_seed(0)
+    z, teachers = torch.randn(4, 5, generator=draw), torch.randn(2, 4, 5, generator=draw)
+    y = torch.arange(4)
+    settings_ = Distillation(0.7, 3, scale, loss=get_loss(loss.name).spec)
+    expected = 3 * 0.3 * torch.nn.functional.cross_entropy(z, y)
+    expected = expected + factor * loss().divergence(z, teachers, 3.0)
+    got = distillation_loss(z, y, teachers, 3, settings_)
+    torch.testing.assert_close(got, expected / (3 if scale == "mean" else 1))
+
+
+def test_kl_is_to_the_last_bit_what_it_was_as_a_function() -> None:
+    draw = torch.Generator().manual_seed(1)
+    for tau in (1.0, 3.0, 4.0, 7.3):
+        z, teachers = torch.randn(64, 10, generator=draw), torch.randn(3, 64, 10, generator=draw)
+        y = torch.randint(10, (64,), generator=draw)
+        log_student = torch.nn.functional.log_softmax(z / tau, dim=1)
+        log_teachers = torch.nn.functional.log_softmax(teachers / tau, dim=2)
+        divergence = (log_teachers.exp() * (log_teachers - log_student)).sum() / len(y)
+        labels = torch.nn.functional.cross_entropy(z, y)
+        expected = (3 * (1 - 0.9) * labels + 0.9 * tau**2 * divergence) / 3
+        assert torch.equal(distillation_loss(z, y, teachers, 3, Distillation(0.9, tau)), expected)
 
 
 def generator(seed: int = 0) -> torch.Generator:

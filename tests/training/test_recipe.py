@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import pytest
+from helpers.losses import LogitMSE
+from helpers.registries import isolate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkd_search.errors import InputError
+from dgkd_search.training.losses.registry import get_loss, register_loss
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 
 GOOD: dict[str, Any] = {
@@ -115,6 +119,33 @@ def test_canonical_loss_keeps_exactly_what_the_sources_make_meaningful(
         assert canonical == Distillation(0.5, 2)
     else:
         assert canonical == loss
+
+
+@given(
+    sources=st.integers(1, 6),
+    weight=st.sampled_from([0, 0.5, 1]),
+    tau=st.floats(0.5, 9),
+    drop=st.floats(0, 0.99),
+    scale=st.sampled_from(["mean", "sum"]),
+    loss=st.sampled_from(["kl", "dist", "mse"]),
+)
+def test_canonical_loss_is_told_apart_by_what_it_uses(
+    sources: int, weight: float, tau: float, drop: float, scale: str, loss: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch)
+        register_loss(LogitMSE)
+        settings = Distillation(weight, tau, scale, drop, get_loss(loss).spec)
+        canonical = settings.canonical(sources)
+        assert canonical is not None and canonical.canonical(sources) == canonical
+        assert canonical.loss.name == (loss if weight else "kl")
+        assert canonical.temperature == (tau if weight and loss != "mse" else 4)
+        assert settings.used_temperature == (None if loss == "mse" else tau)
+        assert canonical.drop_prob == (drop if weight and sources > 1 else 0)
+        assert canonical.loss_scale == (scale if sources > 1 else "mean")
+        back = Distillation.from_dict(json.loads(json.dumps(canonical.to_dict())))
+        assert back == canonical
+        assert ("loss" in canonical.to_dict()) == (canonical.loss.name != "kl")
 
 
 @pytest.mark.parametrize("scale", ["mean", "sum"])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.training.losses.base import KL, LossSpec
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
 
@@ -86,7 +87,31 @@ def test_a_change_of_identity_is_noticed() -> None:
     assert SPEC.seed == 411639946024504525
 
 
-@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, teachers=(), distillation=None)])
+def test_stages_of_before_there_were_other_losses_keep_their_keys() -> None:
+    def told(loss: LossSpec) -> dict[str, object]:
+        value = replace(SPEC, distillation=replace(Distillation(), loss=loss)).to_dict()
+        assert isinstance(value["distillation"], dict)
+        return value["distillation"]
+
+    assert "loss" not in told(KL)
+    assert told(LossSpec("dist"))["loss"] == {"name": "dist"}
+
+
+def test_modules_of_a_users_own_are_those_of_network_and_loss() -> None:
+    network = replace(SPEC.architecture, origin="nets", code="c")
+    own = replace(Distillation(), loss=LossSpec("mse", "losses", "c"))
+    assert SPEC.origins == frozenset()
+    assert replace(SPEC, architecture=network).origins == {"nets"}
+    assert replace(SPEC, architecture=network, distillation=own).origins == {"nets", "losses"}
+
+
+OTHERS = [
+    replace(SPEC, teachers=(), distillation=None),
+    replace(SPEC, distillation=Distillation(0.5, loss=LossSpec("mse", "losses", "c" * 32))),
+]
+
+
+@pytest.mark.parametrize("spec", [SPEC, *OTHERS])
 def test_a_stage_comes_back_from_json(spec: StageSpec) -> None:
     back = StageSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
     assert back == spec

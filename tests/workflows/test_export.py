@@ -14,8 +14,9 @@ from helpers.shipped import make_run
 from dgkd_search.data import load_test
 from dgkd_search.data.config import DataConfig
 from dgkd_search.errors import InputError
-from dgkd_search.results.best import load_best, load_student
+from dgkd_search.results.best import load_best, load_student, write_best
 from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.training.losses.base import LossSpec
 from dgkd_search.workflows.export import export_run
 from dgkd_search.workflows.export_forms import FORMS
 
@@ -174,6 +175,20 @@ def test_an_impossible_place_is_refused_in_one_line(
 def test_other_data_are_refused(run: RunFolder, place: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="had other data"):
         export_run(run.path, tmp_path / "new", (), {**place, "split_seed": "7"})
+
+
+def test_a_loss_whose_code_has_changed_is_refused(
+    run: RunFolder, place: dict[str, str], tmp_path: Path
+) -> None:
+    best = load_best(run.path)
+    *others, student = best.stages
+    assert student.distillation is not None
+    loss = replace(student.distillation, loss=LossSpec("dist", "mine", "c" * 32))
+    changed = replace(best, stages=(*others, replace(student, distillation=loss)))
+    write_best(RunFolder(tmp_path), changed, run.student.read_bytes())
+    with pytest.raises(InputError, match=r"loss 'dist' isn't what it was .*; put its code back"):
+        export_run(tmp_path, tmp_path / "new", (), place)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_network_that_cannot_be_exported_is_told(

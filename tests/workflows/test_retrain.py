@@ -94,11 +94,14 @@ def test_what_does_not_fit_is_refused_in_one_line(
     options = load_best(run.path)["options"]
     stages = load_best(run.path)["stages"]
     other = [*stages[:-1], {**stages[-1], "architecture": stages[0]["architecture"]}]
+    loss = {"name": "kl", "origin": "mine", "code": "c" * 32}
+    settings = {**stages[-1]["distillation"], "loss": loss}
     for values, message in (
         ({"options": ...}, "earlier version"),
         ({"options": {**options, "split-seed": 5}}, "had other data"),
         ({"options": {**options, "models": "somewhere.else"}}, "name their module with --models"),
         ({"stages": other}, "aren't what they were"),
+        ({"stages": [*stages[:-1], {**stages[-1], "distillation": settings}]}, "its loss 'kl'"),
         ({"stages": []}, "is damaged"),
     ):
         best = changed(run, tmp_path, **values)

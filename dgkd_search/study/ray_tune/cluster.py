@@ -114,12 +114,12 @@ def check_nodes(resources: Resources, nodes: Nodes) -> None:
         )
 
 
-def ready(resources: Resources, folders: Sequence[Path], module: str) -> str:
+def ready(resources: Resources, folders: Sequence[Path], modules: Sequence[str]) -> str:
     """What Ray has, once every node of a cluster has said that it can work.
 
     Args:
         folders: that a node must be able to use: prepared data, store.
-        module: of the user's own, that it must be able to import; empty for none.
+        modules: of the user's own, that it must be able to import.
 
     Raises:
         InputError: what is missing, node by node.
@@ -129,7 +129,7 @@ def ready(resources: Resources, folders: Sequence[Path], module: str) -> str:
     import ray
 
     nodes = ray.nodes()
-    _look_around(resources, nodes, folders, module)
+    _look_around(resources, nodes, folders, modules)
     return describe_cluster(resources, nodes)
 
 
@@ -144,7 +144,9 @@ def describe_cluster(resources: Resources, nodes: Nodes) -> str:
     return text
 
 
-def _look_around(resources: Resources, nodes: Nodes, folders: Sequence[Path], module: str) -> None:
+def _look_around(
+    resources: Resources, nodes: Nodes, folders: Sequence[Path], modules: Sequence[str]
+) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -157,7 +159,7 @@ def _look_around(resources: Resources, nodes: Nodes, folders: Sequence[Path], mo
         if node["Alive"] and _room(node["Resources"], resources):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             answer = look.options(scheduling_strategy=there).remote(
-                version("dgkd-search"), [str(folder) for folder in folders], str(mark), module
+                version("dgkd-search"), [str(folder) for folder in folders], str(mark), modules
             )
             asked[answer] = node
     try:
@@ -182,7 +184,7 @@ def _look_around(resources: Resources, nodes: Nodes, folders: Sequence[Path], mo
         raise InputError(problems)
 
 
-def _look(wanted: str, folders: Sequence[str], mark: str, module: str) -> list[str]:
+def _look(wanted: str, folders: Sequence[str], mark: str, modules: Sequence[str]) -> list[str]:
     """What is missing on this node; runs there."""
     problems = []
     if version("dgkd-search") != wanted:
@@ -197,7 +199,7 @@ def _look(wanted: str, folders: Sequence[str], mark: str, module: str) -> list[s
         problems.append(
             f"has a {Path(mark).parent} of its own; give --store a folder that all nodes share"
         )
-    if module:
+    for module in modules:
         try:
             load_families(module)
         except InputError as error:

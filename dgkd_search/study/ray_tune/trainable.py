@@ -70,7 +70,7 @@ def train_trial(config: Mapping[str, str]) -> None:
 
     try:
         stages, data, store, judged = decode_trial(config[TRIAL])
-        for origin in {spec.architecture.origin for spec in stages} - {""}:
+        for origin in sorted({origin for spec in stages for origin in spec.origins}):
             load_families(origin)
         trial = Trial(stages, open_prepared(data), store())
         with contextlib.closing(iter(trial)) as rows:

@@ -1,0 +1,85 @@
+"""What a distillation loss is, and what a stage's key says of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """A distillation loss, fully named.
+
+    Attributes:
+        name: of a registered loss, for example ``kl``.
+        origin: module that makes the loss known; empty for those that are built in.
+        code: checksum of the loss's code; empty likewise.
+    """
+
+    name: str
+    origin: str = ""
+    code: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain JSON types; of a loss that is built in, the name alone."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+KL = LossSpec("kl")  # the loss of the paper, and of every stage that names none
+
+
+class DistillationLoss(ABC):
+    """How far a learner is from its teachers: the term KL of equation 7 of arXiv 2009.08825.
+
+    The labels' term, the weight λ, the factor τ² and ``--loss-scale`` are added by
+    ``training.loss.distillation_loss``, for all losses alike.
+
+    Built-in losses use methods of tensors alone, without importing torch: their names stand in
+    ``--help``. On a GPU their steps are replayed as CUDA graphs; steps with a loss of a user's own
+    are not, so that it may do in Python what it likes.
+
+    Attributes:
+        name: what ``--loss`` and tables call it.
+        title: what the literature calls it.
+        source: where it is published, for example ``arXiv 1503.02531``.
+        uses_temperature: whether it softens logits by τ. Its divergence is then multiplied by τ²,
+            so that gradients keep their size whatever τ is. Otherwise the temperature is no
+            setting: it changes no key, and ``--tune temperature`` is refused.
+        origin, code: see ``LossSpec``; set by ``register_loss``.
+    """
+
+    name: str
+    title: str
+    source: str = ""
+    uses_temperature: bool = True
+    origin: str = ""
+    code: str = ""
+
+    @property
+    def spec(self) -> LossSpec:
+        """What stages say of it."""
+        return LossSpec(self.name, self.origin, self.code)
+
+    @abstractmethod
+    def divergence(self, student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
+        """The sum over the teachers of how far the learner is from each.
+
+        Summed over teachers and averaged over images, so that a teacher weighs the same whoever
+        else survives, and an image the same in batches of any size. A built-in loss must be
+        capturable in a CUDA graph: it never reads a value on the host, as ``.item()`` and
+        ``if tensor`` do.
+
+        Args:
+            student: the learner's logits, float32 [B, C], B >= 1, C >= 2, with gradient.
+            teachers: logits of the surviving teachers on the same images, float32 [k, B, C],
+                k >= 1, without gradient. Neither tensor may be changed in place.
+            temperature: τ, above 0.
+
+        Returns:
+            A scalar with gradient towards ``student``, finite for finite logits, without the
+            factor τ².
+        """

@@ -1,0 +1,38 @@
+"""DIST: a student keeps the relations between its teacher's predictions, not their values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dgkd_search.training.losses.base import DistillationLoss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_EPSILON = 1e-8  # of the authors' code; keeps a constant row's correlation at 0
+
+
+class DIST(DistillationLoss):
+    """Σ_i (1 − r_inter) + (1 − r_intra), both weights β and γ at 1 (Huang et al., NeurIPS 2022).
+
+    r_inter is Pearson's correlation between the class probabilities of teacher and learner on an
+    image, the mean over images; r_intra that between the images' probabilities of a class, the
+    mean over classes. A batch of one image has no r_intra: its term is 1, without gradient.
+    """
+
+    name, title, source = "dist", "DIST", "arXiv 2205.10536"
+
+    def divergence(self, student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
+        learned = (student / temperature).softmax(dim=1)
+        taught = (teachers / temperature).softmax(dim=2)
+        inter = 1 - _correlation(learned, taught, dim=-1).mean(dim=1)
+        intra = 1 - _correlation(learned, taught, dim=-2).mean(dim=1)
+        return (inter + intra).sum()
+
+
+def _correlation(one: Tensor, others: Tensor, dim: int) -> Tensor:
+    """Pearson's, along a dimension: of [B, C] with each of [k, B, C]."""
+    one = one - one.mean(dim=dim, keepdim=True)
+    others = others - others.mean(dim=dim, keepdim=True)
+    norms: Tensor = one.norm(dim=dim) * others.norm(dim=dim)
+    return (one * others).sum(dim=dim) / (norms + _EPSILON)

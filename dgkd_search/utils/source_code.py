@@ -1,0 +1,34 @@
+"""The code that a user brings along, as a checksum."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+
+def code_checksum(file: str | None, *callables: Callable[..., object]) -> str:
+    """Of a module's file and of those of some functions and classes; 32 hex digits.
+
+    Args:
+        file: path of the module; None where it has none, as in a notebook.
+        callables: those without a file of their own count for nothing.
+    """
+    files = {file}
+    files |= {_source(function) for function in callables}
+    contents = {Path(name).read_bytes() for name in files if name and Path(name).is_file()}
+    return hashlib.sha256(b"\0".join(sorted(contents))).hexdigest()[:32]
+
+
+def _source(function: Callable[..., object]) -> str | None:
+    """The file that a callable is written in; None for one that is built in."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    known = inspect.isroutine(function) or inspect.isclass(function)
+    with contextlib.suppress(TypeError):
+        return inspect.getsourcefile(function if known else type(function))
+    return None
