@@ -78,9 +78,18 @@ class Chain:
         return " > ".join(self.models)
 
 
-def models_needed(guidance: str) -> int:
-    """Of a teacher, an assistant and a student, how many the student depends on.
+def models_needed(guidance: str, assistants: int) -> int:
+    """How many models a student depends on at most, itself included, up to 3.
 
     1 where labels alone teach it, 2 where the teacher does, 3 where assistants matter.
+
+    Args:
+        assistants: of the longest chain that is looked at.
     """
-    return len(Chain(("teacher", "assistant", "student"), guidance).canonical().models)
+    needed = 1
+    for count in range(assistants + 1):
+        models = "teacher", *(f"assistant {i}" for i in range(count)), "student"
+        needed = max(needed, len(Chain(models, guidance).canonical().models))
+        if needed > 2:
+            return 3
+    return needed

@@ -9,8 +9,10 @@ from __future__ import annotations
 import operator
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.utils.hashing import digest
 from dgkd_search.utils.registry import Registry
 
 _MARKERS = "osDdv^<>PXph*H8"  # filled ones of matplotlib's
@@ -124,6 +126,12 @@ def get_guidance(name: str, label: str | None = None) -> Guidance:
 def guidance_names() -> tuple[str, ...]:
     """Names of the guidances that are built in, registered or installed."""
     return _registry.names()
+
+
+def guidance_code(names: Sequence[str]) -> str:
+    """Checksum of the code of those that are a user's own; empty where none is."""
+    own = [code for name in names if (code := _registry.code(name))]
+    return digest(own) if own else ""
 
 
 def teachers_of(name: str, position: int) -> tuple[int, ...]:

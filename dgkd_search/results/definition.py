@@ -24,8 +24,8 @@ class SearchDefinition:
         options: resolved, by their names in a ``--config`` file.
         data: fingerprint of the data.
         initial_params: of the trials to begin with, if they were given.
-        checksums: of what the user has brought along: ``given``, the teacher's weights, ``code``,
-            that of the models, and ``loss``, that of the loss.
+        checksums: of what the user has brought along: ``given``, the teacher's weights, and the
+            code of models (``code``), ``loss``, ``guidance``, ``sampler`` and ``pruner``.
     """
 
     options: Mapping[str, object]

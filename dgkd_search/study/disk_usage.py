@@ -52,7 +52,7 @@ def estimate_outputs(
     """
     space = config.space
     views = max(config.recipe.views, config.student_recipe.views)
-    depths = [models_needed(guidance) for guidance in space.guidances]
+    depths = [models_needed(name, space.max_assistants) for name in space.guidances]
     if config.outputs != "stored" or all(needed == 1 for needed in depths):
         return OutputsEstimate(views, 0, 0, 0, 0)
     teacher = views * (images * classes * _BYTES + _EXTRA)

@@ -129,7 +129,7 @@ class SearchSpace:
         if bound:
             result["full"] = self._params(_spread(pool, min(bound, len(pool))))
             result["middle"] = self._params((pool[len(pool) // 2],))
-        needed = models_needed(self._teaching())
+        needed = models_needed(self._teaching(), bound)
         if needed == 1:
             return {"alone": result["kd"]}
         return {"kd": result["kd"]} if needed == 2 else result
@@ -155,7 +155,8 @@ class SearchSpace:
 
     def _teaching(self) -> str:
         """The first guidance listed under which assistants matter, else the one that is left."""
-        return max(self.space.guidances, key=models_needed)
+        longest = self.space.max_assistants
+        return max(self.space.guidances, key=lambda name: models_needed(name, longest))
 
     def _params(self, assistants: tuple[str, ...]) -> Params:
         drop = min(self.space.drop_probs, key=lambda p: abs(p - _FIRST_DROP))

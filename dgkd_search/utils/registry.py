@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.utils.source_code import code_checksum
 
 
 class Named(Protocol):
@@ -95,6 +97,11 @@ class Registry(Generic[T]):
     def of(self, origin: str) -> tuple[T, ...]:
         """Those that a module has registered."""
         return tuple(each for name, each in self._known.items() if self._origins[name] == origin)
+
+    def code(self, name: str) -> str:
+        """Checksum of the module that has registered a thing; empty for the product's own."""
+        module = sys.modules.get(self._origins.get(name, ""))
+        return "" if module is None else code_checksum(getattr(module, "__file__", None))
 
     def get(self, name: str, label: str | None = None) -> T:
         """The one of that name.

@@ -27,15 +27,17 @@ from dgkd_search.study.study import ChainStudy, accuracy_of
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.workflows.validate import ValidatedSearch, validate
 
-_USER_CHECKSUMS = (
-    (
-        "given",
-        "weights of its teacher",
-        "name their file with --teacher-weights, or start a new run",
-    ),
-    ("code", "code of its models", "put that back, or start a new run"),
-    ("loss", "code of its loss", "put that back, or start a new run"),
-)
+_TEACHER_HINT = "name their file with --teacher-weights, or start a new run"
+_CODE_HINT = "put that back, or start a new run"
+# What a user may have brought along, by its name in a definition.
+_BROUGHT = {
+    "given": ("weights of its teacher", _TEACHER_HINT),
+    "code": ("code of its models", _CODE_HINT),
+    "loss": ("code of its loss", _CODE_HINT),
+    "guidance": ("code of its guidances", _CODE_HINT),
+    "sampler": ("code of its sampler", _CODE_HINT),
+    "pruner": ("code of its pruner", _CODE_HINT),
+}
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -70,7 +72,7 @@ def load_study(
             f"{definition.data}); bring those back, name their folder with --data-dir, or start a "
             "new run"
         )
-    for name, what, hint in _USER_CHECKSUMS:
+    for name, (what, hint) in _BROUGHT.items():
         if begun.checksums.get(name) != definition.checksums.get(name):
             raise InputError(f"{run.path}: the run was begun with other {what}; {hint}")
     study = None

@@ -9,6 +9,7 @@ from dgkd_search.distillation.chain import Chain, models_needed
 from dgkd_search.distillation.guidance import (
     Guidance,
     get_guidance,
+    guidance_code,
     guidance_names,
     register_guidance,
     teachers_of,
@@ -43,7 +44,7 @@ def test_those_of_the_paper_are_built_in() -> None:
         "teacher": [(), (0,), (0,), (0,)],
         "none": [(), (), (), ()],
     }
-    assert [models_needed(name) for name in guidance_names()] == [3, 3, 2, 1]
+    assert [models_needed(name, 1) for name in guidance_names()] == [3, 3, 2, 1]
 
 
 def test_they_are_told_apart_by_color_and_by_marker() -> None:
@@ -57,6 +58,8 @@ def test_one_of_a_users_own_teaches_a_chain() -> None:
     assert adds_something(__name__)
     chain = Chain(("a", "b", "c", "d", "e"), "skip")
     assert [chain.teachers(i) for i in range(5)] == [(), (0,), (0,), (0, 1), (0, 2)]
+    assert [models_needed("skip", most) for most in range(4)] == [2, 2, 3, 3], "in longer ones"
+    assert guidance_code(("dense",)) == "" != guidance_code(("dense", "skip"))
     register_guidance(Skip)  # a module that is imported again
 
 

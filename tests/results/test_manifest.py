@@ -128,7 +128,14 @@ def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("given", "weights"), ("code", "code of its models"), ("loss", "code of its loss")],
+    [
+        ("given", "weights"),
+        ("code", "code of its models"),
+        ("loss", "code of its loss"),
+        ("guidance", "code of its guidances"),
+        ("sampler", "code of its sampler"),
+        ("pruner", "code of its pruner"),
+    ],
 )
 def test_what_a_user_brought_along_must_be_the_same(
     run: RunFolder, resolved: Resolved, name: str, what: str
