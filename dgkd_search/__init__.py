@@ -6,9 +6,10 @@
 ``DistillationLoss``), ``register_sampler``, ``register_pruner``, ``register_export_form`` and
 ``register_command`` add one's own; ``Method``, ``train_student`` and ``comparison_table`` make
 tables of methods; ``Callback`` watches a search; ``plan``, ``run_trial`` and ``train_stage`` train
-one chain or one model. ``DgkdError`` is what a user can act on: ``InputError`` for bad input,
-``Stopped`` for an interruption. Each is imported when it is first asked for, so that
-``import dgkd_search`` costs nothing.
+one chain or one model. The other names are the data classes that these return; docs/api.md says
+what each is. ``DgkdError`` is what a user can act on: ``InputError`` for bad input, ``Stopped`` for
+an interruption. Each is imported when it is first asked for, so that ``import dgkd_search`` costs
+nothing.
 """
 
 from __future__ import annotations
@@ -22,30 +23,52 @@ if TYPE_CHECKING:
     from dgkd_search.api import compare_methods, export_student, resume, search, train, write_report
     from dgkd_search.callbacks.base import Callback, Observer
     from dgkd_search.cli.commands import register_command
+    from dgkd_search.data.cache import PreparedData
     from dgkd_search.data.custom import dataset
     from dgkd_search.distillation.guidance import Guidance, register_guidance
+    from dgkd_search.distillation.stats import StageResult, TrialResult
     from dgkd_search.errors import DgkdError, InputError, Stopped
     from dgkd_search.models.custom import family
-    from dgkd_search.results.best import load_best, load_student
-    from dgkd_search.results.load import load_run
+    from dgkd_search.results.best import Student, load_best, load_student
+    from dgkd_search.results.best_config import Accuracies, BestConfig
+    from dgkd_search.results.load import LoadedRun, load_run
+    from dgkd_search.results.summary import Summary
+    from dgkd_search.results.work import Work
     from dgkd_search.study.strategies import register_pruner, register_sampler
     from dgkd_search.training.losses.base import DistillationLoss
     from dgkd_search.training.losses.registry import register_loss
+    from dgkd_search.training.metrics import EpochMetrics
+    from dgkd_search.training.spec import StageSpec
     from dgkd_search.training.train_stage import train_stage
+    from dgkd_search.training.trainer import Trainer
     from dgkd_search.workflows.compare import Method, MethodRun, comparison_table, train_student
     from dgkd_search.workflows.export_forms import register_export_form
+    from dgkd_search.workflows.retrain import Retrained
     from dgkd_search.workflows.single_chain import plan, run_trial
 
 __all__ = [
+    "Accuracies",
+    "BestConfig",
     "Callback",
     "DgkdError",
     "DistillationLoss",
+    "EpochMetrics",
     "Guidance",
     "InputError",
+    "LoadedRun",
     "Method",
     "MethodRun",
     "Observer",
+    "PreparedData",
+    "Retrained",
+    "StageResult",
+    "StageSpec",
     "Stopped",
+    "Student",
+    "Summary",
+    "Trainer",
+    "TrialResult",
+    "Work",
     "compare_methods",
     "comparison_table",
     "dataset",
@@ -73,15 +96,28 @@ __all__ = [
 _get, __dir__ = lazy_exports(
     __name__,
     {
+        "Accuracies": "dgkd_search.results.best_config",
+        "BestConfig": "dgkd_search.results.best_config",
         "Callback": "dgkd_search.callbacks.base",
         "DgkdError": "dgkd_search.errors",
         "DistillationLoss": "dgkd_search.training.losses.base",
+        "EpochMetrics": "dgkd_search.training.metrics",
         "Guidance": "dgkd_search.distillation.guidance",
         "InputError": "dgkd_search.errors",
+        "LoadedRun": "dgkd_search.results.load",
         "Method": "dgkd_search.workflows.compare",
         "MethodRun": "dgkd_search.workflows.compare",
         "Observer": "dgkd_search.callbacks.base",
+        "PreparedData": "dgkd_search.data.cache",
+        "Retrained": "dgkd_search.workflows.retrain",
+        "StageResult": "dgkd_search.distillation.stats",
+        "StageSpec": "dgkd_search.training.spec",
         "Stopped": "dgkd_search.errors",
+        "Student": "dgkd_search.results.best",
+        "Summary": "dgkd_search.results.summary",
+        "Trainer": "dgkd_search.training.trainer",
+        "TrialResult": "dgkd_search.distillation.stats",
+        "Work": "dgkd_search.results.work",
         "compare_methods": "dgkd_search.api",
         "comparison_table": "dgkd_search.workflows.compare",
         "dataset": "dgkd_search.data.custom",

@@ -62,39 +62,8 @@ def read_manifest(run: RunFolder) -> Manifest:
     if bad := name_error(run.path):
         raise InputError(f"{run.path}: {bad}; rename the folder")
     damaged: dict[Path, str] = {}
-    kept = None
-    try:
-        kept = from_checksummed_json(read_file(run.definition), "it")
-    except FileNotFoundError:
-        damaged[run.definition] = "it is missing"
-    except (ValueError, DamagedFile) as error:
-        damaged[run.definition] = str(error)
-    stored = None
-    try:
-        stored = read_definition(run.database)
-    except FileNotFoundError:
-        damaged[run.database] = "it is missing"
-    except DamagedFile as error:
-        damaged[run.database] = str(error)
-    raw = kept or stored
-    if kept is not None and stored is not None and "options" not in stored:
-        damaged[run.database] = "its definition is missing"
-    if raw is None:
-        why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
-        raise InputError(
-            f"{run.path}: can't be read ({why}); start a new run, which finds in the store "
-            "what was trained"
-        )
-    version = raw.get("format"), raw.get("training")
-    if version not in [(format, TRAINING_VERSION) for format in READABLE_FORMATS]:
-        raise InputError(
-            f"{run.path}: was made by another version (format and training {version}, this one "
-            f"has {(DEFINITION_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
-        )
-    definition = SearchDefinition.from_json(raw)
-    known = [
-        SearchDefinition.from_json(each) for each in (raw, stored) if each and "options" in each
-    ]
+    definitions = _read_definitions(run, damaged)
+    definition = definitions[0]
     # Runs of before there was --confirm know nothing of it, and go on without.
     options = Options.parse({"confirm": "off", **definition.options})
     if options.models is not None and not _is_own(run):
@@ -103,12 +72,55 @@ def read_manifest(run: RunFolder) -> Manifest:
             "trust it"
         )
     try:
-        _check_config(run, options, known)
+        _check_config(run, options, definitions)
     except FileNotFoundError:
         damaged[run.config] = "it is missing"
     except DamagedFile as error:
         damaged[run.config] = str(error)
     return Manifest(run, options, definition, damaged)
+
+
+def _read_definitions(run: RunFolder, damaged: dict[Path, str]) -> list[SearchDefinition]:
+    """What the folder's own file and study.db say that the search is, of which one may be damaged.
+
+    Args:
+        damaged: is added to.
+
+    Raises:
+        InputError: neither can be read, or another version wrote them.
+    """
+    kept = stored = None
+    try:
+        kept = from_checksummed_json(read_file(run.definition), "it")
+    except FileNotFoundError:
+        damaged[run.definition] = "it is missing"
+    except (ValueError, DamagedFile) as error:
+        damaged[run.definition] = str(error)
+    try:
+        stored = read_definition(run.database)
+    except FileNotFoundError:
+        damaged[run.database] = "it is missing"
+    except DamagedFile as error:
+        damaged[run.database] = str(error)
+    if kept is not None and stored is not None and "options" not in stored:
+        damaged[run.database] = "its definition is missing"
+    found = [each for each in (kept, stored) if each]
+    version = (found[0].get("format"), found[0].get("training")) if found else None
+    if found and version not in [(format, TRAINING_VERSION) for format in READABLE_FORMATS]:
+        raise InputError(
+            f"{run.path}: was made by another version (format and training {version}, this one "
+            f"has {(DEFINITION_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
+        )
+    why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
+    try:
+        if found:
+            return [SearchDefinition.from_json(each) for each in found if "options" in each]
+    except ValueError as error:
+        why = one_line(error)
+    raise InputError(
+        f"{run.path}: can't be read ({why}); start a new run, which finds in the store "
+        "what was trained"
+    )
 
 
 def _is_own(run: RunFolder) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -69,30 +70,16 @@ def export_run(
     images = _images(source, best, overrides or {})
     check_same_loss(source, best)  # the card describes it
     run, out = RunFolder(folder), RunFolder(target)
-    forms = [_timed("PyTorch", len(run.student.read_bytes()), student, images)]
-    made: list[Form] = []
-    files: dict[str, bytes] = {}
-    with TemporaryDirectory() as temporary:
-        for form in wanted:
-            file, path = form.file, Path(temporary) / form.file
-            try:
-                model = form.make(student, images, path)
-                _check(form.name, student, model, images)
-                files[file] = path.read_bytes()
-            except InputError:
-                raise
-            except Exception as error:  # whatever exporters raise on networks that they can't say
-                why = one_line(error, 200)
-                if formats is not None:
-                    raise InputError(f"--formats {form.name}: can't be made ({why})") from error
-                log(f"no {file}: it can't be made ({why})")
-                continue
-            made.append(form)
-            forms.append(_timed(form.name, len(files[file]), model, images))
-    forms.append(_teacher(best, images))
+    made = _make_forms(wanted, student, images, log, strict=formats is not None)
+    measured = [
+        _timed("PyTorch", len(run.student.read_bytes()), student, images),
+        *(each.measured for each in made),
+        _teacher(best, images),
+    ]
+    uses = [each.form.usage for each in made if each.form.usage]
+    files = {each.form.file: each.content for each in made}
     # best.yaml last: it says that the folder is whole.
-    uses = [form.usage for form in made if form.usage]
-    files[_CARD] = model_card(best, forms, uses, len(images)).encode()
+    files[_CARD] = model_card(best, measured, uses, len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
     files[out.best.name] = run.best.read_bytes()
     try:
@@ -104,6 +91,52 @@ def export_run(
             f"--to {target}: can't be written ({error.strerror}); choose another folder"
         ) from None
     return [target / file for file in files]
+
+
+@dataclass(frozen=True)
+class _MadeForm:
+    """The student in a form: the file's content, and what it was measured at."""
+
+    form: Form
+    content: bytes
+    measured: ExportedModel
+
+
+def _make_forms(
+    forms: Sequence[Form],
+    student: Student,
+    images: Tensor,
+    log: Callable[[str], object],
+    *,
+    strict: bool,
+) -> list[_MadeForm]:
+    """Make each form, and compare it with the model.
+
+    Args:
+        strict: whether one that can't be made is an error; else ``log`` is given a line about it.
+
+    Raises:
+        InputError: a form doesn't agree with the model or, if ``strict``, can't be made.
+    """
+    made: list[_MadeForm] = []
+    with TemporaryDirectory() as temporary:
+        for form in forms:
+            path = Path(temporary) / form.file
+            try:
+                model = form.make(student, images, path)
+                _check(form.name, student, model, images)
+                content = path.read_bytes()
+            except InputError:
+                raise
+            except Exception as error:  # whatever exporters raise on networks that they can't say
+                why = one_line(error, 200)
+                if strict:
+                    raise InputError(f"--formats {form.name}: can't be made ({why})") from error
+                log(f"no {form.file}: it can't be made ({why})")
+                continue
+            measured = _timed(form.name, len(content), model, images)
+            made.append(_MadeForm(form, content, measured))
+    return made
 
 
 def _check_free(target: Path, folder: Path) -> None:
