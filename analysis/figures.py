@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dgkd_search.distillation.guidance import get_guidance
+from dgkd_search.results.figure_parts import GRID, accuracy_axis, draw_intervals
 from dgkd_search.results.looks import Look
 from dgkd_search.results.marks import INTERVAL_VALUES, Interval, make_interval
-from dgkd_search.results.plot import accuracy_axis, draw_intervals
 from dgkd_search.results.scales import Scale, accuracy_limits, make_scale
 from dgkd_search.utils.intervals import half_width
 
@@ -126,7 +126,7 @@ def draw(study: str, table: Table, path: Path) -> None:
     words = f", if of {INTERVAL_VALUES} seeds or more" if few else ""
     axes.set_ylabel(f"{table.part} accuracy (%), mean and 95 % interval{words}")
     axes.set_title(f"{study}: {table.title.lower()}", loc="left", fontsize=11)
-    axes.grid(axis="y", color="#E4E4E4", linewidth=0.7)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from dgkd_search.results.accuracy_data import NOTHING_COMPLETED
 from dgkd_search.results.cost_data import COST_TITLE, CostChart
-from dgkd_search.results.looks import FRONT
-from dgkd_search.results.plot import (
+from dgkd_search.results.figure_parts import (
+    GRID,
     accuracy_axis,
     draw_best,
     draw_label,
@@ -19,6 +19,7 @@ from dgkd_search.results.plot import (
     new_figure,
     write_figure,
 )
+from dgkd_search.results.looks import FRONT
 
 PARETO_FIGURE = "accuracy_vs_cost"
 
@@ -39,7 +40,7 @@ def draw_cost(chart: CostChart, title: str) -> Figure:
     axes.set_xticks(chart.x_scale.ticks, chart.x_scale.tick_labels)
     axes.set_xlim(chart.x_scale.start, chart.x_scale.end)
     axes.set_xlabel(COST_TITLE)
-    axes.grid(color="#E4E4E4", linewidth=0.7)
+    axes.grid(color=GRID, linewidth=0.7)
     axes.plot(
         [each.cost for each in chart.front],
         [each.point.accuracy for each in chart.front],

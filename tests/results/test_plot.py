@@ -12,7 +12,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
-from dgkd_search.results.plot import DPI, SIZE, draw_accuracy, plot_accuracy
+from dgkd_search.results.figure_parts import DPI, SIZE
+from dgkd_search.results.plot import draw_accuracy, plot_accuracy
 
 
 def prepare(

@@ -181,7 +181,7 @@ def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int)
     before, _, after = page.read_text().rpartition("</body>")
     # A window has 500 pixels at least.
     narrow = f"<style>body {{ max-width: {width}px }}</style>" if width < 500 else ""
-    copy.write_text(before + narrow + CHECK + after)
+    copy.write_text(before.replace("</head>", f"{narrow}</head>", 1) + CHECK + after)
     command = f"""chromium --headless --no-sandbox --disable-gpu --disable-background-networking
         --disable-component-update --disable-sync --no-first-run --user-data-dir={tmp_path}/user
         --window-size={width},900 --enable-logging=stderr --virtual-time-budget=20000
