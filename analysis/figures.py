@@ -10,66 +10,141 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dgkd_search.distillation.guidance import get_guidance
+from dgkd_search.results.figure_parts import GRID, accuracy_axis, draw_intervals
+from dgkd_search.results.looks import Look
+from dgkd_search.results.marks import INTERVAL_VALUES, Interval, make_interval
+from dgkd_search.results.scales import Scale, accuracy_limits, make_scale
 from dgkd_search.utils.intervals import half_width
 
-_COLOURS = {"TAKD": "#E69F00", "DGKD": "#0072B2"}
 _COUNTS = {"none": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
+_PLAIN = Look("", "#444444", "D")
 
 
-def values(row: dict[str, Any], part: str) -> list[float]:
-    return [run[part] for run in row["runs"]]
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        accuracies: in percent, of each seed.
+    """
+
+    name: str
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.accuracies) / len(self.accuracies)
+
+    @property
+    def half_width(self) -> float | None:
+        return half_width(self.accuracies)
+
+    @property
+    def method(self) -> str:
+        return self.name.split(",")[0]
 
 
-def bars(axes: Any, rows: list[tuple[str, dict[str, Any]]], part: str) -> None:
+@dataclass(frozen=True)
+class Table:
+    """A table of a study; ``part`` says what of the data its accuracies are of."""
+
+    title: str
+    part: str
+    rows: tuple[Row, ...]
+
+    @property
+    def scale(self) -> Scale:
+        """All seeds, and the intervals as long as they don't squash them."""
+        values = [value for row in self.rows for value in row.accuracies]
+        known = [row for row in self.rows if len(row.accuracies) >= INTERVAL_VALUES]
+        ends = [row.mean + s * (row.half_width or 0.0) for row in known for s in (-1, 1)]
+        low, high = accuracy_limits(values, (), None, None, ends)
+        return make_scale(min(low, *values), high, before=0.06, after=0.06, bounds=(0.0, 100.0))
+
+
+def method_looks() -> dict[str, Look]:
+    """Of the methods that are compared over assistants, as in every other figure."""
+    guidances = [get_guidance(name) for name in ("sequential", "dense")]
+    return {each.method: Look(each.method, each.color, each.marker) for each in guidances}
+
+
+def bars(axes: Axes, table: Table) -> None:
     """A mark with its interval for each row, and its seeds beside it."""
-    for place, (name, row) in enumerate(rows):
-        points = values(row, part)
-        mean = sum(points) / len(points)
-        color = _COLOURS.get(name.split(",")[0], "#444444")
-        axes.errorbar(place, mean, half_width(points) or 0, fmt="D", color=color, capsize=4)
-        axes.scatter([place + 0.15] * len(points), points, s=12, color=color, alpha=0.5)
-    axes.set_xticks(range(len(rows)), [name.replace(", ", "\n") for name, _ in rows])
-    axes.set_xlim(-0.5, len(rows) - 0.3)
+    for place, row in enumerate(table.rows):
+        look = method_looks().get(row.method, _PLAIN)
+        draw_row(axes, row, place, look, table.scale, aside=0.15)
+    names = [row.name.replace(", ", "\n") for row in table.rows]
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, len(names) - 0.3)
 
 
-def lines(axes: Any, rows: list[tuple[str, dict[str, Any]]], part: str) -> None:
+def lines(axes: Axes, table: Table) -> None:
     """Accuracy over the number of assistants, a line a method; plain KD begins each."""
-    start = [(0, row) for name, row in rows if name.startswith("none")]
-    for shift, method in enumerate(_COLOURS):
-        found = [
-            (_COUNTS[name.split(", ")[1]], row)
-            for name, row in rows
-            if name.startswith(f"{method},")
+    start = [(0, row) for row in table.rows if row.name.startswith("none")]
+    most = 0
+    for shift, look in enumerate(method_looks().values()):
+        own = [row for row in table.rows if row.name.startswith(f"{look.label},")]
+        points = [*start, *((_COUNTS[row.name.split(", ")[1]], row) for row in own)]
+        marks = [
+            draw_row(axes, row, count + 0.06 * shift, look, table.scale) for count, row in points
         ]
-        points = [(count, values(row, part)) for count, row in [*start, *found]]
-        x = [count + 0.06 * shift for count, _ in points]
-        means = [sum(v) / len(v) for _, v in points]
-        halves = [half_width(v) or 0 for _, v in points]
-        axes.errorbar(x, means, halves, fmt="D-", color=_COLOURS[method], capsize=4, label=method)
-        for place, (_, v) in zip(x, points, strict=True):
-            axes.scatter([place] * len(v), v, s=12, color=_COLOURS[method], alpha=0.4)
-    axes.set_xticks(range(1 + max(count for count, _ in points)))
+        axes.plot([m.x for m in marks], [m.mean for m in marks], color=look.color, linewidth=1.5)
+        most = max([most, *(count for count, _ in points)])
+    axes.set_xticks(range(most + 1))
     axes.set_xlabel("number of assistants")
-    axes.legend(frameon=False)
+    handles, labels = axes.get_legend_handles_labels()
+    by_label = dict(zip(labels, handles, strict=True))
+    axes.legend(by_label.values(), by_label.keys(), frameon=False)
 
 
-def draw(study: dict[str, Any], table: dict[str, Any], part: str, path: Path) -> None:
-    by_identity = {row["identity"]: row for row in study["rows"]}
-    rows = [(name, by_identity[identity]) for name, identity in table["rows"]]
+def draw_row(
+    axes: Axes, row: Row, x: float, look: Look, scale: Scale, aside: float = 0.0
+) -> Interval:
+    """The mean of a row with its interval, and its seeds ``aside`` of it."""
+    count = len(row.accuracies)
+    interval = make_interval((x, row.mean), row.half_width, count, row.name, scale)
+    draw_intervals(axes, [interval], look, 4)
+    axes.scatter([x + aside] * count, row.accuracies, s=12, color=look.color, alpha=0.5)
+    return interval
+
+
+def draw(study: str, table: Table, path: Path) -> None:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    counted = any(re.fullmatch(rf"\w+, ({'|'.join(_COUNTS)})", name) for name, _ in rows)
-    (lines if counted else bars)(axes, rows, part)
-    axes.set_ylabel(f"{part} accuracy (%), mean and 95 % interval")
-    axes.set_title(f"{study['title']}: {table['title'].lower()}", loc="left", fontsize=11)
-    axes.grid(axis="y", color="#E4E4E4", linewidth=0.7)
+    counted = any(re.fullmatch(rf"\w+, ({'|'.join(_COUNTS)})", row.name) for row in table.rows)
+    (lines if counted else bars)(axes, table)
+    accuracy_axis(axes, table.scale)
+    few = any(len(row.accuracies) < INTERVAL_VALUES for row in table.rows)
+    words = f", if of {INTERVAL_VALUES} seeds or more" if few else ""
+    axes.set_ylabel(f"{table.part} accuracy (%), mean and 95 % interval{words}")
+    axes.set_title(f"{study}: {table.title.lower()}", loc="left", fontsize=11)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
+
+
+def read_tables(study: Any, part: str) -> list[Table]:
+    """The tables in the JSON of experiments/tables.py, with what they tell of ``part``."""
+    known = {row["identity"]: row["runs"] for row in study["rows"]}
+    return [
+        Table(
+            table["title"],
+            part,
+            tuple(
+                Row(name, tuple(run[part] for run in known[identity]))
+                for name, identity in table["rows"]
+            ),
+        )
+        for table in study["tables"]
+    ]
 
 
 def main() -> None:
@@ -79,10 +154,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder (that of the JSON)")
     args = parser.parse_args()
     study = json.loads(args.study.read_text())
-    for table in study["tables"]:
-        name = table["title"].lower().replace(" ", "_")
+    for table in read_tables(study, args.part):
+        name = table.title.lower().replace(" ", "_")
         path = (args.out or args.study.parent) / f"{args.study.stem}_{name}.png"
-        draw(study, table, args.part, path)
+        draw(study["title"], table, path)
         print(path)
 
 

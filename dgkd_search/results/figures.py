@@ -8,28 +8,41 @@ from dgkd_search.data import get_dataset
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import ChainStudy
 
 
 def draw_figures(run: RunFolder, study: ChainStudy) -> list[Path]:
     """Draw the figures of a run into its folder."""
     # What tables and figures need takes a second to import, which the start of a search saves.
-    from dgkd_search.results.pareto import plot_pareto
+    from dgkd_search.results.accuracy_data import accuracy_chart
+    from dgkd_search.results.cost_data import cost_chart
     from dgkd_search.results.plot import plot_accuracy
+    from dgkd_search.results.plot_cost import plot_pareto
     from dgkd_search.results.table import trials_table
 
     config = study.config
     table, title = trials_table(study), study_title(config)
-    drawn = plot_accuracy(
+    chart = accuracy_chart(
         table,
-        run.path,
-        title=f"{title}, chains of {config.family}",
+        best=best_trial(study),
         reference=baseline_accuracy(study),
         teacher=teacher_accuracy(study),
     )
+    drawn = plot_accuracy(chart, run.path, title=f"{title}, chains of {config.family}")
     if len(config.objectives) > 1:
-        drawn += plot_pareto(table, run.path, f"{title}: accuracy and cost")
+        drawn += plot_pareto(cost_chart(table, chart), run.path, f"{title}: accuracy and cost")
     return drawn
+
+
+def best_trial(study: ChainStudy) -> int | None:
+    """Number of the best trial: the winner under fresh seeds, else the most accurate one."""
+    replication = Replication.from_study(study)
+    winner = replication.winner if replication is not None else None
+    if winner is not None:
+        return winner.trial
+    best = study.best()
+    return None if best is None else best.number
 
 
 def study_title(config: StudyConfig) -> str:

@@ -47,3 +47,13 @@ def texts(path: Path) -> list[str]:
     root = ET.parse(path).getroot()
     found = ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
     return [" ".join(text.split()) for text in found]
+
+
+def best_of(table: pd.DataFrame) -> int | None:
+    """The number of the trial that a study of these trials would call the best."""
+    known = table[(table["state"] == "COMPLETE") & table["val_accuracy"].notna()]
+    again = known[known["repeats_mean"].notna()]
+    value = "repeats_mean" if len(again) else "val_accuracy"
+    ranks = [value, "assistant_count", "number"]
+    ranked = (again if len(again) else known).sort_values(ranks, ascending=[False, True, True])
+    return int(ranked["number"].iloc[0]) if len(ranked) else None

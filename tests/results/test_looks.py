@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 from helpers.registries import isolate
 
-from dgkd_search.distillation.guidance import Guidance, guidance_names, register_guidance
-from dgkd_search.results.looks import guidance_look, in_order
-from dgkd_search.results.report import charts
+from dgkd_search.distillation.guidance import (
+    _MARKERS,
+    Guidance,
+    guidance_names,
+    register_guidance,
+)
+from dgkd_search.results.looks import BLUE, Look, guidance_looks, in_order, vega_shape
 
 
 @pytest.fixture(autouse=True)
@@ -22,19 +25,27 @@ def outer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_guidance_looks_as_it_says() -> None:
-    assert guidance_look("outer") == ("#56B4E9", "v")
-    looks = [guidance_look(name) for name in guidance_names()]
-    assert len(set(looks)) == len(looks)
+    looks = guidance_looks(guidance_names())
+    assert looks["outer"] == Look("completed, outer", "#56B4E9", "v")
+    assert len({look.marker for look in looks.values()}) == len(looks), "told apart in gray"
+    assert len({look.color for look in looks.values()}) == len(looks)
+
+
+def test_of_two_that_ask_for_the_same_look_the_later_gets_another() -> None:
+    for name in ("plain", "plainer", "plainest"):
+        teachers = {"teachers": lambda self, position: (0,)}
+        register_guidance(type(name, (Guidance,), {"name": name, "method": name, **teachers}))
+    looks = guidance_looks(["plainest", "plain", "dense", "plainer"])
+    assert looks["plain"].marker == Guidance.marker
+    assert len({look.marker for look in looks.values()}) == 4
+    assert len({look.color for look in looks.values()}) == 4
 
 
 def test_the_order_is_that_of_the_registry() -> None:
     assert in_order(["none", "outer", "dense", "dense"]) == ["dense", "none", "outer"]
 
 
-def test_the_page_has_the_same_colors() -> None:
-    drawn = pd.DataFrame({"guidance": ["outer", "dense"]})
-    encoding = charts._guidance_colors(drawn).to_dict()
-    assert isinstance(encoding, dict)
-    scale = encoding["scale"]
-    assert scale["domain"] == ["dense", "outer"]
-    assert scale["range"] == [guidance_look(name)[0] for name in scale["domain"]]
+def test_every_marker_has_a_shape_of_its_own_on_the_page() -> None:
+    shapes = [vega_shape(Look("", BLUE, marker)) for marker in (*_MARKERS, "x", "interval", "bar")]
+    assert len(set(shapes)) == len(shapes)
+    assert vega_shape(Look("", BLUE, "v", filled=False)).count("M") == 2, "an outline has a hole"

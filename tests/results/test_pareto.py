@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.tabled import make_table, texts
+from helpers.tabled import make_table
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgkd_search.results.pareto import chain_of, pareto_front, plot_pareto
+from dgkd_search.results.pareto import chain_of, pareto_front
 
 
 def trial(accuracy: float, cost: float | None, **more: Any) -> dict[str, Any]:
@@ -35,19 +34,6 @@ def test_trials_that_did_not_complete_are_left_out() -> None:
         trial(90.0, 5.0), trial(99.0, 1.0, state="PRUNED"), trial(98.0, None, state="FAIL")
     )
     assert pareto_front(table)["number"].tolist() == [0]
-
-
-def test_the_figure_names_the_front(tmp_path: Path) -> None:
-    table = make_table(trial(90.0, 5.0), trial(95.0, 9.0), trial(89.0, 7.0))
-    png, svg = plot_pareto(table, tmp_path, "student on data")
-    found = texts(svg)
-    assert png.stat().st_size > 1000
-    for text in ("student on data", "trial 0", "trial 1", "front", "validation accuracy (%)"):
-        assert text in found
-    assert "trial 2" not in found
-    before = svg.read_bytes()
-    plot_pareto(table, tmp_path, "student on data")
-    assert svg.read_bytes() == before
 
 
 @pytest.mark.parametrize(

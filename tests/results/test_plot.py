@@ -1,20 +1,25 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.tabled import make_table, texts, trial
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers.tabled import best_of, make_table, texts, trial
+from matplotlib.collections import PathCollection
+from matplotlib.text import Text
 from PIL import Image
 
-from dgkd_search.results.plot import DPI, SIZE, accuracy_limits, plot_accuracy
+from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
+from dgkd_search.results.figure_parts import DPI, SIZE
+from dgkd_search.results.plot import draw_accuracy, plot_accuracy
 
-_PERCENT = st.floats(0, 100)
+
+def prepare(
+    table: pd.DataFrame, reference: float | None = None, teacher: float | None = None
+) -> AccuracyChart:
+    return accuracy_chart(table, best=best_of(table), reference=reference, teacher=teacher)
 
 
 def draw(
@@ -25,7 +30,7 @@ def draw(
     reference: float | None = None,
     teacher: float | None = None,
 ) -> list[str]:
-    png, svg = plot_accuracy(table, folder, title=title, reference=reference, teacher=teacher)
+    png, svg = plot_accuracy(prepare(table, reference, teacher), folder, title=title)
     assert sorted(path.name for path in folder.iterdir()) == sorted([png.name, svg.name])
     with Image.open(png) as image:
         image.load()
@@ -116,7 +121,8 @@ def test_repeats_have_intervals_and_choose_the_best(tmp_path: Path) -> None:
     ]
     found = draw(tmp_path, make_table(*rows))
     assert "best: 97.50 % (mean of 5 seeds), trial 1, dense" in found
-    assert "taught again: mean with 95% t-interval" in found
+    assert "best 97.50 %" in found, "beside the star"
+    assert "fresh seeds: mean with 95% t-interval" in found
 
 
 def test_equals_name_the_shortest_chain(tmp_path: Path) -> None:
@@ -191,27 +197,53 @@ def test_no_global_figure_is_left(tmp_path: Path) -> None:
     assert plt.get_fignums() == before
 
 
-@settings(deadline=None)
-@given(
-    st.lists(_PERCENT, max_size=10),
-    st.lists(_PERCENT, max_size=10),
-    st.none() | _PERCENT,
-    st.none() | _PERCENT,
+AGAIN = {"repeats": 5, "repeats_mean": 97.0, "repeats_half_width": 0.3}
+COUNTS = make_table(
+    *(trial(min(k, 3), 96 + k / 20, assistant_count=k) for k in range(11) for _ in range(2)),
+    *(trial(1, 20.0, assistant_count=k) for k in range(11)),
+    *(trial(1, 30.0, assistant_count=k, state="PRUNED") for k in range(11)),
 )
-def test_limits_show_the_best_and_most_trials(
-    completed: list[float], pruned: list[float], reference: float | None, teacher: float | None
+WICKED = {"teacher": "a_$x^2$_<b>&amp;" + "_and_so_on" * 9, "student": 's"$_$<i>'}
+
+
+@pytest.mark.parametrize(
+    ("table", "reference", "teacher"),
+    [
+        (FULL, 95.9, 96.0),
+        (COUNTS, 95.9, 98.0),
+        (make_table(*(trial(k, 100.0) for k in (0, 1, 2, 3))), 100.0, 100.0),
+        (make_table(trial(3, 97.0, **AGAIN, **WICKED), trial(2, 96.9, **WICKED)), 20.0, 99.0),
+        (make_table(*(trial(1, 90.0, assistant_count=k) for k in range(41))), None, None),
+    ],
+    ids=["usual", "counts", "equal", "wicked", "forty"],
+)
+def test_no_label_hides_another(
+    table: pd.DataFrame, reference: float | None, teacher: float | None
 ) -> None:
-    low, high = accuracy_limits(completed, pruned, reference, teacher)
-    assert math.isfinite(low)
-    assert high - low >= 1 - 1e-9
-    assert max([*completed, *pruned], default=high) <= high
-    assert sum(value >= low for value in completed) >= len(completed) / 2
+    figure = draw_accuracy(prepare(table, reference, teacher), "a long title " * 9)
+    figure.draw_without_rendering()
+    # A text's own window extent leaves out the arrows, which no annotation here has.
+    drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in drawn]
+    hidden = [
+        (one, other)
+        for i, (one, box) in enumerate(boxes)
+        for other, its in boxes[:i]
+        if min(box.x1, its.x1) - max(box.x0, its.x0) > 1
+        and min(box.y1, its.y1) - max(box.y0, its.y0) > 1
+    ]
+    assert hidden == []
+    assert len(boxes) > 8
+    width, height = figure.get_size_inches() * figure.dpi
+    assert all(box.x0 > 0 and box.x1 < width and box.y1 < height for _, box in boxes)
 
 
-def test_limits_ignore_what_would_squash_the_trials() -> None:
-    completed = [96.0, 96.2, 96.4, 96.6, 96.8, 97.0, 10.0]
-    assert accuracy_limits(completed, [95.9, 30.0], None, None) == (95.9, 97.0)
-    assert accuracy_limits(completed, [], None, 97.5) == (96.0, 97.5)
-    assert accuracy_limits(completed, [], None, 99.5) == (96.0, 97.0)
-    assert accuracy_limits(completed, [], 94.5, None) == (94.5, 97.0)
-    assert accuracy_limits(completed, [], 60.0, None) == (96.0, 97.0)
+def test_the_best_is_on_top_and_larger_than_all_else() -> None:
+    (axes,) = draw_accuracy(prepare(FULL, 95.9, 98.1), "t").axes
+    marks = [each for each in axes.collections if isinstance(each, PathCollection)]
+    (star,) = [each for each in marks if each.get_sizes()[0] > 200]
+    others = [each for each in marks if each is not star]
+    assert star.get_sizes()[0] > 5 * max(max(c.get_sizes(), default=0) for c in others)
+    assert star.get_zorder() > max(a.get_zorder() for a in [*axes.lines, *others])
+    assert np.asarray(star.get_offsets())[0, 1] == 97.2
+    assert np.max(star.get_linewidth()) > 1, "an outline, which gray print keeps"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT, _GAP = 132, 62, 34  # of a model, and between two
+_LEGIBLE = 0.7  # of its size; a longer chain can be scrolled instead of being smaller
+_LARGE, _SMALL = 15, 20  # characters of a name that fit into a box, in two sizes
 _ARC = 26  # height that each model passed over adds
 
 
@@ -49,7 +51,7 @@ def draw_chain(nodes: Sequence[Node], drop_prob: float | None) -> Markup:
     label = escape(f"chain from {names}")
     return Markup(
         f'<svg class="chain" role="img" aria-label="{label}" viewBox="0 0 {width} '
-        f'{top + _HEIGHT + 4}" style="max-width:{width}px">'
+        f'{top + _HEIGHT + 4}" style="min-width:{round(_LEGIBLE * width)}px;max-width:{width}px">'
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>'
         f"{''.join(parts)}</svg>"
@@ -58,15 +60,23 @@ def draw_chain(nodes: Sequence[Node], drop_prob: float | None) -> Markup:
 
 def _box(node: Node, left: int, top: int, student: bool) -> str:
     middle = left + _WIDTH / 2
-    size = "large" if len(node.name) < 15 else "small"
+    size = "large" if len(node.name) < _LARGE else "small"
     accuracy = "" if node.accuracy is None else f"{node.accuracy:.2f} %"
     return (
-        f'<g class="{"student" if student else "source"}">'
+        f'<g class="{"student" if student else "source"}"><title>{escape(node.name)}</title>'
         f'<rect x="{left + 1}" y="{top}" width="{_WIDTH - 2}" height="{_HEIGHT}" rx="7"/>'
-        f'<text class="{size}" x="{middle}" y="{top + 19}">{escape(node.name)}</text>'
+        f'<text class="{size}" x="{middle}" y="{top + 19}">{escape(_short(node.name))}</text>'
         f'<text class="fact" x="{middle}" y="{top + 37}">{_count(node.parameters)}</text>'
         f'<text class="fact" x="{middle}" y="{top + 53}">{accuracy}</text></g>'
     )
+
+
+def _short(name: str) -> str:
+    """A name that fits into a box: of a longer one the beginning and the end, which differ."""
+    if len(name) <= _SMALL:
+        return name
+    half = (_SMALL - 1) // 2
+    return f"{name[: half + 1]}…{name[-half:]}"
 
 
 def _arrow(teacher: int, student: int, top: int, dropped: bool) -> str:

@@ -1,268 +1,189 @@
-"""The figures of the page, as Vega-Lite specifications with their data in them."""
+"""The charts of the page that matplotlib draws too, from the same prepared data."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import altair as alt
-import pandas as pd
 
-from dgkd_search.results.looks import GRAY, STATES, VERMILION, guidance_look, in_order
-from dgkd_search.results.pareto import chain_of
-from dgkd_search.results.plot import accuracy_limits
-from dgkd_search.results.table import plottable
+from dgkd_search.results.accuracy_data import COUNT_TITLE, NOTHING_COMPLETED, AccuracyChart
+from dgkd_search.results.cost_data import COST_TITLE, CostChart
+from dgkd_search.results.looks import COUNT_BEST, COUNT_MEAN, FRONT, REPLICATES, Look
+from dgkd_search.results.marks import Align, Interval
+from dgkd_search.results.report.chart_parts import (
+    HEIGHT,
+    INK_NOW,
+    PAPER_NOW,
+    ChartBuilder,
+    ChartSpec,
+    Kinds,
+    Row,
+    accuracy_axis,
+    color_now,
+    describe,
+    row,
+)
 
-_GOLDEN = 0.6180339887  # its multiples modulo 1 stay apart
-_CLOUD = 0.5  # width of an assistant count's points
-_POINTS = 20_000  # of all curves together: more would make the page slow
-_ACCURACY = "validation accuracy (%)"
-
-_TIPS = [
-    alt.Tooltip("trial:Q"),
-    alt.Tooltip("chain:N"),
-    alt.Tooltip("guidance:N"),
-    alt.Tooltip("drop:Q", title="drop probability"),
-    alt.Tooltip("accuracy:Q", title="validation (%)", format=".2f"),
-    alt.Tooltip("repeats:N", title="fresh seeds"),
-    alt.Tooltip("state:N"),
-]
+# Of the upper of two lines of text, in pixels, from the height at which both are aligned.
+_LINE_SHIFTS: dict[Align, float] = {"top": 8, "middle": -6.5, "bottom": -21}
 
 
-def points(table: pd.DataFrame) -> pd.DataFrame:
-    """What is drawn of each trial that ended and has an accuracy.
+def accuracy_spec(chart: AccuracyChart) -> ChartSpec:
+    """Accuracy versus number of assistants, as ``plot.draw_accuracy`` draws it."""
+    kinds = Kinds.of(chart.looks)
+    builder = ChartBuilder(_count_axis(chart), accuracy_axis(chart.scale), kinds)
+    _add_reference_lines(builder, chart)
+    tops = builder.chart(
+        {"x": top.left, "x2": top.right, "y": top.accuracy, "kind": COUNT_BEST.label}
+        for top in chart.count_bests
+    )
+    builder.add(tops.mark_rule(strokeWidth=2.2).encode(x2="x2", color=kinds.color))
+    builder.add_dots([row(point, point.x) for point in chart.shown])
+    _add_edge_marks(builder, chart)
+    _add_intervals(builder, chart.replicates, REPLICATES)
+    _add_intervals(builder, chart.means, COUNT_MEAN)
+    best = chart.best
+    if best is not None:
+        builder.add_star((best.x, best.y), best.label, best.side)
+    if not chart.completed_points:
+        middle = alt.Chart(builder.data([{}]))
+        builder.add(
+            middle.mark_text(
+                text=NOTHING_COMPLETED, x=alt.ExprRef("width / 2"), y=HEIGHT / 2, fill=INK_NOW
+            )
+        )
+    return builder.spec(describe("Validation accuracy over the number of assistants", chart))
 
-    Args:
-        table: from ``trials_table``.
-    """
-    ended = pd.concat([plottable(table, "COMPLETE"), plottable(table, "PRUNED")])
-    ended = ended.sort_values("number").reset_index(drop=True)
-    names = [chain_of(row) for _, row in ended.iterrows()]
-    mean, half = ended["repeats_mean"], ended["repeats_half_width"]
-    shown = [
-        "" if pd.isna(m) else f"{m:.2f}" + ("" if pd.isna(h) else f" ± {h:.2f}")
-        for m, h in zip(mean, half, strict=True)
+
+def _count_axis(chart: AccuracyChart) -> alt.X:
+    """Numbers of assistants, under each how many trials completed."""
+    ticks = [*chart.count_ticks]
+    counted = "'n = '"
+    words = f"(width > {44 * len(ticks)} ? {counted} : '') + {[*chart.completed]}[datum.value]"
+    return alt.X(
+        "x:Q",
+        title=[*COUNT_TITLE],
+        scale=alt.Scale(domain=[*chart.count_range], nice=False, zero=False),
+        axis=alt.Axis(
+            values=ticks,
+            format="d",
+            labelExpr=f"[datum.label, {words}]",
+            labelOverlap="greedy",
+            grid=False,
+        ),
+    )
+
+
+def _add_reference_lines(builder: ChartBuilder, chart: AccuracyChart) -> None:
+    """What trials are compared with, named at the right edge, where no trial is."""
+    for line in chart.lines:
+        data = builder.data([{"y": line.y, "text": [*line.label]}])
+        here = alt.Chart(data).encode(y=builder.y)
+        if line.visible:
+            builder.add(here.mark_rule(stroke=INK_NOW, strokeWidth=1.3, strokeDash=[*line.dash]))
+        text = here.mark_text(
+            x=alt.ExprRef("width"),
+            dx=6,
+            align="left",
+            baseline="middle",
+            dy=_LINE_SHIFTS[line.align],
+            fontSize=11,
+            fill=INK_NOW,
+        )
+        builder.add(text.encode(text="text:N"))
+
+
+def _add_edge_marks(builder: ChartBuilder, chart: AccuracyChart) -> None:
+    """Downward marks at the bottom, each with its number where there is room for it."""
+    if not chart.edge_marks or builder.kinds is None:
+        return
+    rows: list[Row] = [
+        {"x": mark.x, "y": mark.y, "kind": mark.kind, "text": mark.text, "words": mark.words}
+        for mark in chart.edge_marks
     ]
-    count = ended["assistant_count"].astype(float)
-    return pd.DataFrame(
-        {
-            "trial": ended["number"].astype(int),
-            "state": ended["state"].astype(object),
-            "chain": names,
-            "guidance": ended["guidance"].astype(object),
-            "drop": ended["drop_probability"].astype(float),
-            "assistants": count,
-            "place": count + _CLOUD * ((ended["number"].astype(float) * _GOLDEN) % 1 - 0.5),
-            "accuracy": ended["val_accuracy"].astype(float),
-            "repeats": shown,
-            "mean": mean.astype(float),
-            "low": (mean - half).astype(float),
-            "high": (mean + half).astype(float),
-        }
+    marks = builder.chart(rows).encode(tooltip=[alt.Tooltip("words:N", title="below")])
+    shapes = marks.mark_point(filled=True, size=60)
+    numbers = marks.mark_text(
+        align="right",
+        baseline="middle",
+        dx=-6,
+        fontSize=10,
+        fill=INK_NOW,
+        opacity=alt.ExprRef(f"width > {36 * len(chart.completed)} ? 1 : 0"),
+    )
+    builder.add(
+        shapes.encode(color=builder.kinds.color, shape=builder.kinds.shape),
+        numbers.encode(text="text:N"),
     )
 
 
-def accuracy_chart(
-    drawn: pd.DataFrame, reference: float | None, teacher: float | None
-) -> dict[str, Any]:
-    """Accuracy versus number of assistants; what lies far below is drawn at the edge."""
-    most = int(drawn["assistants"].max()) if len(drawn) else 0
+def _add_intervals(builder: ChartBuilder, intervals: Sequence[Interval], look: Look) -> None:
+    """Means with their intervals: a cap at an end, an arrowhead where the interval goes on."""
+    if not intervals:
+        return
+    color = color_now(look)
+    drawn = [(each, *each.span) for each in intervals if each.span is not None]
+    spans: list[Row] = [{"x": each.x, "y": low, "y2": high} for each, low, high in drawn]
+    caps: list[Row] = [{"x": each.x, "y": end} for each in intervals for end in each.caps]
+    ups: list[Row] = [{"x": each.x, "y": high} for each, _, high in drawn if each.goes_above]
+    downs: list[Row] = [{"x": each.x, "y": low} for each, low, _ in drawn if each.goes_below]
+    middles: list[Row] = [{"x": each.x, "y": each.mean, "words": each.words} for each in intervals]
+    if spans:
+        rules = builder.chart(spans).mark_rule(stroke=color, strokeWidth=1.6)
+        builder.add(rules.encode(y2="y2"))
+    if caps:
+        builder.add(builder.chart(caps).mark_tick(color=color, size=8, thickness=1.6))
+    for rows, shape in ((ups, "triangle-up"), (downs, "triangle-down")):
+        if rows:
+            arrows = builder.chart(rows)
+            builder.add(arrows.mark_point(shape=shape, filled=True, color=color, size=60))
+    means = builder.chart(middles)
+    if look is COUNT_MEAN:
+        builder.add(means.mark_line(stroke=color, strokeWidth=1))
+        marks = means.mark_point(
+            shape="diamond",
+            filled=True,
+            size=80,
+            fill=PAPER_NOW,
+            stroke=color,
+            strokeWidth=1.6,
+            opacity=1,
+        )
+    else:
+        marks = means.mark_tick(color=color, size=13, thickness=2.4)
+    tip = alt.Tooltip("words:N", title=look.label.partition(":")[0])
+    builder.add(marks.encode(tooltip=[tip]))
+
+
+def cost_spec(chart: CostChart) -> ChartSpec | None:
+    """Accuracy over the cost of training, as ``plot_cost.draw_cost`` draws it; None without any."""
+    if not chart.points:
+        return None
     x = alt.X(
-        "place:Q",
-        title="assistants",
-        scale=alt.Scale(domain=[-0.5, most + 0.5], nice=False),
-        axis=alt.Axis(values=list(range(most + 1)), format="d", grid=False),
+        "x:Q",
+        title=COST_TITLE,
+        scale=alt.Scale(domain=[chart.x_scale.start, chart.x_scale.end], nice=False, zero=False),
+        axis=alt.Axis(
+            values=[*chart.x_scale.ticks],
+            format=f".{chart.x_scale.decimals}f",
+            labelOverlap="greedy",
+        ),
     )
-    domain = _limits(drawn, reference, teacher)
-    y = _accuracy(domain)
-    chosen = alt.selection_point(fields=["guidance"], bind="legend", name="guidance")
-    dots = (
-        alt.Chart(drawn)
-        .mark_point(filled=True, size=70)
-        .encode(
-            x=x,
-            y=y,
-            color=_guidance_colors(drawn),
-            shape=alt.Shape(
-                "state:N",
-                title="trial",
-                scale=alt.Scale(domain=list(STATES), range=["circle", "cross"]),
-            ),
-            opacity=alt.when(chosen).then(alt.value(0.85)).otherwise(alt.value(0.08)),
-            tooltip=_TIPS,
-        )
-        .add_params(chosen)
+    kinds = Kinds.of(chart.looks)
+    builder = ChartBuilder(x, accuracy_axis(chart.y_scale), kinds)
+    front = builder.chart(
+        {"x": each.cost, "y": each.point.accuracy, "kind": FRONT.label} for each in chart.front
     )
-    layers: list[Any] = [*_rules(reference, teacher, y, domain), dots]
-    again = drawn[drawn["mean"].notna()]
-    if len(again):
-        bars = alt.Chart(again).mark_rule(strokeWidth=2.5).encode(x=x, y=alt.Y("low:Q"), y2="high")
-        means = alt.Chart(again).mark_tick(thickness=3, size=16, orient="horizontal")
-        layers += [bars, means.encode(x=x, y=alt.Y("mean:Q"), tooltip=_TIPS)]
-    return _spec(alt.layer(*layers))
-
-
-def history(drawn: pd.DataFrame) -> dict[str, Any]:
-    """Trial after trial, with the best completed one so far."""
-    complete = drawn[drawn["state"] == "COMPLETE"]
-    best = complete.assign(best=complete["accuracy"].cummax())
-    y = _accuracy(_limits(drawn, None, None))
-    x = alt.X("trial:Q", axis=alt.Axis(format="d", tickMinStep=1))
-    dots = alt.Chart(drawn).mark_point(filled=True, size=60)
-    line = alt.Chart(best).mark_line(interpolate="step-after", color=VERMILION, strokeWidth=2)
-    return _spec(
-        alt.layer(
-            dots.encode(x=x, y=y, color=_colors("state", STATES, drawn), tooltip=_TIPS),
-            line.encode(x=x, y=alt.Y("best:Q")),
-        )
-    )
-
-
-def curves(drawn: pd.DataFrame, steps: pd.DataFrame, best: int | None) -> dict[str, Any] | None:
-    """The students' accuracy epoch by epoch; None where nothing was reported.
-
-    Args:
-        steps: from ``curves_of``.
-        best: number of the trial that is drawn on top.
-    """
-    if not len(steps):
-        return None
-    thin = max(1, -(-len(steps) // _POINTS))
-    last = steps.groupby("trial")["epoch"].transform("max")
-    steps = steps[(steps["epoch"] % thin == 0) | (steps["epoch"] == last)]
-    table = steps.merge(drawn[["trial", "state", "chain", "drop"]], on="trial")
-    hovered = alt.selection_point(fields=["trial"], on="pointerover", empty=False, name="hovered")
-    legend = alt.selection_point(fields=["state"], bind="legend", name="ended")
-    width = alt.when(hovered).then(alt.value(3)).otherwise(alt.value(1.2))
-    lines = (
-        alt.Chart(table)
-        .mark_line()
-        .encode(
-            x=alt.X("epoch:Q", title="epoch of the student", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("val_accuracy:Q", title=_ACCURACY, scale=alt.Scale(zero=False)),
-            detail="trial:N",
-            color=_colors("state", STATES, table),
-            strokeWidth=width,
-            opacity=alt.when(legend).then(alt.value(0.7)).otherwise(alt.value(0.05)),
-            tooltip=[
-                alt.Tooltip("trial:Q"),
-                alt.Tooltip("chain:N"),
-                alt.Tooltip("drop:Q", title="drop probability"),
-                alt.Tooltip("epoch:Q"),
-                alt.Tooltip("val_accuracy:Q", title="validation (%)", format=".2f"),
-            ],
-        )
-        .add_params(hovered, legend)
-    )
-    top = alt.Chart(table[table["trial"] == best]).mark_line(color=VERMILION, strokeWidth=2.5)
-    return _spec(alt.layer(lines, top.encode(x="epoch:Q", y="val_accuracy:Q")))
-
-
-def drop(drawn: pd.DataFrame) -> dict[str, Any] | None:
-    """Accuracy over the drop probability; None where no student has two teachers."""
-    known = drawn[drawn["drop"].notna()]
-    if known["drop"].nunique() < 2:
-        return None
-    chart = alt.Chart(known).mark_point(filled=True, size=70, opacity=0.85)
-    return _spec(
-        chart.encode(
-            x=alt.X("drop:Q", title="drop probability of the student"),
-            y=_accuracy(_limits(known, None, None)),
-            color=alt.Color("assistants:O", title="assistants", scale=alt.Scale(scheme="viridis")),
-            shape=alt.Shape(
-                "state:N",
-                title="trial",
-                scale=alt.Scale(domain=list(STATES), range=["circle", "cross"]),
-            ),
-            tooltip=_TIPS,
-        )
-    )
-
-
-def cost(table: pd.DataFrame, drawn: pd.DataFrame) -> dict[str, Any]:
-    """Accuracy over what training the chain takes from nothing, for a search with both in view."""
-    known = drawn.merge(table[["number", "training_tflop"]], left_on="trial", right_on="number")
-    known["cost"] = known["training_tflop"].astype(float)
-    chart = alt.Chart(known[known["cost"].notna()]).mark_point(filled=True, size=70)
-    return _spec(
-        chart.encode(
-            x=alt.X("cost:Q", title="training the chain from nothing (TFLOP)"),
-            y=_accuracy(_limits(drawn, None, None)),
-            color=_guidance_colors(drawn),
-            tooltip=[*_TIPS, alt.Tooltip("cost:Q", title="TFLOP", format=".3g")],
-        )
-    )
-
-
-def several(drawn: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """The best so far of several searches, trial after trial.
-
-    Args:
-        drawn: ``points`` of each, by the name it is shown under.
-    """
-    parts = []
-    for name, one in drawn.items():
-        complete = one[one["state"] == "COMPLETE"]
-        parts.append(complete.assign(run=name, best=complete["accuracy"].cummax()))
-    table = pd.concat(parts)
-    line = alt.Chart(table).mark_line(interpolate="step-after", strokeWidth=2, point=True)
-    return _spec(
-        line.encode(
-            x=alt.X("trial:Q", axis=alt.Axis(format="d", tickMinStep=1)),
-            y=alt.Y("best:Q", title=f"best {_ACCURACY}", scale=alt.Scale(zero=False)),
-            color=alt.Color("run:N", scale=alt.Scale(domain=list(drawn), scheme="tableau20")),
-            tooltip=[alt.Tooltip("run:N"), *_TIPS],
-        )
-    )
-
-
-def _limits(
-    drawn: pd.DataFrame, reference: float | None, teacher: float | None
-) -> tuple[float, float]:
-    complete = drawn["state"] == "COMPLETE"
-    low, high = accuracy_limits(
-        drawn.loc[complete, "accuracy"], drawn.loc[~complete, "accuracy"], reference, teacher
-    )
-    low, high = min([low, *drawn["low"].dropna()]), max([high, *drawn["high"].dropna()])
-    room = 0.06 * (high - low)
-    return low - room, high + room
-
-
-def _accuracy(domain: tuple[float, float]) -> alt.Y:
-    scale = alt.Scale(domain=list(domain), clamp=True, nice=False)
-    return alt.Y("accuracy:Q", title=_ACCURACY, scale=scale)
-
-
-def _guidance_colors(drawn: pd.DataFrame) -> alt.Color:
-    names = in_order(drawn["guidance"])
-    return _colors("guidance", {name: guidance_look(name)[0] for name in names}, drawn)
-
-
-def _colors(field: str, colors: dict[str, str], drawn: pd.DataFrame) -> alt.Color:
-    there = [name for name in colors if (drawn[field] == name).any()]
-    scale = alt.Scale(domain=there, range=[colors[name] for name in there])
-    return alt.Color(f"{field}:N", title="trial" if field == "state" else field, scale=scale)
-
-
-def _rules(
-    reference: float | None, teacher: float | None, y: alt.Y, domain: tuple[float, float]
-) -> list[Any]:
-    """Lines of what trials are compared with, where they are in sight."""
-    low, high = domain
-    named = (("the student alone", reference), ("the teacher", teacher))
-    lines: list[Any] = []
-    for name, value in named:
-        if value is None or not low <= value <= high:
-            continue
-        base = alt.Chart(pd.DataFrame({"accuracy": [value], "name": [f"{name} {value:.2f} %"]}))
-        rule = base.mark_rule(color=GRAY, strokeDash=[5, 4]).encode(y=y)
-        text = base.mark_text(color=GRAY, align="left", dx=4, dy=-6, x=0)
-        lines.append(alt.layer(rule, text.encode(y=y, text="name:N")))
-    return lines
-
-
-def _spec(chart: Any) -> dict[str, Any]:
-    chart = chart.properties(width="container", height=320)
-    # Altair refuses more than 5,000 rows otherwise: 32 curves of 160 epochs.
-    with alt.data_transformers.enable("default", max_rows=None):
-        spec: dict[str, Any] = chart.to_dict()
-    return spec
+    line = front.mark_line(interpolate="step-after", strokeWidth=2)
+    builder.add(line.encode(color=kinds.color))
+    tip = alt.Tooltip("x:Q", title="TFLOP", format=".3g")
+    builder.add_dots([row(each.point, each.cost) for each in chart.points], tip)
+    for label in chart.labels:
+        place = label.cost, label.accuracy
+        if label.best:
+            builder.add_star(place, label.text, label.side)
+        else:
+            here = builder.chart([{"x": place[0], "y": place[1], "text": label.text}])
+            builder.add_labels(here, label.side)
+    words = f"Validation accuracy over training cost: {len(chart.points)} trials"
+    return builder.spec(f"{words}, {len(chart.front)} on the front.")

@@ -12,13 +12,17 @@ import pandas as pd
 from dgkd_search.errors import InputError
 from dgkd_search.models import parameter_count
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
 from dgkd_search.results.best import load_best
 from dgkd_search.results.best_config import BestConfig
-from dgkd_search.results.figures import baseline_accuracy, teacher_accuracy
+from dgkd_search.results.cost_data import cost_chart
+from dgkd_search.results.figures import baseline_accuracy, best_trial, teacher_accuracy
 from dgkd_search.results.load import curves_of
 from dgkd_search.results.manifest import open_readonly
-from dgkd_search.results.report import charts
 from dgkd_search.results.report.chain_diagram import Node, draw_chain
+from dgkd_search.results.report.chart_parts import ChartSpec
+from dgkd_search.results.report.charts import accuracy_spec, cost_spec
+from dgkd_search.results.report.search_charts import curves_spec, drop_spec, history_spec
 from dgkd_search.results.run_folder import RunFolder, versions
 from dgkd_search.results.table import trials_table
 from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
@@ -44,6 +48,15 @@ COLUMNS = [
     ("seconds", "that the trial took"),
     ("reason", "why it failed"),
 ]
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A chart with its title and with what a reader must know of it."""
+
+    title: str
+    caption: str
+    spec: ChartSpec
 
 
 @dataclass(frozen=True)
@@ -79,8 +92,14 @@ class RunReport:
         return trials_table(self.study)
 
     @cached_property
-    def points(self) -> pd.DataFrame:
-        return charts.points(self.table)
+    def accuracy(self) -> AccuracyChart:
+        """What its charts show of each trial."""
+        return accuracy_chart(
+            self.table,
+            best=self.trial,
+            reference=self.reference,
+            teacher=teacher_accuracy(self.study),
+        )
 
     @cached_property
     def replication(self) -> Replication | None:
@@ -99,33 +118,39 @@ class RunReport:
         """Number of the best trial."""
         if self.best is not None:
             return self.best.trial
-        best = self.study.best()
-        return None if best is None else best.number
+        return best_trial(self.study)
 
-    def figures(self) -> list[tuple[str, str, dict[str, Any]]]:
-        """Title, what it shows, and specification of each."""
-        points, teacher = self.points, teacher_accuracy(self.study)
-        if not len(points):
+    def figures(self) -> list[ReportFigure]:
+        """The charts of the run that have something to show."""
+        chart = self.accuracy
+        if not chart.points:
             return []
-        by_count = charts.accuracy_chart(points, self.reference, teacher)
-        caption = (
-            "A point is one trial, a cross one that was pruned; bars are means of fresh seeds "
+        caption = " ".join(
+            [
+                "A point is a trial that completed, a cross one that was pruned; the star is the "
+                "best chain. What lies far below is at the edge; a click on a name in the legend "
+                "shows that alone.",
+                *chart.notes,
+            ]
         )
-        caption += "with 95 % intervals. What lies far below is drawn at the edge."
-        figures: list[tuple[str, str, dict[str, Any] | None]] = [
-            ("Accuracy and number of assistants", caption, by_count),
-            ("Trial after trial", "The line is the best so far.", charts.history(points)),
+        curves = "The best trial is the thick line; point at a line to see which it is."
+        figures: list[tuple[str, str, ChartSpec | None]] = [
+            ("Accuracy and number of assistants", caption, accuracy_spec(chart)),
+            ("Trial after trial", "The line is the best so far.", history_spec(chart)),
             (
                 "Learning curves of the students",
-                "The best trial is drawn in red; point at a line to see which it is.",
-                charts.curves(points, curves_of(self.study), self.trial),
+                curves,
+                curves_spec(chart, curves_of(self.study)),
             ),
-            ("Drop probability", "Of students with two teachers or more.", charts.drop(points)),
+            ("Drop probability", "Of students with two teachers or more.", drop_spec(chart)),
         ]
         if len(self.study.config.objectives) > 1:
             caption = "Both were sought: up and to the left is better."
-            figures.append(("Accuracy and cost", caption, charts.cost(self.table, points)))
-        return [(title, words, spec) for title, words, spec in figures if spec is not None]
+            costs = cost_spec(cost_chart(self.table, chart))
+            figures.append(("Accuracy and cost", caption, costs))
+        return [
+            ReportFigure(title, words, spec) for title, words, spec in figures if spec is not None
+        ]
 
     def chain(self) -> Any:
         """The drawing of the best chain, or None."""

@@ -14,8 +14,8 @@ import vl_convert
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import DEFINITION, SearchDefinition
 from dgkd_search.results.figures import study_title
-from dgkd_search.results.report import charts
-from dgkd_search.results.report.content import COLUMNS, RunReport
+from dgkd_search.results.report.content import COLUMNS, ReportFigure, RunReport
+from dgkd_search.results.report.search_charts import several_spec
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.files import write_bytes
@@ -39,15 +39,14 @@ def render_report(runs: Sequence[RunFolder], path: Path, study: ChainStudy | Non
     title = study_title(reports[0].study.config)
     if len(reports) > 1:
         title = f"{len(reports)} searches"
-        points = {report.name: report.points for report in reports if len(report.points)}
-        words = "The best validation accuracy so far, one run each."
-        figures = [("Trial after trial", words, charts.several(points))] if points else []
-    specs = {f"figure{i}": spec for i, (_, _, spec) in enumerate(figures)}
+        charts = {report.name: report.accuracy for report in reports}
+        words = "The best validation accuracy so far, one run each; a star where it was reached."
+        some = any(chart.completed_points for chart in charts.values())
+        figures = [ReportFigure("Trial after trial", words, several_spec(charts))] if some else []
     text = _template().render(
         title=title,
         runs=reports,
         figures=figures,
-        specs=specs,
         library=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE),
         columns=COLUMNS,
         warning=_unlike(reports),

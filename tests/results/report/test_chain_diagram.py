@@ -50,3 +50,12 @@ def test_arrows_stay_within_the_drawing() -> None:
 def test_names_of_models_are_no_markup() -> None:
     drawn = draw_chain([Node("<b>", 10, None, ()), Node('a"&', 5, None, (0,))], None)
     assert next(t.text for t in parse(drawn).iter(f"{SVG}text")) == "<b>"
+
+
+def test_a_long_name_fits_and_is_told_in_full() -> None:
+    names = ["a_network_of_somebody_with_a_very_long_name-a", "a_network_of_somebody-b"]
+    root = parse(draw_chain([Node(names[0], 10, None, ()), Node(names[1], 5, None, (0,))], None))
+    shown = [text.text or "" for text in root.iter(f"{SVG}text") if text.text and "…" in text.text]
+    assert all(len(text) <= 20 for text in shown)
+    assert [text[-2:] for text in shown] == ["-a", "-b"], "they end differently"
+    assert [title.text for title in root.iter(f"{SVG}title")] == names

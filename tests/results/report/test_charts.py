@@ -1,18 +1,52 @@
 from __future__ import annotations
 
-from itertools import pairwise
+import json
 from typing import Any
 
+import altair as alt
 import pandas as pd
 import pytest
-from helpers.tabled import make_table, trial
+from helpers.tabled import best_of, make_table, trial
 
-from dgkd_search.results.report import charts
+from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
+from dgkd_search.results.cost_data import cost_chart
+from dgkd_search.results.looks import BEST, BEST_SO_FAR, vega_shape
+from dgkd_search.results.plot import draw_accuracy
+from dgkd_search.results.plot_cost import draw_cost
+from dgkd_search.results.report import search_charts
+from dgkd_search.results.report.chart_parts import ChartSpec
+from dgkd_search.results.report.charts import accuracy_spec, cost_spec
+from dgkd_search.results.report.search_charts import (
+    best_so_far,
+    curves_spec,
+    drop_spec,
+    history_spec,
+    several_spec,
+)
 
 
-def values(spec: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    """All data of a figure."""
-    return list(spec["datasets"].values())
+def prepare(table: pd.DataFrame, **known: float | None) -> AccuracyChart:
+    lines = {"reference": None, "teacher": None} | known
+    return accuracy_chart(table, best=best_of(table), **lines)
+
+
+def content(spec: ChartSpec | None) -> dict[str, Any]:
+    """A specification, which is one that Vega-Lite understands."""
+    assert spec is not None
+    assert "<" not in spec.json
+    found: dict[str, Any] = json.loads(spec.json)
+    alt.LayerChart.from_dict(found)  # validates it
+    return found
+
+
+def layers(spec: dict[str, Any], mark: str, **look: Any) -> list[list[dict[str, Any]]]:
+    """The data of each layer of a mark with that look."""
+    return [
+        spec["datasets"][layer["data"]["name"]]
+        for layer in spec["layer"]
+        if layer["mark"]["type"] == mark
+        and all(layer["mark"].get(name) == value for name, value in look.items())
+    ]
 
 
 def steps(**curves: list[float]) -> pd.DataFrame:
@@ -25,83 +59,135 @@ def steps(**curves: list[float]) -> pd.DataFrame:
 
 
 TABLE = make_table(
-    trial(0, 70.0, repeats=3, repeats_mean=71.0, repeats_half_width=0.5),
-    trial(1, 74.5, drop_probability=0.25),
+    trial(0, 70.0, repeats=3, repeats_mean=71.0, repeats_half_width=0.5, training_tflop=4.0),
+    trial(1, 74.5, drop_probability=0.25, training_tflop=5.0),
     trial(2, 60.0, state="PRUNED", drop_probability=0.5),
+    trial(1, 71.0, guidance="sequential", training_tflop=5.5),
+    trial(1, 71.5, guidance="sequential", training_tflop=6.5),
     trial(1, None, state="FAIL"),
     trial(1, 72.0, state="RUNNING"),
 )
+CHART = prepare(TABLE, reference=69.0, teacher=99.0)
+SIZE = {"filled": True, "size": 70}
 
 
-def test_a_point_is_a_trial_that_ended_with_an_accuracy() -> None:
-    drawn = charts.points(TABLE)
-    assert [*drawn["trial"]] == [0, 1, 2]
-    assert [*drawn["state"]] == ["COMPLETE", "COMPLETE", "PRUNED"]
-    assert drawn["chain"][1] == "resnet26 > resnet20 > resnet8, drop 0.25"
-    assert drawn["repeats"][0] == "71.00 ± 0.50"
-    assert (drawn["low"][0], drawn["high"][0]) == (70.5, 71.5)
-    assert (abs(drawn["place"] - drawn["assistants"]) < 0.5).all(), "a point is in its column"
+def offsets(figure: Any, label: str) -> set[tuple[float, float]]:
+    """Where matplotlib has put the points of a label."""
+    (axes,) = figure.axes
+    return {
+        (float(x), float(y))
+        for collection in axes.collections
+        if collection.get_label() == label
+        for x, y in collection.get_offsets()
+    }
 
 
-def test_intervals_of_repeats_are_in_sight() -> None:
-    table = make_table(
-        trial(0, 70.0, repeats=3, repeats_mean=68.0, repeats_half_width=9.0), trial(1, 71.0)
-    )
-    low, high = charts._limits(charts.points(table), None, None)
-    assert low < 59.0
-    assert high > 77.0
+@pytest.mark.parametrize("what", ["accuracy", "cost"])
+def test_the_page_and_the_figure_show_the_same(what: str) -> None:
+    costs = cost_chart(TABLE, CHART)
+    figure = draw_accuracy(CHART, "t") if what == "accuracy" else draw_cost(costs, "t")
+    spec = content(accuracy_spec(CHART) if what == "accuracy" else cost_spec(costs))
+    looks = CHART.looks if what == "accuracy" else costs.looks
+    (axes,) = figure.axes
+    (dots,) = layers(spec, "point", **SIZE)
+    kinds = {each["kind"] for each in dots}
+    assert len(kinds) > 1
+    for kind in kinds:
+        drawn = {(each["x"], each["y"]) for each in dots if each["kind"] == kind}
+        assert offsets(figure, kind) == drawn
+    first = next(layer for layer in spec["layer"] if "shape" in layer["encoding"])["encoding"]
+    assert first["color"]["scale"]["domain"] == [look.label for look in looks]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == [look.label for look in looks], "one legend, in one order"
+    assert [*axes.get_ylim()] == first["y"]["scale"]["domain"]
+    assert [*axes.get_xlim()] == first["x"]["scale"]["domain"]
+    assert [*axes.get_yticks()] == first["y"]["axis"]["values"]
+    texts = {text.get_text() for text in axes.texts}
+    labels = [each[0]["text"] for each in layers(spec, "text") if len(each) == 1]
+    assert {"\n".join(t) if isinstance(t, list) else t for t in labels} <= texts
 
 
-def test_points_of_one_count_stay_apart() -> None:
-    drawn = charts.points(make_table(*(trial(1, 70.0) for _ in range(30))))
-    places = sorted(drawn["place"])
-    assert min(b - a for a, b in pairwise(places)) > 0.005
+def test_intervals_are_the_same_in_both() -> None:
+    spec = content(accuracy_spec(CHART))
+    spans = [row for rows in layers(spec, "rule") for row in rows if "y2" in row]
+    assert len(spans) == 2
+    (axes,) = draw_accuracy(CHART, "t").axes
+    drawn = {
+        (float(x), float(low), float(high))
+        for lines in axes.collections
+        if hasattr(lines, "get_segments")
+        for (x, low), (other, high) in lines.get_segments()
+        if x == other
+    }
+    assert {(row["x"], row["y"], row["y2"]) for row in spans} == drawn
+
+
+def test_the_best_is_drawn_last_in_every_chart() -> None:
+    told = steps(t0=[60.0, 70.0], t1=[61.0, 74.5])
+    costs = cost_spec(cost_chart(TABLE, CHART))
+    star = vega_shape(BEST)
+    for spec in (accuracy_spec(CHART), history_spec(CHART), curves_spec(CHART, told), costs):
+        marks = [layer["mark"] for layer in content(spec)["layer"]]
+        (place,) = [i for i, mark in enumerate(marks) if mark.get("shape") == star]
+        assert marks[place]["size"] > 4 * SIZE["size"]
+        assert all(mark["type"] == "text" for mark in marks[place + 1 :]) or spec is costs
 
 
 def test_the_best_so_far_never_falls_and_counts_completed_trials_alone() -> None:
     table = make_table(
         trial(0, 70.0), trial(1, 90.0, state="PRUNED"), trial(1, 60.0), trial(2, 75.0)
     )
-    spec = charts.history(charts.points(table))
-    (best,) = [rows for rows in values(spec) if rows and "best" in rows[0]]
-    assert [(row["trial"], row["best"]) for row in best] == [(0, 70.0), (2, 70.0), (3, 75.0)]
+    chart = prepare(table)
+    tops = [(point.trial, top) for point, top in best_so_far(chart.points)]
+    assert tops == [(0, 70.0), (2, 70.0), (3, 75.0)]
+    rows = layers(content(history_spec(chart)), "line")[0]
+    assert [(row["x"], row["y"]) for row in rows] == tops
+    assert {row["kind"] for row in rows} == {BEST_SO_FAR.label}
 
 
 def test_curves_are_thinned_but_keep_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "_POINTS", 40)
-    told = steps(t0=[float(i) for i in range(95)], t1=[5.0, 6.0, 7.0])
-    spec = charts.curves(charts.points(TABLE), told, 0)
-    assert spec is not None
-    rows = max(values(spec), key=len)
+    monkeypatch.setattr(search_charts, "_POINTS", 40)
+    told = steps(t0=[float(i) for i in range(95)], t1=[5.0, 6.0, 7.0], t5=[1.0])
+    rows = layers(content(curves_spec(CHART, told)), "line")[0]
     assert len(rows) <= 42
-    last = {row["trial"]: row["val_accuracy"] for row in sorted(rows, key=lambda row: row["epoch"])}
+    assert {row["trial"] for row in rows} == {0, 1}, "trial 5 failed"
+    last = {row["trial"]: row["y"] for row in sorted(rows, key=lambda row: row["x"])}
     assert last == {0: 94.0, 1: 7.0}
 
 
 def test_searches_of_real_size_have_curves() -> None:
-    table = make_table(*(trial(1, 70.0) for _ in range(64)))
+    chart = prepare(make_table(*(trial(1, 70.0) for _ in range(64))))
     told = steps(**{f"t{i}": [70.0] * 240 for i in range(64)})
-    spec = charts.curves(charts.points(table), told, 0)
+    spec = curves_spec(chart, told)
     assert spec is not None
-    assert len(max(values(spec), key=len)) == 64 * 240
+    assert len(json.loads(spec.json)["datasets"]["data0"]) == 64 * 240
 
 
 def test_figures_that_would_show_nothing_are_left_out() -> None:
-    drawn = charts.points(TABLE)
-    assert charts.curves(drawn, steps(), 0) is None
-    assert charts.drop(charts.points(make_table(trial(0, 70.0)))) is None
-    assert charts.drop(drawn) is not None
+    assert curves_spec(CHART, steps()) is None
+    assert drop_spec(prepare(make_table(trial(0, 70.0)))) is None
+    assert drop_spec(CHART) is not None
+    unknown = make_table(trial(0, 70.0))
+    assert cost_spec(cost_chart(unknown, prepare(unknown))) is None
 
 
 def test_lines_to_compare_with_are_drawn_where_they_are_in_sight() -> None:
-    drawn = charts.points(TABLE)
-    shown = str(charts.accuracy_chart(drawn, 69.0, 99.0))
-    assert "the student alone 69.00 %" in shown
-    assert "the teacher" not in shown
+    spec = content(accuracy_spec(CHART))
+    dashes = [layer["mark"] for layer in spec["layer"] if "strokeDash" in layer["mark"]]
+    assert len(dashes) == 1
+    assert ["student alone", "69.00 %"] in [each[0].get("text") for each in layers(spec, "text")]
+    assert ["teacher ↑", "99.00 %"] in [each[0].get("text") for each in layers(spec, "text")]
 
 
 def test_several_searches_are_told_apart_by_name() -> None:
-    drawn = charts.points(TABLE)
-    spec = charts.several({"a": drawn, "b": drawn})
-    (rows,) = values(spec)
-    assert {row["run"] for row in rows} == {"a", "b"}
+    names = {"a": CHART, "<b>": CHART, "none": prepare(make_table(trial(1, 5.0, state="PRUNED")))}
+    spec = content(several_spec(names))
+    (line,) = layers(spec, "line")
+    assert {row["run"] for row in line} == {"74.50 %, a", "74.50 %, <b>"}
+    (stars,) = layers(spec, "point", shape=vega_shape(BEST))
+    assert [(row["trial"], row["y"]) for row in stars] == [(1, 74.5)] * 2
+
+
+def test_a_chart_is_read_out() -> None:
+    words = content(accuracy_spec(CHART))["description"]
+    assert "4 completed and 1 pruned trials; best: 71.00 % (mean of 3 seeds), trial 0" in words

@@ -145,6 +145,20 @@ def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 CHECK = """
 <script>
+const overlaps = () => [...document.querySelectorAll(".figure")].flatMap((figure) => {
+  const frame = figure.getBoundingClientRect(), found = [];
+  const boxes = [...figure.querySelectorAll("svg text")]
+    .filter((text) => text.textContent && !text.getAttribute("stroke")  // a halo is no label
+      && getComputedStyle(text).opacity !== "0")
+    .map((text) => [text.textContent, text.getBoundingClientRect()]);
+  boxes.forEach(([text, a], i) => {
+    if (a.left < frame.left - 1 || a.right > frame.right + 1) found.push([text, "sticks out"]);
+    for (const [other, b] of boxes.slice(0, i))
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+          Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2) found.push([text, other]);
+  });
+  return found;
+});
 addEventListener("load", () => setTimeout(() => {
   const table = document.querySelector("table.trials");
   const order = () => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
@@ -152,6 +166,7 @@ addEventListener("load", () => setTimeout(() => {
   const found = { title: document.title, before: order(),
     figures: [...document.querySelectorAll(".figure")].map(
       (figure) => figure.querySelectorAll("svg path").length),
+    overlaps: overlaps(),
     wide: document.documentElement.scrollWidth <= innerWidth };
   head.firstElementChild.click();
   found.up = order(); found.sort = head.getAttribute("aria-sort");
@@ -165,11 +180,13 @@ addEventListener("load", () => setTimeout(() => {
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is installed")
-@pytest.mark.parametrize("width", [1200, 500])
+@pytest.mark.parametrize("width", [1200, 360])
 def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int) -> None:
     copy = tmp_path / "report.html"
     before, _, after = page.read_text().rpartition("</body>")
-    copy.write_text(before + CHECK + after)
+    # A window has 500 pixels at least.
+    narrow = f"<style>body {{ max-width: {width}px }}</style>" if width < 500 else ""
+    copy.write_text(before.replace("</head>", f"{narrow}</head>", 1) + CHECK + after)
     command = f"""chromium --headless --no-sandbox --disable-gpu --disable-background-networking
         --disable-component-update --disable-sync --no-first-run --user-data-dir={tmp_path}/user
         --window-size={width},900 --enable-logging=stderr --virtual-time-budget=20000
@@ -182,6 +199,7 @@ def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int)
     found = json.loads(match[1])
     assert found["title"] == "resnet8 on digits · dgkd-search", "nobody has taken the page over"
     assert found["wide"], "nothing sticks out"
+    assert found["overlaps"] == []
     assert len(found["figures"]) == 4
     assert all(count > 10 for count in found["figures"]), found["figures"]
     assert found["before"] == [str(trial.number) for trial in study.trials]

@@ -1,0 +1,242 @@
+"""What the chart of accuracy over assistant count shows, for whatever draws it.
+
+``plot.py`` draws it with matplotlib and ``report/charts.py`` with Altair: which marks there are,
+where, with what looks and words, stands here alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dgkd_search.results import looks
+from dgkd_search.results.looks import Look
+from dgkd_search.results.marks import (
+    INTERVAL_VALUES,
+    Align,
+    Best,
+    CountBest,
+    EdgeMark,
+    Interval,
+    ReferenceLine,
+    make_interval,
+    place_label,
+)
+from dgkd_search.results.points import CLOUD, TrialPoint, legend, trial_points
+from dgkd_search.results.scales import Scale, accuracy_limits, make_scale
+from dgkd_search.results.table import accuracy_by_count
+
+COUNT_TITLE = ("number of assistants", "(n = completed trials)")
+NOTHING_COMPLETED = "no trial has completed yet"
+
+_MEAN = 0.24  # where a count's mean stands, from the middle of its column
+_REACH = (-0.32, 0.32)  # of the line at a count's best
+_ROWS = (0.03, 0.08, 0.13)  # heights of the marks for what lies below the scale, as shares
+_MOST_TICKS = 11
+
+
+@dataclass(frozen=True)
+class AccuracyChart:
+    """Everything that the chart shows.
+
+    Attributes:
+        points: every trial that ended and has an accuracy, by number; ``shown`` are in sight.
+        completed: number of completed trials, by assistants, from 0.
+        count_ticks: numbers of assistants that have a tick.
+        kinds: looks of the points, and ``looks`` all of them, in the order of the legend.
+    """
+
+    points: tuple[TrialPoint, ...]
+    replicates: tuple[Interval, ...]
+    means: tuple[Interval, ...]
+    count_bests: tuple[CountBest, ...]
+    edge_marks: tuple[EdgeMark, ...]
+    lines: tuple[ReferenceLine, ...]
+    best: Best | None
+    scale: Scale
+    completed: tuple[int, ...]
+    count_ticks: tuple[int, ...]
+    kinds: tuple[Look, ...]
+
+    @property
+    def count_range(self) -> tuple[float, float]:
+        return -0.6, len(self.completed) - 0.4
+
+    @property
+    def completed_points(self) -> list[TrialPoint]:
+        return [point for point in self.points if point.completed]
+
+    @property
+    def shown(self) -> list[TrialPoint]:
+        return [point for point in self.points if point.accuracy >= self.scale.low]
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        edges = {mark.kind for mark in self.edge_marks}
+        kinds = {point.kind for point in self.shown}
+        below = (looks.COMPLETED_BELOW, looks.PRUNED_BELOW, looks.MEAN_BELOW)
+        return (
+            *(look for look in self.kinds if look.label in kinds),
+            *(look for look in below if look.label in edges),
+            *((looks.REPLICATES,) if self.replicates else ()),
+            *((looks.COUNT_BEST,) if self.count_bests else ()),
+            *((looks.COUNT_MEAN,) if self.means else ()),
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the intervals must know, as far as it applies."""
+        intervals, notes = [*self.replicates, *self.means], []
+        if any(each.span is None for each in intervals):
+            notes.append(f"No interval is drawn for fewer than {INTERVAL_VALUES} values.")
+        if any(each.goes_below or each.goes_above for each in intervals):
+            notes.append("An arrowhead: the interval goes on beyond the scale.")
+        return notes
+
+
+def accuracy_chart(
+    table: pd.DataFrame, *, best: int | None, reference: float | None, teacher: float | None
+) -> AccuracyChart:
+    """Prepare the chart of a study.
+
+    Args:
+        table: from ``trials_table``.
+        best: number of the best trial.
+        reference: validation accuracy in percent of the student trained on labels alone.
+        teacher: the teacher's, likewise.
+    """
+    points, summary = trial_points(table), accuracy_by_count(table)
+    scale = _scale(points, summary, _finite(reference), _finite(teacher))
+    counts = dict(zip(summary["assistant_count"], summary["completed"], strict=True))
+    most = max((point.assistants for point in points), default=0)
+    step = -(-(most + 1) // _MOST_TICKS)
+    tops = summary[summary["best"] >= scale.low]
+    return AccuracyChart(
+        points=points,
+        replicates=tuple(_replicates(points, scale)),
+        means=tuple(_means(summary, scale)),
+        count_bests=tuple(
+            CountBest(count + _REACH[0], count + _REACH[1], top)
+            for count, top in zip(tops["assistant_count"], tops["best"], strict=True)
+        ),
+        edge_marks=tuple(_edge_marks(points, summary, scale)),
+        lines=tuple(_lines(scale, _finite(reference), _finite(teacher))),
+        best=_best(points, best, scale, most),
+        scale=scale,
+        completed=tuple(int(counts.get(count, 0)) for count in range(most + 1)),
+        count_ticks=tuple(range(0, most + 1, step)),
+        kinds=legend(table),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _scale(
+    points: Sequence[TrialPoint],
+    summary: pd.DataFrame,
+    reference: float | None,
+    teacher: float | None,
+) -> Scale:
+    """Room for the points; means are among them, and intervals must not squash them."""
+    completed = [point.accuracy for point in points if point.completed]
+    again = [point.replicates for point in points if point.replicates is not None]
+    spans = [(each.mean, each.half_width, each.count) for each in again]
+    rows = zip(summary["mean"], summary["half_width"], summary["completed"], strict=True)
+    ends = [
+        mean + sign * half
+        for mean, half, count in [*spans, *rows]
+        if half is not None and count >= INTERVAL_VALUES
+        for sign in (-1, 1)
+    ]
+    pruned = [point.accuracy for point in points if not point.completed]
+    means = [each.mean for each in again]
+    low, high = accuracy_limits([*completed, *means], pruned, reference, teacher, ends)
+    below = min([*completed, *pruned, *summary["mean"]], default=low) < low
+    return make_scale(low, high, before=0.2 if below else 0.08, after=0.1, bounds=(0.0, 100.0))
+
+
+def _replicates(points: Iterable[TrialPoint], scale: Scale) -> Iterable[Interval]:
+    """What fresh seeds gave, over the place of their trial."""
+    for point in points:
+        again = point.replicates
+        if again is not None and again.mean >= scale.low:
+            words = f"trial {point.trial}, mean of {again.count} fresh seeds"
+            yield make_interval((point.x, again.mean), again.half_width, again.count, words, scale)
+
+
+def _means(summary: pd.DataFrame, scale: Scale) -> Iterable[Interval]:
+    for count, n, mean, half in _rows(summary):
+        if mean >= scale.low:
+            words = f"mean of {n} trials with {count} assistants"
+            yield make_interval((count + _MEAN, mean), half, n, words, scale)
+
+
+def _rows(summary: pd.DataFrame) -> Iterable[tuple[int, int, float, float]]:
+    columns = ("assistant_count", "completed", "mean", "half_width")
+    return zip(*(summary[column].tolist() for column in columns), strict=True)
+
+
+def _edge_marks(
+    points: Iterable[TrialPoint], summary: pd.DataFrame, scale: Scale
+) -> Iterable[EdgeMark]:
+    """How many trials lie below the scale, and which means; each kind in a row of its own."""
+    below: dict[tuple[bool, int], list[int]] = defaultdict(list)
+    for point in points:
+        if point.accuracy < scale.low:
+            below[point.completed, point.assistants].append(point.trial)
+    kinds = {True: looks.COMPLETED_BELOW.label, False: looks.PRUNED_BELOW.label}
+    for (completed, count), trials in sorted(below.items()):
+        words = f"below the scale: trial {', '.join(map(str, trials))}"
+        y = scale.at(_ROWS[0 if completed else 1])
+        yield EdgeMark(count + CLOUD, y, kinds[completed], str(len(trials)), words)
+    for count, n, mean, _ in _rows(summary):
+        if mean < scale.low:
+            words = f"mean of {n} trials with {count} assistants: {mean:.2f} %"
+            y = scale.at(_ROWS[2])
+            yield EdgeMark(count + _MEAN, y, looks.MEAN_BELOW.label, f"{mean:.1f}", words)
+
+
+def _lines(scale: Scale, reference: float | None, teacher: float | None) -> Iterable[ReferenceLine]:
+    """The student alone and the teacher, named at the right edge, where no trial is."""
+    named = (("student alone", reference, (6.5, 2.6)), ("teacher", teacher, (1.3, 1.6)))
+    known = sorted((value, name, dash) for name, value, dash in named if value is not None)
+    heights = [min(max(value, scale.low), scale.high) for value, _, _ in known]
+    sides: list[Align] = ["middle"] * len(known)
+    if len(known) == 2 and scale.share(heights[1]) - scale.share(heights[0]) < 0.13:
+        sides = ["top", "bottom"]  # the labels would overlap
+    for (value, name, dash), height, side in zip(known, heights, sides, strict=True):
+        arrow = " ↑" if value > scale.high else " ↓" if value < scale.low else ""
+        yield ReferenceLine(height, not arrow, dash, (f"{name}{arrow}", f"{value:.2f} %"), side)
+
+
+def _best(points: Sequence[TrialPoint], best: int | None, scale: Scale, most: int) -> Best | None:
+    point = next((point for point in points if point.trial == best), None)
+    if point is None:
+        return None
+    again = point.replicates
+    accuracy = point.accuracy if again is None else again.mean
+    y = min(max(accuracy, scale.low), scale.high)
+    seeds = "" if again is None else f" (mean of {again.count} seeds)"
+    method = point.guidance
+    if not point.assistants:
+        method = "labels alone" if method == "none" else "plain KD"
+    label = f"best {accuracy:.2f} %"
+    others = [((p.x + 0.6) / (most + 1.2), scale.share(p.accuracy)) for p in points]
+    beside = place_label(((point.x + 0.6) / (most + 1.2), scale.share(y)), 0.42, others)
+    return Best(
+        trial=point.trial,
+        x=point.x,
+        y=y,
+        accuracy=point.accuracy,
+        label=label,
+        trial_label=label if again is None else f"trial {point.trial}: {point.accuracy:.2f} %",
+        side=beside.side if beside is not None else "above",
+        headline=f"best: {accuracy:.2f} %{seeds}, trial {point.trial}, {method}",
+        models=point.models,
+    )

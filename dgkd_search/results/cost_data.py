@@ -1,0 +1,133 @@
+"""What the chart of accuracy over training cost shows, for whatever draws it.
+
+``plot_cost.py`` draws it with matplotlib and ``report/charts.py`` with Altair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pandas as pd
+
+from dgkd_search.results import looks
+from dgkd_search.results.accuracy_data import AccuracyChart
+from dgkd_search.results.looks import Look
+from dgkd_search.results.marks import Best, Label, Side, place_label
+from dgkd_search.results.pareto import pareto_front
+from dgkd_search.results.points import TrialPoint
+from dgkd_search.results.scales import Scale, make_scale
+
+COST_TITLE = "training the chain from nothing (TFLOP)"
+
+# What labels take of a chart on a telephone, as shares of its width.
+_BEST_WIDTH, _TRIAL_WIDTH = 0.36, 0.22
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A completed trial and what training its chain from nothing costs, in TFLOP."""
+
+    point: TrialPoint
+    cost: float
+
+
+@dataclass(frozen=True)
+class CostLabel:
+    """A text beside a point; that of the best trial has a star, too."""
+
+    cost: float
+    accuracy: float
+    text: str
+    side: Side
+    best: bool
+
+
+@dataclass(frozen=True)
+class CostChart:
+    """Everything that the chart shows.
+
+    Attributes:
+        points: completed trials whose cost is known, by number.
+        front: those that no other beats in both, cheapest first: the steps of a line.
+        labels: of the best and of the points of the front that have room for one.
+        kinds: looks of the points, and ``looks`` all of them, in the order of the legend.
+    """
+
+    points: tuple[CostPoint, ...]
+    front: tuple[CostPoint, ...]
+    labels: tuple[CostLabel, ...]
+    x_scale: Scale
+    y_scale: Scale
+    kinds: tuple[Look, ...]
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        return (*self.kinds, looks.FRONT) if self.front else self.kinds
+
+
+def cost_chart(table: pd.DataFrame, chart: AccuracyChart) -> CostChart:
+    """Prepare the chart of a study, with the points and accuracies of the other one.
+
+    Args:
+        table: from ``trials_table``, as for ``chart``.
+    """
+    known = {
+        point.trial: CostPoint(point, point.cost)
+        for point in chart.points
+        if point.completed and point.cost is not None
+    }
+    front = tuple(known[n] for n in pareto_front(table)["number"].tolist() if n in known)
+    costs = [each.cost for each in known.values()] or [0.0, 1.0]
+    x_scale = make_scale(min(costs), max(costs), before=0.08, after=0.08)
+    kinds = {each.point.kind for each in known.values()}
+    return CostChart(
+        points=tuple(known.values()),
+        front=front,
+        labels=tuple(_labels([*known.values()], front, chart.best, (x_scale, chart.scale))),
+        x_scale=x_scale,
+        y_scale=chart.scale,
+        kinds=tuple(look for look in chart.kinds if look.label in kinds),
+    )
+
+
+def _labels(
+    points: Sequence[CostPoint],
+    front: Sequence[CostPoint],
+    best: Best | None,
+    scales: tuple[Scale, Scale],
+) -> list[CostLabel]:
+    """The best first, then along the front from its ends, as long as no two would overlap."""
+
+    def shares(each: CostPoint) -> tuple[float, float]:
+        return scales[0].share(each.cost), scales[1].share(each.point.accuracy)
+
+    first = [each for each in points if best is not None and each.point.trial == best.trial]
+    ends = [front[i // 2 if i % 2 == 0 else -1 - i // 2] for i in range(len(front))]
+    places = [shares(each) for each in points]
+    places += _along([shares(each) for each in front])
+    texts: list[CostLabel] = []
+    labels: list[Label] = []
+    for each in dict.fromkeys(first + ends):
+        if each.point.accuracy < scales[1].low:
+            continue
+        text, width = f"trial {each.point.trial}", _TRIAL_WIDTH
+        if best is not None and each in first:
+            text, width = best.trial_label, _BEST_WIDTH
+        label = place_label(shares(each), width, places, labels)
+        if label is not None:
+            at = each.cost, each.point.accuracy
+            texts.append(CostLabel(*at, text, label.side, each in first))
+            labels.append(label)
+    return texts
+
+
+def _along(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points on the line of the front, which labels would better not hide."""
+    shares = [i / 10 for i in range(1, 11)]
+    points: list[tuple[float, float]] = []
+    for (x, y), (right, top) in pairwise(corners):
+        points += [(x + share * (right - x), y) for share in shares]
+        points += [(right, y + share * (top - y)) for share in shares]
+    return points
