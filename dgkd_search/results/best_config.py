@@ -224,7 +224,8 @@ class BestConfig(Mapping[str, Any]):
         return from_plain(
             cls,
             {
-                # Before there was another loss, none was noted.
+                # What early versions did not note, for it had one value.
+                "replicate": 0,
                 "loss": None if value["kd_weight"] is None else KL.name,
                 **value,
                 "data": DataInfo.from_dict({**known.data, "path": ""}),

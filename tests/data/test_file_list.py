@@ -203,7 +203,9 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(root: Path) -> None:
         assert message.startswith(
             f"--images stream: only an imagefolder is streamed, not {dataset};"
         )
-    with pytest.raises(InputError, match="--images 'disk': choose from auto, memory, stream"):
+    with pytest.raises(
+        InputError, match="--images 'disk': unknown; choose from auto, memory, stream"
+    ):
         open_dataset_files(DataConfig("imagefolder", str(root), images="disk"))
     with pytest.raises(InputError, match="--images disk: unknown; choose from"):
         Options.parse({"images": "disk"})

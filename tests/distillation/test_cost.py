@@ -12,6 +12,7 @@ from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import build, get_family
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
+from dgkd_search.training.spec import StageSpec
 
 IMAGES = 1000
 
@@ -49,7 +50,12 @@ def test_the_field_s_figure_for_resnet20() -> None:
     assert forward_flops(architecture) / 2 == pytest.approx(40.8e6, rel=0.02)
 
 
-def stages(*models: str, outputs: str = "stored", given: Any = None, views: int = 2) -> Any:
+def stages(
+    *models: str,
+    outputs: str = "stored",
+    given: dict[str, str] | None = None,
+    views: int = 2,
+) -> tuple[StageSpec, ...]:
     recipe = Recipe(4, 32, 0.1, 1e-4, "constant", "crop", views)
     return chain_stages(
         Chain(models),
@@ -62,7 +68,7 @@ def stages(*models: str, outputs: str = "stored", given: Any = None, views: int 
             assistant_distillation=Distillation(),
             numerics=Numerics(),
             outputs=outputs,
-            pretrained=given,
+            pretrained=given or {},
         ),
     )
 
