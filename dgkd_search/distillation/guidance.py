@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from dgkd_search.errors import InputError, one_line
-from dgkd_search.utils.hashing import digest
 from dgkd_search.utils.registry import Registry
 
 _MARKERS = "osDdv^<>PXph*H8"  # filled ones of matplotlib's
@@ -130,6 +129,8 @@ def guidance_names() -> tuple[str, ...]:
 
 def guidance_code(names: Sequence[str]) -> str:
     """Checksum of the code of those that are a user's own; empty where none is."""
+    from dgkd_search.utils.hashing import digest  # --help does without
+
     own = [code for name in names if (code := _registry.code(name))]
     return digest(own) if own else ""
 

@@ -23,7 +23,7 @@ class LoadedRun:
     Attributes:
         path: of the folder.
         trials: one row a trial, with the columns and nullable types of trials.csv at full
-            precision; see ``results.table.trials_table`` for each column's meaning.
+            precision; see ``results.trial_row.TrialRow`` for each column's meaning.
         curves: one row a reported epoch of a student: ``trial``, ``epoch`` (from 1) and
             ``val_accuracy`` (percent). Empty for a search with two objectives.
         best: what best.yaml says; None before the search has ended.

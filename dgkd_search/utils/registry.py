@@ -9,7 +9,6 @@ from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from dgkd_search.errors import InputError, one_line
-from dgkd_search.utils.source_code import code_checksum
 
 
 class Named(Protocol):
@@ -100,6 +99,8 @@ class Registry(Generic[T]):
 
     def code(self, name: str) -> str:
         """Checksum of the module that has registered a thing; empty for the product's own."""
+        from dgkd_search.utils.source_code import code_checksum  # --help does without
+
         module = sys.modules.get(self._origins.get(name, ""))
         return "" if module is None else code_checksum(getattr(module, "__file__", None))
 

@@ -53,21 +53,18 @@ class Table:
         rich's own table would do, but takes a second for a thousand rows of eight columns, and
         stores hold several thousand. What rich knows better is how wide a letter is.
         """
-        # Imported here: --help and the errors of a command line pay for no part of rich.
-        from rich.cells import cell_len
-
         rows = [[" ".join(cell.splitlines()) for cell in row] for row in self._cells()]
         if header:
             rows.insert(0, [column.title for column in self.columns])
         widths = [
-            max(column.width, *(cell_len(row[i]) for row in rows)) if rows else 0
+            max(column.width, *(_width(row[i]) for row in rows)) if rows else 0
             for i, column in enumerate(self.columns)
         ]
         lines = []
         for row in rows:
             cells = []
             for cell, width, column in zip(row, widths, self.columns, strict=True):
-                blank = " " * (width - cell_len(cell))
+                blank = " " * (width - _width(cell))
                 cells.append(blank + cell if column.align == "right" else cell + blank)
             lines.append((" " * gap).join(cells).rstrip())
         return lines
@@ -92,6 +89,15 @@ class Table:
             [column.cell(value) for column, value in zip(self.columns, row, strict=True)]
             for row in self.rows
         ]
+
+
+def _width(text: str) -> int:
+    """Of a text on a terminal, where some letters take two columns and some none."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # --help does without
+
+    return cell_len(text)
 
 
 def labeled(rows: Iterable[tuple[str, object]], width: int) -> list[str]:

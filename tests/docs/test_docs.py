@@ -15,7 +15,7 @@ from dgkd_search.cli.main import main
 from dgkd_search.cli.parser import ArgumentParser
 from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.errors import InputError
-from dgkd_search.results.table import COLUMNS
+from dgkd_search.results.trial_row import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (ROOT, *(ROOT / name for name in ("docs", "experiments", "analysis")))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dgkd_search.results.table import COLUMNS
+from dgkd_search.results.trial_row import COLUMNS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

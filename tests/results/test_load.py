@@ -12,7 +12,7 @@ from dgkd_search.config.resolve import resolve
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.results.run_folder import RunFolder
-from dgkd_search.results.table import COLUMNS
+from dgkd_search.results.trial_row import COLUMNS
 from dgkd_search.workflows.resume import create_study
 
 

@@ -17,12 +17,8 @@ from scipy import stats
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.stats import StageResult, TrialStats
 from dgkd_search.results import table as module
-from dgkd_search.results.table import (
-    COLUMNS,
-    accuracy_by_count,
-    trials_table,
-    write_trials,
-)
+from dgkd_search.results.table import accuracy_by_count, trials_table, write_trials
+from dgkd_search.results.trial_row import COLUMNS, TrialRow
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.records import StudentRecord
@@ -249,12 +245,12 @@ _VALUES = {
 @settings(deadline=None, max_examples=30)
 @given(
     st.lists(
-        st.fixed_dictionaries({name: _VALUES[dtype] for name, dtype in COLUMNS.items()}),
+        st.builds(TrialRow, **{name: _VALUES[dtype] for name, dtype in COLUMNS.items()}),
         max_size=3,
     )
 )
 def test_any_table_survives_the_csv(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+    tmp_path_factory: pytest.TempPathFactory, rows: list[TrialRow]
 ) -> None:
     table = module._frame(rows)
     path = tmp_path_factory.mktemp("csv") / "trials.csv"
@@ -265,12 +261,13 @@ def test_any_table_survives_the_csv(
 
 
 def counted(values: dict[int, list[float]], guidance: str = "dense") -> pd.DataFrame:
-    rows = [
-        {"state": "COMPLETE", "assistant_count": k, "val_accuracy": v, "guidance": guidance}
-        for k, group in values.items()
-        for v in group
-    ]
-    return module._frame([{"number": i} | row for i, row in enumerate(rows)])
+    rows = [(count, value) for count, group in values.items() for value in group]
+    return module._frame(
+        [
+            TrialRow(i, "COMPLETE", assistant_count=count, val_accuracy=value, guidance=guidance)
+            for i, (count, value) in enumerate(rows)
+        ]
+    )
 
 
 def test_interval_by_hand() -> None:

@@ -13,7 +13,6 @@ from dgkd_search.training.losses.base import DistillationLoss, LossSpec
 from dgkd_search.training.losses.dist import DIST
 from dgkd_search.training.losses.kl import KLDivergence
 from dgkd_search.utils.registry import Registry
-from dgkd_search.utils.source_code import code_checksum
 
 _BUILT_IN = (KLDivergence(), DIST())
 _registry = Registry[DistillationLoss]("loss", "dgkd_search.losses", _BUILT_IN)
@@ -31,6 +30,8 @@ def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
         ValueError: the class lacks a name or a title, one of its attributes is none, or the name is
             taken.
     """
+    from dgkd_search.utils.source_code import code_checksum  # --help does without
+
     for attribute in ("name", "title"):
         if not isinstance(getattr(loss, attribute, None), str):
             raise ValueError(f"{loss.__name__}: has no {attribute}; give it one, a text")
