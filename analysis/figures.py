@@ -17,7 +17,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dgkd_search.distillation.guidance import get_guidance
+from dgkd_search.distillation.guidances.registry import get_guidance
 from dgkd_search.results.figure_parts import GRID, accuracy_axis, draw_intervals
 from dgkd_search.results.looks import Look
 from dgkd_search.results.marks import INTERVAL_VALUES, Interval, make_interval

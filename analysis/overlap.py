@@ -26,7 +26,7 @@ from tables import read
 
 from dgkd_search.config.options import Options
 from dgkd_search.data import PreparedData
-from dgkd_search.distillation.guidance import get_guidance
+from dgkd_search.distillation.guidances.registry import get_guidance
 from dgkd_search.models.layers import Normalize
 from dgkd_search.store.location import store_path
 from dgkd_search.store.store import Store

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dgkd_search.cli.commands import register_command
     from dgkd_search.data.cache import PreparedData
     from dgkd_search.data.custom import dataset
-    from dgkd_search.distillation.guidance import Guidance, register_guidance
+    from dgkd_search.distillation.guidances.base import Guidance
+    from dgkd_search.distillation.guidances.registry import register_guidance
     from dgkd_search.distillation.stats import StageResult, TrialResult
     from dgkd_search.errors import DgkdError, InputError, Stopped
     from dgkd_search.models.custom import family
@@ -102,7 +103,7 @@ _get, __dir__ = lazy_exports(
         "DgkdError": "dgkd_search.errors",
         "DistillationLoss": "dgkd_search.training.losses.base",
         "EpochMetrics": "dgkd_search.training.metrics",
-        "Guidance": "dgkd_search.distillation.guidance",
+        "Guidance": "dgkd_search.distillation.guidances.base",
         "InputError": "dgkd_search.errors",
         "LoadedRun": "dgkd_search.results.load",
         "Method": "dgkd_search.workflows.compare",
@@ -129,7 +130,7 @@ _get, __dir__ = lazy_exports(
         "plan": "dgkd_search.workflows.single_chain",
         "register_command": "dgkd_search.cli.commands",
         "register_export_form": "dgkd_search.workflows.export_forms",
-        "register_guidance": "dgkd_search.distillation.guidance",
+        "register_guidance": "dgkd_search.distillation.guidances.registry",
         "register_loss": "dgkd_search.training.losses.registry",
         "register_pruner": "dgkd_search.study.strategies",
         "register_sampler": "dgkd_search.study.strategies",

@@ -37,8 +37,7 @@ from dgkd_search.config.parsers import (
 )
 from dgkd_search.data.config import AUGMENTS, IMAGE_SIZE, IMAGES, NORMALIZATIONS, SEED
 from dgkd_search.data.kinds import dataset_names
-from dgkd_search.distillation.chain import DEFAULT_GUIDANCE
-from dgkd_search.distillation.guidance import guidance_names
+from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, guidance_names
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.study.config import DROP_SCOPES, TUNABLE
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS

@@ -13,7 +13,7 @@ from dgkd_search.config.resources import choose_resources
 from dgkd_search.data import get_dataset
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.kinds import data_problems
-from dgkd_search.distillation.guidance import get_guidance, teachers_of
+from dgkd_search.distillation.guidances.registry import get_guidance, teachers_of
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, load_families
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dgkd_search.distillation.guidance import get_guidance, teachers_of
+from dgkd_search.distillation.guidances.registry import (
+    DEFAULT_GUIDANCE,
+    get_guidance,
+    teachers_of,
+)
 from dgkd_search.errors import InputError
-
-DEFAULT_GUIDANCE = "dense"
-NO_GUIDANCE = "none"
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def read_definition(path: Path) -> dict[str, object] | None:
             row = database.execute(
                 "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) "
                 "WHERE study_name = ? AND key = ?",
-                (STUDY_NAME, DEFINITION),
+                (STUDY_NAME, DEFINITION.name),
             ).fetchone()
             if row is None:
                 # None was written before runs could be resumed, or a stop came before it.

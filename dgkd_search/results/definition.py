@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from dgkd_search.config.options import Options
 from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.study.records import Attribute
 from dgkd_search.study.space import Params
 from dgkd_search.training.spec import TRAINING_VERSION
 from dgkd_search.utils.records import from_plain, to_plain
 
-DEFINITION = "definition"  # attribute of the study
 DEFINITION_FORMAT = 2
 READABLE_FORMATS = (1, DEFINITION_FORMAT)  # 1 had options by their earlier spellings
 
@@ -67,3 +67,6 @@ class SearchDefinition:
         checksums = {name: each for name, each in value.items() if name not in named}
         fields = {**value, "initial_params": value.get("first"), "checksums": checksums}
         return from_plain(cls, fields)
+
+
+DEFINITION = Attribute("definition", SearchDefinition)

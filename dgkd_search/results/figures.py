@@ -7,7 +7,7 @@ from pathlib import Path
 from dgkd_search.data import get_dataset
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
-from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.records import REFERENCE
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import ChainStudy
 
@@ -66,5 +66,5 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
 
 def baseline_accuracy(study: ChainStudy) -> float | None:
     """The validation accuracy in percent of the student on labels alone."""
-    reference = study.read(REFERENCE, StudentRecord)
+    reference = study.read(REFERENCE)
     return reference.val_accuracy if reference is not None else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
-from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.records import REFERENCE
 from dgkd_search.study.replication import replicates
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
@@ -16,7 +16,7 @@ def total_work(study: ChainStudy, spent: ElapsedTime, concurrency: int) -> Work:
     """What the trials and the reference did, added up."""
     retried = study.retried_trials
     by_trial = {trial.number: study.stats(trial) for trial in study.trials}
-    reference = study.read(REFERENCE, StudentRecord)
+    reference = study.read(REFERENCE)
     students = [*([reference] if reference is not None else []), *replicates(study)]
     known = [stats for stats in by_trial.values() if stats is not None]
     known += [student.stats for student in students]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.utils.records import from_plain, to_plain
 
-REFERENCE = "reference"  # the student on labels alone, a ``StudentRecord``
 _FAILED = "failed"
 
 
@@ -26,6 +25,21 @@ class Record(Protocol):
         Raises:
             ValueError: it is something else.
         """
+
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Attribute(Generic[R]):
+    """Something that a study remembers, under a name.
+
+    Attributes:
+        kind: its type.
+    """
+
+    name: str
+    kind: type[R]
 
 
 @dataclass(frozen=True)
@@ -112,3 +126,8 @@ class TestReads:
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> TestReads:
         return from_plain(cls, value)
+
+
+REFERENCE = Attribute("reference", StudentRecord)  # the student on labels alone
+REPLICATION = Attribute("confirmation", ReplicationChoice)
+TEST = Attribute("test", TestReads)

@@ -16,13 +16,12 @@ from optuna.trial import TrialState
 
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.planner import Planner
-from dgkd_search.study.records import ReplicationChoice, StudentRecord
+from dgkd_search.study.records import REPLICATION, Attribute, ReplicationChoice, StudentRecord
 from dgkd_search.study.replication_report import MeanInterval, ReplicationReport, ReplicationRow
 from dgkd_search.study.space import Configuration
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.intervals import difference, half_width
 
-REPLICATION = "confirmation"  # attribute of the study: what was chosen
 _KD, _ALONE = "kd", "alone"  # what plain KD and the student without any teacher are called there
 _REPEAT = "repeat "  # begins the attributes of students that were taught again
 
@@ -87,7 +86,7 @@ class Replication:
     @classmethod
     def from_study(cls, study: ChainStudy) -> Replication | None:
         """What a study says; None where nothing was taught again."""
-        choice = study.read(REPLICATION, ReplicationChoice)
+        choice = study.read(REPLICATION)
         if choice is None or not study.config.confirm_seeds:
             return None
         if choice.finished != study.finished:
@@ -230,7 +229,7 @@ def save_replicate(
     study: ChainStudy, trial: int | None, replicate: int, record: StudentRecord
 ) -> None:
     """Note a student that was taught again, or why that failed."""
-    study.write(_attribute(trial, replicate), record)
+    study.write(Attribute(_attribute(trial, replicate), StudentRecord), record)
 
 
 def replicates(study: ChainStudy) -> list[StudentRecord]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import optuna
 from optuna.distributions import (
@@ -20,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.pruners import replay_pruner
-from dgkd_search.study.records import Record
+from dgkd_search.study.records import Attribute, R
 from dgkd_search.study.sampler import DistinctSampler
 from dgkd_search.study.space import Configuration, Params, SearchSpace
 from dgkd_search.study.strategies import PRUNERS
@@ -39,8 +38,6 @@ STUDY_NAME = "dgkd-search"
 REASON = "reason"  # attribute of a failed trial, in one line
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)  # accuracy, cost
 _CHAIN = "chain"  # attribute of every trial
-
-R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -143,14 +140,15 @@ class ChainStudy:
             self._exhausted = all(identity in seen for identity in identities)
         return self._exhausted
 
-    def read(self, name: str, kind: type[R]) -> R | None:
-        """What is remembered of the whole study under a name; None where nothing is.
+    def read(self, attribute: Attribute[R]) -> R | None:
+        """What is remembered of the whole study; None where nothing is.
 
         Raises:
             ValueError: it isn't what was written; see ``damage``.
         """
+        name = attribute.name
         value = self._study.user_attrs.get(name)
-        return None if value is None else kind.from_json(verify_checksum(value, name))
+        return None if value is None else attribute.kind.from_json(verify_checksum(value, name))
 
     def read_all(self, prefix: str, kind: type[R]) -> dict[str, R]:
         """All that is remembered under names that begin so."""
@@ -160,11 +158,11 @@ class ChainStudy:
             if name.startswith(prefix)
         }
 
-    def write(self, name: str, record: Record) -> None:
+    def write(self, attribute: Attribute[R], record: R) -> None:
         """Remember something of the whole study; what is there already isn't written again."""
         value = with_checksum(record.to_json())
-        if self._study.user_attrs.get(name) != value:
-            self._study.set_user_attr(name, value)
+        if self._study.user_attrs.get(attribute.name) != value:
+            self._study.set_user_attr(attribute.name, value)
 
     def ask(self) -> Proposal | None:
         """The next trial; None when no configuration is left."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dgkd_search.study.records import Attribute
 from dgkd_search.study.replication import replicates
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.records import from_plain, to_plain
-
-_SPENT = "spent"  # attribute of the study
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class ElapsedTime:
     @classmethod
     def from_study(cls, study: ChainStudy) -> ElapsedTime:
         """As far as it was noted; a session that was killed counts up to its last trial's end."""
-        noted = study.read(_SPENT, cls) or cls()
+        noted = study.read(_SPENT) or cls()
         stats = [*map(study.stats, study.trials), *(each.stats for each in replicates(study))]
         ends = [each.elapsed or 0.0 for each in stats if each is not None]
         return cls(max([noted.seconds, *ends]), noted.starting)
@@ -41,3 +40,6 @@ class ElapsedTime:
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> ElapsedTime:
         return from_plain(cls, value)
+
+
+_SPENT = Attribute("spent", ElapsedTime)

@@ -6,8 +6,11 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
+
+_OURS = "dgkd_search."
 
 
 def code_checksum(file: str | None, *callables: Callable[..., object]) -> str:
@@ -21,6 +24,22 @@ def code_checksum(file: str | None, *callables: Callable[..., object]) -> str:
     files |= {_source(function) for function in callables}
     contents = {Path(name).read_bytes() for name in files if name and Path(name).is_file()}
     return hashlib.sha256(b"\0".join(sorted(contents))).hexdigest()[:32]
+
+
+def class_checksum(kind: type, base: type) -> str:
+    """Of the module of a user's own class, and of the classes that it inherits from below ours.
+
+    Empty for a class of the product's own.
+    """
+    if kind.__module__.startswith(_OURS):
+        return ""
+    own = [
+        each
+        for each in kind.__mro__
+        if issubclass(each, base) and not each.__module__.startswith(_OURS)
+    ]
+    module = sys.modules.get(kind.__module__)
+    return code_checksum(getattr(module, "__file__", None), *own)
 
 
 def _source(function: Callable[..., object]) -> str | None:

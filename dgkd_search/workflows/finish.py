@@ -19,7 +19,7 @@ from dgkd_search.results.verdict import tuned_note, tuned_values
 from dgkd_search.results.work import total_work
 from dgkd_search.store.store import Store
 from dgkd_search.study.planner import Planner
-from dgkd_search.study.records import TestReads
+from dgkd_search.study.records import TEST, TestReads
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
 from dgkd_search.study.study import ChainStudy, accuracy_of
@@ -28,8 +28,6 @@ from dgkd_search.training.evaluation import test_accuracy
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.hashing import UNREADABLE
 from dgkd_search.workflows.preparation import PreparedSearch
-
-TEST = "test"  # attribute of the study: what was read of the test set
 
 Log = Callable[[str], object]
 
@@ -212,7 +210,7 @@ class PreviousResults:
 
 
 def _previous_results(run: RunFolder, study: ChainStudy, log: Log) -> PreviousResults:
-    tests, shipped = study.read(TEST, TestReads) or TestReads(), None
+    tests, shipped = study.read(TEST) or TestReads(), None
     if run.best.exists():
         try:
             load_student(run.path)  # compares checksums

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dgkd_search.data import PreparedData, prepare
-from dgkd_search.distillation.guidance import guidance_code
+from dgkd_search.distillation.guidances.registry import guidance_code
 from dgkd_search.distillation.pretrained import PretrainedTeacher, as_stage
 from dgkd_search.distillation.trial_stores import TrialStores, open_stores
 from dgkd_search.errors import InputError

@@ -123,13 +123,13 @@ class RunSession:
         os._exit(1)
 
     def _encode(self, stages: tuple[StageSpec, ...]) -> str:
-        from dgkd_search.study.ray_tune.trainable import encode_trial
+        from dgkd_search.study.ray_tune.messages import TrialTask, encode_task
 
         if self.lease is not None:
             self.lease.add(stage.key for stage in stages)  # from now on nobody removes them
         root = self.stores.open(stages).root
         judged = self.controller.study.config.pruner != NO_PRUNER
-        return encode_trial(stages, self.data, root, self.stores.limit, judged=judged)
+        return encode_task(TrialTask(stages, self.data, root, self.stores.limit, judged))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.guidance import guidance_names
+from dgkd_search.distillation.guidances.registry import guidance_names
 from dgkd_search.errors import InputError
 
 chains = st.builds(

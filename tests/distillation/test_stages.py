@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.guidance import guidance_names
+from dgkd_search.distillation.guidances.registry import guidance_names
 from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.losses.base import LossSpec

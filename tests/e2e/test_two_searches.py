@@ -10,7 +10,7 @@ from helpers.searches import TINY, start
 
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.run_folder import RunFolder
-from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.records import REFERENCE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -36,7 +36,7 @@ def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path, thorou
     trained = Counter[str]()
     for out in names:
         study = open_readonly(RunFolder(tmp_path / out))
-        reference = study.read(REFERENCE, StudentRecord)
+        reference = study.read(REFERENCE)
         assert reference is not None
         known = [*map(study.stats, study.trials), reference.stats]
         trained.update(

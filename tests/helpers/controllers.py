@@ -114,7 +114,7 @@ class Search:
     @property
     def reference(self) -> StudentRecord:
         """What is known of the student alone."""
-        record = self.study.read(REFERENCE, StudentRecord)
+        record = self.study.read(REFERENCE)
         assert record is not None
         return record
 

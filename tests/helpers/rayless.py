@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,19 +24,14 @@ from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import one_line
 from dgkd_search.store.store import Store
 from dgkd_search.study.ray_tune.controller import SearchController
-from dgkd_search.study.ray_tune.messages import TrialReport
-from dgkd_search.training.spec import StageSpec
+from dgkd_search.study.ray_tune.messages import TrialReport, decode_task
 
 
 def train(controller: SearchController, encode_trial: Callable[[Any], str], *_: object) -> None:
     """What ``run_tune`` does, without Ray: row by row, until the end or the pruner's verdict."""
     while (stages := controller.next_trial(name := uuid.uuid4().hex)) is not None:
-        job = json.loads(encode_trial(stages))
-        trial = Trial(
-            [StageSpec.from_dict(spec) for spec in job["stages"]],
-            open_prepared(Path(job["data"])),
-            Store(Path(job["store"])),
-        )
+        task = decode_task(encode_trial(stages))
+        trial = Trial(task.stages, open_prepared(task.data), Store(task.store))
         with contextlib.closing(iter(trial)) as rows:
             for report in _reports(rows):
                 if controller.on_report(name, replace(report, stats=trial.result.stats)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dgkd_search.distillation.guidance import guidance_names
+from dgkd_search.distillation.guidances.registry import guidance_names
 from dgkd_search.models.layers import Normalize
 from dgkd_search.store.store import Store
 from dgkd_search.training.stage_record import StageRecord

@@ -3,12 +3,8 @@ from __future__ import annotations
 import pytest
 from helpers.registries import isolate
 
-from dgkd_search.distillation.guidance import (
-    _MARKERS,
-    Guidance,
-    guidance_names,
-    register_guidance,
-)
+from dgkd_search.distillation.guidances.base import Guidance
+from dgkd_search.distillation.guidances.registry import _MARKERS, guidance_names, register_guidance
 from dgkd_search.results.looks import BLUE, Look, guidance_looks, in_order, vega_shape
 
 

@@ -32,7 +32,7 @@ SAID = {"budget": 3, "concurrency": 1, "epochs": 4, "time_budget": "1h", "pruner
 
 
 def definition_of(study: ChainStudy) -> SearchDefinition:
-    definition = study.read(DEFINITION, SearchDefinition)
+    definition = study.read(DEFINITION)
     assert definition is not None
     return definition
 

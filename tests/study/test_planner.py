@@ -13,7 +13,7 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import DataInfo
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.guidance import guidance_names
+from dgkd_search.distillation.guidances.registry import guidance_names
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.space import Configuration, SearchSpace
 from dgkd_search.training.recipe import Distillation

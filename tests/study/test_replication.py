@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.planner import Planner
-from dgkd_search.study.records import ReplicationChoice, StudentRecord
+from dgkd_search.study.records import REPLICATION, StudentRecord
 from dgkd_search.study.replication import (
-    REPLICATION,
     ReplicateStats,
     Replication,
     choose_replicates,
@@ -95,7 +94,7 @@ def test_without_a_reference_or_kd_they_are_left_out() -> None:
 def test_nothing_is_taught_again_where_nothing_completed() -> None:
     study = study_of([None])
     assert left(study) == []
-    assert study.read(REPLICATION, ReplicationChoice) is None
+    assert study.read(REPLICATION) is None
 
 
 def test_what_is_known_is_not_done_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from dgkd_search.distillation.chain import Chain
-from dgkd_search.distillation.guidance import guidance_names
+from dgkd_search.distillation.guidances.registry import guidance_names
 from dgkd_search.study.space import Configuration, Params, SearchSpace
 from dgkd_search.training.losses.base import LossSpec
 from dgkd_search.training.recipe import Distillation

@@ -13,7 +13,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
 from dgkd_search.distillation.stats import TrialStats
-from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.records import REFERENCE, Attribute, StudentRecord
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.study.study import STUDY_NAME, ChainStudy
 
@@ -172,8 +172,8 @@ def test_facts_of_the_study_survive(tmp_path: Path) -> None:
     record = StudentRecord(TrialStats(seconds=2.0), 12.5)
     make_study(path=path).write(REFERENCE, record)
     again = make_study(path=path)
-    assert again.read(REFERENCE, StudentRecord) == record
-    assert again.read("another", StudentRecord) is None
+    assert again.read(REFERENCE) == record
+    assert again.read(Attribute("another", StudentRecord)) is None
 
 
 def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(

@@ -12,7 +12,7 @@ import jinja2
 import vl_convert
 
 from dgkd_search.errors import InputError
-from dgkd_search.results.definition import DEFINITION, SearchDefinition
+from dgkd_search.results.definition import DEFINITION
 from dgkd_search.results.figures import study_title
 from dgkd_search.results.report.content import COLUMNS, ReportFigure, RunReport
 from dgkd_search.results.report.search_charts import several_spec
@@ -66,7 +66,7 @@ def _unlike(reports: list[RunReport]) -> str:
 
 
 def _fingerprint(study: ChainStudy) -> str | None:
-    definition = study.read(DEFINITION, SearchDefinition)
+    definition = study.read(DEFINITION)
     return definition.data if definition is not None else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dgkd_search.callbacks.events import TrialInfo
 from dgkd_search.study.planner import Planner
-from dgkd_search.study.records import REFERENCE, StudentRecord
+from dgkd_search.study.records import REFERENCE
 from dgkd_search.study.replication import Replicate, baseline_replicates, choose_replicates
 from dgkd_search.study.space import Configuration
 from dgkd_search.study.study import ChainStudy
@@ -46,7 +46,7 @@ class TrialQueue:
             self._make(proposal.number, proposal.configuration)
             for proposal in study.resume_running()
         ]
-        reference = study.read(REFERENCE, StudentRecord)
+        reference = study.read(REFERENCE)
         due = reference is None or reference.retryable
         self._reference_due = study.config.reference and due
         self._returned: list[

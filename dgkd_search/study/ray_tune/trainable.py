@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ray import tune
@@ -20,36 +18,15 @@ from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import DgkdError, InputError, Unavailable, one_line
 from dgkd_search.models import load_families
 from dgkd_search.store.store import Store
-from dgkd_search.study.ray_tune.messages import TrialReport, encode_report
-from dgkd_search.training.spec import TRAINING_VERSION, StageSpec
+from dgkd_search.study.ray_tune.messages import TrialReport, decode_task, encode_report
 
 EVENT = "event"  # the one metric that rows carry
-TRIAL = "job"
+TRIAL = "trial"  # the one setting of a trial
 _TOGETHER = 1.0  # seconds of rows that nobody waits for, in one report
 
 
-def encode_trial(
-    stages: Sequence[StageSpec],
-    data: Path,
-    store: Path,
-    limit: int | None = None,
-    *,
-    judged: bool = True,
-) -> str:
-    """A trial as one string, for a worker that shares the folders.
-
-    Args:
-        data, store: prepared data and store, under paths that every worker sees.
-        limit: bytes that stored outputs may take; None for no limit.
-        judged: whether a pruner looks at each of the student's epochs.
-    """
-    specs = [stage.to_dict() for stage in stages]
-    folders = {"data": str(data), "store": str(store)}
-    return json.dumps({"stages": specs, **folders, "limit": limit, "judged": judged})
-
-
 def train_trial(config: Mapping[str, str]) -> None:
-    """Train the trial in ``config["job"]``, reporting its rows.
+    """Train the trial in ``config[TRIAL]``, reporting its rows.
 
     A report keeps the worker waiting for the driver, as long as an epoch of a small model takes:
     rows that no pruner judges come together, those of a second in one report.
@@ -69,15 +46,15 @@ def train_trial(config: Mapping[str, str]) -> None:
         tune.report({EVENT: encode_report(event)})
 
     try:
-        stages, data, store, judged = decode_trial(config[TRIAL])
-        for origin in sorted({origin for spec in stages for origin in spec.origins}):
+        task = decode_task(config[TRIAL])
+        for origin in sorted({origin for spec in task.stages for origin in spec.origins}):
             load_families(origin)
-        trial = Trial(stages, open_prepared(data), store())
+        trial = Trial(task.stages, open_prepared(task.data), Store(task.store, task.limit))
         with contextlib.closing(iter(trial)) as rows:
             reported = -_TOGETHER
             for row in rows:
                 together.append(row)
-                awaited = (judged and row.step is not None) or row.ends_stage
+                awaited = (task.judged and row.step is not None) or row.ends_stage
                 late = time.monotonic() - reported >= _TOGETHER
                 if not row.more and (awaited or late):
                     report()
@@ -92,20 +69,3 @@ def train_trial(config: Mapping[str, str]) -> None:
         where = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
         report(one_line(line))
-
-
-def decode_trial(text: str) -> tuple[list[StageSpec], Path, Callable[[], Store], bool]:
-    """What ``encode_trial`` wrote; DgkdError where another version of it did."""
-    try:
-        job = json.loads(text)
-        stages = [StageSpec.from_dict(spec) for spec in job["stages"]]
-        versions = {spec.version for spec in stages}
-        if versions != {TRAINING_VERSION}:
-            raise ValueError(f"training version {versions}, the worker's is {TRAINING_VERSION}")
-        store = functools.partial(Store, Path(job["store"]), job["limit"])
-        return stages, Path(job["data"]), store, bool(job["judged"])
-    except (ValueError, KeyError, TypeError, AttributeError, DgkdError) as error:
-        raise DgkdError(
-            f"the worker can't read its trial ({type(error).__name__}: {error}); "
-            "install the same version of dgkd-search on every node"
-        ) from error

@@ -6,8 +6,6 @@ class that ``register_loss`` makes known.
 
 from __future__ import annotations
 
-import sys
-
 from dgkd_search.errors import InputError
 from dgkd_search.training.losses.base import DistillationLoss, LossSpec
 from dgkd_search.training.losses.dist import DIST
@@ -30,7 +28,7 @@ def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
         ValueError: the class lacks a name or a title, one of its attributes is none, or the name is
             taken.
     """
-    from dgkd_search.utils.source_code import code_checksum  # --help does without
+    from dgkd_search.utils.source_code import class_checksum  # --help does without
 
     for attribute in ("name", "title"):
         if not isinstance(getattr(loss, attribute, None), str):
@@ -44,13 +42,7 @@ def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
         )
     created = loss()
     created.origin = loss.__module__
-    own = [
-        each
-        for each in loss.__mro__
-        if issubclass(each, DistillationLoss) and not each.__module__.startswith("dgkd_search.")
-    ]
-    module = sys.modules.get(loss.__module__)
-    created.code = code_checksum(getattr(module, "__file__", None), *own)
+    created.code = class_checksum(loss, DistillationLoss)
     _registry.register(created, created.origin)
     return loss
 

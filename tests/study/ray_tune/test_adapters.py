@@ -17,8 +17,8 @@ from dgkd_search.callbacks.base import Callback
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.ray_tune.adapters import DeferredError, StudyScheduler, StudySearcher
 from dgkd_search.study.ray_tune.controller import SearchController
-from dgkd_search.study.ray_tune.messages import TrialReport, encode_report
-from dgkd_search.study.ray_tune.trainable import EVENT, TRIAL, encode_trial
+from dgkd_search.study.ray_tune.messages import TrialReport, TrialTask, encode_report, encode_task
+from dgkd_search.study.ray_tune.trainable import EVENT, TRIAL
 from dgkd_search.training.spec import StageSpec
 
 
@@ -30,7 +30,7 @@ class Search:
         self.alarm = DeferredError()
         self.searcher = StudySearcher(
             self.controller,
-            lambda stages: encode_trial(stages, Path("/data"), Path("/store")),
+            lambda stages: encode_task(TrialTask(stages, Path("/data"), Path("/store"))),
             self.alarm,
         )
         self.scheduler = StudyScheduler(self.controller, self.alarm)

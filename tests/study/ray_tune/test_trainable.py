@@ -15,7 +15,7 @@ from dgkd_search.data import PreparedData
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.store.store import Store
 from dgkd_search.study.ray_tune import trainable
-from dgkd_search.study.ray_tune.messages import TrialReport, decode_report
+from dgkd_search.study.ray_tune.messages import TrialReport, TrialTask, decode_report, encode_task
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.trainer import Trainer
@@ -44,7 +44,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Events:
 @pytest.fixture
 def train(digits: PreparedData, store: Store) -> Train:
     def run(stages: Sequence[StageSpec]) -> None:
-        job = trainable.encode_trial(stages, digits.path, store.root)
+        job = encode_task(TrialTask(tuple(stages), digits.path, store.root))
         trainable.train_trial({trainable.TRIAL: job})
 
     return run
@@ -93,7 +93,7 @@ def test_rows_that_nobody_judges_come_together(
 
     monkeypatch.setattr(time, "monotonic", clock)
     stages = stages_of("resnet14", "resnet8", epochs=4, student_epochs=3)
-    job = trainable.encode_trial(stages, digits.path, store.root, judged=judged)
+    job = encode_task(TrialTask(stages, digits.path, store.root, judged=judged))
     trainable.train_trial({trainable.TRIAL: job})
     found = [[(row.position, row.epoch) for row in event.rows] for event in events]
     assert [row for rows in found for row in rows] == [
@@ -195,7 +195,7 @@ def _another_version(job: dict[str, Any]) -> None:
 def test_a_job_of_another_version_fails_in_a_clear_line(
     stages_of: StagesOf, digits: PreparedData, store: Store, events: Events, change: Any
 ) -> None:
-    text = trainable.encode_trial(stages_of("resnet8"), digits.path, store.root)
+    text = encode_task(TrialTask(stages_of("resnet8"), digits.path, store.root))
     if change is not None:
         job = json.loads(text)
         change(job)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkd_search.distillation.chain import Chain, models_needed
-from dgkd_search.distillation.guidance import (
-    Guidance,
+from dgkd_search.distillation.guidances.base import Guidance
+from dgkd_search.distillation.guidances.registry import (
     get_guidance,
     guidance_code,
     guidance_names,

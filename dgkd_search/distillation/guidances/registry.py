@@ -1,90 +1,29 @@
-"""Who teaches whom in a chain: the methods that a search chooses from, a class each.
+"""Guidances by name.
 
-Another one is a class here or, in a package of one's own, a class that ``register_guidance`` makes
-known.
+Another one is a module beside this one and a word in ``_BUILT_IN`` or, in a package of one's own, a
+class that ``register_guidance`` makes known.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from dgkd_search.distillation.guidances.base import Guidance
+from dgkd_search.distillation.guidances.dense import Dense
+from dgkd_search.distillation.guidances.labels_only import LabelsOnly
+from dgkd_search.distillation.guidances.sequential import Sequential
+from dgkd_search.distillation.guidances.teacher_only import TeacherOnly
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.registry import Registry
 
+DEFAULT_GUIDANCE = Dense.name
+NO_GUIDANCE = LabelsOnly.name
 _MARKERS = "osDdv^<>PXph*H8"  # filled ones of matplotlib's
 
-
-class Guidance(ABC):
-    """A rule for the teachers of each model in a chain.
-
-    Attributes:
-        name: what ``--guidance`` and tables call it.
-        method: what the literature calls it.
-        color: of its points and lines, as ``#RRGGBB``.
-        marker: of its points, as matplotlib names them.
-    """
-
-    name: str
-    method: str
-    color: str = "#858585"
-    marker: str = "D"
-
-    @abstractmethod
-    def teachers(self, position: int) -> tuple[int, ...]:
-        """Positions of the models that teach the one at ``position``.
-
-        Args:
-            position: 1 or more; 0 is the largest model, which has labels alone.
-
-        Returns:
-            Different positions below it, ascending: the largest model first.
-        """
-
-
-class Dense(Guidance):
-    """All larger models (Son et al., arXiv 2009.08825, section 3)."""
-
-    name, method, color, marker = "dense", "DGKD", "#1F86C4", "o"
-
-    def teachers(self, position: int) -> tuple[int, ...]:
-        return tuple(range(position))
-
-
-class Sequential(Guidance):
-    """The model before (Mirzadeh et al., arXiv 1902.03393)."""
-
-    name, method, color, marker = "sequential", "TAKD", "#E69F00", "s"
-
-    def teachers(self, position: int) -> tuple[int, ...]:
-        return (position - 1,)
-
-
-class TeacherOnly(Guidance):
-    """The first model (Hinton et al., arXiv 1503.02531)."""
-
-    name, method, color, marker = "teacher", "KD", "#009E73", "^"
-
-    def teachers(self, position: int) -> tuple[int, ...]:
-        return (0,)
-
-
-class LabelsOnly(Guidance):
-    """Nobody."""
-
-    name, method, color, marker = "none", "NOKD", "#CC79A7", "P"
-
-    def teachers(self, position: int) -> tuple[int, ...]:
-        return ()
-
-
-_registry = Registry[Guidance](
-    "guidance",
-    "dgkd_search.guidances",
-    (Dense(), Sequential(), TeacherOnly(), LabelsOnly()),
-)
+_BUILT_IN = (Dense(), Sequential(), TeacherOnly(), LabelsOnly())
+_registry = Registry[Guidance]("guidance", "dgkd_search.guidances", _BUILT_IN)
 
 
 def register_guidance(guidance: type[Guidance]) -> type[Guidance]:
@@ -130,9 +69,10 @@ def guidance_names() -> tuple[str, ...]:
 def guidance_code(names: Sequence[str]) -> str:
     """Checksum of the code of those that are a user's own; empty where none is."""
     from dgkd_search.utils.hashing import digest  # --help does without
+    from dgkd_search.utils.source_code import class_checksum
 
-    own = [code for name in names if (code := _registry.code(name))]
-    return digest(own) if own else ""
+    own = [class_checksum(type(get_guidance(name)), Guidance) for name in names]
+    return digest(list(filter(None, own))) if any(own) else ""
 
 
 def teachers_of(name: str, position: int) -> tuple[int, ...]:

@@ -1,0 +1,14 @@
+"""Teacher assistant distillation: the model before teaches."""
+
+from __future__ import annotations
+
+from dgkd_search.distillation.guidances.base import Guidance
+
+
+class Sequential(Guidance):
+    """The model before (Mirzadeh et al., arXiv 1902.03393)."""
+
+    name, method, color, marker = "sequential", "TAKD", "#E69F00", "s"
+
+    def teachers(self, position: int) -> tuple[int, ...]:
+        return (position - 1,)
