@@ -13,6 +13,7 @@ from dgkd_search.callbacks.events import (
     SearchStarted,
     TrialEnded,
     TrialInfo,
+    TrialOutcome,
     TrialStarted,
     TrialUpdated,
 )
@@ -72,7 +73,10 @@ class Observer(Callback):
         """See ``SearchStarted``."""
 
     def resumed(
-        self, ended: Mapping[str, int], best: tuple[TrialInfo, float] | None, seconds: float
+        self,
+        ended: Mapping[TrialOutcome, int],
+        best: tuple[TrialInfo, float] | None,
+        seconds: float,
     ) -> None:
         """See ``SearchResumed``."""
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from dgkd_search.distillation.progress import TrialProgress
+
+TrialOutcome = Literal["complete", "pruned", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class SearchResumed:
         seconds: that the search has taken.
     """
 
-    ended: Mapping[str, int]
+    ended: Mapping[TrialOutcome, int]
     best: tuple[TrialInfo, float] | None
     seconds: float
 
@@ -99,7 +102,7 @@ class TrialEnded:
     """
 
     trial: TrialInfo
-    state: str
+    state: TrialOutcome
     value: float | None
     reason: str | None
 

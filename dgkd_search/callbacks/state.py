@@ -18,6 +18,7 @@ from dgkd_search.callbacks.events import (
     TrialStarted,
     TrialUpdated,
 )
+from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.errors import one_line
 from dgkd_search.utils.formatting import format_duration, pluralize, strip_control_chars
@@ -28,7 +29,7 @@ GAP = "  "
 def trial_title(trial: TrialInfo) -> str:
     """Who the trial is; what goes without saying (dense guidance, no drop) is left out."""
     parts = [f"{trial_label(trial)} {arrows(trial.chain)}"]
-    if trial.number is not None and trial.guidance != "dense":
+    if trial.number is not None and trial.guidance != DEFAULT_GUIDANCE:
         parts.append(trial.guidance)
     if trial.drop_prob is not None:
         parts.append(f"drop {trial.drop_prob:g}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dgkd_search.training.metrics import EpochMetrics
+
+ProgressEvent = Literal["epoch", "replayed", "resumed", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class TrialProgress:
         more: whether another row follows at once, as when finished epochs are replayed.
     """
 
-    event: str
+    event: ProgressEvent
     stage: str
     position: int
     stages: int

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from dgkd_search.data import PreparedData, open_prepared
-from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.progress import ProgressEvent, TrialProgress
 from dgkd_search.distillation.stats import StageResult, TrialResult
 from dgkd_search.distillation.teacher_outputs import POLL, ForwardCount, TeacherOutputs
 from dgkd_search.errors import Unavailable
@@ -223,7 +223,7 @@ class Trial:
 
     def _again(
         self,
-        event: str,
+        event: ProgressEvent,
         position: int,
         spec: StageSpec,
         rows: Sequence[EpochMetrics],
@@ -247,7 +247,7 @@ class Trial:
         self.result.stages = [*others, result]
 
     def _progress(
-        self, event: str, position: int, spec: StageSpec, row: EpochMetrics | None
+        self, event: ProgressEvent, position: int, spec: StageSpec, row: EpochMetrics | None
     ) -> TrialProgress:
         name, epochs = spec.architecture.name, spec.recipe.epochs
         return TrialProgress(event, name, position, len(self.stages), epochs, row)

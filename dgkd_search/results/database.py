@@ -77,8 +77,13 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read_file(path: Path) -> bytes:
-    """Raises InputError where the system doesn't let it be read, FileNotFoundError if it is gone,
-    Damaged where something else lies there."""
+    """The bytes of a file.
+
+    Raises:
+        DamagedFile: it is a folder.
+        FileNotFoundError: there is none.
+        InputError: the system doesn't let it be read.
+    """
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dgkd_search.data.config import DataConfig
+from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 
 TUNABLE = ("temperature", "kd-weight", "lr")
@@ -33,7 +34,7 @@ class ChainSpace:
     student: str
     pool: tuple[str, ...]
     max_assistants: int
-    guidances: tuple[str, ...] = ("dense",)
+    guidances: tuple[str, ...] = (DEFAULT_GUIDANCE,)
     drop_probs: tuple[float, ...] = (0.0,)
     drop_scope: str = "student"
     tune: tuple[str, ...] = ()

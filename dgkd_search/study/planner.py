@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from dgkd_search.data import DataInfo
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.cost import training_tflop
+from dgkd_search.distillation.guidances.registry import NO_GUIDANCE
 from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import get_family
 from dgkd_search.models.architecture import Architecture
@@ -74,7 +75,7 @@ class Planner:
 
     def baseline(self) -> Configuration:
         """The student on labels alone."""
-        chain = Chain((self.config.space.student,), "none")
+        chain = Chain((self.config.space.student,), NO_GUIDANCE)
         return Configuration(chain, self.config.distillation, self.config.student_recipe.lr)
 
     def reference(self) -> tuple[StageSpec, ...]:

@@ -113,7 +113,7 @@ def compute_outputs(
     bit whoever computes them.
 
     Args:
-        model: as ``frozen`` returned it.
+        model: from ``freeze``.
         views: of the training part.
         bank: which of each image's views.
 

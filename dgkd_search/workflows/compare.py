@@ -14,6 +14,7 @@ from dgkd_search.config.options import Options, merge_values
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import Part, PreparedData, has_test, load_test
 from dgkd_search.data.config import DataConfig
+from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, NO_GUIDANCE
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.store.location import store_path
 from dgkd_search.store.store import Store
@@ -40,7 +41,7 @@ class Method:
 
     name: str
     chain: tuple[str, ...]
-    guidance: str = "dense"
+    guidance: str = DEFAULT_GUIDANCE
     drop_prob: float = 0.0
     rate: float = 1.0
     options: Mapping[str, object] = field(default_factory=dict)
@@ -93,7 +94,7 @@ def plan_method(
     """The stages of a method, and their data; see ``train_student``."""
     return plan(
         method.chain,
-        guidance=method.guidance if len(method.chain) > 1 else "none",
+        guidance=method.guidance if len(method.chain) > 1 else NO_GUIDANCE,
         drop_prob=method.drop_prob,
         replicate=replicate,
         rate=method.rate,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from optuna.trial import TrialState
 
 from dgkd_search.callbacks.base import Callback
-from dgkd_search.callbacks.events import SearchResumed, TrialInfo
+from dgkd_search.callbacks.events import SearchResumed, TrialInfo, TrialOutcome
 from dgkd_search.config.options import Options, canonical_name, scope_of
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import DamagedFile
@@ -38,7 +38,7 @@ _BROUGHT = {
     "sampler": ("code of its sampler", _CODE_HINT),
     "pruner": ("code of its pruner", _CODE_HINT),
 }
-_STATES = {
+_OUTCOMES: dict[TrialState, TrialOutcome] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
@@ -104,7 +104,7 @@ def report_previous_sessions(study: ChainStudy, spent: ElapsedTime, callback: Ca
         chain = configuration.chain.canonical()
         info = TrialInfo(best.number, chain.models, chain.guidance, configuration.drop_prob)
         best_so_far = info, accuracy_of(best)
-    ended = Counter(_STATES[t.state] for t in study.trials if t.state in _STATES)
+    ended = Counter(_OUTCOMES[t.state] for t in study.trials if t.state in _OUTCOMES)
     callback.notify(SearchResumed(ended, best_so_far, spent.seconds))
 
 

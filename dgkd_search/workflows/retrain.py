@@ -17,6 +17,7 @@ from dgkd_search.config.resolve import resolve
 from dgkd_search.data import PreparedData, has_test, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.guidances.registry import NO_GUIDANCE
 from dgkd_search.distillation.pretrained import as_stage, read_teacher
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import InputError
@@ -142,7 +143,9 @@ def _configuration(best: BestConfig) -> Configuration:
     """What a best.yaml has chosen."""
     student = best.stages[-1]
     labels_only = not student.teachers
-    chain = Chain((best.student,), "none") if labels_only else Chain(best.models, best.guidance)
+    chain = (
+        Chain((best.student,), NO_GUIDANCE) if labels_only else Chain(best.models, best.guidance)
+    )
     return Configuration(chain, student.distillation or Distillation(), student.recipe.lr)
 
 

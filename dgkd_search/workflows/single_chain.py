@@ -13,6 +13,7 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.distillation.chain import Chain
+from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE
 from dgkd_search.distillation.pretrained import as_stage, read_teacher
 from dgkd_search.distillation.stats import TrialResult
 from dgkd_search.distillation.trial import Trial
@@ -32,7 +33,7 @@ def plan(
     names: Sequence[str],
     /,
     *,
-    guidance: str = "dense",
+    guidance: str = DEFAULT_GUIDANCE,
     drop_prob: float = 0.0,
     replicate: int = 0,
     rate: float = 1.0,

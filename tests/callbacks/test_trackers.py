@@ -20,7 +20,7 @@ from dgkd_search.callbacks.events import (
 )
 from dgkd_search.callbacks.trackers import TrackerCallback, make_tracker
 from dgkd_search.cli.main import main
-from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.progress import ProgressEvent, TrialProgress
 from dgkd_search.errors import InputError
 
 JOB = TrialInfo(3, ("resnet20", "resnet14", "resnet8"), "dense", 0.25)
@@ -29,7 +29,11 @@ ALONE = TrialInfo(None, ("resnet8",), "none", None)
 
 
 def row(
-    stage: str, epoch: int, accuracy: float | None, event: str = "epoch", loss: float = 0.5
+    stage: str,
+    epoch: int,
+    accuracy: float | None,
+    event: ProgressEvent = "epoch",
+    loss: float = 0.5,
 ) -> TrialProgress:
     return progress(
         epoch, accuracy, event=event, stage=stage, position=0, stages=3, epochs=5, loss=loss

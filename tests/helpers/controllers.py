@@ -9,7 +9,7 @@ from helpers.studies import INFO, make_study
 
 from dgkd_search.callbacks.base import Observer
 from dgkd_search.callbacks.events import TrialInfo
-from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.progress import ProgressEvent, TrialProgress
 from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.ray_tune.controller import SearchController
@@ -85,7 +85,11 @@ class Search:
         return identifier
 
     def row(
-        self, identifier: str, step: int | None, value: float | None = 50.0, event: str = "epoch"
+        self,
+        identifier: str,
+        step: int | None,
+        value: float | None = 50.0,
+        event: ProgressEvent = "epoch",
     ) -> bool:
         position = 0 if step is None else 1  # of the teacher, or of the student
         row = progress(step or 1, value, event=event, position=position, epochs=EPOCHS)

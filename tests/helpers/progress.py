@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.progress import ProgressEvent, TrialProgress
 from dgkd_search.training.metrics import EpochMetrics
 
 
@@ -10,7 +10,7 @@ def progress(
     epoch: int,
     value: float | None = 50.0,
     *,
-    event: str = "epoch",
+    event: ProgressEvent = "epoch",
     stage: str = "resnet8",
     position: int = 1,
     stages: int = 2,

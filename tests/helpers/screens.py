@@ -15,11 +15,12 @@ from dgkd_search.callbacks.events import (
     SearchStarted,
     TrialEnded,
     TrialInfo,
+    TrialOutcome,
     TrialStarted,
     TrialUpdated,
 )
 from dgkd_search.callbacks.terminal import LiveProgress
-from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.distillation.progress import ProgressEvent, TrialProgress
 
 CHAIN = ("resnet32", "resnet20", "resnet8")
 
@@ -48,7 +49,7 @@ class Terminal(io.StringIO):
 
 
 def row(
-    event: str,
+    event: ProgressEvent,
     position: int,
     epoch: int = 0,
     val_accuracy: float = 50.0,
@@ -84,7 +85,7 @@ def busy(clock: Clock) -> LiveProgress:
     """Seven trials done, three jobs under way; never drawn by itself."""
     progress = LiveProgress(Terminal(), clock=clock, size=(200, 50))
     progress.state.update(SearchStarted(20, 2, None))
-    for number, state, value in [
+    ends: list[tuple[int, TrialOutcome, float | None]] = [
         (0, "complete", 96.0),
         (1, "complete", 97.56),
         (2, "complete", 97.0),
@@ -92,7 +93,8 @@ def busy(clock: Clock) -> LiveProgress:
         (4, "pruned", 99.0),
         (5, "pruned", 95.0),
         (6, "failed", None),
-    ]:
+    ]
+    for number, state, value in ends:
         progress.state.update(
             TrialEnded(TrialInfo(number, CHAIN, "dense", None), state, value, None)
         )

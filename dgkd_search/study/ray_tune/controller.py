@@ -17,6 +17,7 @@ from dgkd_search.callbacks.events import (
     ReplicationStarted,
     TrialEnded,
     TrialInfo,
+    TrialOutcome,
     TrialStarted,
     TrialUpdated,
 )
@@ -46,7 +47,7 @@ class _Running:
     earlier: TrialStats = field(default_factory=TrialStats)  # of attempts that died
     stats: TrialStats = field(default_factory=TrialStats)  # of this attempt
     values: dict[int, float] = field(default_factory=dict)  # by step
-    outcome: str | None = None  # complete, pruned, failed, stopped, or None while it runs
+    outcome: TrialOutcome | None = None  # None while it runs
     reason: str | None = None
     retryable: bool = False  # whether a failure is worth another try in a resumed search
     stage: str = ""  # that is being trained
@@ -56,6 +57,11 @@ class _Running:
     def trial(self) -> int | None:
         """Its number in the study; None for the student alone and for replicates."""
         return None if self.info.replicate else self.info.number
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it ends before its last epoch."""
+        return self.outcome not in (None, "complete")
 
 
 class SearchController:
@@ -158,7 +164,7 @@ class SearchController:
         if running.outcome is None and self._late:
             running.outcome, running.retryable = "failed", True
             running.reason = f"stopped by the time budget of {self._budget_text()}"
-        return running.outcome is not None and running.outcome != "complete"
+        return running.is_stopped
 
     def on_end(self, identifier: str, error: str | None = None) -> None:
         """A trial has left Tune, by itself, stopped, or with an error of Tune's."""

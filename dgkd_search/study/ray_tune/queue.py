@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from dgkd_search.callbacks.events import TrialInfo
+from dgkd_search.distillation.guidances.registry import NO_GUIDANCE
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.records import REFERENCE
 from dgkd_search.study.replication import Replicate, baseline_replicates, choose_replicates
@@ -149,6 +150,6 @@ class TrialQueue:
         self, number: int | None, configuration: Configuration, replicate: int = 0
     ) -> QueuedTrial:
         chain = configuration.chain.canonical()
-        guidance = "none" if number is None else chain.guidance
+        guidance = NO_GUIDANCE if number is None else chain.guidance
         info = TrialInfo(number, chain.models, guidance, configuration.drop_prob, replicate)
         return info, self._planner.stages(configuration, replicate)
