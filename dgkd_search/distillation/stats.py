@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from dgkd_search.utils.records import from_plain, to_plain
 
@@ -140,6 +140,10 @@ class TrialResult:
     def val_accuracy(self) -> float:
         """The student's, in percent, after its last epoch."""
         return self.stages[-1].val_accuracy
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
 
     @property
     def stats(self) -> TrialStats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 from dgkd_search.config.options import scope_of
@@ -76,11 +77,12 @@ class Retraining:
     what: str = _RETRAINED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BestConfig(Mapping[str, Any]):
     """What a search chose, and how its student was trained.
 
-    It can also be read as the table that best.yaml is: ``best["student"]``.
+    It can also be read as the table that best.yaml is: ``best["student"]``; ``to_json`` gives that
+    table itself, to be changed or written.
 
     Attributes:
         trial: number of the trial that it comes from.
@@ -235,14 +237,30 @@ class BestConfig(Mapping[str, Any]):
             },
         )
 
+    @cached_property
+    def _table(self) -> dict[str, object]:
+        return self.to_json()
+
     def __getitem__(self, name: str) -> Any:
-        return self.to_json()[name]
+        return self._table[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.to_json())
+        return iter(self._table)
 
     def __len__(self) -> int:
-        return len(self.to_json())
+        return len(self._table)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and self._table == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of other tables
+
+    def __or__(self, other: Mapping[str, object]) -> dict[str, object]:
+        return {**self, **other}
+
+    def copy(self) -> dict[str, object]:
+        """The table, as ``to_json`` gives it."""
+        return self.to_json()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ from dgkd_search.training.spec import TRAINING_VERSION
 from dgkd_search.utils.records import from_plain, to_plain
 
 DEFINITION_FORMAT = 2
+# Of what a user may have brought along; early definitions noted none of the later ones, whatever
+# the run was begun with.
+LATER_CHECKSUMS = ("guidance", "sampler", "pruner")
+CHECKSUMS = ("given", "code", "loss", *LATER_CHECKSUMS)
 READABLE_FORMATS = (1, DEFINITION_FORMAT)  # 1 had options by their earlier spellings
 
 
@@ -63,8 +67,7 @@ class SearchDefinition:
         Raises:
             ValueError: it is something else.
         """
-        named = ("format", "training", "options", "data", "first")
-        checksums = {name: each for name, each in value.items() if name not in named}
+        checksums = {name: value[name] for name in CHECKSUMS if name in value}
         fields = {**value, "initial_params": value.get("first"), "checksums": checksums}
         return from_plain(cls, fields)
 

@@ -23,11 +23,19 @@ from dgkd_search.results.database import (
     read_definition,
     read_file,
 )
-from dgkd_search.results.definition import DEFINITION_FORMAT, READABLE_FORMATS, SearchDefinition
+from dgkd_search.results.definition import (
+    DEFINITION,
+    DEFINITION_FORMAT,
+    READABLE_FORMATS,
+    SearchDefinition,
+)
 from dgkd_search.results.run_folder import RunFolder, name_error
 from dgkd_search.study.config import StudyConfig
+from dgkd_search.study.records import REFERENCE, TEST
+from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Params
 from dgkd_search.study.study import ChainStudy
+from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.spec import TRAINING_VERSION
 from dgkd_search.utils.hashing import from_checksummed_json
 
@@ -81,46 +89,53 @@ def read_manifest(run: RunFolder) -> Manifest:
 
 
 def _read_definitions(run: RunFolder, damaged: dict[Path, str]) -> list[SearchDefinition]:
-    """What the folder's own file and study.db say that the search is, of which one may be damaged.
+    """What the folder's own file and study.db say that the search is; one of them may be damaged.
 
     Args:
         damaged: is added to.
 
     Raises:
-        InputError: neither can be read, or another version wrote them.
+        InputError: neither can be read, or another version wrote one.
     """
-    kept = stored = None
-    try:
-        kept = from_checksummed_json(read_file(run.definition), "it")
-    except FileNotFoundError:
-        damaged[run.definition] = "it is missing"
-    except (ValueError, DamagedFile) as error:
-        damaged[run.definition] = str(error)
-    try:
-        stored = read_definition(run.database)
-    except FileNotFoundError:
-        damaged[run.database] = "it is missing"
-    except DamagedFile as error:
-        damaged[run.database] = str(error)
-    if kept is not None and stored is not None and "options" not in stored:
-        damaged[run.database] = "its definition is missing"
-    found = [each for each in (kept, stored) if each]
-    version = (found[0].get("format"), found[0].get("training")) if found else None
-    if found and version not in [(format, TRAINING_VERSION) for format in READABLE_FORMATS]:
-        raise InputError(
-            f"{run.path}: was made by another version (format and training {version}, this one "
-            f"has {(DEFINITION_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
-        )
+    definitions: list[SearchDefinition] = []
+    for path, read in ((run.definition, _read_kept), (run.database, read_definition)):
+        try:
+            value = read(path)
+            if value is not None and "options" not in value and definitions:
+                damaged[path] = "its definition is missing"
+            elif value is not None:
+                definitions.append(_decode(run, value))
+        except FileNotFoundError:
+            damaged[path] = "it is missing"
+        except (ValueError, DamagedFile) as error:
+            damaged[path] = one_line(error, 200)
+    if definitions:
+        return definitions
     why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
-    try:
-        if found:
-            return [SearchDefinition.from_json(each) for each in found if "options" in each]
-    except ValueError as error:
-        why = one_line(error)
     raise InputError(
         f"{run.path}: can't be read ({why}); start a new run, which finds in the store "
         "what was trained"
     )
+
+
+def _read_kept(path: Path) -> dict[str, object]:
+    return from_checksummed_json(read_file(path), "it")
+
+
+def _decode(run: RunFolder, value: Mapping[str, object]) -> SearchDefinition:
+    """A definition of this version or an earlier one.
+
+    Raises:
+        InputError: another version wrote it.
+        ValueError: it is none.
+    """
+    version = value.get("format"), value.get("training")
+    if version not in [(format, TRAINING_VERSION) for format in READABLE_FORMATS]:
+        raise InputError(
+            f"{run.path}: was made by another version (format and training {version}, this one "
+            f"has {(DEFINITION_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
+        )
+    return SearchDefinition.from_json(value)
 
 
 def _is_own(run: RunFolder) -> bool:
@@ -196,6 +211,8 @@ def open_study(
     try:
         study = ChainStudy(config, database, initial_params)
         why = study.damage()
+        if why is None:
+            _decode_all(study)
     except (OSError, MemoryError, InputError):
         raise
     except Exception as error:  # whatever SQLAlchemy and Optuna raise on odd rows
@@ -204,6 +221,19 @@ def open_study(
     if why is not None:
         raise DamagedFile(why)
     return study
+
+
+def _decode_all(study: ChainStudy) -> None:
+    """Read everything that a study remembers, of which checksums say nothing but that it is whole.
+
+    Raises:
+        ValueError: something isn't what was written.
+    """
+    for trial in study.trials:
+        study.stats(trial)
+    study.read(REFERENCE), study.read(TEST), study.read(DEFINITION)
+    ElapsedTime.from_study(study)
+    Replication.from_study(study)
 
 
 def _check_config(

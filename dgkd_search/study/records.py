@@ -9,6 +9,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.utils.records import from_plain, to_plain
 
+ALONE = "alone"  # the student without any teacher, among what is trained again
 _FAILED = "failed"
 
 
@@ -103,7 +104,10 @@ class ReplicationChoice:
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> ReplicationChoice:
-        return from_plain(cls, {**value, "stands_for": value.get("stands for")})
+        choice = from_plain(cls, {**value, "stands_for": value.get("stands for")})
+        if odd := [name for name in choice.chosen if name != ALONE and not name.isdecimal()]:
+            raise ValueError(f"chosen: {odd[0]!r} is no trial")
+        return choice
 
 
 @dataclass(frozen=True)

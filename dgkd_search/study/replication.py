@@ -16,13 +16,19 @@ from optuna.trial import TrialState
 
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.planner import Planner
-from dgkd_search.study.records import REPLICATION, Attribute, ReplicationChoice, StudentRecord
+from dgkd_search.study.records import (
+    ALONE,
+    REPLICATION,
+    Attribute,
+    ReplicationChoice,
+    StudentRecord,
+)
 from dgkd_search.study.replication_report import MeanInterval, ReplicationReport, ReplicationRow
 from dgkd_search.study.space import Configuration
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.intervals import difference, half_width
 
-_KD, _ALONE = "kd", "alone"  # what plain KD and the student without any teacher are called there
+_KD = "kd"  # what plain KD is called among the chosen
 _REPEAT = "repeat "  # begins the attributes of students that were taught again
 
 
@@ -109,8 +115,8 @@ class Replication:
                 known[name] = ReplicateStats(_trial(name), values, failed)
         count = sum(len(stats.values) for stats in known.values())
         complete = count == len(choice.chosen) * len(seeds)
-        trials = sum(name != _ALONE for name in choice.chosen)
-        kd, baseline = (known.get(choice.stands_for.get(name, "")) for name in (_KD, _ALONE))
+        trials = sum(name != ALONE for name in choice.chosen)
+        kd, baseline = (known.get(choice.stands_for.get(name, "")) for name in (_KD, ALONE))
         return cls(tuple(known.values()), kd, baseline, trials, complete)
 
     @property
@@ -169,8 +175,8 @@ def baseline_replicates(study: ChainStudy, planner: Planner) -> list[Replicate]:
     sampled_trials = {study.configuration(trial).identity for trial in study.sampled_trials}
     if _KD not in certain:
         return []  # it may be that nothing completes
-    if _ALONE in certain and certain[_ALONE][1].identity in sampled_trials:
-        del certain[_ALONE]
+    if ALONE in certain and certain[ALONE][1].identity in sampled_trials:
+        del certain[ALONE]
     return _unknown(study, certain.values())
 
 
@@ -208,7 +214,7 @@ def _stand_ins(study: ChainStudy, planner: Planner) -> dict[str, tuple[int | Non
     if kd is not None and kd.state == TrialState.COMPLETE:
         entries[_KD] = kd.number, study.configuration(kd)
     if study.config.reference:
-        entries[_ALONE] = None, planner.baseline()
+        entries[ALONE] = None, planner.baseline()
     return entries
 
 
@@ -242,8 +248,8 @@ def _attribute(trial: int | None, replicate: int) -> str:
 
 
 def _name(trial: int | None) -> str:
-    return _ALONE if trial is None else str(trial)
+    return ALONE if trial is None else str(trial)
 
 
 def _trial(name: str) -> int | None:
-    return None if name == _ALONE else int(name)
+    return None if name == ALONE else int(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ from optuna.distributions import (
 )
 
 from dgkd_search.distillation.chain import Chain, models_needed
+from dgkd_search.errors import InputError
 from dgkd_search.study.config import ChainSpace
 from dgkd_search.training.recipe import Distillation
 
@@ -156,7 +157,11 @@ class SearchSpace:
     def _teaching(self) -> str:
         """The first guidance listed under which assistants matter, else the one that is left."""
         longest = self.space.max_assistants
-        return max(self.space.guidances, key=lambda name: models_needed(name, longest))
+
+        def rank(name: str) -> tuple[int, int]:
+            return models_needed(name, longest), models_needed(name, 1)
+
+        return max(self.space.guidances, key=rank)
 
     def _params(self, assistants: tuple[str, ...]) -> Params:
         drop = min(self.space.drop_probs, key=lambda p: abs(p - _FIRST_DROP))
@@ -184,6 +189,21 @@ class SearchSpace:
             return [self._lr]
         steps = round((distribution.high - distribution.low) / distribution.step)
         return [_tidy(distribution.low + i * distribution.step) for i in range(steps + 1)]
+
+
+def check_params(several: Sequence[Params]) -> None:
+    """That parameters which a caller gives are plain values.
+
+    Raises:
+        InputError: one is not.
+    """
+    for params in several:
+        for name, value in params.items():
+            if not isinstance(value, bool | int | float | str | None):
+                raise InputError(
+                    f"initial_params: {name} is {value!r}, of {type(value).__name__}; give plain "
+                    "numbers and texts"
+                )
 
 
 def _use(name: str) -> str:

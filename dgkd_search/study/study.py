@@ -102,8 +102,10 @@ class ChainStudy:
         # every trial for bracket 0: a reopened study would go on differently.
         self._study.pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
         for trial in self.sampled_trials:
+            if trial.state != TrialState.FAIL:
+                continue
             stats = self.stats(trial)
-            if trial.state == TrialState.FAIL and stats is not None and stats.retryable:
+            if stats is not None and stats.retryable:
                 self._again.add(trial.number)
                 begin_with.append(trial.params)
         self._cache = None

@@ -42,7 +42,8 @@ def distillation_loss(
         A scalar; plain cross-entropy where m is 0.
 
     Raises:
-        InputError: a loss of a user's own isn't known, has other code, fails or gives no scalar.
+        InputError: a loss of a user's own isn't known, or has other code.
+        StageFailed: it fails, or gives no scalar.
     """
     label_loss = F.cross_entropy(logits.float(), labels)
     if distillation is None or survivors is None or teachers == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,7 @@ class EpochMetrics:
     val_accuracy: float
     seconds: float
     taught: int = 0
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from dgkd_search.data.config import AUGMENTS
 from dgkd_search.training.losses.base import KL, LossSpec
 from dgkd_search.training.losses.registry import loss_of
+from dgkd_search.utils.records import from_exact
 from dgkd_search.utils.rules import OneOf, Range, check_fields
 
 SCHEDULES = ("step", "late", "thirds", "cosine", "onecycle", "constant")
@@ -142,10 +143,17 @@ class Distillation:
         return value
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Distillation:
-        """What ``to_dict`` gave."""
+    def from_dict(cls, value: object) -> Distillation:
+        """What ``to_dict`` gave.
+
+        Raises:
+            ValueError, InputError: it is something else.
+        """
+        if not isinstance(value, Mapping):
+            raise ValueError(f"distillation {value!r}: is no table")
         loss = value.get("loss")
-        return cls(**{**value, "loss": KL if loss is None else LossSpec(**loss)})
+        spec = KL if loss is None else from_exact(LossSpec, loss)
+        return from_exact(cls, {**value, "loss": spec})
 
 
 @dataclass(frozen=True)

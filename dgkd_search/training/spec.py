@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.utils.hashing import derive_seed, digest
+from dgkd_search.utils.records import from_exact, from_plain
 
 # What fields are called in JSON, whose canonical form keys hash.
 _JSON_NAMES = {"teachers": "sources", "teacher": "source", "pretrained": "given"}
@@ -93,21 +93,25 @@ class StageSpec:
         return value
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> StageSpec:
-        distillation = value["distillation"]
-        return cls(
-            data=value["data"],
-            architecture=Architecture(**value["architecture"]),
-            teachers=tuple(value["sources"]),
-            recipe=Recipe(**value["recipe"]),
-            distillation=Distillation.from_dict(distillation) if distillation is not None else None,
-            numerics=Numerics(**value["numerics"]),
-            train_seed=value["train_seed"],
-            replicate=value["replicate"],
-            outputs=value["outputs"] or cls.outputs,
-            pretrained=value.get("given", ""),
-            version=value["version"],
-        )
+    def from_dict(cls, value: Mapping[str, object]) -> StageSpec:
+        """What ``to_dict`` gave.
+
+        Raises:
+            ValueError, LookupError, InputError: it is something else.
+        """
+        settings = value["distillation"]
+        names = ("data", "train_seed", "replicate", "version")
+        parts = {
+            **{name: value[name] for name in names},  # each must be there: a default may change
+            "architecture": from_exact(Architecture, value["architecture"]),
+            "recipe": from_exact(Recipe, value["recipe"]),
+            "distillation": None if settings is None else Distillation.from_dict(settings),
+            "numerics": from_exact(Numerics, value["numerics"]),
+            "teachers": value["sources"],
+            "outputs": value["outputs"] or cls.outputs,
+            "pretrained": value.get("given", ""),
+        }
+        return from_plain(cls, parts)
 
 
 @dataclass(frozen=True)

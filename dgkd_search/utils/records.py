@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -19,7 +21,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def to_plain(record: object) -> dict[str, object]:
-    """The fields of a dataclass in plain JSON types; numbers that aren't finite stay."""
+    """The fields of a dataclass in plain JSON types; floats that aren't finite stay as they are."""
     fields = _adapter(cast(Any, type(record))).dump_python(record, mode="json")
     return cast("dict[str, object]", fields)
 
@@ -42,3 +44,17 @@ def from_plain(kind: type[T], value: object) -> T:
             for problem in error.errors(include_url=False, include_input=False)
         ]
         raise ValueError("; ".join(problems)) from None
+
+
+def from_exact(kind: type[T], value: object) -> T:
+    """``from_plain`` where every name counts: what a key is made of has no part to ignore.
+
+    Raises:
+        ValueError: fields are missing or of other types, or there are others too.
+    """
+    known = {field.name for field in fields(cast(Any, kind))}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is no table")
+    if unknown := {str(name) for name in value} - known:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    return from_plain(kind, value)

@@ -40,7 +40,10 @@ class Range:
     why: str = ""
 
     def __contains__(self, value: float) -> bool:
-        if not (isinstance(value, int) or math.isfinite(value)):
+        try:
+            if not (isinstance(value, int) or math.isfinite(value)):
+                return False
+        except TypeError:  # no number at all
             return False
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
@@ -113,7 +116,9 @@ def check_fields(owner: object, labels: Mapping[str, str] | None = None) -> None
 def field_problems(
     owner: object, labels: Mapping[str, str] | None = None, prefix: str = ""
 ) -> list[str]:
-    """A message for each field that breaks its rule, in their order; one that is None breaks none.
+    """A message for each field that breaks its rule, in their order.
+
+    A field that may be None breaks none by being it.
 
     Args:
         labels: as for ``check_fields``.
@@ -121,10 +126,12 @@ def field_problems(
     """
     problems = []
     # mypy takes the hash of instances for that of their class.
-    for name, rule in _field_rules(type(owner)).items():  # type: ignore[arg-type]
+    for name, (rule, optional) in _field_rules(type(owner)).items():  # type: ignore[arg-type]
         value = getattr(owner, name)
         label = (labels or {}).get(name, name.replace("_", "-"))
-        if value is not None and (problem := _problem(prefix + label, value, rule)):
+        if optional and value is None:
+            continue
+        if problem := _problem(prefix + label, value, rule):
             problems.append(problem)
     return problems
 
@@ -142,9 +149,10 @@ def _digits(value: float) -> str:
 
 
 @functools.cache
-def _field_rules(owner: type[Any]) -> dict[str, Rule]:
+def _field_rules(owner: type[Any]) -> dict[str, tuple[Rule, bool]]:
+    """The rule of each field that has one, and whether it may be None."""
     return {
-        name: rule
+        name: (rule, type(None) in get_args(get_args(hint)[0]))
         for name, hint in get_type_hints(owner, include_extras=True).items()
         if get_origin(hint) is Annotated
         for rule in get_args(hint)[1:]

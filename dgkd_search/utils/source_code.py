@@ -7,6 +7,7 @@ import functools
 import hashlib
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,20 +27,27 @@ def code_checksum(file: str | None, *callables: Callable[..., object]) -> str:
     return hashlib.sha256(b"\0".join(sorted(contents))).hexdigest()[:32]
 
 
-def class_checksum(kind: type, base: type) -> str:
-    """Of the module of a user's own class, and of the classes that it inherits from below ours.
+def class_checksum(kind: type) -> str:
+    """Of the module of a user's own class, and of those of the classes that it inherits from.
 
-    Empty for a class of the product's own.
+    Classes of ours, and of other packages that are installed, count for nothing: a new release of
+    torch makes no other class. Empty for a class of the product's own.
     """
     if kind.__module__.startswith(_OURS):
         return ""
-    own = [
-        each
-        for each in kind.__mro__
-        if issubclass(each, base) and not each.__module__.startswith(_OURS)
-    ]
+    own = [each for each in kind.__mro__ if _is_own(each, kind)]
     module = sys.modules.get(kind.__module__)
     return code_checksum(getattr(module, "__file__", None), *own)
+
+
+def _is_own(each: type, kind: type) -> bool:
+    package, _, _ = each.__module__.partition(".")
+    if package == kind.__module__.partition(".")[0]:
+        return True
+    file = Path(_source(each) or "").resolve()
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib")}
+    elsewhere = each.__module__.startswith(_OURS) or installed & {*file.parents}
+    return file.is_file() and not elsewhere
 
 
 def _source(function: Callable[..., object]) -> str | None:

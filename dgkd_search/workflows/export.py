@@ -66,9 +66,9 @@ def export_run(
     )
     student = load_student(source)  # what is damaged isn't passed on
     best = load_best(source)
+    check_same_loss(source, best)  # the card describes it
     _check_free(target, folder)
     images = _images(source, best, overrides or {})
-    check_same_loss(source, best)  # the card describes it
     run, out = RunFolder(folder), RunFolder(target)
     made = _make_forms(wanted, student, images, log, strict=formats is not None)
     measured = [

@@ -13,7 +13,7 @@ from dgkd_search.callbacks.events import SearchResumed, TrialInfo, TrialOutcome
 from dgkd_search.config.options import Options, canonical_name, scope_of
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import DamagedFile
-from dgkd_search.results.definition import DEFINITION, SearchDefinition
+from dgkd_search.results.definition import DEFINITION, LATER_CHECKSUMS, SearchDefinition
 from dgkd_search.results.manifest import (
     Manifest,
     check_same,
@@ -73,6 +73,8 @@ def load_study(
             "new run"
         )
     for name, (what, hint) in _BROUGHT.items():
+        if name in LATER_CHECKSUMS and name not in begun.checksums:
+            continue
         if begun.checksums.get(name) != definition.checksums.get(name):
             raise InputError(f"{run.path}: the run was begun with other {what}; {hint}")
     study = None

@@ -15,7 +15,7 @@ from dgkd_search.results.manifest import Manifest
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.study.ray_tune.controller import SearchController
-from dgkd_search.study.space import Params
+from dgkd_search.study.space import Params, check_params
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.workflows.finish import SearchEnd, finish
@@ -51,6 +51,7 @@ def run_search(
         DgkdError: no trial completed.
         Stopped: the user interrupted it; ``resume_search`` goes on.
     """
+    check_params(initial_params or ())
     validated = validate(options)
     with resumable(validated.run), validated.run.begin():
         return _search(validated, callback or Callback(), initial_params, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from dgkd_search.results.manifest import open_readonly, read_manifest
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.training.spec import TRAINING_VERSION
+from dgkd_search.utils.hashing import to_checksummed_json, with_checksum
 from dgkd_search.workflows.resume import check_resumption, create_study, load_study
 
 DATA = "f" * 32
@@ -142,9 +145,67 @@ def test_what_a_user_brought_along_must_be_the_same(
 ) -> None:
     """Else old trials and new ones would be of two kinds in one study."""
     record, config = read_manifest(run), resolve(resolved.options).config
+    changed = SearchDefinition.of(record.options, DATA, None, {name: "c" * 32})
+    noted = replace(record, definition=replace(changed, checksums={name: "b" * 32}))
     with pytest.raises(InputError, match=f"begun with other .*{what}"):
-        changed = SearchDefinition.of(record.options, DATA, None, {name: "c" * 32})
-        load_study(record, config, changed, Listener())
+        load_study(noted, config, changed, Listener())
+    if name in ("guidance", "sampler", "pruner"):  # of which early runs noted nothing
+        assert len(load_study(record, config, changed, Listener()).trials) == 2
+    else:
+        with pytest.raises(InputError, match=f"begun with other .*{what}"):
+            load_study(record, config, changed, Listener())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first": 3},
+        {"options": ["a"]},
+        {"data": None},
+    ],
+)
+def test_one_undecodable_definition_is_made_again_from_the_other(
+    run: RunFolder, change: dict[str, object]
+) -> None:
+    value = {**read_manifest(run).definition.to_json(), **change}
+    run.definition.write_bytes(to_checksummed_json(value))
+    record = read_manifest(run)
+    assert list(record.damaged) == [run.definition]
+    assert record.definition.data == DATA
+    run.database.unlink()
+    with pytest.raises(InputError, match=r"can't be read \(\.definition\.json: "):
+        read_manifest(run)
+
+
+def test_a_definition_without_options_is_none(run: RunFolder) -> None:
+    run.definition.write_bytes(to_checksummed_json({"format": 2, "training": TRAINING_VERSION}))
+    run.database.unlink()
+    with pytest.raises(InputError, match=r"can't be read \(\.definition\.json: .*options"):
+        read_manifest(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reference", {"val_accuracy": "x"}),
+        ("reference", {"val_accuracy": 3.0, "stages": [{}]}),
+        ("spent", {"seconds": "x"}),
+        ("confirmation", {"chosen": ["1"], "finished": 2}),
+        ("confirmation", {"chosen": ["1", "q"], "stands for": {}, "finished": 2}),
+        ("repeat 1 1", {"val_accuracy": 1.0, "stages": 3}),
+        ("test", {"reads": []}),
+    ],
+)
+def test_facts_of_a_study_that_are_none_are_damage(
+    run: RunFolder, name: str, value: dict[str, object]
+) -> None:
+    text = json.dumps(with_checksum(value))
+    insert = "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (1, ?, ?)"
+    with closing(sqlite3.connect(run.database)) as database, database:
+        database.execute("DELETE FROM study_user_attributes WHERE key = ?", (name,))
+        database.execute(insert, (name, text))
+    with pytest.raises(InputError, match=r"study\.db: is damaged .*--resume"):
+        open_readonly(run)
 
 
 def test_other_data_are_refused(run: RunFolder) -> None:

@@ -9,7 +9,7 @@ import torch
 from helpers.losses import Noisy
 from helpers.registries import isolate
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, StageFailed
 from dgkd_search.training.batches import DeviceData
 from dgkd_search.training.losses.registry import get_loss, register_loss
 from dgkd_search.training.spec import StageSpec
@@ -54,7 +54,7 @@ def test_a_loss_that_fails_in_training_is_named(
         raise ArithmeticError("no such batch")
 
     monkeypatch.setattr(Noisy, "divergence", fails)
-    with pytest.raises(InputError, match=r"loss 'noisy' of helpers\.losses: fails") as caught:
+    with pytest.raises(StageFailed, match=r"loss 'noisy' of helpers\.losses: fails") as caught:
         Trainer(spec, data, teacher).train_epoch()
     assert "(ArithmeticError: no such batch); mend its method" in str(caught.value)
 

@@ -71,7 +71,7 @@ def guidance_code(names: Sequence[str]) -> str:
     from dgkd_search.utils.hashing import digest  # --help does without
     from dgkd_search.utils.source_code import class_checksum
 
-    own = [class_checksum(type(get_guidance(name)), Guidance) for name in names]
+    own = [class_checksum(type(get_guidance(name))) for name in names]
     return digest(list(filter(None, own))) if any(own) else ""
 
 

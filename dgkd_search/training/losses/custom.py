@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dgkd_search.errors import InputError, one_line
+from dgkd_search.errors import InputError, StageFailed, one_line
 from dgkd_search.training.losses.base import DistillationLoss
 
 _IMAGES = 4  # that a loss is tried on
@@ -17,7 +17,7 @@ def checked_divergence(
     """``loss.divergence``; built-in losses are known to keep its contract.
 
     Raises:
-        InputError: a user's own raises, or gives no scalar.
+        StageFailed: a user's own raises, or gives no scalar.
     """
     if not loss.origin:
         return loss.divergence(student, teachers, temperature)
@@ -26,7 +26,7 @@ def checked_divergence(
     except torch.OutOfMemoryError:
         raise  # which says nothing about the loss
     except Exception as error:  # whatever a user's method raises
-        raise InputError(
+        raise StageFailed(
             f"{_label(loss)}: fails on logits {list(student.shape)} of {len(teachers)} teachers' "
             f"{list(teachers.shape)} ({one_line(error, 200, with_class=True)}); mend its method "
             "divergence"
@@ -35,7 +35,7 @@ def checked_divergence(
         actual = type(value).__name__
         if isinstance(value, Tensor):
             actual = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-        raise InputError(
+        raise StageFailed(
             f"{_label(loss)}: gives {actual}, not one float; sum over teachers and take the mean "
             "over images"
         )
@@ -58,7 +58,10 @@ def validate_custom_loss(loss: DistillationLoss, classes: int) -> None:
         teachers = torch.arange(count * _IMAGES * classes).cos().view(count, _IMAGES, classes)
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             student.requires_grad_()
-            value = checked_divergence(loss, student, 3 * teachers, 2.0)
+            try:
+                value = checked_divergence(loss, student, 3 * teachers, 2.0)
+            except StageFailed as error:
+                raise InputError(str(error)) from error
             gradient = _gradient(loss, value, student)
         for what, tensor in (("gives", value.detach()), ("has the gradient", gradient)):
             if not bool(tensor.isfinite().all()):

@@ -42,7 +42,7 @@ def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
         )
     created = loss()
     created.origin = loss.__module__
-    created.code = class_checksum(loss, DistillationLoss)
+    created.code = class_checksum(loss)
     _registry.register(created, created.origin)
     return loss
 
