@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,11 @@ def test_a_damaged_best_yaml_is_refused_in_one_line(
         lambda best: best["stages"][-1]["architecture"].update(name="resnet20"),
         lambda best: best["stages"][-1]["architecture"].update(classes="ten"),
         lambda best: best["stages"][-1]["recipe"].update(epochs=0),
+        lambda best: best["stages"][-1]["recipe"].update(nesterov=True),
+        lambda best: best["stages"][-1].update(train_seed=None),
+        lambda best: best["stages"][-1].update(version=[1]),
+        lambda best: best["stages"][-1]["distillation"].update(loss={"name": ["x"]}),
+        lambda best: best["stages"][-1]["distillation"].update(loss_scale=None),
         lambda best: best["data"].pop("mean"),
         lambda best: best["data"].update(std="x"),
         lambda best: best.update(weights=[]),
@@ -160,6 +166,15 @@ def test_a_best_yaml_that_does_not_fit_is_refused_in_one_line(run: RunFolder, ch
     with pytest.raises(InputError, match=r"best\.yaml: is damaged; --resume of its run") as refusal:
         load_student(run.path)
     assert "\n" not in str(refusal.value)
+
+
+def test_what_best_yaml_says_can_be_read_as_its_table(run: RunFolder) -> None:
+    best = load_best(run.path)
+    table = best.to_json()
+    assert best == table == dict(best) == best.copy() and best != {**table, "trial": 8}
+    assert (best | {"trial": 8})["trial"] == 8
+    assert json.loads(json.dumps(table)) == table
+    assert best["stages"][-1]["key"] == best.stages[-1].key
 
 
 def test_another_format_is_named(run: RunFolder) -> None:

@@ -42,6 +42,8 @@ GOOD: dict[str, Any] = {
         ({"views": -1}, "views -1"),
         ({"momentum": 1}, "momentum 1"),
         ({"momentum": math.nan}, "momentum nan"),
+        ({"batch_size": None}, "batch-size None"),
+        ({"schedule": None}, "schedule None"),
     ],
 )
 def test_a_recipe_out_of_range_is_refused_by_name(bad: dict[str, Any], shown: str) -> None:

@@ -44,24 +44,26 @@ def test_one_of_a_users_own_is_named_with_its_module_and_code() -> None:
 
 
 def test_other_code_is_another_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code of classes that it inherits from in other files included."""
+    """Code of classes that it inherits from in other files included, whatever classes these are."""
     monkeypatch.syspath_prepend(tmp_path)
-    names = f"parent_{tmp_path.name}", f"child_{tmp_path.name}"
-    parent, child = (tmp_path / f"{name}.py" for name in names)
+    names = f"parent_{tmp_path.name}", f"child_{tmp_path.name}", f"mixin_{tmp_path.name}"
+    parent, child, mixin = (tmp_path / f"{name}.py" for name in names)
+    mixin.write_text("class Mixin:\n    pass\n")
     parent.write_text(Path(str(sys.modules["helpers.losses"].__file__)).read_text())
     child.write_text(
-        f"from dgkd_search import register_loss\nfrom {names[0]} import LogitMSE\n\n\n"
-        "@register_loss\nclass Mine(LogitMSE):\n    name = 'mine'\n"
+        f"from dgkd_search import register_loss\nfrom {names[0]} import LogitMSE\n"
+        f"from {names[2]} import Mixin\n\n\n"
+        "@register_loss\nclass Mine(Mixin, LogitMSE):\n    name = 'mine'\n"
     )
     specs = []
-    for changed in (None, parent, child):
+    for changed in (None, parent, child, mixin):
         if changed is not None:
             changed.write_text(changed.read_text() + "# another word\n")
         for name in names:
             sys.modules.pop(name, None)
         importlib.import_module(names[1])
         specs.append(get_loss("mine").spec)
-    assert len({spec.code for spec in specs}) == 3
+    assert len({spec.code for spec in specs}) == 4
     assert {spec.origin for spec in specs} == {names[1]}
     message = rf"loss 'mine': its code \({names[1]}\) isn't the one that the stage was planned with"
     with pytest.raises(InputError, match=message):
