@@ -145,7 +145,7 @@ class Distillation:
     def from_dict(cls, value: Mapping[str, Any]) -> Distillation:
         """What ``to_dict`` gave."""
         loss = value.get("loss")
-        return cls(**{**value, "loss": KL if loss is None else LossSpec(**loss)})
+        return cls(**{**value, "loss": KL if loss is None else LossSpec.from_dict(loss)})
 
 
 @dataclass(frozen=True)
