@@ -3,13 +3,13 @@
 ``search``, ``resume``, ``load_run``, ``write_report``, ``train``, ``export_student``,
 ``compare_methods`` do what the commands do; ``load_student`` and ``load_best`` read what they left;
 ``family``, ``dataset``, ``register_guidance`` (a ``Guidance``), ``register_loss`` (a
-``DistillationLoss``), ``register_sampler``, ``register_pruner``, ``register_export_form`` and
-``register_command`` add one's own; ``Method``, ``train_student`` and ``comparison_table`` make
-tables of methods; ``Callback`` watches a search; ``plan``, ``run_trial`` and ``train_stage`` train
-one chain or one model. The other names are the data classes that these return; docs/api.md says
-what each is. ``DgkdError`` is what a user can act on: ``InputError`` for bad input, ``Stopped`` for
-an interruption. Each is imported when it is first asked for, so that ``import dgkd_search`` costs
-nothing.
+``DistillationLoss``), ``register_sampler``, ``register_pruner``, ``register_export_form``,
+``register_command`` and ``register_option`` (with a ``Scope``) add one's own; ``Method``,
+``train_student`` and ``comparison_table`` make tables of methods; ``Callback`` watches a search;
+``plan``, ``run_trial`` and ``train_stage`` train one chain or one model. The other names are the
+data classes that these return; docs/api.md says what each is. ``DgkdError`` is what a user can act
+on: ``InputError`` for bad input, ``Stopped`` for an interruption. Each is imported when it is first
+asked for, so that ``import dgkd_search`` costs nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dgkd_search.api import compare_methods, export_student, resume, search, train, write_report
     from dgkd_search.callbacks.base import Callback, Observer
     from dgkd_search.cli.commands import register_command
+    from dgkd_search.config.extra_options import register_option
+    from dgkd_search.config.option import Scope
     from dgkd_search.data.cache import PreparedData
     from dgkd_search.data.custom import dataset
     from dgkd_search.distillation.guidances.base import Guidance
@@ -62,6 +64,7 @@ __all__ = [
     "Observer",
     "PreparedData",
     "Retrained",
+    "Scope",
     "StageResult",
     "StageSpec",
     "Stopped",
@@ -83,6 +86,7 @@ __all__ = [
     "register_export_form",
     "register_guidance",
     "register_loss",
+    "register_option",
     "register_pruner",
     "register_sampler",
     "resume",
@@ -111,6 +115,7 @@ _get, __dir__ = lazy_exports(
         "Observer": "dgkd_search.callbacks.base",
         "PreparedData": "dgkd_search.data.cache",
         "Retrained": "dgkd_search.workflows.retrain",
+        "Scope": "dgkd_search.config.option",
         "StageResult": "dgkd_search.distillation.stats",
         "StageSpec": "dgkd_search.training.spec",
         "Stopped": "dgkd_search.errors",
@@ -132,6 +137,7 @@ _get, __dir__ = lazy_exports(
         "register_export_form": "dgkd_search.workflows.export_forms",
         "register_guidance": "dgkd_search.distillation.guidances.registry",
         "register_loss": "dgkd_search.training.losses.registry",
+        "register_option": "dgkd_search.config.extra_options",
         "register_pruner": "dgkd_search.study.strategies",
         "register_sampler": "dgkd_search.study.strategies",
         "resume": "dgkd_search.api",

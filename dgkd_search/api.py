@@ -126,7 +126,7 @@ def export_student(
         to: folder to write into.
         formats: ``torch``, ``onnx`` or registered ones; all that can be made here by default.
         log: is called with a line about each form that isn't made.
-        overrides: ``data_dir``, ``store``, ``models``.
+        overrides: ``data_dir``, ``store``, ``models``; options that registered forms take.
 
     Returns:
         The files.

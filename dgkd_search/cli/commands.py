@@ -84,6 +84,7 @@ def _export_parser() -> ArgumentParser:
         help="torch, onnx or others that are installed; or none (all that can be made)",
     )
     _add_local_options(parser, "--models")
+    add_options(parser, {"export": "of forms"})
     return parser
 
 
@@ -220,7 +221,7 @@ _LOCAL_OPTIONS = ("--data-dir", "--store")
 
 def _add_local_options(parser: ArgumentParser, *more: str) -> None:
     """Options of the place, with the search's own help lines."""
-    described = argparse.ArgumentParser()
+    described = ArgumentParser()
     add_options(described, {"data": "", "chain": "", "resources": "", "output": ""})
     for action in described._actions:
         if action.option_strings and action.option_strings[0] in (*_LOCAL_OPTIONS, *more):

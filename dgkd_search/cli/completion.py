@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from dgkd_search.cli.commands import COMMANDS, Command
 from dgkd_search.cli.parser import ArgumentParser
 from dgkd_search.cli.search_parser import search_parser
-from dgkd_search.config.options import Options
+from dgkd_search.config.options import OPTIONS
 
 SHELLS = ("bash", "zsh", "tcsh")
 _FILES = {"PATH", "FILE", "RUN", "BEST"}
@@ -34,11 +33,13 @@ def completion(shell: str) -> str:
     import shtab
 
     search = search_parser()
+    search.add_installed()
     known = search.add_subparsers(metavar="command")
     for command in COMMANDS.load_all()[0]:
         if command.name == "completion":
             continue
         parser = command.parser()
+        parser.add_installed()
         known.add_parser(command.name, parents=[parser], add_help=False, help=parser.description)
     shells = known.add_parser("completion", help="Print what completes this command on Tab.")
     shells.add_argument("shell", choices=SHELLS)
@@ -64,9 +65,9 @@ def _complete(
 def _words() -> dict[str, tuple[str, ...]]:
     """The values that an option's own rule knows, by the option's name."""
     return {
-        option.name: tuple(option.metadata["parse"].choices)
-        for option in fields(Options)
-        if hasattr(option.metadata["parse"], "choices")
+        option.name: tuple(option.parse.choices)
+        for option in OPTIONS.known()
+        if hasattr(option.parse, "choices")
     }
 
 

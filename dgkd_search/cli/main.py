@@ -12,7 +12,7 @@ from typing import NoReturn
 from dgkd_search.cli import completion  # noqa: F401  (it registers its command)
 from dgkd_search.cli.commands import COMMANDS
 from dgkd_search.cli.search_parser import search_parser
-from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.options import Options, canonical_name, load_module_of
 from dgkd_search.errors import DgkdError, InputError, Stopped, one_line, resume_hint
 from dgkd_search.utils.signals import sigterm_as_interrupt
 
@@ -133,6 +133,7 @@ def _merge(config: Path | None, values: dict[str, object]) -> tuple[dict[str, ob
         values_there = read_config(config, problems)
         own_names |= bool(values_there.get("models"))
         from_file = {k: v for k, v in values_there.items() if k not in overridden}
+        load_module_of({**from_file, **overrides})  # one part may name the module of another's
     for part, source in ((from_file, f"{config}: {{}}"), (overrides, "--{}")):
         try:
             Options.parse(part, source, own_names)

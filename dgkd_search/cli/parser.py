@@ -5,17 +5,24 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from dgkd_search.config.options import ALIASES, Options, closest
+from dgkd_search.config.option import Option
+from dgkd_search.config.options import ALIASES, OPTIONS, canonical_name, closest, load_module_of
 from dgkd_search.errors import InputError
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Of a command or, where there are ``commands`` beside it, of the search."""
+    """Of a command or, where there are ``commands`` beside it, of the search.
+
+    Options of packages are imported when they are given, and all of them for the help.
+    """
 
     commands: Sequence[str] = ()
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._option_groups: dict[str, argparse._ArgumentGroup] = {}
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
@@ -26,8 +33,13 @@ class ArgumentParser(argparse.ArgumentParser):
         Raises:
             InputError: an unknown or incomplete option.
         """
-        known, unknown = self.parse_known_args(_attach_values(arguments))
+        words = _attach_values(arguments)
+        known, unknown = self.parse_known_args(words)
+        if unknown and self._add_given(unknown, getattr(known, "models", None)):
+            known, unknown = self.parse_known_args(words)
         flags = [flag for action in self._actions for flag in action.option_strings]
+        if self._option_groups:
+            flags += map(_flag, OPTIONS.added())
         problems: list[str] = []
         for word in unknown:
             if word.startswith("-"):
@@ -37,6 +49,61 @@ class ArgumentParser(argparse.ArgumentParser):
         if problems:
             raise InputError(problems)
         return known
+
+    def add_group(self, name: str, title: str) -> None:
+        """Take the options of a group, by its name in the table of options."""
+        self._option_groups[name] = self.add_argument_group(title)
+
+    def add_option(self, option: Option) -> bool:
+        """Take an option, if it is of a group that is taken; it may be there already."""
+        group = self._option_groups.get(option.group)
+        if group is None or _flag(option.name) in self._option_string_actions:
+            return False
+        # Choices are those that are installed too, as they are now.
+        choices = ", ".join(getattr(option.parse, "choices", ()))
+        help = option.help.replace("{choices}", choices).replace("%", "%%")
+        if option.default is False:
+            group.add_argument(_flag(option.name), action="store_const", const=True, help=help)
+        else:
+            group.add_argument(_flag(option.name), metavar=option.metavar or "NAME", help=help)
+        for alias in (old for old, new in ALIASES.items() if new == option.name):
+            group.add_argument(_flag(alias), dest=alias, help=argparse.SUPPRESS)
+        return True
+
+    def add_installed(self) -> None:
+        """Take all options that packages add to the groups that are taken."""
+        added = OPTIONS.added() if self._option_groups else ()
+        for name in (n for n in added if _flag(n) not in self._option_string_actions):
+            try:
+                self.add_option(OPTIONS.get(name))
+            except InputError as error:
+                unloaded = self.add_argument_group("of a package that can't be loaded")
+                unloaded.add_argument(_flag(name), help=str(error).replace("%", "%%"))
+
+    def format_help(self) -> str:
+        self.add_installed()
+        return super().format_help()
+
+    def _add_given(self, words: Sequence[str], module: str | None) -> bool:
+        """Take the options of packages that are among some words; whether there are any.
+
+        Args:
+            module: of the user's own, which may make them known.
+
+        Raises:
+            InputError: it can't be imported, or a package can't.
+        """
+        if not self._option_groups:
+            return False
+        flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+        names = [canonical_name(flag.removeprefix("--")) for flag in flags]
+        load_module_of({**dict.fromkeys(names), "models": module})
+        added = [OPTIONS.get(name, _flag(name)) for name in OPTIONS.added() if name in names]
+        return bool([option for option in added if self.add_option(option)])
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _attach_values(arguments: Sequence[str]) -> list[str]:
@@ -52,7 +119,7 @@ def _attach_values(arguments: Sequence[str]) -> list[str]:
 
 
 def add_options(
-    parser: argparse.ArgumentParser, groups: Mapping[str, str], without: Sequence[str] = ()
+    parser: ArgumentParser, groups: Mapping[str, str], without: Sequence[str] = ()
 ) -> None:
     """Add the options of some groups; values stay texts, ``Options.parse`` gives them meaning.
 
@@ -60,19 +127,8 @@ def add_options(
         groups: titles by group.
         without: names of options, in underscores, to leave out.
     """
-    added = {name: parser.add_argument_group(title) for name, title in groups.items()}
-    for option in fields(Options):
-        meta = option.metadata
-        if meta["group"] not in added or option.name in without:
-            continue
-        group, name = added[meta["group"]], "--" + option.name.replace("_", "-")
-        help = meta["help"]
-        if "{choices}" in help:  # of those that are installed too, as they are now
-            help = help.replace("{choices}", ", ".join(meta["parse"].choices))
-        if option.default is False:
-            group.add_argument(name, action="store_const", const=True, help=help)
-        else:
-            group.add_argument(name, metavar=meta["metavar"] or "NAME", help=help)
-        for alias in (old for old, new in ALIASES.items() if new == option.name):
-            spelling = "--" + alias.replace("_", "-")
-            group.add_argument(spelling, dest=alias, help=argparse.SUPPRESS)
+    for name, title in groups.items():
+        parser.add_group(name, title)
+    for option in OPTIONS.known():
+        if option.name not in without:
+            parser.add_option(option)

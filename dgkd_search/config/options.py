@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from enum import Enum
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dgkd_search.callbacks.trackers import TRACKERS
+from dgkd_search.config.option import Option, Scope
 from dgkd_search.config.parsers import (
     DIGITS,
     DropGrid,
@@ -56,38 +56,9 @@ from dgkd_search.training.recipe import (
     THREADS,
     WEIGHT_DECAY,
 )
+from dgkd_search.utils.option_values import OptionValues, option_values
+from dgkd_search.utils.registry import Registry
 from dgkd_search.utils.rules import OneOf
-
-
-class Scope(Enum):
-    """What an option is about, from which follows where it is noted and when it may change."""
-
-    STUDY = "what is searched, and how models are trained"
-    EXTENT = "how much is done"
-    PLACE = "where data and stages lie"
-    THREADS = "what decides the last bits of weights on this machine"
-    RESOURCES = "what of machines, rooms and services is used"
-    SESSION = "one call: where and how it tells what it does"
-
-    @property
-    def changeable(self) -> bool:
-        """Whether ``--resume`` takes another value."""
-        return self not in (Scope.STUDY, Scope.THREADS)
-
-    @property
-    def in_best(self) -> bool:
-        """Whether best.yaml notes it: it means something to whoever is given the file."""
-        return self in (Scope.STUDY, Scope.EXTENT)
-
-    @property
-    def in_config(self) -> bool:
-        """Whether config.yaml notes it."""
-        return self is not Scope.SESSION
-
-    @property
-    def for_retraining(self) -> bool:
-        """Whether ``train`` takes it from the config.yaml beside a best.yaml."""
-        return self in (Scope.PLACE, Scope.THREADS)
 
 
 def _option(
@@ -110,7 +81,11 @@ DEFAULT_CONFIRM = ReplicationPlan(3, 5)
 
 @dataclass(frozen=True)
 class Options:
-    """Every option; None means that the family and the dataset decide."""
+    """Every option; None means that the family and the dataset decide.
+
+    Attributes:
+        extra: values of options that packages add, as far as they are given or needed.
+    """
 
     dataset: str = _option(
         "digits", "data", Named(dataset_names), "NAME", "images to learn: {choices}"
@@ -394,11 +369,15 @@ class Options:
         scope=Scope.SESSION,
     )
 
+    extra: OptionValues = ()
+
     @classmethod
     def parse(
         cls, values: Mapping[str, object], source: str = "--{}", own_names: bool = False
     ) -> Options:
         """Options from raw values by name, dashes or underscores.
+
+        Packages and the module of ``models`` are imported where a name may be an option of theirs.
 
         Args:
             values: texts from a command line, or YAML values; None means not given.
@@ -411,37 +390,74 @@ class Options:
         """
         problems: list[str] = []
         parsed: dict[str, Any] = {}
-        rules = {f.name: f.metadata["parse"] for f in fields(cls)}
+        try:
+            load_module_of(values)
+        except InputError as error:
+            problems += error.messages
         before, _, after = source.rpartition("{}")  # a path before it may hold braces of its own
         for raw_name, value in values.items():
             label = f"{before}{_show(str(raw_name).replace('_', '-'))}{after}"
             name = canonical_name(str(raw_name))
-            if name not in rules:
-                problems.append(f"{label}: unknown option{closest(name, rules)}")
+            if name not in OPTIONS:
+                problems.append(f"{label}: unknown option{closest(name, OPTIONS.names())}")
             elif value is not None and name in parsed:
                 problems.append(f"{label}: stands twice, in two spellings; give it once")
             elif value is not None:
                 try:
-                    parsed[name] = rules[name](value)
-                    if isinstance(rules[name], Named) and not (own_names or values.get("models")):
-                        rules[name].check(parsed[name])
+                    rule = OPTIONS.get(name, label).parse
+                    parsed[name] = rule(value)
+                    if isinstance(rule, Named) and not (own_names or values.get("models")):
+                        rule.check(parsed[name])
                 except ValueError as error:
                     problems.append(f"{label} {_show(value)}: {error}")
+                except InputError as error:  # its package can't be loaded
+                    problems += error.messages
         if problems:
             raise InputError(problems)
-        return cls(**parsed)
+        return cls().with_values(parsed)
+
+    def values(self) -> dict[str, Any]:
+        """All of them by name, those of packages as far as they have a value."""
+        return {**{name: getattr(self, name) for name in _OWN}, **dict(self.extra)}
+
+    def value(self, name: str) -> Any:
+        """The value of an option, by its name in any spelling."""
+        values, name = self.values(), canonical_name(name)
+        return values[name] if name in values else OPTIONS.get(name).default
+
+    def with_values(self, values: Mapping[str, Any]) -> Options:
+        """The same with other values, by name."""
+        own = {name: value for name, value in values.items() if name in _OWN}
+        extra = {name: value for name, value in values.items() if name not in _OWN}
+        return replace(self, **own, extra=option_values({**dict(self.extra), **extra}))
 
 
 def scope_of(name: str) -> Scope:
-    """Of an option, by its name in any spelling."""
-    scope: Scope = _BY_NAME[canonical_name(name)].metadata["scope"]
-    return scope
+    """Of an option, by its name in any spelling.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    return OPTIONS.get(name).scope
 
 
 def canonical_name(name: str) -> str:
     """An option's name in underscores, from any spelling of it."""
     name = name.replace("-", "_")
     return ALIASES.get(name, name)
+
+
+def load_module_of(values: Mapping[str, object]) -> None:
+    """Import the module that ``models`` names where a name may be an option that it registers.
+
+    Raises:
+        InputError: it can't be imported.
+    """
+    module = values.get("models")
+    if isinstance(module, str) and not all(str(name) in OPTIONS for name in values):
+        from dgkd_search.models import load_families
+
+        load_families(module)
 
 
 def merge_values(*parts: Mapping[str, object]) -> dict[str, object]:
@@ -462,4 +478,11 @@ def _show(value: object) -> str:
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
-_BY_NAME = {option.name: option for option in fields(Options)}
+# Of the product; register_option adds others.
+OPTIONS = Registry[Option](
+    "option",
+    "dgkd_search.options",
+    (Option(f.name, f.default, **f.metadata) for f in fields(Options) if f.metadata),
+    canonical_name,
+)
+_OWN = tuple(option.name for option in OPTIONS.known())

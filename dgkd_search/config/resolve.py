@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dgkd_search.config.chain_space import chain_space
 from dgkd_search.config.checks import ineffective_options, loss_problems, option_warnings
 from dgkd_search.config.defaults import apply_defaults, require
+from dgkd_search.config.extra_options import taken_by_parts
 from dgkd_search.config.options import Options
 from dgkd_search.config.resources import choose_resources
 from dgkd_search.data import get_dataset
@@ -20,6 +21,7 @@ from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
+from dgkd_search.utils.option_values import OptionValues
 from dgkd_search.utils.registry import adds_something
 
 DEFAULT_FAMILY = "resnet"
@@ -65,7 +67,10 @@ def resolve(options: Options) -> Resolved:
     options = replace(
         options, concurrency=resources.concurrency, gpus_per_trial=resources.gpus_per_trial
     )
+    taken = taken_by_parts(options)
+    options = options.with_values({name: v for values in taken.values() for name, v in values})
     config = _study_config(options, family, space, bool(resources.gpus_per_trial))
+    config = _with_options_of_parts(config, taken)
     warnings = *option_warnings(resources), *ineffective_options(options)
     return Resolved(config, resources, options, warnings)
 
@@ -116,6 +121,16 @@ def _study_config(options: Options, family: Family, space: ChainSpace, on_gpu: b
         objectives=options.objective,
         confirm_top=options.confirm.top,
         confirm_seeds=options.confirm.seeds,
+    )
+
+
+def _with_options_of_parts(config: StudyConfig, taken: Mapping[str, OptionValues]) -> StudyConfig:
+    loss = replace(config.distillation.loss, options=taken["loss"])
+    return replace(
+        config,
+        distillation=replace(config.distillation, loss=loss),
+        sampler_options=taken["sampler"],
+        pruner_options=taken["pruner"],
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import yaml
@@ -87,11 +86,14 @@ def _scalar(node: yaml.Node) -> object:
 def to_yaml_values(options: Options) -> dict[str, object]:
     """The options that config.yaml notes, by their names in a ``--config`` file."""
     values: dict[str, object] = {}
-    for f in fields(options):
-        value = getattr(options, f.name)
-        if value is None or not scope_of(f.name).in_config:
+    for name, value in options.values().items():
+        if value is None or not scope_of(name).in_config:
             continue
-        if isinstance(value, DropGrid | ReplicationPlan):
-            value = str(value)
-        values[f.name.replace("_", "-")] = list(value) if isinstance(value, tuple) else value
+        values[name.replace("_", "-")] = _yaml_value(value)
     return values
+
+
+def _yaml_value(value: object) -> object:
+    if isinstance(value, DropGrid | ReplicationPlan):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dgkd_search.config.options import Options, canonical_name, scope_of
+from dgkd_search.config.extra_options import check_options_known
+from dgkd_search.config.options import Options, canonical_name, load_module_of, scope_of
 from dgkd_search.config.resolve import complete, resolve
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import InputError, one_line
@@ -72,13 +73,14 @@ def read_manifest(run: RunFolder) -> Manifest:
     damaged: dict[Path, str] = {}
     definitions = _read_definitions(run, damaged)
     definition = definitions[0]
+    if (models := definition.options.get("models")) is not None and not _is_own(run):
+        raise InputError(  # a file of somebody else's doesn't choose what is imported
+            f"{run.path}: would import {models}, and isn't your folder; copy it if you trust it"
+        )
+    load_module_of(definition.options)
+    check_options_known(definition.options, str(run.path))
     # Runs of before there was --confirm know nothing of it, and go on without.
     options = Options.parse({"confirm": "off", **definition.options})
-    if options.models is not None and not _is_own(run):
-        raise InputError(  # a file of somebody else's doesn't choose what is imported
-            f"{run.path}: would import {options.models}, and isn't your folder; copy it if you "
-            "trust it"
-        )
     try:
         _check_config(run, options, definitions)
     except FileNotFoundError:
@@ -162,18 +164,17 @@ def check_same(
     """
     problems = []
     before, _, after = label.rpartition("{}")
-    one, other = vars(current), vars(begun)
-    for name in names if names is not None else one:
-        differs = one[name] != other[name]
+    for name in names if names is not None else {**current.values(), **begun.values()}:
+        one, other = current.value(name), begun.value(name)
+        differs = one != other
         if name == "gpus_per_trial":
-            differs = bool(one[name]) != bool(other[name])  # a GPU's results are not a CPU's
+            differs = bool(one) != bool(other)  # a GPU's results are not a CPU's
         elif scope_of(name).changeable:
             continue
         if differs:
             option = f"{before}{name.replace('_', '-')}{after}"
             problems.append(
-                f"{option} {_show(one[name])}: the run was begun with {_show(other[name])}; "
-                f"{way_out}"
+                f"{option} {_show(one)}: the run was begun with {_show(other)}; {way_out}"
             )
     if problems:
         raise InputError(problems)

@@ -17,6 +17,7 @@ from dgkd_search.training.recipe import Distillation
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.formatting import escape_markdown, pluralize
 from dgkd_search.utils.intervals import plus_minus
+from dgkd_search.utils.option_values import OptionValue
 from dgkd_search.utils.tables import Column, Table
 
 CARD_MARK = "found by dgkd-search"  # in every card
@@ -191,10 +192,17 @@ def _loss_words(settings: Distillation) -> str:
     parts = [f"loss {loss.title}"] if settings.loss != KL else []
     if parts and loss.source:
         parts = [f"{parts[0]} ({loss.source})"]
+    parts += [f"{name.replace('_', '-')} {_value_words(v)}" for name, v in settings.loss.options]
     parts.append(f"weight {settings.kd_weight:g}")
     if tau is not None:
         parts.append(f"temperature {tau:g}")
     return ", ".join(parts)
+
+
+def _value_words(value: OptionValue) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class _Markdown(str):

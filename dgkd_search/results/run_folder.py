@@ -9,14 +9,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 from filelock import FileLock
 
-from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.options import OPTIONS, Options, canonical_name
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.utils.files import (
@@ -181,7 +180,7 @@ class RunFolder:
             f"# dgkd-search {version('dgkd-search')}. Repeat this search with\n"
             f"#   dgkd-search --config {_CONFIG}\n"
         )
-        order = [f.name for f in fields(Options)]
+        order = OPTIONS.names()
         values = {
             name: options[name]
             for name in sorted(options, key=lambda name: order.index(canonical_name(name)))

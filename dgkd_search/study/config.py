@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
+from dgkd_search.utils.option_values import OptionValues
 
 TUNABLE = ("temperature", "kd-weight", "lr")
 DROP_SCOPES = ("student", "all")
@@ -51,6 +52,7 @@ class StudyConfig:
         objectives: ``accuracy`` (on validation), or that and ``cost`` (to train the chain).
         confirm_top, confirm_seeds: how many configurations are taught again after the budget,
             and with how many seeds each; 0 for none.
+        sampler_options, pruner_options: values of the options that they take.
         reference: whether the student is also trained on labels alone.
         seed: the sampler's; ``train_seed`` is the models'.
     """
@@ -73,6 +75,8 @@ class StudyConfig:
     objectives: tuple[str, ...] = ("accuracy",)
     confirm_top: int = 0
     confirm_seeds: int = 0
+    sampler_options: OptionValues = ()
+    pruner_options: OptionValues = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dgkd_search.errors import DgkdError
 from dgkd_search.study.space import Params, ParamValue, SearchSpace
 from dgkd_search.study.strategies import SAMPLERS
 from dgkd_search.utils.hashing import derive_seed
+from dgkd_search.utils.option_values import OptionValues
 
 # A draw takes TPE some 15 ms. In a small space that is half explored already, most are repeats.
 _ATTEMPTS = 12
@@ -35,6 +36,7 @@ class DistinctSampler(BaseSampler):
         seed: the study's sampler seed.
         seen: identities of the other trials' configurations, asked at each suggestion.
         first: parameters of the first trials, in their order.
+        options: values of the options that the sampler takes.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class DistinctSampler(BaseSampler):
         seed: int,
         seen: Callable[[int], set[tuple[object, ...]]],
         first: Sequence[Params],
+        options: OptionValues = (),
     ) -> None:
         self._space = space
         self._name = name
         self._seed = seed
         self._seen = seen
         self._first = first
+        self._options = options
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -99,7 +103,7 @@ class DistinctSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
         seed: int,
     ) -> dict[str, ParamValue]:
-        sampler = SAMPLERS.get(self._name).create(seed)
+        sampler = SAMPLERS.get(self._name).create(seed, self._options)
         params = sampler.sample_relative(study, trial, search_space)
         # What a sampler doesn't draw jointly, TPE all of it at its start, it draws by itself.
         return {

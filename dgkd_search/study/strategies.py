@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.utils.option_values import OptionValues, option_names
 from dgkd_search.utils.registry import Registry
 
 if TYPE_CHECKING:
@@ -33,18 +35,24 @@ class SamplerKind:
         name: what ``--sampler`` calls it.
         make: from a seed, in [0, 2**32). It is made anew for every draw, with another seed each
             time: what it knows it must take from the study.
+        options: names of registered options that it takes; ``make`` is called with their values
+            too, by these names in underscores.
     """
 
     name: str
-    make: Callable[[int], BaseSampler]
+    make: Callable[..., BaseSampler]
+    options: tuple[str, ...] = ()
 
-    def create(self, seed: int) -> BaseSampler:
+    def create(self, seed: int, options: OptionValues = ()) -> BaseSampler:
         """A sampler.
+
+        Args:
+            options: values of those that it takes.
 
         Raises:
             InputError: it can't be made.
         """
-        return _create(f"--sampler {self.name}", self.make, seed)
+        return _create(f"--sampler {self.name}", partial(self.make, **dict(options)), seed)
 
 
 @dataclass(frozen=True)
@@ -54,18 +62,23 @@ class PrunerKind:
     Attributes:
         name: what ``--pruner`` calls it.
         make: from the number of epochs of a student, whose accuracies are reported from step 1.
+        options: as of a ``SamplerKind``.
     """
 
     name: str
-    make: Callable[[int], BasePruner]
+    make: Callable[..., BasePruner]
+    options: tuple[str, ...] = ()
 
-    def create(self, epochs: int) -> BasePruner:
+    def create(self, epochs: int, options: OptionValues = ()) -> BasePruner:
         """A pruner.
+
+        Args:
+            options: values of those that it takes.
 
         Raises:
             InputError: it can't be made.
         """
-        return _create(f"--pruner {self.name}", self.make, epochs)
+        return _create(f"--pruner {self.name}", partial(self.make, **dict(options)), epochs)
 
 
 def _create(label: str, make: Callable[[int], T], value: int) -> T:
@@ -150,28 +163,34 @@ PRUNERS = Registry[PrunerKind](
 )
 
 
-def register_sampler(name: str, make: Callable[[int], BaseSampler]) -> None:
+def register_sampler(
+    name: str, make: Callable[..., BaseSampler], options: Sequence[str] = ()
+) -> None:
     """Make one of Optuna's samplers, or one's own, known to searches, as ``--sampler NAME``.
 
     Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
     entry point of the group ``dgkd_search.samplers`` under the sampler's name.
 
     Args:
-        make: see ``SamplerKind``.
+        make, options: see ``SamplerKind``.
 
     Raises:
         ValueError: the name is taken.
     """
-    SAMPLERS.register(SamplerKind(name, make), str(sys._getframe(1).f_globals["__name__"]))
+    kind = SamplerKind(name, make, option_names(options))
+    SAMPLERS.register(kind, str(sys._getframe(1).f_globals["__name__"]))
 
 
-def register_pruner(name: str, make: Callable[[int], BasePruner]) -> None:
+def register_pruner(
+    name: str, make: Callable[..., BasePruner], options: Sequence[str] = ()
+) -> None:
     """Make a pruner known to searches, as ``--pruner NAME``; see ``register_sampler``.
 
     Args:
-        make: see ``PrunerKind``.
+        make, options: see ``PrunerKind``.
 
     Raises:
         ValueError: the name is taken.
     """
-    PRUNERS.register(PrunerKind(name, make), str(sys._getframe(1).f_globals["__name__"]))
+    kind = PrunerKind(name, make, option_names(options))
+    PRUNERS.register(kind, str(sys._getframe(1).f_globals["__name__"]))

@@ -93,8 +93,11 @@ class ChainStudy:
                 config.seed,
                 self._seen,
                 begin_with,
+                config.sampler_options,
             ),
-            pruner=PRUNERS.get(config.pruner).create(config.student_recipe.epochs),
+            pruner=PRUNERS.get(config.pruner).create(
+                config.student_recipe.epochs, config.pruner_options
+            ),
             directions=_DIRECTIONS[: len(config.objectives)],
             load_if_exists=True,
         )

@@ -49,8 +49,8 @@ def distillation_loss(
     if distillation is None or survivors is None or teachers == 0:
         return label_loss
     tau, weight = distillation.temperature, distillation.kd_weight
-    kind = loss_of(distillation.loss)
-    divergence = checked_divergence(kind, logits.float(), survivors.float(), tau)
+    kind, options = loss_of(distillation.loss), distillation.loss.options
+    divergence = checked_divergence(kind, logits.float(), survivors.float(), tau, options)
     scale = weight * tau**2 if kind.uses_temperature else weight
     loss = teachers * (1 - weight) * label_loss + scale * divergence
     return loss / teachers if distillation.loss_scale == "mean" else loss

@@ -152,7 +152,7 @@ class Distillation:
         if not isinstance(value, Mapping):
             raise ValueError(f"distillation {value!r}: is no table")
         loss = value.get("loss")
-        spec = KL if loss is None else from_exact(LossSpec, loss)
+        spec = KL if loss is None else LossSpec.from_dict(loss)
         return from_exact(cls, {**value, "loss": spec})
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from dgkd_search.errors import InputError, one_line
@@ -44,10 +44,17 @@ class Registry(Generic[T]):
             name is the thing's; what it names is imported when the thing is first asked for, and
             registers it.
         built_in: the product's own, in the order in which they are listed.
+        canonical: gives the name that is meant by another spelling of it.
     """
 
-    def __init__(self, kind: str, group: str, built_in: Iterable[T] = ()) -> None:
-        self._kind, self._group = kind, group
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        built_in: Iterable[T] = (),
+        canonical: Callable[[str], str] = str,
+    ) -> None:
+        self._kind, self._group, self._canonical = kind, group, canonical
         self._known: dict[str, T] = {each.name: each for each in built_in}
         self._built_in = tuple(self._known)
         self._origins: dict[str, str] = dict.fromkeys(self._known, "")
@@ -74,9 +81,16 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Those that are built in, in their order; then all others, by the alphabet."""
-        installed = _installed().select(group=self._group).names
-        others = sorted({*self._known, *installed} - {*self._built_in})
-        return (*self._built_in, *others)
+        return (*self._built_in, *self.added())
+
+    def added(self) -> tuple[str, ...]:
+        """Names of those that aren't built in."""
+        return tuple(sorted({*self._known, *self._entries()} - {*self._built_in}))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the name, in any spelling, is known; nothing is imported for it."""
+        name = self._canonical(name)
+        return name in self._known or name in self._entries()
 
     def known(self) -> tuple[T, ...]:
         """Those that are built in or registered by now; nothing is imported for it."""
@@ -114,8 +128,9 @@ class Registry(Generic[T]):
             InputError: there is none, or its package can't be loaded.
         """
         label = label or f"{self._kind} {name!r}"
+        name = self._canonical(name)
         if name not in self._known:
-            for entry in _installed().select(group=self._group, name=name):
+            for entry in self._entries().get(name, ()):
                 try:
                     entry.load()
                 except (Exception, SystemExit) as error:  # whatever the package raises
@@ -123,7 +138,7 @@ class Registry(Generic[T]):
                         f"{label}: {entry.value}, which is installed, can't be "
                         f"loaded ({one_line(error, 200, with_class=True)})"
                     ) from None
-        if name not in self._known and name in _installed().select(group=self._group).names:
+        if name not in self._known and name in self._entries():
             raise InputError(f"{label}: its package is installed and doesn't register it")
         if name not in self._known:
             choices = ", ".join(self.names())
@@ -132,3 +147,10 @@ class Registry(Generic[T]):
                 "your own with --models"
             )
         return self._known[name]
+
+    def _entries(self) -> dict[str, list[EntryPoint]]:
+        """The entry points of installed packages, by the names of what they add."""
+        entries: dict[str, list[EntryPoint]] = {}
+        for entry in _installed().select(group=self._group):
+            entries.setdefault(self._canonical(entry.name), []).append(entry)
+        return entries

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dgkd_search.config.extra_options import taken_values
+from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data.decoding import decode_images
 from dgkd_search.errors import InputError, one_line
@@ -51,7 +53,8 @@ def export_run(
         source: a run folder, a folder of a retrained student, or the best.yaml in one.
         target: a folder that holds no other student.
         formats: names of a ``Form``; all that can be made here by default.
-        overrides: places: ``data_dir``, ``store``; ``models``, where the networks are one's own.
+        overrides: places: ``data_dir``, ``store``; ``models``, where the networks are one's own;
+            options that forms take.
         log: is given a line about each form that isn't made.
 
     Raises:
@@ -68,9 +71,10 @@ def export_run(
     best = load_best(source)
     check_same_loss(source, best)  # the card describes it
     _check_free(target, folder)
-    images = _images(source, best, overrides or {})
+    options = options_from_best(source, best, {**(overrides or {}), "gpus_per_trial": 0})
+    images = _images(source, best, options)
     run, out = RunFolder(folder), RunFolder(target)
-    made = _make_forms(wanted, student, images, log, strict=formats is not None)
+    made = _make_forms(wanted, options, student, images, log, strict=formats is not None)
     measured = [
         _timed("PyTorch", len(run.student.read_bytes()), student, images),
         *(each.measured for each in made),
@@ -104,6 +108,7 @@ class _MadeForm:
 
 def _make_forms(
     forms: Sequence[Form],
+    options: Options,
     student: Student,
     images: Tensor,
     log: Callable[[str], object],
@@ -113,6 +118,7 @@ def _make_forms(
     """Make each form, and compare it with the model.
 
     Args:
+        options: of the search and of now, from which each form gets those that it takes.
         strict: whether one that can't be made is an error; else ``log`` is given a line about it.
 
     Raises:
@@ -123,7 +129,8 @@ def _make_forms(
         for form in forms:
             path = Path(temporary) / form.file
             try:
-                model = form.make(student, images, path)
+                values = taken_values(options, form.options, f"--formats {form.name}")
+                model = form.make(student, images, path, **dict(values))
                 _check(form.name, student, model, images)
                 content = path.read_bytes()
             except InputError:
@@ -176,9 +183,8 @@ def _possible(log: Callable[[str], object]) -> list[Form]:
     return possible
 
 
-def _images(source: Path, best: BestConfig, overrides: Mapping[str, object]) -> Tensor:
+def _images(source: Path, best: BestConfig, options: Options) -> Tensor:
     """Validation images of the search, float [N, C, H, W] in 0..255."""
-    options = options_from_best(source, best, {**overrides, "gpus_per_trial": 0})
     with open_store(options) as store:
         data = prepare_same_data(source, best, resolve(options).config.data, store)
         if data.info.streamed:

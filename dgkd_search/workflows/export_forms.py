@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from dgkd_search.errors import InputError
+from dgkd_search.utils.option_values import option_names
 from dgkd_search.utils.registry import Registry
 
 # From the student (images float [N, C, H, W] in 0..255 to logits [N, classes]), some images and a
-# path: writes a file there, and gives what that file computes, in the same types.
-Make = Callable[[nn.Module, Tensor, Path], Callable[[Tensor], Tensor]]
+# path: writes a file there, and gives what that file computes, in the same types. The values of
+# the options that the form takes are further arguments, by name.
+Make = Callable[..., Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Form:
         usage: how the file is used in Python, lines of code for the model card.
         needs: modules that must be installed, else it is left out.
         install: what installs them.
+        options: names of registered options that ``make`` takes.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Form:
     usage: str = ""
     needs: tuple[str, ...] = ()
     install: str = ""
+    options: tuple[str, ...] = ()
 
     def missing(self) -> list[str]:
         """Those of ``needs`` that aren't installed."""
@@ -113,7 +117,12 @@ FORMS = Registry[Form](
 
 
 def register_export_form(
-    name: str, file: str, make: Make, usage: str = "", needs: tuple[str, ...] = ()
+    name: str,
+    file: str,
+    make: Make,
+    usage: str = "",
+    needs: tuple[str, ...] = (),
+    options: Sequence[str] = (),
 ) -> None:
     """Make a form known to ``dgkd-search export``, which writes it unless others are asked for.
 
@@ -121,7 +130,7 @@ def register_export_form(
     entry point of the group ``dgkd_search.export_forms`` under the form's name.
 
     Args:
-        name, file, make, usage, needs: see ``Form``.
+        name, file, make, usage, needs, options: see ``Form``.
 
     Raises:
         ValueError: the name or the file is taken, or is none.
@@ -133,9 +142,8 @@ def register_export_form(
     taken = [form.name for form in FORMS.known() if form.file == file]
     if file in ("README.md", "best.yaml", "student.safetensors") or set(taken) - {name}:
         raise ValueError(f"form {name!r}: {file} is another's file; choose a name of its own")
-    FORMS.register(
-        Form(name, file, make, usage, needs), str(sys._getframe(1).f_globals["__name__"])
-    )
+    form = Form(name, file, make, usage, needs, options=option_names(options))
+    FORMS.register(form, str(sys._getframe(1).f_globals["__name__"]))
 
 
 def form_that_can_be_made(name: str) -> Form:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dgkd_search.config.options import Options, merge_values, scope_of
+from dgkd_search.config.extra_options import check_options_known
+from dgkd_search.config.options import OPTIONS, Options, load_module_of, merge_values, scope_of
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
@@ -18,13 +19,6 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
 from dgkd_search.training.losses.registry import loss_of
-
-# What config.yaml beside a best.yaml says for another training.
-LOCAL_OPTIONS = tuple(
-    option.name.replace("_", "-")
-    for option in fields(Options)
-    if scope_of(option.name).for_retraining
-)
 
 
 def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, object]) -> Options:
@@ -51,13 +45,20 @@ def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, 
         )
     near = RunFolder(best if best.is_dir() else best.parent).config
     values = read_config(near, []) if near.exists() else {}
-    local = {
-        name: v for name in LOCAL_OPTIONS if (v := values.get(name.replace("-", "_"))) is not None
+    overriding = {name: value for name, value in overrides.items() if value is not None}
+    load_module_of({**options, **overriding})
+    check_options_known(options, str(best))
+    merged = merge_values(options, local_options(values), overriding)
+    return Options.parse(merged, "--{}")
+
+
+def local_options(values: Mapping[str, object]) -> dict[str, object]:
+    """Of the values in a config.yaml those that a best.yaml beside it leaves to the machine."""
+    return {
+        name: value
+        for name, value in values.items()
+        if value is not None and name in OPTIONS and scope_of(name).for_retraining
     }
-    overriding = {
-        name.replace("_", "-"): value for name, value in overrides.items() if value is not None
-    }
-    return Options.parse(merge_values(options, local, overriding), "--{}")
 
 
 def check_same_loss(best: Path, contents: BestConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
@@ -168,7 +168,7 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, object]) -> Resumpt
     except InputError as error:
         problems += error.messages
     for name in _RAISED:
-        now, begun = getattr(parsed, name), getattr(manifest.options, name)
+        now, begun = parsed.value(name), manifest.options.value(name)
         # A time budget where there was none takes nothing from what is finished.
         if name in names and begun is not None and now < begun:
             problems.append(
@@ -178,6 +178,6 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, object]) -> Resumpt
     if problems:
         raise InputError(problems)
     changed = {
-        name: getattr(parsed, name) for name in names if scope_of(name).changeable and name != "out"
+        name: parsed.value(name) for name in names if scope_of(name).changeable and name != "out"
     }
-    return Resumption(manifest, validate(replace(manifest.options, **changed), run))
+    return Resumption(manifest, validate(manifest.options.with_values(changed), run))

@@ -14,6 +14,7 @@ import yaml
 
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
+from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.data import PreparedData, has_test, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
@@ -33,8 +34,8 @@ from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.files import TEMPORARY, make_folder, write_bytes
 from dgkd_search.utils.intervals import half_width, plus_minus
 from dgkd_search.workflows.reproduce import (
-    LOCAL_OPTIONS,
     check_same_loss,
+    local_options,
     open_store,
     options_from_best,
     prepare_same_data,
@@ -246,6 +247,6 @@ def _tested(
 
 def _write_places(folder: Path, options: Options) -> None:
     """Where the data lie, for an export of the student from there."""
-    values = {name: getattr(options, name.replace("-", "_")) for name in LOCAL_OPTIONS}
-    text = yaml.safe_dump({k: v for k, v in values.items() if v is not None}, allow_unicode=True)
+    values = local_options(to_yaml_values(options))
+    text = yaml.safe_dump(values, allow_unicode=True)
     write_bytes(RunFolder(folder).config, text.encode())

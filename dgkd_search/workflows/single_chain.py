@@ -75,7 +75,8 @@ def plan(
             )
     store = Store(store_path(resolved.options.store))
     data = prepare(config.data, store.data)
-    validate_custom_loss(get_loss(resolved.options.loss), len(data.info.classes))
+    loss = config.distillation.loss
+    validate_custom_loss(get_loss(loss.name), len(data.info.classes), loss.options)
     planner = Planner(config, data.info)
     if resolved.options.teacher_weights is not None:
         path = Path(resolved.options.teacher_weights)

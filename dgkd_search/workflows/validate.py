@@ -26,6 +26,7 @@ from dgkd_search.study.disk_usage import OutputsEstimate, estimate_outputs, spac
 from dgkd_search.training.losses.custom import validate_custom_loss
 from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.utils.files import write_error
+from dgkd_search.workflows.export_forms import FORMS
 
 _SHOWN = 8  # classes by name
 _MANY = 200  # validation images
@@ -92,8 +93,10 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     )
     for name in (space.teacher, *space.pool, space.student):
         validate_custom_model(of(name))
-    validate_custom_loss(get_loss(resolved.options.loss), classes)
+    loss = resolved.config.distillation.loss
+    validate_custom_loss(get_loss(loss.name), classes, loss.options)
     notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
+    notes += _untaken(resolved)
     images = None
     if isinstance(dataset, Cifar):
         images = dataset.missing() or f"at hand in {dataset.root}; counted when the search starts"
@@ -105,6 +108,21 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     weights = resolved.options.teacher_weights
     teacher = read_teacher(Path(weights), of(space.teacher)) if weights is not None else None
     return ValidatedSearch(resolved, run, outputs, images, teacher)
+
+
+def _untaken(resolved: Resolved) -> list[str]:
+    """A line about each option of a package that neither the search nor an export takes."""
+    config = resolved.config
+    taken = dict((*config.sampler_options, *config.pruner_options))
+    taken |= dict(config.distillation.loss.options)
+    left = [name for name, _ in resolved.options.extra if name not in taken]
+    forms = FORMS.load_all()[0] if left else ()
+    for_export = {name for form in forms for name in form.options}
+    return [
+        f"--{name.replace('_', '-')} changes nothing: no part that was chosen takes it"
+        for name in left
+        if name not in for_export
+    ]
 
 
 def _split(resolved: Resolved, dataset: Dataset) -> Split | None:

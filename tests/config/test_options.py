@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dgkd_search.cli.search_parser import search_parser
-from dgkd_search.config.options import Options, Scope, closest, merge_values, scope_of
+from dgkd_search.config.option import Option, Scope
+from dgkd_search.config.options import OPTIONS, Options, closest, merge_values, scope_of
 from dgkd_search.config.parsers import DropGrid
 from dgkd_search.errors import InputError
 
-NAMES = [f.name for f in fields(Options)]
+NAMES = OPTIONS.names()
 
 
-@pytest.mark.parametrize("option", fields(Options), ids=lambda f: f.name)
-def test_every_option_has_a_group_one_line_of_help_and_reads_its_default(option: Any) -> None:
-    assert option.metadata["group"] in ("data", "chain", "recipe", "search", "resources", "output")
-    help_line = option.metadata["help"]
+@pytest.mark.parametrize("option", OPTIONS.known(), ids=lambda option: option.name)
+def test_every_option_has_a_group_one_line_of_help_and_reads_its_default(option: Option) -> None:
+    assert option.group in ("data", "chain", "recipe", "search", "resources", "output")
+    help_line = option.help
     assert help_line == help_line.strip() != ""
     assert len(help_line.splitlines()) == 1
     if option.default is not None:
         default = option.default
-        parsed = option.metadata["parse"](default)
+        parsed = option.parse(default)
         assert parsed == default
         assert type(parsed) is type(default)
 
 
 def test_every_option_is_in_the_help_with_its_line() -> None:
     shown = "".join(search_parser().format_help().split())  # lines may break at dashes
-    for f in fields(Options):
-        assert f"--{f.name.replace('_', '-')}" in shown
-        choices = ", ".join(getattr(f.metadata["parse"], "choices", ()))
-        line = f.metadata["help"].replace("{choices}", choices)
+    for option in OPTIONS.known():
+        assert f"--{option.name.replace('_', '-')}" in shown
+        choices = ", ".join(getattr(option.parse, "choices", ()))
+        line = option.help.replace("{choices}", choices)
         assert "".join(line.split()) in shown
 
 
@@ -119,7 +118,7 @@ def test_merged_values_go_by_what_a_name_means() -> None:
 
 def test_what_may_change_and_where_it_is_noted_follows_from_the_scope() -> None:
     def those(holds: Callable[[Scope], bool]) -> set[str]:
-        return {f.name for f in fields(Options) if holds(scope_of(f.name))}
+        return {name for name in NAMES if holds(scope_of(name))}
 
     session = {"out", "quiet", "json", "dry_run"}
     machine = {"address", "concurrency", "gpus_per_trial", "store_limit", "log_to"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.options import OPTIONS, Options
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import InputError
 
@@ -116,7 +116,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
     for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
-NAMES = sorted(f for f in Options.__dataclass_fields__)
+NAMES = sorted(OPTIONS.names())
 
 
 @pytest.mark.parametrize("name", NAMES)

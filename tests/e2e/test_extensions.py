@@ -60,17 +60,19 @@ def test_everything_at_once(site: Path, tmp_path: Path) -> None:
     )
     search = "--dataset noise --family thin --sampler broad --pruner quarter --epochs 2 --budget 4"
     search += " --batch-size 16 --drop-prob 0,0.25 --guidance outer,dense --confirm off --out run"
-    search += " --loss mse"
+    search += " --loss mse --mse-scale 0.5"
+    (tmp_path / "c.yaml").write_text("candidates: 12\n")
     code, out, err = run(
-        *search.split(), *"+ --resume run --budget 5".split(),
+        *search.split(), *"--config c.yaml + --resume run --budget 5".split(),
         *"+ train run/best.yaml --repeats 1 --out again".split(),
-        *"+ export run --to out --formats script,torch + shout run --upper".split(),
+        *"+ export run --to out --formats script,torch --note by-me + shout run --upper".split(),
         *"+ export run --to more --formats more --models moreforms".split(),
-        *"+ shout nowhere".split(),
+        *"+ --resume run --budget 6 --mse-scale 2 --candidates 12".split(),
         cwd=tmp_path, ray=False,
     )  # fmt: skip
     assert code == 2, err
-    assert err.splitlines()[-1] == "dgkd-search: nowhere: is no folder"
+    refused = "--mse-scale 2: the run was begun with 0.5; leave it out, or start a new run"
+    assert err.splitlines()[-1] == f"dgkd-search: {refused}"
     assert "THIN2" in out.splitlines()
     assert (tmp_path / "more/student.more").read_bytes() == b"more"
     rows = trials(tmp_path / "run")
@@ -83,24 +85,36 @@ def test_everything_at_once(site: Path, tmp_path: Path) -> None:
         "sampler": "broad", "pruner": "quarter", "dataset": "noise", "family": "thin",
         "loss": "mse",
     }  # fmt: skip
+    assert (config["candidates"], config["mse-scale"], "note" in config) == (12, 0.5, False)
     assert {row["temperature"] for row in rows} == {""}, "this loss has none"
     best = yaml.safe_load((tmp_path / "run/best.yaml").read_text())
     assert best["options"]["guidance"] == ["outer", "dense"]
     assert (best["options"]["loss"], best["loss"], best["temperature"]) == ("mse", "mse", None)
-    loss = best["stages"][-1]["distillation"]["loss"]
-    assert (loss["name"], loss["origin"]) == ("mse", "extradistill.losses")
+    assert (best["options"]["candidates"], best["options"]["mse-scale"]) == (12, 0.5)
+    again = yaml.safe_load((tmp_path / "again/repeat-1/best.yaml").read_text())
+    for stages in (best["stages"], again["stages"]):
+        losses = [stage["distillation"]["loss"] for stage in stages if stage["distillation"]]
+        assert {loss["origin"] for loss in losses} == {"extradistill.losses"}
+        assert [loss["options"] for loss in losses] == [{"mse_scale": 0.5}] * len(losses)
     assert (tmp_path / "again/repeat-1/student.safetensors").is_file()
     assert {"student.ts", "student.pt2"} <= {path.name for path in (tmp_path / "out").iterdir()}
     card = (tmp_path / "out/README.md").read_text()
     assert 'torch.jit.load("student.ts")' in card
-    assert "teacher, loss logit MSE (arXiv 2105.08919), weight 0.9\n" in card
+    assert "teacher, loss logit MSE (arXiv 2105.08919), mse-scale 0.5, weight 0.9\n" in card
+    assert b"by-me" in (tmp_path / "out/student.ts").read_bytes()
 
 
 def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
     install(site)
-    _, out, _ = run("completion", "bash", "+", "--help", cwd=tmp_path, ray=False)
+    words = "completion bash + export --help + --help + shout nowhere".split()
+    code, out, err = run(*words, cwd=tmp_path, ray=False)
+    assert (code, err) == (2, "dgkd-search: nowhere: is no folder\n")
     script, _, help = out.rpartition("usage: dgkd-search [options]")
     assert "shout" in script and "broad" in script
+    script, _, export = script.rpartition("usage: dgkd-search export")
+    assert "--note" in script and "--mse-scale" in script
+    assert "--note TEXT" in export and "--mse-scale" not in export
+    assert "--note" not in help
     help = " ".join(help.split())
     for shown in (
         "dense, sequential, teacher, none, outer",
@@ -108,6 +122,8 @@ def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
         "median, hyperband, sha, patient, none, quarter",
         "kl, dist, mse",
         "imagefolder, arrays, noise",
+        "--candidates N that the sampler broad weighs up (96)",
+        "--mse-scale X factor of the loss mse (1)",
         "dgkd-search shout RUN the student's name, loudly",
     ):
         assert shown in help
@@ -124,10 +140,11 @@ def test_a_guidance_that_nobody_knows_is_named(capsys: pytest.CaptureFixture[str
 def test_a_package_that_cannot_be_loaded_is_named(site: Path, tmp_path: Path) -> None:
     install(site)
     (site / "extradistill/guidance.py").write_text("import nothing_like_that\n")
-    (site / "extradistill/strategies.py").write_text("raise SystemExit('imported')\n")
+    for name in ("strategies", "options"):
+        (site / f"extradistill/{name}.py").write_text("raise SystemExit('imported')\n")
     words = "--guidance dense --dry-run + --guidance outer --dry-run".split()
     code, _, err = run(*words, cwd=tmp_path, ray=False)
-    (line,) = err.splitlines()  # the first search imports none of both
+    (line,) = err.splitlines()  # the first search imports none of them
     assert code == 2
     assert "extradistill.guidance, which is installed, can't be loaded" in line
     assert "No module named 'nothing_like_that'" in line

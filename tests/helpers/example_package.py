@@ -27,17 +27,20 @@ LOSS = '''
     @register_loss
     class LogitMSE(DistillationLoss):
         name, title, source = "mse", "logit MSE", "arXiv 2105.08919"
-        uses_temperature = False
+        uses_temperature, options = False, ("mse-scale",)
 
-        def divergence(self, student, teachers, temperature):
-            return (teachers - student).square().mean(dim=2).sum() / len(student)
+        def divergence(self, student, teachers, temperature, mse_scale=1.0):
+            return mse_scale * (teachers - student).square().mean(dim=2).sum() / len(student)
 '''
 STRATEGIES = """
     from optuna.pruners import PercentilePruner
     from optuna.samplers import TPESampler
     from dgkd_search import register_pruner, register_sampler
 
-    register_sampler("broad", lambda seed: TPESampler(seed=seed, n_ei_candidates=96))
+    def broad(seed, candidates):
+        return TPESampler(seed=seed, n_ei_candidates=candidates)
+
+    register_sampler("broad", broad, options=["candidates"])
     register_pruner("quarter", lambda epochs: PercentilePruner(25.0, n_startup_trials=1))
 """
 DATASET = """
@@ -71,12 +74,20 @@ FORM = """
     import torch
     from dgkd_search import register_export_form
 
-    def make(student, images, path):
+    def make(student, images, path, note):
         traced = torch.jit.trace(student, images[:2])
-        torch.jit.save(traced, path)
+        torch.jit.save(traced, path, _extra_files={} if note is None else {"note": note})
         return torch.jit.load(path)
 
-    register_export_form("script", "student.ts", make, 'model = torch.jit.load("student.ts")')
+    usage = 'model = torch.jit.load("student.ts")'
+    register_export_form("script", "student.ts", make, usage, options=["note"])
+"""
+OPTIONS = """
+    from dgkd_search import register_option
+
+    register_option("candidates", int, 96, "that the sampler broad weighs up (96)", "N")
+    register_option("mse-scale", float, 1.0, "factor of the loss mse (1)", group="recipe")
+    register_option("note", str, None, "lies in student.ts", "TEXT", group="export")
 """
 COMMAND = """
     from pathlib import Path
@@ -101,6 +112,7 @@ MODULES = {
     "models": FAMILY,
     "forms": FORM,
     "commands": COMMAND,
+    "options": OPTIONS,
 }
 ENTRY_POINTS = """
     [dgkd_search.guidances]
@@ -126,6 +138,11 @@ ENTRY_POINTS = """
 
     [dgkd_search.commands]
     shout = extradistill.commands
+
+    [dgkd_search.options]
+    candidates = extradistill.options
+    mse-scale = extradistill.options
+    note = extradistill.options
 """
 
 

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,9 +62,16 @@ def without_ray() -> Iterator[pytest.MonkeyPatch]:
 def run_each(words: list[str]) -> int:
     """Commands with ``+`` between them, one after the other until one fails; its exit code."""
     for is_end, group in itertools.groupby(words, lambda word: word == "+"):
-        if not is_end and (code := main([*group])):
+        if not is_end and (code := _run(group)):
             return code
     return 0
+
+
+def _run(words: Iterable[str]) -> int:
+    try:
+        return main([*words])
+    except SystemExit as end:  # after a help
+        return int(end.code or 0)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ from unittest import mock
 
 import pytest
 import yaml
+from helpers.registries import isolate
 from helpers.studies import make_config, run_trials
+from optuna.samplers import RandomSampler
 
+from dgkd_search import Scope, register_option, register_sampler
 from dgkd_search.callbacks.base import Callback, Observer
-from dgkd_search.config.options import Options
+from dgkd_search.config.options import OPTIONS, Options
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import DEFINITION, SearchDefinition
@@ -275,6 +278,37 @@ def test_a_time_budget_can_be_set_later(tmp_path: Path, monkeypatch: pytest.Monk
     assert study.config.time_budget == 1800
     with pytest.raises(InputError, match="--time-budget 60: the run has 1800; on resume it can"):
         check_resumption(folder, {"time_budget": "60s"})
+
+
+def test_options_of_a_package_are_kept_and_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isolate(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    register_option("beta", float, 1.0, "weight of the rest (1)")
+    register_option("patience", int, 1, "hours to wait (1)", scope=Scope.RESOURCES)
+    register_sampler("waiting", lambda seed, patience: RandomSampler(seed), ["patience"])
+    said = {**SAID, "beta": "0.1", "sampler": "waiting", "out": "run"}
+    resolved, folder = resolve(Options.parse(said)), RunFolder("run")
+    with folder.begin():
+        definition = SearchDefinition.of(resolved.options, DATA)
+        run_trials(create_study(folder, resolved.config, definition), 1)
+    assert read_manifest(folder).options.extra == (("beta", 0.1), ("patience", 1))
+    checked = check_resumption(folder, {"patience": "2", "beta": "0.10"}).validated.resolved
+    assert checked.options.extra == (("beta", 0.1), ("patience", 2))
+    assert checked.config.sampler_options == (("patience", 2),)
+    assert checked.warnings[-1] == "--beta changes nothing: no part that was chosen takes it"
+    with pytest.raises(InputError, match=r"^--beta 0.2: the run was begun with 0.1; leave it out"):
+        check_resumption(folder, {"beta": 0.2})
+    edit(folder, beta=0.3)
+    with pytest.raises(InputError, match=r"beta 0.3: the run was begun with 0.1; put that back"):
+        read_manifest(folder)
+    monkeypatch.delitem(OPTIONS._known, "beta")  # its package is gone
+    before = {path: path.read_bytes() for path in folder.path.iterdir()}
+    for use in (read_manifest, open_readonly, lambda run: check_resumption(run, {})):
+        with pytest.raises(InputError, match=r"^run: was made with --beta, which no package"):
+            use(folder)
+    assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
 
 
 def test_a_stop_while_a_budget_is_raised_is_no_damage(

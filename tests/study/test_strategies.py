@@ -34,6 +34,19 @@ def test_what_is_experimental_is_made_without_a_word() -> None:
         SAMPLERS.get("joint").create(1)
 
 
+def test_one_is_made_with_the_values_of_its_options() -> None:
+    calls = []
+
+    def make(value: int, *, most: int, least: int) -> Any:
+        calls.append((value, most, least))
+
+    register_sampler("mine", make, ["most", "least"])
+    register_pruner("mine", make, ["most", "least"])
+    for created in (SAMPLERS.get("mine"), PRUNERS.get("mine")):
+        created.create(1, (("least", 2), ("most", 3)))
+    assert calls == [(1, 3, 2)] * 2
+
+
 @pytest.mark.parametrize("register", [register_sampler, register_pruner])
 def test_one_that_cannot_be_made_is_named(register: Any) -> None:
     register("odd", lambda value: 1 / 0)

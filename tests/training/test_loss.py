@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -180,6 +181,33 @@ def test_other_losses_take_the_place_of_kl(
     expected = expected + factor * loss().divergence(z, teachers, 3.0)
     got = distillation_loss(z, y, teachers, 3, settings_)
     torch.testing.assert_close(got, expected / (3 if scale == "mean" else 1))
+
+
+def test_a_loss_gets_the_values_of_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolate(monkeypatch)
+
+    @register_loss
+    class Scaled(LogitMSE):
+        name, options = "scaled", ("mse-scale", "base")
+
+        def divergence(
+            self,
+            student: torch.Tensor,
+            teachers: torch.Tensor,
+            temperature: float,
+            mse_scale: float = 1.0,
+            base: int = 0,
+        ) -> torch.Tensor:
+            return base + mse_scale * super().divergence(student, teachers, temperature)
+
+    assert get_loss("scaled").options == ("mse_scale", "base")
+    draw = torch.Generator().manual_seed(0)
+    z, teachers = torch.randn(4, 5, generator=draw), torch.randn(1, 4, 5, generator=draw)
+    spec = replace(get_loss("scaled").spec, options=(("base", 2), ("mse_scale", 0.5)))
+    got = distillation_loss(z, torch.arange(4), teachers, 1, Distillation(1, loss=spec))
+    torch.testing.assert_close(got, 2 + 0.5 * LogitMSE().divergence(z, teachers, 4.0))
+    with pytest.raises(ValueError, match="options 'base': must be several names"):
+        register_loss(type("Odd", (Scaled,), {"name": "odd", "options": "base"}))
 
 
 def test_kl_is_to_the_last_bit_what_it_was_as_a_function() -> None:

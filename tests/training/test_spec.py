@@ -13,6 +13,7 @@ from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.losses.base import KL, LossSpec
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.option_values import OptionValues
 
 RECIPE = Recipe(8, 128, 0.1, 1e-4, "step", "crop", views=4)
 SPEC = StageSpec(
@@ -43,6 +44,7 @@ OTHER = {
     "kd_weight": 0.8,
     "drop_prob": 0.5,
     "momentum": 0.8,
+    "options": (("beta", 0.5),),
 }
 
 
@@ -95,6 +97,10 @@ def test_stages_of_before_there_were_other_losses_keep_their_keys() -> None:
 
     assert "loss" not in told(KL)
     assert told(LossSpec("dist"))["loss"] == {"name": "dist"}
+    assert told(LossSpec("dist", options=(("beta", 0.0),)))["loss"] == {
+        "name": "dist",
+        "options": {"beta": 0.0},
+    }
 
 
 def test_modules_of_a_users_own_are_those_of_network_and_loss() -> None:
@@ -105,9 +111,11 @@ def test_modules_of_a_users_own_are_those_of_network_and_loss() -> None:
     assert replace(SPEC, architecture=network, distillation=own).origins == {"nets", "losses"}
 
 
+VALUES: OptionValues = (("beta", 0.5), ("fast", False), ("limit", None), ("steps", (1, 2)))
 OTHERS = [
     replace(SPEC, teachers=(), distillation=None),
     replace(SPEC, distillation=Distillation(0.5, loss=LossSpec("mse", "losses", "c" * 32))),
+    replace(SPEC, distillation=Distillation(loss=LossSpec("mse", "losses", "c" * 32, VALUES))),
 ]
 
 

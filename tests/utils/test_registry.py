@@ -67,6 +67,17 @@ def test_what_is_installed_is_loaded_when_it_is_asked_for(
     importlib.reload(sys.modules["things_of_others"])  # a module that is imported again
 
 
+def test_a_name_may_have_other_spellings(installed: None) -> None:
+    things = Registry[Thing](
+        "thing", "tests.things", map(Thing, ["b"]), canonical=lambda name: name.lower()
+    )
+    assert things.get("B") == Thing("b")
+    assert [name in things for name in ("B", "Theirs", "elsewhere")] == [True, True, False]
+    assert things.added() == ("broken", "theirs")
+    with pytest.raises(InputError, match=r"^thing 'BROKEN': broken_things, which is installed"):
+        things.get("BROKEN")
+
+
 def test_an_unknown_name_is_told_with_those_there_are() -> None:
     with pytest.raises(InputError) as caught:
         registry("b", "a").get("c")

@@ -99,6 +99,7 @@ def test_what_does_not_fit_is_refused_in_one_line(
     for values, message in (
         ({"options": ...}, "earlier version"),
         ({"options": {**options, "split-seed": 5}}, "had other data"),
+        ({"options": {**options, "beta": 5}}, "was made with --beta, which no package that is"),
         ({"options": {**options, "models": "somewhere.else"}}, "name their module with --models"),
         ({"stages": other}, "aren't what they were"),
         ({"stages": [*stages[:-1], {**stages[-1], "distillation": settings}]}, "its loss 'kl'"),

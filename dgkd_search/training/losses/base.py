@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
+
+from dgkd_search.utils.option_values import OptionValues, option_values
+from dgkd_search.utils.records import from_exact
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,15 +22,29 @@ class LossSpec:
         name: of a registered loss, for example ``kl``.
         origin: module that makes the loss known; empty for those that are built in.
         code: checksum of the loss's code; empty likewise.
+        options: values of the options that it takes, by name.
     """
 
     name: str
     origin: str = ""
     code: str = ""
+    options: OptionValues = ()
 
-    def to_dict(self) -> dict[str, str]:
-        """Plain JSON types; of a loss that is built in, the name alone."""
-        return {name: value for name, value in asdict(self).items() if value}
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON types; of a loss that is built in and takes no options, the name alone."""
+        value = {**asdict(self), "options": dict(self.options)}
+        return {name: field for name, field in value.items() if field}
+
+    @classmethod
+    def from_dict(cls, value: object) -> LossSpec:
+        """What ``to_dict`` gave.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if not isinstance(value, Mapping) or not isinstance(value.get("options", {}), Mapping):
+            raise ValueError(f"loss {value!r}: is no table, or its options are none")
+        return from_exact(cls, {**value, "options": option_values(value.get("options", {}))})
 
 
 KL = LossSpec("kl")  # the loss of the paper, and of every stage that names none
@@ -49,6 +67,8 @@ class DistillationLoss(ABC):
         uses_temperature: whether it softens logits by τ. Its divergence is then multiplied by τ²,
             so that gradients keep their size whatever τ is. Otherwise the temperature is no
             setting: it changes no key, and ``--tune temperature`` is refused.
+        options: names of registered options that it takes. ``divergence`` gets the value of each
+            as one more argument, by its name in underscores; they are part of a stage's key.
         origin, code: see ``LossSpec``; set by ``register_loss``.
     """
 
@@ -56,12 +76,13 @@ class DistillationLoss(ABC):
     title: str
     source: str = ""
     uses_temperature: bool = True
+    options: tuple[str, ...] = ()
     origin: str = ""
     code: str = ""
 
     @property
     def spec(self) -> LossSpec:
-        """What stages say of it."""
+        """What stages say of it, without the values of its options."""
         return LossSpec(self.name, self.origin, self.code)
 
     @abstractmethod

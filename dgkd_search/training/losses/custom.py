@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from dgkd_search.errors import InputError, StageFailed, one_line
 from dgkd_search.training.losses.base import DistillationLoss
+from dgkd_search.utils.option_values import OptionValues
 
 _IMAGES = 4  # that a loss is tried on
 
 
 def checked_divergence(
-    loss: DistillationLoss, student: Tensor, teachers: Tensor, temperature: float
+    loss: DistillationLoss,
+    student: Tensor,
+    teachers: Tensor,
+    temperature: float,
+    options: OptionValues = (),
 ) -> Tensor:
     """``loss.divergence``; built-in losses are known to keep its contract.
+
+    Args:
+        options: values of those that the loss takes.
 
     Raises:
         StageFailed: a user's own raises, or gives no scalar.
     """
+    values: dict[str, Any] = dict(options)  # arguments that a loss with options has beside others
     if not loss.origin:
-        return loss.divergence(student, teachers, temperature)
+        return loss.divergence(student, teachers, temperature, **values)
     try:
-        value = loss.divergence(student, teachers, temperature)
+        value = loss.divergence(student, teachers, temperature, **values)
     except torch.OutOfMemoryError:
         raise  # which says nothing about the loss
     except Exception as error:  # whatever a user's method raises
@@ -42,11 +53,12 @@ def checked_divergence(
     return value
 
 
-def validate_custom_loss(loss: DistillationLoss, classes: int) -> None:
+def validate_custom_loss(loss: DistillationLoss, classes: int, options: OptionValues = ()) -> None:
     """Give a user's own loss a few logits; those that are built in are known to work.
 
     Args:
         classes: of the data, at least 2.
+        options: values of those that the loss takes.
 
     Raises:
         InputError: it fails, gives no scalar or nothing finite, or the learner gets no gradient.
@@ -59,7 +71,7 @@ def validate_custom_loss(loss: DistillationLoss, classes: int) -> None:
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
             student.requires_grad_()
             try:
-                value = checked_divergence(loss, student, 3 * teachers, 2.0)
+                value = checked_divergence(loss, student, 3 * teachers, 2.0, options)
             except StageFailed as error:
                 raise InputError(str(error)) from error
             gradient = _gradient(loss, value, student)

@@ -10,6 +10,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.training.losses.base import DistillationLoss, LossSpec
 from dgkd_search.training.losses.dist import DIST
 from dgkd_search.training.losses.kl import KLDivergence
+from dgkd_search.utils.option_values import option_names
 from dgkd_search.utils.registry import Registry
 
 _BUILT_IN = (KLDivergence(), DIST())
@@ -41,6 +42,7 @@ def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
             "False"
         )
     created = loss()
+    created.options = option_names(loss.options)
     created.origin = loss.__module__
     created.code = class_checksum(loss)
     _registry.register(created, created.origin)
@@ -68,7 +70,7 @@ def loss_of(spec: LossSpec) -> DistillationLoss:
         InputError: there is none of that name, or its code is other.
     """
     loss = get_loss(spec.name)
-    if loss.spec != spec:
+    if (loss.origin, loss.code) != (spec.origin, spec.code):
         raise InputError(
             f"loss {loss.name!r}: its code ({loss.origin or 'built in'}) isn't the one that the "
             "stage was planned with; have the same everywhere, or begin a new search"

@@ -36,7 +36,7 @@ def test_one_of_a_users_own_is_named_with_its_module_and_code() -> None:
     assert adds_something("helpers.losses")
     spec = get_loss("mse").spec
     assert (spec.name, spec.origin, len(spec.code)) == ("mse", "helpers.losses", 32)
-    assert LossSpec(**spec.to_dict()) == spec
+    assert LossSpec.from_dict(spec.to_dict()) == spec
     assert loss_of(spec) is get_loss("mse")
     register_loss(LogitMSE)  # a module that is imported again
     assert get_loss("mse").spec == spec
