@@ -143,7 +143,7 @@ class Options:
         "data",
         OneOf(NORMALIZATIONS),
         None,
-        "mean and deviation of the training part (train), or known: imagenet, cifar10, cifar100",
+        "by mean and deviation of the training part, or by known ones: {choices} (train)",
     )
 
     family: str | None = _option(
