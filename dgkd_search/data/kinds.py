@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dgkd_search.data.config import DataConfig
+from dgkd_search.data.config import AUGMENTS, DataConfig
 from dgkd_search.errors import InputError
 from dgkd_search.utils.registry import Registry
 from dgkd_search.utils.rules import field_problems
@@ -44,7 +44,7 @@ class DatasetKind:
             checked before any file is there. None reads the classes.
 
     Raises:
-        ValueError: fewer than two classes.
+        ValueError: an unknown augmentation, or fewer than two classes.
     """
 
     name: str
@@ -59,6 +59,11 @@ class DatasetKind:
     class_count: int | None = None
 
     def __post_init__(self) -> None:
+        if self.augment not in AUGMENTS:
+            raise ValueError(
+                f"dataset {self.name!r}: augment {self.augment!r} is unknown; choose from "
+                f"{', '.join(AUGMENTS)}"
+            )
         if self.class_count is not None and self.class_count < 2:
             raise ValueError(
                 f"dataset {self.name!r}: class_count {self.class_count} is below 2; give the "

@@ -122,6 +122,11 @@ def test_a_kind_belongs_to_the_module_that_registers_it(monkeypatch: pytest.Monk
         register_dataset(DatasetKind("mine", remote(Path())))
 
 
+def test_an_unknown_augmentation_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="'mine': augment 'spin' is unknown; choose from none, cr"):
+        DatasetKind("mine", remote(Path()), "spin")
+
+
 def test_one_class_is_nothing_to_learn() -> None:
     with pytest.raises(ValueError, match="'mine': class_count 1 is below 2"):
         DatasetKind("mine", remote(Path()), class_count=1)
