@@ -16,6 +16,7 @@ from dgkd_search.callbacks.trackers import TRACKERS
 from dgkd_search.config.parsers import (
     DIGITS,
     DropGrid,
+    Listed,
     Named,
     OptionParser,
     ReplicationPlan,
@@ -40,6 +41,7 @@ from dgkd_search.data.kinds import dataset_names
 from dgkd_search.distillation.chain import DEFAULT_GUIDANCE
 from dgkd_search.distillation.guidance import guidance_names
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.models.names import FAMILIES
 from dgkd_search.study.config import DROP_SCOPES, TUNABLE
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.losses.base import KL
@@ -149,9 +151,9 @@ class Options:
     family: str | None = _option(
         None,
         "chain",
-        text,
+        Listed(FAMILIES.names),
         "NAME",
-        "of the models: resnet, plain, plain-c10, wrn, vgg, resnet-imagenet, yours (resnet)",
+        "of the models: {choices}, yours (resnet)",
     )
     models: str | None = _option(
         None,

@@ -67,6 +67,16 @@ def test_what_is_installed_is_loaded_when_it_is_asked_for(
     importlib.reload(sys.modules["things_of_others"])  # a module that is imported again
 
 
+def test_a_declared_name_is_known_before_its_thing_is() -> None:
+    things: Registry[Thing] = Registry("thing", "tests.things", declared=("b", "a"))
+    assert things.names() == ("b", "a") and things.known() == ()
+    for name in ("a", "c", "b"):
+        things.register(Thing(name), "")
+    assert things.names() == ("b", "a", "c")
+    with pytest.raises(ValueError, match="thing 'a': already registered"):
+        things.register(Thing("a"), "mine")
+
+
 def test_an_unknown_name_is_told_with_those_there_are() -> None:
     with pytest.raises(InputError) as caught:
         registry("b", "a").get("c")
