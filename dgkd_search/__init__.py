@@ -2,9 +2,10 @@
 
 ``search``, ``resume``, ``load_run``, ``write_report``, ``train``, ``export_student``,
 ``compare_methods`` do what the commands do; ``load_student`` and ``load_best`` read what they left;
-``family``, ``dataset``, ``register_guidance`` (a ``Guidance``), ``register_loss`` (a
-``DistillationLoss``), ``register_sampler``, ``register_pruner``, ``register_export_form``,
-``register_command`` and ``register_option`` (with a ``Scope``) add one's own; ``Method``,
+``family``, ``dataset``, ``register_dataset`` (a ``DatasetKind``), ``register_guidance`` (a
+``Guidance``), ``register_loss`` (a ``DistillationLoss``), ``register_sampler``,
+``register_pruner``, ``register_export_form``, ``register_command`` and ``register_option`` (with a
+``Scope``) add one's own; ``Method``,
 ``train_student`` and ``comparison_table`` make tables of methods; ``Callback`` watches a search;
 ``plan``, ``run_trial`` and ``train_stage`` train one chain or one model. The other names are the
 data classes that these return; docs/api.md says what each is. ``DgkdError`` is what a user can act
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
     from dgkd_search.config.option import Scope
     from dgkd_search.data.cache import PreparedData
     from dgkd_search.data.custom import dataset
+    from dgkd_search.data.kinds import DatasetKind, register_dataset
     from dgkd_search.distillation.guidances.base import Guidance
     from dgkd_search.distillation.guidances.registry import register_guidance
     from dgkd_search.distillation.stats import StageResult, TrialResult
     from dgkd_search.errors import DgkdError, InputError, Stopped
     from dgkd_search.models.custom import family
+    from dgkd_search.models.families import Family
     from dgkd_search.results.best import Student, load_best, load_student
     from dgkd_search.results.best_config import Accuracies, BestConfig
     from dgkd_search.results.load import LoadedRun, load_run
@@ -53,9 +56,11 @@ __all__ = [
     "Accuracies",
     "BestConfig",
     "Callback",
+    "DatasetKind",
     "DgkdError",
     "DistillationLoss",
     "EpochMetrics",
+    "Family",
     "Guidance",
     "InputError",
     "LoadedRun",
@@ -83,6 +88,7 @@ __all__ = [
     "load_student",
     "plan",
     "register_command",
+    "register_dataset",
     "register_export_form",
     "register_guidance",
     "register_loss",
@@ -104,9 +110,11 @@ _get, __dir__ = lazy_exports(
         "Accuracies": "dgkd_search.results.best_config",
         "BestConfig": "dgkd_search.results.best_config",
         "Callback": "dgkd_search.callbacks.base",
+        "DatasetKind": "dgkd_search.data.kinds",
         "DgkdError": "dgkd_search.errors",
         "DistillationLoss": "dgkd_search.training.losses.base",
         "EpochMetrics": "dgkd_search.training.metrics",
+        "Family": "dgkd_search.models.families",
         "Guidance": "dgkd_search.distillation.guidances.base",
         "InputError": "dgkd_search.errors",
         "LoadedRun": "dgkd_search.results.load",
@@ -134,6 +142,7 @@ _get, __dir__ = lazy_exports(
         "load_student": "dgkd_search.results.best",
         "plan": "dgkd_search.workflows.single_chain",
         "register_command": "dgkd_search.cli.commands",
+        "register_dataset": "dgkd_search.data.kinds",
         "register_export_form": "dgkd_search.workflows.export_forms",
         "register_guidance": "dgkd_search.distillation.guidances.registry",
         "register_loss": "dgkd_search.training.losses.registry",

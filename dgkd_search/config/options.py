@@ -16,6 +16,7 @@ from dgkd_search.config.option import Option, Scope
 from dgkd_search.config.parsers import (
     DIGITS,
     DropGrid,
+    Listed,
     Named,
     OptionParser,
     ReplicationPlan,
@@ -39,6 +40,7 @@ from dgkd_search.data.config import AUGMENTS, IMAGE_SIZE, IMAGES, NORMALIZATIONS
 from dgkd_search.data.kinds import dataset_names
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, guidance_names
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.models.names import FAMILIES
 from dgkd_search.study.config import DROP_SCOPES, TUNABLE
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.losses.base import KL
@@ -117,15 +119,15 @@ class Options:
         "data",
         OneOf(NORMALIZATIONS),
         None,
-        "mean and deviation of the training part (train), or known: imagenet, cifar10, cifar100",
+        "by mean and deviation of the training part, or by known ones: {choices} (train)",
     )
 
     family: str | None = _option(
         None,
         "chain",
-        text,
+        Listed(FAMILIES.names),
         "NAME",
-        "of the models: resnet, plain, plain-c10, wrn, vgg, resnet-imagenet, yours (resnet)",
+        "of the models: {choices}, yours (resnet)",
     )
     models: str | None = _option(
         None,
@@ -483,6 +485,6 @@ OPTIONS = Registry[Option](
     "option",
     "dgkd_search.options",
     (Option(f.name, f.default, **f.metadata) for f in fields(Options) if f.metadata),
-    canonical_name,
+    canonical=canonical_name,
 )
 _OWN = tuple(option.name for option in OPTIONS.known())

@@ -60,8 +60,9 @@ def names(value: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Named:
-    """A name, which a user's own module may make known: then nobody knows it before ``resolve``.
+class Listed:
+    """A name that help and completion list; ``resolve`` refuses an unknown one, with all else that
+    is wrong.
 
     Args:
         known: gives the names that are known by now.
@@ -75,6 +76,11 @@ class Named:
 
     def __call__(self, value: object) -> str:
         return text(value)
+
+
+@dataclass(frozen=True)
+class Named(Listed):
+    """A name, which a user's own module may make known: then nobody knows it before ``resolve``."""
 
     def check(self, names: str | Sequence[str]) -> None:
         """Where there is no such module.

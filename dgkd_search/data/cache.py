@@ -16,10 +16,10 @@ import numpy as np
 from filelock import FileLock
 
 from dgkd_search.data import file_list as listing
-from dgkd_search.data.config import DataConfig
+from dgkd_search.data.config import DataConfig, MeanStd
 from dgkd_search.data.file_list import FileList, FileListName
 from dgkd_search.data.kinds import get_dataset
-from dgkd_search.data.normalization import MeanStd, known_statistics, mean_and_std
+from dgkd_search.data.normalization import known_statistics, mean_and_std
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.splits import choose_split
 from dgkd_search.data.types import Dataset, Images, Part

@@ -9,7 +9,14 @@ from dgkd_search.utils.rules import OneOf, Range
 
 IMAGES = ("auto", "memory", "stream")
 AUGMENTS = ("none", "crop", "flip", "crop+flip", "resized-crop", "resized-crop+flip")
-NORMALIZATIONS = ("train", "imagenet", "cifar10", "cifar100")
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]  # by channel, of pixels in [0, 1]
+# As published with the datasets' networks: torchvision's for ImageNet, and the field's.
+KNOWN_STATISTICS: dict[str, MeanStd] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+NORMALIZATIONS = ("train", *KNOWN_STATISTICS)
 MIN_IMAGE_SIZE = 8  # below it, views cannot be shifted by an eighth
 IMAGE_SIZE = Range(MIN_IMAGE_SIZE, 1024, whole=True)
 SEED = Range(0, whole=True)

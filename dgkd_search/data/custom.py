@@ -26,6 +26,8 @@ def dataset(
     val: Load | None = None,
     test: Load | None = None,
     classes: Sequence[str] | None = None,
+    augment: str = "none",
+    tiny: bool = False,
 ) -> DatasetKind:
     """Make a dataset of your own known to searches, as ``--dataset NAME``.
 
@@ -38,9 +40,13 @@ def dataset(
             with C 1 or 3, and labels [N], whole numbers from 0; NumPy arrays, or what NumPy takes.
             Without ``val`` a tenth of the training part is set apart.
         classes: names by label; the labels themselves without it.
+        augment: what ``--augment`` is unless it is given.
+        tiny: whether it is learnt in seconds, so that few trials and epochs are the default.
+
+    Arrays aren't streamed; for image files see ``register_dataset``.
 
     Raises:
-        ValueError: the name is taken.
+        ValueError: the name is taken, or the augmentation is unknown.
     """
     origin = str(sys._getframe(1).f_globals["__name__"])
     parts = {"train": train, "val": val, "test": test}
@@ -54,7 +60,7 @@ def dataset(
             opened[size] = FunctionDataset(name, loaders, labels, origin, size)
         return opened[size]
 
-    kind = DatasetKind(name, open_once)
+    kind = DatasetKind(name, open_once, augment, tiny=tiny)
     register_dataset(kind, origin)
     return kind
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgkd_search.data.splits import Split
-from dgkd_search.data.types import Dataset, Images, Labels
+from dgkd_search.data.types import Dataset, ImageFiles, Images, Labels
 from dgkd_search.utils.hashing import digest, to_json
 from dgkd_search.utils.npy import map_array, to_npy_bytes
 
@@ -52,12 +52,15 @@ def to_files(dataset: Dataset, split: Split) -> dict[str, bytes]:
     """The files of a prepared folder, by name.
 
     Args:
-        dataset: an ``ImageFolder``.
-    """
-    from dgkd_search.data.image_folder import ImageFolder  # slow to import, for it needs Pillow
+        dataset: one whose kind is streamable.
 
-    if not isinstance(dataset, ImageFolder):
-        raise TypeError(f"{type(dataset).__name__} has no files to stream")
+    Raises:
+        TypeError: it doesn't say which files hold its images.
+    """
+    if not isinstance(dataset, ImageFiles):
+        raise TypeError(
+            f"{type(dataset).__name__}: has no files to stream; give it root and names (ImageFiles)"
+        )
     rows = split.rows
     return {
         "root.json": to_json(str(dataset.root.absolute())),

@@ -1,17 +1,19 @@
 """The datasets by name: what each needs, and how it is opened.
 
-Another one is a kind here or, in a package of one's own, ``dgkd_search.dataset(...)``. Nothing that
-a dataset comes from is imported before it is opened.
+Another one is a kind here or, in a package of one's own, ``dgkd_search.dataset(...)`` for arrays
+and ``dgkd_search.register_dataset(kind)`` for all else. Nothing that a dataset comes from is
+imported before it is opened.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dgkd_search.data.config import DataConfig
+from dgkd_search.data.config import AUGMENTS, DataConfig
 from dgkd_search.errors import InputError
 from dgkd_search.utils.registry import Registry
 from dgkd_search.utils.rules import field_problems
@@ -34,9 +36,15 @@ class DatasetKind:
         data_dir: what ``--data-dir`` names: a folder, a file, or nothing, where it isn't allowed.
         content: what the folder or file holds, where it must be given; else empty.
         elsewhere: why none may be given.
-        streamable: whether images may be read from their files batch by batch.
+        streamable: whether images may be read from their files batch by batch; what ``open`` gives
+            is ``ImageFiles`` then.
         tiny: whether it is learnt in seconds, with few trials.
         title: whether figures call it by what ``--data-dir`` names.
+        class_count: of a dataset that may have to be fetched (``Downloadable``): it lets models be
+            checked before any file is there. None reads the classes.
+
+    Raises:
+        ValueError: an unknown augmentation, or fewer than two classes.
     """
 
     name: str
@@ -48,6 +56,19 @@ class DatasetKind:
     streamable: bool = False
     tiny: bool = False
     title: bool = False
+    class_count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENTS:
+            raise ValueError(
+                f"dataset {self.name!r}: augment {self.augment!r} is unknown; choose from "
+                f"{', '.join(AUGMENTS)}"
+            )
+        if self.class_count is not None and self.class_count < 2:
+            raise ValueError(
+                f"dataset {self.name!r}: class_count {self.class_count} is below 2; give the "
+                "number of classes"
+            )
 
 
 def _path(config: DataConfig) -> Path:
@@ -88,8 +109,8 @@ _registry = Registry[DatasetKind](
             elsewhere="the digits are embedded; leave it out, or name another --dataset",
             tiny=True,
         ),
-        DatasetKind("cifar10", _cifar, "crop+flip", "folder"),
-        DatasetKind("cifar100", _cifar, "crop+flip", "folder"),
+        DatasetKind("cifar10", _cifar, "crop+flip", "folder", class_count=10),
+        DatasetKind("cifar100", _cifar, "crop+flip", "folder", class_count=100),
         DatasetKind(
             "imagefolder",
             _image_folder,
@@ -106,16 +127,19 @@ _registry = Registry[DatasetKind](
 )
 
 
-def register_dataset(kind: DatasetKind, origin: str) -> None:
-    """Make a dataset known by its name.
+def register_dataset(kind: DatasetKind, origin: str | None = None) -> None:
+    """Make a dataset known to searches, as ``--dataset NAME``.
+
+    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
+    entry point of the group ``dgkd_search.datasets`` under the dataset's name.
 
     Args:
-        origin: the module that does; imported again, it replaces its own.
+        origin: the module that does, the caller's by default; imported again, it replaces its own.
 
     Raises:
         ValueError: the name is taken.
     """
-    _registry.register(kind, origin)
+    _registry.register(kind, origin or str(sys._getframe(1).f_globals["__name__"]))
 
 
 def get_dataset(name: str, label: str | None = None) -> DatasetKind:
@@ -146,9 +170,10 @@ def data_problems(config: DataConfig) -> list[str]:
         problems.append(f"--data-dir: missing; --dataset {kind.name} needs {kind.content}")
     problems += field_problems(config, prefix="--")
     if kind is not None and config.images == "stream" and not kind.streamable:
+        streamed = ", ".join(known.name for known in _registry.known() if known.streamable)
         problems.append(
-            f"--images stream: only an imagefolder is streamed, not {kind.name}; leave it out, or "
-            "use --dataset imagefolder"
+            f"--images stream: only image files are streamed ({streamed}), not {kind.name}; leave "
+            "it out, or use another --dataset"
         )
     return problems
 

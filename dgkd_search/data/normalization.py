@@ -6,17 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from dgkd_search.data.config import KNOWN_STATISTICS, MeanStd
 from dgkd_search.data.types import Images
 from dgkd_search.errors import InputError
 
-MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
-
-# As published with the datasets' networks: torchvision's for ImageNet, and the field's.
-_KNOWN: dict[str, MeanStd] = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-}
 _MIN_STD = 1e-3  # a constant channel is not divided by zero
 
 
@@ -48,7 +41,7 @@ def known_statistics(name: str, channels: int) -> MeanStd:
         raise InputError(
             f"--normalize {name}: is for color images, and these are gray; leave it out"
         )
-    return _KNOWN[name]
+    return KNOWN_STATISTICS[name]
 
 
 def _count_levels(images: Images) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +69,27 @@ class Dataset(Protocol):
         Raises:
             InputError: if there is none or an image of it cannot be read.
         """
+
+
+@runtime_checkable
+class Downloadable(Protocol):
+    """What a dataset offers besides, if its files may have to be fetched before they are read."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that they are in, or will be."""
+
+    def missing(self) -> str | None:
+        """What will be fetched, and from where; None if it is there. No file is opened."""
+
+
+@runtime_checkable
+class ImageFiles(Protocol):
+    """What a dataset offers besides, if each image is a file that Pillow reads: streaming it."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that every file lies below."""
+
+    def names(self, part: PartName, indices: Sequence[int] | Labels) -> list[bytes]:
+        """Paths of these images below ``root``, as the file system spells them."""

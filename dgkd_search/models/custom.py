@@ -11,7 +11,7 @@ from torch import nn
 
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.models.architecture import Architecture
-from dgkd_search.models.families import Family, Member
+from dgkd_search.models.families import Design, Family, Member
 from dgkd_search.models.registry import families_of, register
 from dgkd_search.utils.source_code import code_checksum
 
@@ -23,7 +23,15 @@ class ModelFactory(Protocol):
     def __call__(self, *, classes: int, channels: int, image_size: int) -> nn.Module: ...
 
 
-def family(name: str, /, **members: ModelFactory) -> Family:
+def family(
+    name: str,
+    /,
+    *,
+    ends: tuple[str, str] | None = None,
+    tiny_ends: tuple[str, str] | None = None,
+    design: Design = "residual",
+    **members: ModelFactory,
+) -> Family:
     """Make a family of your own known to searches.
 
     Call it at the top of a module, and name that module with ``--models``. The files of the module
@@ -32,10 +40,15 @@ def family(name: str, /, **members: ModelFactory) -> Family:
 
     Args:
         name: what ``--family`` calls it.
+        ends: teacher and student of the chain that a search takes unasked; by default the largest
+            member and the smallest.
+        tiny_ends: likewise for data that is learnt in seconds; by default ``ends``.
+        design: which default recipe the networks are trained by; see ``Family``.
         members: a callable for each size, from the smallest to the largest.
 
     Raises:
-        ValueError: fewer than two members, or the name is taken by another module.
+        ValueError: fewer than two members, ends that aren't two of them with the larger first, an
+            unknown design, or a name that is taken by another module.
     """
     caller = sys._getframe(1).f_globals
     if len(members) < 2:
@@ -57,6 +70,9 @@ def family(name: str, /, **members: ModelFactory) -> Family:
         make,
         origin=str(caller["__name__"]),
         code=code_checksum(caller.get("__file__"), *members.values()),
+        ends=ends,
+        tiny_ends=tiny_ends,
+        design=design,
     )
     register(created)
     return created

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from torch import nn
 
 from dgkd_search.errors import InputError
 from dgkd_search.models.architecture import Architecture
+
+Design = Literal["residual", "plain", "benchmark", "imagenet"]
+DESIGNS: tuple[Design, ...] = get_args(Design)
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,13 @@ class Family:
         ends: largest and smallest model of the chain that a search takes unasked; None for those
             of the family.
         tiny_ends: likewise for data that is learnt in seconds; None for ``ends``.
-        design: ``residual``, ``plain``, ``benchmark`` or ``imagenet``: what the networks are
-            trained like, see ``config.recipes``.
+        design: what the networks are trained like by default: ``residual`` ones, ``plain`` ones
+            without shortcuts, those of the field's CIFAR-100 ``benchmark``, or ``imagenet``'s; see
+            ``config.recipes``.
 
     Raises:
-        ValueError: two members share a name.
+        ValueError: two members share a name, ends aren't two members of which the first is larger,
+            or the design is none of ``DESIGNS``.
     """
 
     name: str
@@ -60,7 +66,7 @@ class Family:
     code: str = ""
     ends: tuple[str, str] | None = None
     tiny_ends: tuple[str, str] | None = None
-    design: str = "residual"
+    design: Design = "residual"
 
     def __post_init__(self) -> None:
         names = [member.name for member in self.members]
@@ -72,6 +78,24 @@ class Family:
             )
         ordered = tuple(sorted(self.members, key=lambda member: (member.size, member.name)))
         object.__setattr__(self, "members", ordered)
+        self._check_ends("ends", self.ends)
+        self._check_ends("tiny_ends", self.tiny_ends)
+        if self.design not in DESIGNS:
+            raise ValueError(
+                f"family {self.name!r}: design {self.design!r} is unknown; choose from "
+                f"{', '.join(DESIGNS)}"
+            )
+
+    def _check_ends(self, label: str, ends: tuple[str, str] | None) -> None:
+        if ends is None:
+            return
+        sizes = {member.name: member.size for member in self.members}
+        known = isinstance(ends, tuple) and len(ends) == 2 and all(end in sizes for end in ends)
+        if not known or sizes[ends[0]] <= sizes[ends[1]]:
+            raise ValueError(
+                f"family {self.name!r}: {label} {ends!r} must be two members, the larger first; "
+                f"from small to large there are {', '.join(sizes)}"
+            )
 
     def default_ends(self, tiny: bool) -> tuple[str, str]:
         """Largest and smallest model of the default chain; ``tiny`` for data learnt in seconds."""

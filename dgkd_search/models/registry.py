@@ -12,10 +12,10 @@ from dgkd_search.models import plain, resnet, resnet_imagenet, vgg, wrn
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.families import Family
 from dgkd_search.models.layers import initialize
-from dgkd_search.utils.registry import Registry
+from dgkd_search.models.names import FAMILIES
 from dgkd_search.utils.rules import field_problems
 
-# A new built-in family is one module that ends in a ``Family``, and one word here.
+# A new built-in family is one module that ends in a ``Family``, and one word here and in ``names``.
 _BUILT_IN = (
     resnet.FAMILY,
     plain.FAMILY,
@@ -24,7 +24,8 @@ _BUILT_IN = (
     vgg.FAMILY,
     resnet_imagenet.FAMILY,
 )
-_registry = Registry[Family]("family", "dgkd_search.families", _BUILT_IN)
+for _family in _BUILT_IN:
+    FAMILIES.register(_family, "")
 
 
 def register(family: Family) -> None:
@@ -33,17 +34,17 @@ def register(family: Family) -> None:
     Raises:
         ValueError: the name is taken.
     """
-    _registry.register(family, family.origin)
+    FAMILIES.register(family, family.origin)
 
 
 def family_names() -> tuple[str, ...]:
     """Names of the families that are registered or installed, in alphabetical order."""
-    return tuple(sorted(_registry.names()))
+    return tuple(sorted(FAMILIES.names()))
 
 
 def families_of(module: str) -> tuple[Family, ...]:
     """Those that a module has made known."""
-    return _registry.of(module)
+    return FAMILIES.of(module)
 
 
 def get_family(name: str, label: str | None = None) -> Family:
@@ -52,7 +53,7 @@ def get_family(name: str, label: str | None = None) -> Family:
     Raises:
         InputError: there is none.
     """
-    return _registry.get(name, label)
+    return FAMILIES.get(name, label)
 
 
 def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:

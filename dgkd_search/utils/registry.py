@@ -44,6 +44,8 @@ class Registry(Generic[T]):
             name is the thing's; what it names is imported when the thing is first asked for, and
             registers it.
         built_in: the product's own, in the order in which they are listed.
+        declared: names of more of them, which follow in the list. Whoever calls ``get`` has
+            registered them before; until then they are names alone.
         canonical: gives the name that is meant by another spelling of it.
     """
 
@@ -52,11 +54,12 @@ class Registry(Generic[T]):
         kind: str,
         group: str,
         built_in: Iterable[T] = (),
+        declared: Iterable[str] = (),
         canonical: Callable[[str], str] = str,
     ) -> None:
         self._kind, self._group, self._canonical = kind, group, canonical
         self._known: dict[str, T] = {each.name: each for each in built_in}
-        self._built_in = tuple(self._known)
+        self._built_in = (*self._known, *declared)
         self._origins: dict[str, str] = dict.fromkeys(self._known, "")
         _registries.append(self)
 
@@ -76,7 +79,7 @@ class Registry(Generic[T]):
             )
         self._known[item.name] = item
         self._origins[item.name] = origin
-        if not origin:
+        if not origin and item.name not in self._built_in:
             self._built_in += (item.name,)
 
     def names(self) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from dgkd_search.callbacks.trackers import missing_trackers
 from dgkd_search.config.checks import size_notes
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import Resolved, resolve
-from dgkd_search.data.cifar import Cifar
+from dgkd_search.data import get_dataset
 from dgkd_search.data.normalization import known_statistics
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.splits import Split, choose_split
-from dgkd_search.data.types import Dataset, Labels
+from dgkd_search.data.types import Dataset, Downloadable, Labels
 from dgkd_search.distillation.pretrained import PretrainedTeacher, read_teacher
 from dgkd_search.errors import InputError
 from dgkd_search.models import get_family, validate_custom_model
@@ -31,7 +31,6 @@ from dgkd_search.workflows.export_forms import FORMS
 _SHOWN = 8  # classes by name
 _MANY = 200  # validation images
 _UNEVEN = 3  # times as many images in one class as in another
-_CLASSES = {"cifar10": 10, "cifar100": 100}  # known without reading their files
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     if problems:
         raise InputError(problems)
     assert run is not None
-    classes = _CLASSES.get(resolved.config.data.dataset) or len(dataset.classes)
+    classes = get_dataset(resolved.config.data.dataset).class_count or len(dataset.classes)
     space = resolved.config.space
     of = get_family(resolved.config.family).architectures(
         classes, dataset.channels, dataset.image_size
@@ -98,7 +97,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
     notes += _untaken(resolved)
     images = None
-    if isinstance(dataset, Cifar):
+    if isinstance(dataset, Downloadable):
         images = dataset.missing() or f"at hand in {dataset.root}; counted when the search starts"
     if split is not None:
         images = _images(dataset, split)
@@ -127,12 +126,10 @@ def _untaken(resolved: Resolved) -> list[str]:
 
 def _split(resolved: Resolved, dataset: Dataset) -> Split | None:
     """What is to be trained on; None for data that may have to be fetched first."""
+    if isinstance(dataset, Downloadable):
+        return None
     data = resolved.config.data
-    return (
-        None
-        if data.dataset in _CLASSES
-        else choose_split(dataset, data.train_limit, data.split_seed)
-    )
+    return choose_split(dataset, data.train_limit, data.split_seed)
 
 
 def _images(dataset: Dataset, split: Split) -> str:

@@ -293,7 +293,7 @@ def test_outputs_that_cannot_fit_are_told_before_the_search(
         ("--precision fp16", "choose from auto, fp32, bf16"),
         ("--store-limit much", "must be a size above 0 such as 500M or 20G"),
         ("--images disk", "choose from auto, memory, stream"),
-        ("--images stream", "only an imagefolder is streamed"),
+        ("--images stream", "only image files are streamed (imagefolder)"),
     ],
 )
 def test_bad_settings_of_speed_and_room_are_refused(

@@ -49,6 +49,7 @@ def test_bash_completes(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert answers(folder, capsys, "--dataset", "cif") == {
         d for d in dataset_names() if d[:3] == "cif"
     }
+    assert answers(folder, capsys, "--family", "plain") == {"plain", "plain-c10"}
     assert set(COMMANDS.names()) <= answers(folder, capsys, "")
     assert answers(folder, capsys, "exp") == {"export"}
     assert "--formats" in answers(folder, capsys, "export", "--")

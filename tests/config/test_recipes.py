@@ -4,9 +4,10 @@ import pytest
 from helpers.registries import isolate
 from helpers.resolving import resolved
 
-from dgkd_search.config.recipes import RULES
+from dgkd_search.config.recipes import RULES, recipe_for
 from dgkd_search.data import get_dataset
 from dgkd_search.models import Family, Member, registry
+from dgkd_search.models.families import DESIGNS
 from dgkd_search.training.recipe import NUMERICS
 
 
@@ -88,6 +89,14 @@ def test_folders_for_imagenets_networks_are_trained_on_as_imagenet_is() -> None:
 def test_the_ends_are_those_of_the_family(family: str, dataset: str, ends: tuple[str, str]) -> None:
     space = resolved(family=family, dataset=dataset).config.space
     assert (space.teacher, space.student) == ends
+
+
+def test_every_design_has_a_recipe_of_its_own() -> None:
+    """Or a design would be a word without meaning."""
+    build, cifar = registry.get_family("resnet").build, get_dataset("cifar10")
+    members = Member("a", 1), Member("b", 2)
+    families = [Family("new", members, build, design=design) for design in DESIGNS]
+    assert len({recipe_for(family, cifar) for family in families}) == len(DESIGNS)
 
 
 def test_every_rule_has_a_source_and_the_last_fits_all() -> None:

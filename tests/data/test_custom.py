@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.registries import isolate
+from helpers.resolving import resolved
 
 import dgkd_search
 from dgkd_search.cli.main import main
@@ -138,6 +139,16 @@ def test_a_module_that_brings_nothing_is_no_use(
     Path("empty_module.py").write_text("x = 1\n")
     assert main(["--models", "empty_module", "--dry-run"]) == 2
     assert "makes nothing known" in capsys.readouterr().err
+
+
+def test_a_dataset_says_its_defaults() -> None:
+    dgkd_search.dataset("mine", train=lambda: (IMAGES, LABELS), augment="flip", tiny=True)
+    config = resolved(dataset="mine").config
+    assert config.recipe.augment == "flip"
+    assert (config.budget, config.recipe.epochs) == (20, 12), "as for digits"
+    assert resolved(dataset="mine", augment="crop").config.recipe.augment == "crop"
+    with pytest.raises(ValueError, match="dataset 'yours': augment 'spin' is unknown"):
+        dgkd_search.dataset("yours", train=lambda: (IMAGES, LABELS), augment="spin")
 
 
 def test_what_nobody_knows_is_not_augmented() -> None:

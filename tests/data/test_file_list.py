@@ -195,13 +195,13 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(root: Path) -> None:
             open_dataset_files(DataConfig(dataset, images="stream"))
         (message,) = caught.value.messages
         assert message.startswith(
-            f"--images stream: only an imagefolder is streamed, not {dataset};"
+            f"--images stream: only image files are streamed (imagefolder), not {dataset};"
         )
         with pytest.raises(InputError) as caught:
             resolve(Options.parse({"dataset": dataset, "images": "stream"}))
         (message,) = caught.value.messages
         assert message.startswith(
-            f"--images stream: only an imagefolder is streamed, not {dataset};"
+            f"--images stream: only image files are streamed (imagefolder), not {dataset};"
         )
     with pytest.raises(
         InputError, match="--images 'disk': unknown; choose from auto, memory, stream"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.registries import isolate
+from helpers.resolving import resolved
 from torch import nn
 
 from dgkd_search.errors import InputError
@@ -79,6 +80,39 @@ def test_a_module_gives_its_family_from_small_to_large(write: Write) -> None:
     assert [member.name for member in found.members] == ["small", "middle", "large"]
     assert found.between("large", "small") == ("middle",)
     assert parameter_count(architecture(module)) == 65 * 16 + 2 * 16 + 17 * 10
+
+
+def test_a_family_says_its_ends_and_its_recipe(write: Write) -> None:
+    said = 'ends=("large", "middle"), tiny_ends=("middle", "small"), design="plain"'
+    load_families(write(CODE.replace("small=", f"{said}, small=")))
+    config = resolved(family="mine", dataset="cifar10").config
+    assert (config.space.teacher, config.space.student) == ("large", "middle")
+    assert config.recipe.lr == resolved(family="plain", dataset="cifar10").config.recipe.lr == 0.01
+    space = resolved(family="mine", dataset="digits").config.space
+    assert (space.teacher, space.student) == ("middle", "small")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ('ends=("huge", "small")', "ends ('huge', 'small') must be two members, the larger first"),
+        ('ends=("small", "large")', "ends ('small', 'large') must be two members, the larger fi"),
+        ('ends=("large", "large")', "from small to large there are small, middle, large"),
+        ('ends="large"', "ends 'large' must be two members"),
+        ('tiny_ends=("large",)', "tiny_ends ('large',) must be two members"),
+        ("ends=mlp(8)", "must be two members"),
+        ('design="wide"', "design 'wide' is unknown; choose from residual, plain, benchmark, im"),
+    ],
+)
+def test_ends_and_designs_that_there_are_not_are_refused(
+    write: Write, said: str, message: str
+) -> None:
+    module = write(CODE.replace("small=", f"{said}, small="))
+    with pytest.raises(InputError) as caught:
+        load_families(module)
+    (found,) = caught.value.messages
+    assert "family 'mine': " in found and message in found
+    assert "\n" not in found
 
 
 def test_weights_follow_from_the_generator_alone(write: Write) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -46,6 +48,17 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_families_are_registered_by_name() -> None:
     assert family_names() == ("plain", "plain-c10", "resnet", "resnet-imagenet", "vgg", "wrn")
     assert [get_family(name).name for name in family_names()] == list(family_names())
+
+
+def test_the_names_that_help_lists_are_those_of_the_built_in_families() -> None:
+    code = (
+        "import sys; from dgkd_search.models.names import FAMILIES; named = FAMILIES.names()\n"
+        "assert 'torch' not in sys.modules and not FAMILIES.known(), 'names come without torch'\n"
+        "from dgkd_search.models import registry\n"
+        "assert tuple(family.name for family in registry._BUILT_IN) == named == FAMILIES.names()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unknown_family_names_the_choices() -> None:

@@ -78,6 +78,16 @@ def test_a_name_may_have_other_spellings(installed: None) -> None:
         things.get("BROKEN")
 
 
+def test_a_declared_name_is_known_before_its_thing_is() -> None:
+    things: Registry[Thing] = Registry("thing", "tests.things", declared=("b", "a"))
+    assert things.names() == ("b", "a") and things.known() == ()
+    for name in ("a", "c", "b"):
+        things.register(Thing(name), "")
+    assert things.names() == ("b", "a", "c")
+    with pytest.raises(ValueError, match="thing 'a': already registered"):
+        things.register(Thing("a"), "mine")
+
+
 def test_an_unknown_name_is_told_with_those_there_are() -> None:
     with pytest.raises(InputError) as caught:
         registry("b", "a").get("c")
