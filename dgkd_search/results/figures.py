@@ -14,24 +14,24 @@ from dgkd_search.study.study import ChainStudy
 
 def draw_figures(run: RunFolder, study: ChainStudy) -> list[Path]:
     """Draw the figures of a run into its folder."""
-    # What tables and figures need takes a second to import, which the start of a search saves.
+    # What figures need takes a second to import, which the start of a search saves.
     from dgkd_search.results.accuracy_data import accuracy_chart
     from dgkd_search.results.cost_data import cost_chart
     from dgkd_search.results.plot import plot_accuracy
     from dgkd_search.results.plot_cost import plot_pareto
-    from dgkd_search.results.table import trials_table
+    from dgkd_search.results.trial_row import trial_rows
 
     config = study.config
-    table, title = trials_table(study), study_title(config)
+    rows, title = trial_rows(study), study_title(config)
     chart = accuracy_chart(
-        table,
+        rows,
         best=best_trial(study),
         reference=baseline_accuracy(study),
         teacher=teacher_accuracy(study),
     )
     drawn = plot_accuracy(chart, run.path, title=f"{title}, chains of {config.family}")
     if len(config.objectives) > 1:
-        drawn += plot_pareto(cost_chart(table, chart), run.path, f"{title}: accuracy and cost")
+        drawn += plot_pareto(cost_chart(rows, chart), run.path, f"{title}: accuracy and cost")
     return drawn
 
 

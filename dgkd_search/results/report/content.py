@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import pandas as pd
+from markupsafe import Markup
 
 from dgkd_search.errors import InputError
 from dgkd_search.models import parameter_count
@@ -24,30 +23,12 @@ from dgkd_search.results.report.chart_parts import ChartSpec
 from dgkd_search.results.report.charts import accuracy_spec, cost_spec
 from dgkd_search.results.report.search_charts import curves_spec, drop_spec, history_spec
 from dgkd_search.results.run_folder import RunFolder, versions
-from dgkd_search.results.table import trials_table
+from dgkd_search.results.trial_row import TrialRow, trial_rows
 from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
 from dgkd_search.results.work import Work, total_work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
-from dgkd_search.utils.intervals import plus_minus
-
-# Of the table of trials, with what each holds.
-COLUMNS = [
-    ("trial", "number of the trial"),
-    ("state", "complete, pruned or failed"),
-    ("teachers", "the teacher and the assistants of the student"),
-    ("guidance", "who teaches whom"),
-    ("drop", "drop probability of the student's teachers"),
-    ("validation", "accuracy in percent after the last epoch"),
-    ("fresh seeds", "mean validation accuracy of repeats with fresh seeds"),
-    ("epochs", "of the student"),
-    ("trained", "stages trained in this trial"),
-    ("found", "stages found in the store"),
-    ("TFLOP", "training the whole chain from nothing"),
-    ("seconds", "that the trial took"),
-    ("reason", "why it failed"),
-]
 
 
 @dataclass(frozen=True)
@@ -88,14 +69,15 @@ class RunReport:
         return cls(run.path.resolve().name, run, study, best)
 
     @cached_property
-    def table(self) -> pd.DataFrame:
-        return trials_table(self.study)
+    def rows(self) -> tuple[TrialRow, ...]:
+        """The trials, by number."""
+        return trial_rows(self.study)
 
     @cached_property
     def accuracy(self) -> AccuracyChart:
         """What its charts show of each trial."""
         return accuracy_chart(
-            self.table,
+            self.rows,
             best=self.trial,
             reference=self.reference,
             teacher=teacher_accuracy(self.study),
@@ -146,13 +128,13 @@ class RunReport:
         ]
         if len(self.study.config.objectives) > 1:
             caption = "Both were sought: up and to the left is better."
-            costs = cost_spec(cost_chart(self.table, chart))
+            costs = cost_spec(cost_chart(self.rows, chart))
             figures.append(("Accuracy and cost", caption, costs))
         return [
             ReportFigure(title, words, spec) for title, words, spec in figures if spec is not None
         ]
 
-    def chain(self) -> Any:
+    def chain(self) -> Markup | None:
         """The drawing of the best chain, or None."""
         if self.best is None:
             return None
@@ -209,9 +191,9 @@ class RunReport:
 
     def costs(self) -> list[tuple[str, str]]:
         """What the search took, and what sharing saved."""
-        work, table = self.work, self.table
+        work = self.work
         stages = work.trained + work.reused
-        tflop = float(table["training_tflop"].fillna(0).sum())
+        tflop = sum(row.training_tflop or 0.0 for row in self.rows)
         saved = f"{100 * work.reused / stages:.0f} %" if stages else "0 %"
         rows = [
             (
@@ -234,27 +216,6 @@ class RunReport:
         if tflop:
             rows.append(("every trial's chain from nothing", f"{tflop:,.4g} TFLOP"))
         return rows
-
-    def rows(self) -> list[list[tuple[str, str | float]]]:
-        """The table of trials: what is shown of each cell, and what it sorts by."""
-        return [
-            [
-                (str(row["number"]), int(row["number"])),
-                (str(row["state"]).lower(), str(row["state"])),
-                _cell(" > ".join(filter(None, (row["teacher"], *row["assistants"].split(">"))))),
-                _cell(row["guidance"]),
-                _cell(row["drop_probability"], "{:g}"),
-                _cell(row["val_accuracy"], "{:.2f}"),
-                _replicates_cell(row["repeats_mean"], row["repeats_half_width"]),
-                _cell(row["student_epochs"], "{:d}"),
-                _cell(row["stages_trained"], "{:d}"),
-                _cell(row["stages_reused"], "{:d}"),
-                _cell(row["training_tflop"], "{:.4g}"),
-                _cell(row["seconds"], "{:.1f}"),
-                _cell(row["reason"]),
-            ]
-            for row in self.table.to_dict("records")
-        ]
 
     def commands(self) -> list[tuple[str, str]]:
         path, best, config = (
@@ -291,18 +252,5 @@ def _parameters(architecture: Architecture) -> int | None:
         return None
 
 
-def _cell(value: Any, form: str = "{}") -> tuple[str, str | float]:
-    if pd.isna(value) or value == "":
-        return "", ""
-    number = isinstance(value, int | float) or hasattr(value, "dtype")
-    return form.format(value), float(value) if number else str(value)
-
-
-def _replicates_cell(mean: Any, half: Any) -> tuple[str, str | float]:
-    if pd.isna(mean):
-        return "", ""
-    return plus_minus(mean, None if pd.isna(half) else half), float(mean)
-
-
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
