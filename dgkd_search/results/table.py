@@ -32,11 +32,11 @@ def to_frame(rows: Sequence[TrialRow]) -> pd.DataFrame:
 
 
 def write_trials(study: ChainStudy, path: Path) -> None:
-    """Write the trials of a study as CSV; see ``to_csv``."""
-    write_bytes(path, to_csv(trial_rows(study)).encode())
+    """Write the trials of a study as CSV; see ``csv_text``."""
+    write_bytes(path, csv_text(trial_rows(study)).encode())
 
 
-def to_csv(rows: Sequence[TrialRow]) -> str:
+def csv_text(rows: Sequence[TrialRow]) -> str:
     """Rows as CSV: numbers in six significant digits, ISO 8601 times in seconds."""
     columns = [Column(name, format=_format) for name in COLUMNS]
     return Table(columns, [[*row.cells().values()] for row in rows]).csv()

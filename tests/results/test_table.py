@@ -16,7 +16,7 @@ from pandas.testing import assert_frame_equal
 
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.stats import StageResult, TrialStats
-from dgkd_search.results.table import to_csv, to_frame, trials_table, write_trials
+from dgkd_search.results.table import csv_text, to_frame, trials_table, write_trials
 from dgkd_search.results.trial_row import COLUMNS, TrialRow
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.planner import Planner
@@ -256,7 +256,7 @@ def test_any_table_survives_the_csv(
     tmp_path_factory: pytest.TempPathFactory, rows: list[TrialRow]
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "trials.csv"
-    path.write_text(to_csv(rows), newline="")
+    path.write_text(csv_text(rows), newline="")
     assert_frame_equal(read(path), to_frame(rows), check_exact=True)
 
 
