@@ -11,11 +11,11 @@ from markupsafe import Markup
 from dgkd_search.errors import InputError
 from dgkd_search.models import parameter_count
 from dgkd_search.models.architecture import Architecture
-from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
+from dgkd_search.results.accuracy_data import AccuracyChart
 from dgkd_search.results.best import load_best
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.cost_data import cost_chart
-from dgkd_search.results.figures import baseline_accuracy, best_trial, teacher_accuracy
+from dgkd_search.results.figures import best_trial, study_chart
 from dgkd_search.results.load import curves_of
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.report.chain_diagram import Node, draw_chain
@@ -76,12 +76,7 @@ class RunReport:
     @cached_property
     def accuracy(self) -> AccuracyChart:
         """What its charts show of each trial."""
-        return accuracy_chart(
-            self.rows,
-            best=self.trial,
-            reference=self.reference,
-            teacher=teacher_accuracy(self.study),
-        )
+        return study_chart(self.study, self.rows, self.best)
 
     @cached_property
     def replication(self) -> Replication | None:
@@ -92,15 +87,9 @@ class RunReport:
         return total_work(self.study, ElapsedTime.from_study(self.study), 1)
 
     @property
-    def reference(self) -> float | None:
-        return baseline_accuracy(self.study)
-
-    @property
     def trial(self) -> int | None:
         """Number of the best trial."""
-        if self.best is not None:
-            return self.best.trial
-        return best_trial(self.study)
+        return best_trial(self.study, self.best)
 
     def figures(self) -> list[ReportFigure]:
         """The charts of the run that have something to show."""
