@@ -15,6 +15,7 @@ from dgkd_search.results import looks
 from dgkd_search.results.counts import CountSummary, accuracy_by_count
 from dgkd_search.results.looks import Look
 from dgkd_search.results.marks import (
+    BEST_LABEL_WIDTH,
     INTERVAL_VALUES,
     Align,
     Best,
@@ -229,7 +230,7 @@ def _best(points: Sequence[TrialPoint], best: int | None, scale: Scale, most: in
         method = "plain KD" if point.taught else "labels alone"
     label = f"best {accuracy:.2f} %"
     others = [((p.x + 0.6) / (most + 1.2), scale.share(p.accuracy)) for p in points]
-    beside = place_label(((point.x + 0.6) / (most + 1.2), scale.share(y)), 0.42, others)
+    beside = place_label(((point.x + 0.6) / (most + 1.2), scale.share(y)), BEST_LABEL_WIDTH, others)
     return Best(
         trial=point.trial,
         x=point.x,

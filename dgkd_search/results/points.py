@@ -9,6 +9,7 @@ from dgkd_search.results.looks import COMPLETED, PRUNED, Look, guidance_looks
 from dgkd_search.results.trial_row import TrialRow
 
 ACCURACY_TITLE = "validation accuracy (%)"
+MANY_POINTS = 150  # from which on they are drawn smaller
 
 # Within the column of a count: its trials around the middle left, its mean beside them.
 CLOUD, _SPREAD = -0.10, 0.34
