@@ -8,6 +8,7 @@ from functools import cached_property
 
 from markupsafe import Markup
 
+from dgkd_search.distillation.chain import Chain
 from dgkd_search.errors import InputError
 from dgkd_search.models import parameter_count
 from dgkd_search.models.architecture import Architecture
@@ -25,10 +26,12 @@ from dgkd_search.results.report.search_charts import curves_spec, drop_spec, his
 from dgkd_search.results.run_folder import RunFolder, versions
 from dgkd_search.results.trial_row import TrialRow, trial_rows
 from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
+from dgkd_search.results.wording import chain_in_words, gains, read_result, trial_counts
 from dgkd_search.results.work import Work, total_work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.training.losses.base import KL
 
 
 @dataclass(frozen=True)
@@ -150,33 +153,30 @@ class RunReport:
         if self.best is None:
             return [("so far", "the search has not ended; there is no best student yet")]
         best = self.best
-        test, drop = best.test_accuracy, best.drop_probability
-        chain = " > ".join(filter(None, best.models))
-        details = [best.guidance] if best.assistants else ["plain KD"]
-        details += [f"drop {drop:g}"] if drop is not None else []
+        test, models = best.test_accuracy, best.models if best.loss else (best.student,)
         configuration = self.study.configuration(self.study.trials[best.trial])
-        details += tuned_values(configuration, self.study.config.space.tune)
-        details.append(f"trial {best.trial}")
-        reads = f"{best.test_reads} times" if best.test_reads != 1 else "once"
+        chain = chain_in_words(
+            Chain(models, best.guidance),
+            drop_prob=best.drop_probability,
+            loss=best.loss or KL.name,
+            tuned=tuned_values(configuration, self.study.config.space.tune),
+            trial=best.trial,
+        )
         rows = [
-            ("best chain", f"{chain} ({', '.join(details)})"),
+            ("best chain", chain),
             ("validation", f"{best.validation_accuracy:.2f} % (the student that is shipped)"),
-            ("test", f"{test:.2f} %, read {reads}" if test is not None else "not read"),
+            ("test", read_result(test, best.test_reads) if test is not None else "not read"),
         ]
         verdict_rows = verdict(self.replication) if self.replication is not None else []
         note = tuned_note(self.study.config, configuration)
-        return rows + (verdict_rows or self._gains()) + ([("note", note)] if note else [])
+        return rows + (verdict_rows or self._gains(best)) + ([("note", note)] if note else [])
 
-    def _gains(self) -> list[tuple[str, str]]:
-        assert self.best is not None
-        value, known = self.best.validation_accuracy, self.best.comparison
-        others = ((known.student_alone, "the student alone"), (known.plain_kd, "plain KD"))
-        parts = [
-            f"{value - other:+.2f} over {words} ({other:.2f})"
-            for other, words in others
-            if other is not None and value is not None
-        ]
-        return [("gain", f"{', '.join(parts)}, one run each")] if parts else []
+    def _gains(self, best: BestConfig) -> list[tuple[str, str]]:
+        validation, known = best.validation_accuracy, best.comparison
+        if validation is None:
+            return []
+        others = {"baseline": known.student_alone, "kd": known.plain_kd, "full": known.full_chain}
+        return [("gain", gains(validation, **others))]
 
     def costs(self) -> list[tuple[str, str]]:
         """What the search took, and what sharing saved."""
@@ -185,11 +185,7 @@ class RunReport:
         tflop = sum(row.training_tflop or 0.0 for row in self.rows)
         saved = f"{100 * work.reused / stages:.0f} %" if stages else "0 %"
         rows = [
-            (
-                "trials",
-                f"{work.finished} of {self.study.config.budget}: {work.completed} completed, "
-                f"{work.pruned} pruned, {work.failed} failed",
-            ),
+            ("trials", trial_counts(work, self.study.config.budget)),
             (
                 "models",
                 f"{stages} asked for, {work.trained} trained; {saved} were found in the store",
