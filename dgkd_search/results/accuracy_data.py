@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from dgkd_search.results import looks
+from dgkd_search.results.counts import CountSummary, accuracy_by_count
 from dgkd_search.results.looks import Look
 from dgkd_search.results.marks import (
+    BEST_LABEL_WIDTH,
     INTERVAL_VALUES,
     Align,
     Best,
@@ -28,7 +28,7 @@ from dgkd_search.results.marks import (
 )
 from dgkd_search.results.points import CLOUD, TrialPoint, legend, trial_points
 from dgkd_search.results.scales import Scale, accuracy_limits, make_scale
-from dgkd_search.results.table import accuracy_by_count
+from dgkd_search.results.trial_row import TrialRow
 
 COUNT_TITLE = ("number of assistants", "(n = completed trials)")
 NOTHING_COMPLETED = "no trial has completed yet"
@@ -99,37 +99,37 @@ class AccuracyChart:
 
 
 def accuracy_chart(
-    table: pd.DataFrame, *, best: int | None, reference: float | None, teacher: float | None
+    rows: Sequence[TrialRow], *, best: int | None, reference: float | None, teacher: float | None
 ) -> AccuracyChart:
     """Prepare the chart of a study.
 
     Args:
-        table: from ``trials_table``.
+        rows: of its trials, by number.
         best: number of the best trial.
         reference: validation accuracy in percent of the student trained on labels alone.
         teacher: the teacher's, likewise.
     """
-    points, summary = trial_points(table), accuracy_by_count(table)
-    scale = _scale(points, summary, _finite(reference), _finite(teacher))
-    counts = dict(zip(summary["assistant_count"], summary["completed"], strict=True))
+    points, counts = trial_points(rows), accuracy_by_count(rows)
+    scale = _scale(points, counts, _finite(reference), _finite(teacher))
+    completed = {each.assistants: each.completed for each in counts}
     most = max((point.assistants for point in points), default=0)
     step = -(-(most + 1) // _MOST_TICKS)
-    tops = summary[summary["best"] >= scale.low]
     return AccuracyChart(
         points=points,
         replicates=tuple(_replicates(points, scale)),
-        means=tuple(_means(summary, scale)),
+        means=tuple(_means(counts, scale)),
         count_bests=tuple(
-            CountBest(count + _REACH[0], count + _REACH[1], top)
-            for count, top in zip(tops["assistant_count"], tops["best"], strict=True)
+            CountBest(each.assistants + _REACH[0], each.assistants + _REACH[1], each.best)
+            for each in counts
+            if each.best >= scale.low
         ),
-        edge_marks=tuple(_edge_marks(points, summary, scale)),
+        edge_marks=tuple(_edge_marks(points, counts, scale)),
         lines=tuple(_lines(scale, _finite(reference), _finite(teacher))),
         best=_best(points, best, scale, most),
         scale=scale,
-        completed=tuple(int(counts.get(count, 0)) for count in range(most + 1)),
+        completed=tuple(completed.get(count, 0) for count in range(most + 1)),
         count_ticks=tuple(range(0, most + 1, step)),
-        kinds=legend(table),
+        kinds=legend(rows),
     )
 
 
@@ -139,25 +139,27 @@ def _finite(value: float | None) -> float | None:
 
 def _scale(
     points: Sequence[TrialPoint],
-    summary: pd.DataFrame,
+    counts: Sequence[CountSummary],
     reference: float | None,
     teacher: float | None,
 ) -> Scale:
     """Room for the points; means are among them, and intervals must not squash them."""
     completed = [point.accuracy for point in points if point.completed]
     again = [point.replicates for point in points if point.replicates is not None]
-    spans = [(each.mean, each.half_width, each.count) for each in again]
-    rows = zip(summary["mean"], summary["half_width"], summary["completed"], strict=True)
+    spans = [
+        *((each.mean, each.half_width, each.count) for each in again),
+        *((each.mean, each.half_width, each.completed) for each in counts),
+    ]
     ends = [
         mean + sign * half
-        for mean, half, count in [*spans, *rows]
+        for mean, half, count in spans
         if half is not None and count >= INTERVAL_VALUES
         for sign in (-1, 1)
     ]
     pruned = [point.accuracy for point in points if not point.completed]
     means = [each.mean for each in again]
     low, high = accuracy_limits([*completed, *means], pruned, reference, teacher, ends)
-    below = min([*completed, *pruned, *summary["mean"]], default=low) < low
+    below = min([*completed, *pruned, *(each.mean for each in counts)], default=low) < low
     return make_scale(low, high, before=0.2 if below else 0.08, after=0.1, bounds=(0.0, 100.0))
 
 
@@ -170,20 +172,20 @@ def _replicates(points: Iterable[TrialPoint], scale: Scale) -> Iterable[Interval
             yield make_interval((point.x, again.mean), again.half_width, again.count, words, scale)
 
 
-def _means(summary: pd.DataFrame, scale: Scale) -> Iterable[Interval]:
-    for count, n, mean, half in _rows(summary):
-        if mean >= scale.low:
-            words = f"mean of {n} trials with {count} assistants"
-            yield make_interval((count + _MEAN, mean), half, n, words, scale)
+def _means(counts: Iterable[CountSummary], scale: Scale) -> Iterable[Interval]:
+    for each in counts:
+        if each.mean >= scale.low:
+            place = each.assistants + _MEAN, each.mean
+            words = _mean_words(each)
+            yield make_interval(place, each.half_width, each.completed, words, scale)
 
 
-def _rows(summary: pd.DataFrame) -> Iterable[tuple[int, int, float, float]]:
-    columns = ("assistant_count", "completed", "mean", "half_width")
-    return zip(*(summary[column].tolist() for column in columns), strict=True)
+def _mean_words(count: CountSummary) -> str:
+    return f"mean of {count.completed} trials with {count.assistants} assistants"
 
 
 def _edge_marks(
-    points: Iterable[TrialPoint], summary: pd.DataFrame, scale: Scale
+    points: Iterable[TrialPoint], counts: Iterable[CountSummary], scale: Scale
 ) -> Iterable[EdgeMark]:
     """How many trials lie below the scale, and which means; each kind in a row of its own."""
     below: dict[tuple[bool, int], list[int]] = defaultdict(list)
@@ -195,11 +197,11 @@ def _edge_marks(
         words = f"below the scale: trial {', '.join(map(str, trials))}"
         y = scale.at(_ROWS[0 if completed else 1])
         yield EdgeMark(count + CLOUD, y, kinds[completed], str(len(trials)), words)
-    for count, n, mean, _ in _rows(summary):
-        if mean < scale.low:
-            words = f"mean of {n} trials with {count} assistants: {mean:.2f} %"
-            y = scale.at(_ROWS[2])
-            yield EdgeMark(count + _MEAN, y, looks.MEAN_BELOW.label, f"{mean:.1f}", words)
+    for each in counts:
+        if each.mean < scale.low:
+            words = f"{_mean_words(each)}: {each.mean:.2f} %"
+            place = each.assistants + _MEAN, scale.at(_ROWS[2])
+            yield EdgeMark(*place, looks.MEAN_BELOW.label, f"{each.mean:.1f}", words)
 
 
 def _lines(scale: Scale, reference: float | None, teacher: float | None) -> Iterable[ReferenceLine]:
@@ -225,10 +227,10 @@ def _best(points: Sequence[TrialPoint], best: int | None, scale: Scale, most: in
     seeds = "" if again is None else f" (mean of {again.count} seeds)"
     method = point.guidance
     if not point.assistants:
-        method = "labels alone" if method == "none" else "plain KD"
+        method = "plain KD" if point.taught else "labels alone"
     label = f"best {accuracy:.2f} %"
     others = [((p.x + 0.6) / (most + 1.2), scale.share(p.accuracy)) for p in points]
-    beside = place_label(((point.x + 0.6) / (most + 1.2), scale.share(y)), 0.42, others)
+    beside = place_label(((point.x + 0.6) / (most + 1.2), scale.share(y)), BEST_LABEL_WIDTH, others)
     return Best(
         trial=point.trial,
         x=point.x,

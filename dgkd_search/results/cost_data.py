@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import pandas as pd
-
 from dgkd_search.results import looks
 from dgkd_search.results.accuracy_data import AccuracyChart
 from dgkd_search.results.looks import Look
@@ -18,6 +16,7 @@ from dgkd_search.results.marks import Best, Label, Side, place_label
 from dgkd_search.results.pareto import pareto_front
 from dgkd_search.results.points import TrialPoint
 from dgkd_search.results.scales import Scale, make_scale
+from dgkd_search.results.trial_row import TrialRow
 
 COST_TITLE = "training the chain from nothing (TFLOP)"
 
@@ -67,18 +66,18 @@ class CostChart:
         return (*self.kinds, looks.FRONT) if self.front else self.kinds
 
 
-def cost_chart(table: pd.DataFrame, chart: AccuracyChart) -> CostChart:
+def cost_chart(rows: Sequence[TrialRow], chart: AccuracyChart) -> CostChart:
     """Prepare the chart of a study, with the points and accuracies of the other one.
 
     Args:
-        table: from ``trials_table``, as for ``chart``.
+        rows: of its trials, as for ``chart``.
     """
     known = {
         point.trial: CostPoint(point, point.cost)
         for point in chart.points
         if point.completed and point.cost is not None
     }
-    front = tuple(known[n] for n in pareto_front(table)["number"].tolist() if n in known)
+    front = tuple(known[row.number] for row in pareto_front(rows) if row.number in known)
     costs = [each.cost for each in known.values()] or [0.0, 1.0]
     x_scale = make_scale(min(costs), max(costs), before=0.08, after=0.08)
     kinds = {each.point.kind for each in known.values()}

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dgkd_search.results.looks import BEST, INK, PRUNED, REPLICATES, Look
 from dgkd_search.results.marks import Interval, Side
-from dgkd_search.results.points import ACCURACY_TITLE
+from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS
 from dgkd_search.results.scales import Scale
 from dgkd_search.utils.files import write_bytes
 
@@ -24,7 +24,6 @@ SIZE = (7.6, 5.0)  # inches
 GRID = "#E4E4E4"
 
 _TITLE_WIDTH = 58  # characters a line
-_MANY = 150  # points from which on they are drawn smaller
 # Where a label stands from its mark, in points, and which part of it stands there.
 _SIDES: dict[Side, tuple[tuple[float, float], str, str]] = {
     "right": ((12, 0), "left", "center_baseline"),
@@ -77,7 +76,7 @@ def draw_points(
     axes: Axes, kinds: Sequence[Look], by_kind: dict[str, list[tuple[float, float]]]
 ) -> None:
     """Draw points, of each look those under its label."""
-    scale = 0.45 if sum(map(len, by_kind.values())) > _MANY else 1.0
+    scale = 0.45 if sum(map(len, by_kind.values())) > MANY_POINTS else 1.0
     for look in kinds:
         places = by_kind[look.label]
         if not places:

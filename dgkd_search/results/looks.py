@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dgkd_search.distillation.guidances.registry import get_guidance, guidance_names
 
-BLUE, ORANGE, PURPLE, YELLOW = "#1F86C4", "#E69F00", "#CC79A7", "#F0E442"
+BLUE, ORANGE, YELLOW = "#1F86C4", "#E69F00", "#F0E442"
 GREEN, VERMILION, INK, GRAY = "#009E73", "#D55E00", "#222222", "#858585"
 
 

@@ -12,6 +12,7 @@ from dgkd_search.results.scales import Scale
 # With one degree of freedom Student's factor is 12.7: an interval of two values says little but
 # how many there are, and hides all others. A chart shows the values themselves.
 INTERVAL_VALUES = 3
+BEST_LABEL_WIDTH = 0.42  # of the best's accuracy, as a share of a chart on a telephone
 
 Side = Literal["right", "left", "above right", "above left", "above", "below"]
 Align = Literal["top", "middle", "bottom"]

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import math
+from collections.abc import Iterable
+
+from dgkd_search.results.trial_row import TrialRow
 
 
-def pareto_front(table: pd.DataFrame) -> pd.DataFrame:
+def pareto_front(rows: Iterable[TrialRow]) -> tuple[TrialRow, ...]:
     """Completed trials than which none is as accurate for less work, or more so for as much.
 
-    Args:
-        table: from ``trials_table``.
-
     Returns:
-        Their rows, cheapest first; of equals the earlier.
+        Their rows, cheapest first; of equals the earlier. Each has an accuracy and a cost.
     """
-    known = table[(table["state"] == "COMPLETE") & table["training_tflop"].notna()]
-    ordered = known.sort_values(
-        ["training_tflop", "val_accuracy", "number"], ascending=[True, False, True]
-    )
-    best = ordered["val_accuracy"].cummax().shift(fill_value=float("-inf"))
-    return ordered[ordered["val_accuracy"] > best]
-
-
-def chain_of(row: pd.Series) -> str:
-    """``resnet26 > resnet14 > resnet8, drop 0.25``."""
-    names = [row["teacher"], *row["assistants"].split(">"), row["student"]]
-    drop = row["drop_probability"]
-    return " > ".join(n for n in names if n) + ("" if pd.isna(drop) else f", drop {drop:g}")
+    known = [
+        (row.training_tflop, -row.val_accuracy, row.number, row)
+        for row in rows
+        if row.completed and row.training_tflop is not None and row.val_accuracy is not None
+    ]
+    front: list[TrialRow] = []
+    best = -math.inf
+    for _, negated, _, row in sorted(known, key=lambda each: each[:3]):
+        if -negated > best:
+            best = -negated
+            front.append(row)
+    return tuple(front)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import pandas as pd
-
 from dgkd_search.results.looks import COMPLETED, PRUNED, Look, guidance_looks
-from dgkd_search.results.pareto import chain_of
-from dgkd_search.results.table import plottable
+from dgkd_search.results.trial_row import TrialRow
 
 ACCURACY_TITLE = "validation accuracy (%)"
+MANY_POINTS = 150  # from which on they are drawn smaller
 
 # Within the column of a count: its trials around the middle left, its mean beside them.
 CLOUD, _SPREAD = -0.10, 0.34
@@ -62,57 +60,64 @@ class TrialPoint:
     cost: float | None
     replicates: Replicates | None
 
-
-def trial_points(table: pd.DataFrame) -> tuple[TrialPoint, ...]:
-    """The points of all trials that ended and have an accuracy, by number.
-
-    Args:
-        table: from ``trials_table``.
-    """
-    completed, pruned = plottable(table, "COMPLETE"), plottable(table, "PRUNED")
-    looks = _looks(completed)
-    rows = pd.concat([completed, pruned]).sort_values("number")
-    return tuple(_point(row, looks) for _, row in rows.iterrows())
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher teaches the student; not where labels alone do."""
+        return len(self.models) > 1
 
 
-def legend(table: pd.DataFrame) -> tuple[Look, ...]:
+def trial_points(rows: Sequence[TrialRow]) -> tuple[TrialPoint, ...]:
+    """The points of all trials that ended and have an accuracy, by number."""
+    looks = _looks(rows)
+    points = (_point(row, looks) for row in rows if row.completed or row.pruned)
+    return tuple(point for point in points if point is not None)
+
+
+def legend(rows: Sequence[TrialRow]) -> tuple[Look, ...]:
     """The looks of the points that there are, in the order of legends."""
-    completed, looks = plottable(table, "COMPLETE"), _looks(plottable(table, "COMPLETE"))
-    kinds = [*looks.values()] if looks else [COMPLETED] if len(completed) else []
-    return (*kinds, PRUNED) if len(plottable(table, "PRUNED")) else tuple(kinds)
+    completed, looks = [*_completed(rows)], _looks(rows)
+    kinds = [*looks.values()] if looks else [COMPLETED] if completed else []
+    pruned = any(row.pruned and _is_known(row) for row in rows)
+    return (*kinds, PRUNED) if pruned else tuple(kinds)
 
 
-def _looks(completed: pd.DataFrame) -> dict[str, Look]:
+def _is_known(row: TrialRow) -> bool:
+    return row.assistant_count is not None and row.val_accuracy is not None
+
+
+def _completed(rows: Iterable[TrialRow]) -> Iterable[TrialRow]:
+    return (row for row in rows if row.completed and _is_known(row))
+
+
+def _looks(rows: Iterable[TrialRow]) -> dict[str, Look]:
     """Of the guidances, if they are to be told apart; without assistants all are one."""
-    taught = set(completed.loc[completed["assistant_count"] > 0, "guidance"])
-    several = len(taught) > 1 or "none" in set(completed["guidance"])
-    return guidance_looks(completed["guidance"]) if several else {}
+    completed = [*_completed(rows)]
+    guidances = {row.guidance for row in completed if row.assistant_count}
+    several = len(guidances) > 1 or any(not row.taught for row in completed)
+    return guidance_looks(row.guidance for row in completed) if several else {}
 
 
-def _point(row: pd.Series, looks: dict[str, Look]) -> TrialPoint:
-    completed, number = row["state"] == "COMPLETE", int(row["number"])
-    look = looks.get(row["guidance"], COMPLETED) if completed else PRUNED
-    mean, count = _number(row["repeats_mean"]), _number(row["repeats"])
+def _point(row: TrialRow, looks: Mapping[str, Look]) -> TrialPoint | None:
+    """None where the assistants or the accuracy aren't known."""
+    assistants, accuracy = row.assistant_count, row.val_accuracy
+    if assistants is None or accuracy is None:
+        return None
+    look = looks.get(row.guidance, COMPLETED) if row.completed else PRUNED
     replicates = None
-    if mean is not None:
-        replicates = Replicates(int(count or 1), mean, _number(row["repeats_half_width"]))
-    assistants = int(row["assistant_count"])
-    aside = number * _GOLDEN % 1 - 0.5
+    if row.repeats_mean is not None:
+        replicates = Replicates(row.repeats or 1, row.repeats_mean, row.repeats_half_width)
+    aside = row.number * _GOLDEN % 1 - 0.5
     return TrialPoint(
-        trial=number,
-        completed=completed,
+        trial=row.number,
+        completed=row.completed,
         kind=look.label,
-        chain=chain_of(row),
-        models=tuple(filter(None, (row["teacher"], *row["assistants"].split(">"), row["student"]))),
-        guidance=row["guidance"],
-        drop=_number(row["drop_probability"]),
+        chain=row.chain,
+        models=row.models,
+        guidance=row.guidance,
+        drop=row.drop_probability,
         assistants=assistants,
         x=assistants + CLOUD + _SPREAD * aside,
-        accuracy=float(row["val_accuracy"]),
-        cost=_number(row["training_tflop"]),
+        accuracy=accuracy,
+        cost=row.training_tflop,
         replicates=replicates,
     )
-
-
-def _number(value: float | None) -> float | None:
-    return None if pd.isna(value) or not math.isfinite(float(value)) else float(value)

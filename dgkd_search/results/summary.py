@@ -10,10 +10,10 @@ from pathlib import Path
 from dgkd_search.results.best_config import Accuracies
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.verdict import verdict
+from dgkd_search.results.wording import chain_in_words, gains, read_result, trial_counts
 from dgkd_search.results.work import Work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
-from dgkd_search.training.losses.base import KL
 from dgkd_search.utils.tables import labeled
 
 _JSON_NAMES = {"baseline": "alone"}  # what programs read keeps its names
@@ -128,47 +128,35 @@ class Summary:
 
     def line(self) -> str:
         """The best chain, its accuracies and where it lies."""
-        acc, best = self.accuracies, f"{self.configuration.chain.canonical()}  ({self._details()})"
+        acc = self.accuracies
         test = "" if acc.test is None else f", test {acc.test:.2f} %"
         early = f"; ended early: {self.ended}" if self.ended else ""
-        return f"{best}  validation {acc.validation:.2f} %{test}; files in {self.run}{early}"
+        return (
+            f"{self._chain()}  validation {acc.validation:.2f} %{test}; files in {self.run}{early}"
+        )
 
-    def _details(self) -> str:
-        chain, drop = self.configuration.chain.canonical(), self.configuration.drop_prob
-        details = [chain.guidance] if chain.assistants else []
-        details += [f"drop {drop:g}"] if drop is not None else []
-        loss, taught = self.configuration.distillation.loss, len(chain.models) > 1
-        details += [f"loss {loss.name}"] if taught and loss != KL else []
-        return ", ".join([*details, *self.tuned[0], f"trial {self.trial}"])
+    def _chain(self) -> str:
+        configuration = self.configuration
+        return chain_in_words(
+            configuration.chain.canonical(),
+            drop_prob=configuration.drop_prob,
+            loss=configuration.distillation.loss.name,
+            tuned=self.tuned[0],
+            trial=self.trial,
+        )
 
     def lines(self) -> list[str]:
-        chain = self.configuration.chain.canonical()
-        acc = self.accuracies
-        work = self.work
-        if acc.test is not None:
-            reads = "once" if self.test_reads == 1 else f"{self.test_reads} times"
-            test = f"{acc.test:.2f} %, read {reads}"
-        else:
-            test = "could not be read" if self.test_problem else "there is no test set"
-        low, high = self.interval
         verdict_rows = verdict(self.replication) if self.replication is not None else []
-        share = f" ({100 * work.pruned / work.finished:.0f} %)" if work.finished else ""
+        work = self.work
         rows = [
-            ("best chain", f"{chain}  ({self._details()})"),
-            (
-                "validation",
-                f"{acc.validation:.2f} % of {self.validation_count} images "
-                f"(95 % interval {low:.1f} to {high:.1f})"
-                f"{', the median student, which is shipped' if verdict_rows else ''}",
-            ),
-            ("test", test),
+            *([("ended early", self.ended)] if self.ended else []),
+            ("best chain", self._chain()),
+            ("validation", self._validation(is_median=bool(verdict_rows))),
+            ("test", self._test()),
             *(verdict_rows or [("gain", self._gains())]),
+            *(("note", note) for note in self._notes(verified=bool(verdict_rows))),
             *(("front" if i == 0 else "", line) for i, line in enumerate(self.front)),
-            (
-                "trials",
-                f"{work.finished} of {self.budget}: {work.completed} completed, "
-                f"{work.pruned} pruned{share}, {work.failed} failed",
-            ),
+            ("trials", trial_counts(work, self.budget)),
             ("stages", f"{work.trained} trained, {work.reused} found in the store"),
             (
                 "teachers",
@@ -183,32 +171,40 @@ class Summary:
             ),
             ("files", str(self.run)),
         ]
-        if not verdict_rows and acc.baseline is not None and acc.validation <= acc.baseline:
-            rows.insert(4, ("note", "no chain beat the student alone: distillation gained nothing"))
-        if self.tuned[1] is not None:
-            rows.insert(4 + (len(verdict_rows) - 1 if verdict_rows else 0), ("note", self.tuned[1]))
-        if self.unreplicated:
-            note = "the best of single runs: too little was taught again with fresh seeds"
-            rows.insert(4, ("note", note))
-        if self.ended:
-            rows.insert(0, ("ended early", self.ended))
         return labeled(rows, _LABEL)
 
+    def _validation(self, *, is_median: bool) -> str:
+        low, high = self.interval
+        return (
+            f"{self.accuracies.validation:.2f} % of {self.validation_count} images "
+            f"(95 % interval {low:.1f} to {high:.1f})"
+            f"{', the median student, which is shipped' if is_median else ''}"
+        )
+
+    def _test(self) -> str:
+        if self.accuracies.test is not None:
+            return read_result(self.accuracies.test, self.test_reads)
+        return "could not be read" if self.test_problem else "there is no test set"
+
     def _gains(self) -> str:
-        """On validation, against what this same search trained; one run each."""
+        """On validation, against what this same search trained."""
         acc = self.accuracies
-        parts = [
-            f"{acc.validation - other:+.2f} over {name} ({other:.2f})"
-            for name, other in (
-                ("the student alone", acc.baseline),
-                ("plain KD", acc.kd),
-                ("the full chain", acc.full),
-            )
-            if other is not None
-        ]
-        if not parts:
-            return "unknown: nothing to compare with was trained"
-        return f"{', '.join(parts)}; one run each, seeds alone may make such differences"
+        return gains(acc.validation, baseline=acc.baseline, kd=acc.kd, full=acc.full)
+
+    def _notes(self, *, verified: bool) -> list[str]:
+        """What a reader of the gains must know.
+
+        Args:
+            verified: whether they are those of fresh seeds.
+        """
+        acc, notes = self.accuracies, []
+        if self.unreplicated:
+            notes.append("the best of single runs: too little was taught again with fresh seeds")
+        if self.tuned[1] is not None:
+            notes.append(self.tuned[1])
+        if not verified and acc.baseline is not None and acc.validation <= acc.baseline:
+            notes.append("no chain beat the student alone: distillation gained nothing")
+        return notes
 
 
 def notebook_html(text: str, figure: Path) -> str:

@@ -1,4 +1,4 @@
-"""A trial as a row of trials.csv."""
+"""A trial as the table, the figures and the page tell it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
+from dgkd_search.distillation.guidances.registry import NO_GUIDANCE
 from dgkd_search.errors import one_line
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import REASON, ChainStudy, accuracy_of
@@ -15,14 +16,14 @@ from dgkd_search.study.study import REASON, ChainStudy, accuracy_of
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A column of the table each; what is None is missing there.
+    """A column of trials.csv each; what is None is missing there.
 
     Attributes:
         state: COMPLETE, PRUNED, FAIL or RUNNING.
         teacher, assistants, student, assistant_count, guidance: the canonical chain: the models
-            that the student depends on; assistants largest first, joined by ``>``. Guidances that
-            coincide are called ``dense``; a student of labels alone has no teacher and guidance
-            ``none``. Empty for a trial that died before it was drawn.
+            that the student depends on; assistants largest first, which the table joins by ``>``.
+            Guidances that coincide are called ``dense``; a student of labels alone has no teacher
+            and guidance ``none``. Empty for a trial that died before it was drawn.
         drop_probability: missing where fewer than two teachers teach the student.
         temperature, kd_weight: missing where no teacher does; ``temperature`` also where the loss
             has none.
@@ -47,7 +48,7 @@ class TrialRow:
     number: int
     state: str
     teacher: str = ""
-    assistants: str = ""
+    assistants: tuple[str, ...] = ()
     student: str = ""
     assistant_count: int | None = None
     guidance: str = ""
@@ -99,10 +100,52 @@ class TrialRow:
             row = _with_settings(row, study, trial)
         return _with_stats(row, study, trial)
 
+    @property
+    def completed(self) -> bool:
+        return self.state == TrialState.COMPLETE.name
+
+    @property
+    def pruned(self) -> bool:
+        return self.state == TrialState.PRUNED.name
+
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher teaches the student; not where labels alone do."""
+        return bool(self.teacher)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Of the chain, teacher first; none for a trial that died before it was drawn."""
+        return tuple(filter(None, (self.teacher, *self.assistants, self.student)))
+
+    @property
+    def chain(self) -> str:
+        """The chain in words, for example ``resnet26 > resnet14 > resnet8, drop 0.25``."""
+        drop = self.drop_probability
+        return " > ".join(self.models) + ("" if drop is None else f", drop {drop:g}")
+
+    def cells(self) -> dict[str, object]:
+        """The values by column of trials.csv, in its order; None where one is missing."""
+        return {**vars(self), "assistants": ">".join(self.assistants)}
+
+
+def trial_rows(study: ChainStudy) -> tuple[TrialRow, ...]:
+    """What is known of each trial now, by number."""
+    replication = Replication.from_study(study)
+    if replication is not None and replication.winner is None:
+        replication = None  # a mean or two of many would be taken for the best
+    return tuple(TrialRow.of(study, trial, replication) for trial in study.trials)
+
 
 # pandas' nullable types, so that a column has one type whatever rows there are. Text is never
 # missing, it is empty: CSV couldn't tell the two apart.
-_DTYPES = {"str": "string", "int": "Int64", "float": "Float64", "datetime": "datetime64[s]"}
+_DTYPES = {
+    "str": "string",
+    "tuple[str, ...]": "string",
+    "int": "Int64",
+    "float": "Float64",
+    "datetime": "datetime64[s]",
+}
 COLUMNS = {f.name: _DTYPES[str(f.type).removesuffix(" | None")] for f in fields(TrialRow)}
 
 
@@ -114,10 +157,10 @@ def _with_settings(row: TrialRow, study: ChainStudy, trial: FrozenTrial) -> Tria
     return replace(
         row,
         teacher=chain.teacher if taught else "",
-        assistants=">".join(chain.assistants),
+        assistants=chain.assistants,
         student=chain.student,
         assistant_count=len(chain.assistants),
-        guidance=chain.guidance if taught else "none",
+        guidance=chain.guidance if taught else NO_GUIDANCE,
         drop_probability=configuration.drop_prob,
         temperature=loss.used_temperature if taught else None,
         kd_weight=loss.kd_weight if taught else None,
@@ -130,16 +173,17 @@ def _with_stats(row: TrialRow, study: ChainStudy, trial: FrozenTrial) -> TrialRo
     stats = study.stats(trial)
     if stats is None or not stats.begun:
         return row
+    row = replace(row, seconds=stats.seconds, training_tflop=stats.tflop)
+    if not stats.stages and not stats.computing:  # its worker died before it said anything
+        return row
     complete = trial.state == TrialState.COMPLETE and stats.stages
     return replace(
         row,
         stages_trained=stats.trained,
         stages_reused=stats.reused,
-        seconds=stats.seconds,
         computing_seconds=stats.computing,
         waiting_seconds=stats.waiting,
         student_key=stats.stages[-1].key if complete else "",
-        training_tflop=stats.tflop,
     )
 
 

@@ -21,12 +21,14 @@ class Column:
         align: ``right`` for numbers.
         format: of a value: a format specification, as ``.2f``, or a function.
         width: letters that it takes at least, in text.
+        help: what its values are, where more room is than for the title.
     """
 
     title: str = ""
     align: Literal["left", "right"] = "left"
     format: str | Callable[[Any], str] = ""
     width: int = 0
+    help: str = ""
 
     def cell(self, value: object) -> str:
         """A value as the column shows it."""

@@ -13,8 +13,10 @@ from dgkd_search.errors import DgkdError, InputError, resume_hint
 from dgkd_search.results.best import load_best, load_student, write_best
 from dgkd_search.results.best_config import Accuracies, BestConfig
 from dgkd_search.results.figures import baseline_accuracy, draw_figures, teacher_accuracy
+from dgkd_search.results.pareto import pareto_front
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
+from dgkd_search.results.trial_row import trial_rows
 from dgkd_search.results.verdict import tuned_note, tuned_values
 from dgkd_search.results.work import total_work
 from dgkd_search.store.store import Store
@@ -186,13 +188,10 @@ def _front(study: ChainStudy) -> tuple[str, ...]:
     """The chains that no other beats in accuracy and cost, where both are sought."""
     if len(study.config.objectives) == 1:
         return ()
-    from dgkd_search.results.pareto import chain_of, pareto_front
-    from dgkd_search.results.table import trials_table
-
     return tuple(
-        f"{row['val_accuracy']:.2f} % for {row['training_tflop']:.3g} TFLOP: {chain_of(row)} "
-        f"(trial {row['number']})"
-        for _, row in pareto_front(trials_table(study)).iterrows()
+        f"{row.val_accuracy:.2f} % for {row.training_tflop:.3g} TFLOP: {row.chain} "
+        f"(trial {row.number})"
+        for row in pareto_front(trial_rows(study))
     )
 
 

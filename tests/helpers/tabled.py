@@ -1,45 +1,32 @@
-"""Tables of trials for tests, as ``trials_table`` makes them."""
+"""Rows of trials for tests, as ``trial_rows`` makes them."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from dgkd_search.results.trial_row import COLUMNS
+from dgkd_search.results.trial_row import TrialRow
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def make_table(*rows: dict[str, Any]) -> pd.DataFrame:
-    base = {
+def make_rows(*trials: dict[str, Any]) -> tuple[TrialRow, ...]:
+    """Trials of plain KD but for what is given of each, numbered from 0."""
+    base: dict[str, Any] = {
         "state": "COMPLETE",
         "teacher": "resnet26",
         "student": "resnet8",
-        "assistants": "",
         "assistant_count": 0,
         "guidance": "dense",
     }
-    full = [base | {"number": i} | row for i, row in enumerate(rows)]
-    return pd.DataFrame(
-        {
-            name: pd.Series(
-                [row.get(name, "" if dtype == "string" else None) for row in full], dtype=dtype
-            )
-            for name, dtype in COLUMNS.items()
-        }
-    )
+    return tuple(TrialRow(**(base | {"number": i} | each)) for i, each in enumerate(trials))
 
 
 def trial(count: int, accuracy: float | None, **more: Any) -> dict[str, Any]:
     names = ("resnet20", "resnet14", "resnet11")[:count]
-    return {
-        "assistant_count": count,
-        "val_accuracy": accuracy,
-        "assistants": ">".join(names),
-    } | more
+    return {"assistant_count": count, "val_accuracy": accuracy, "assistants": names} | more
 
 
 def texts(path: Path) -> list[str]:
@@ -49,11 +36,12 @@ def texts(path: Path) -> list[str]:
     return [" ".join(text.split()) for text in found]
 
 
-def best_of(table: pd.DataFrame) -> int | None:
+def best_of(rows: Sequence[TrialRow]) -> int | None:
     """The number of the trial that a study of these trials would call the best."""
-    known = table[(table["state"] == "COMPLETE") & table["val_accuracy"].notna()]
-    again = known[known["repeats_mean"].notna()]
-    value = "repeats_mean" if len(again) else "val_accuracy"
-    ranks = [value, "assistant_count", "number"]
-    ranked = (again if len(again) else known).sort_values(ranks, ascending=[False, True, True])
-    return int(ranked["number"].iloc[0]) if len(ranked) else None
+    known = [row for row in rows if row.completed and row.val_accuracy is not None]
+    known = [row for row in known if row.repeats_mean is not None] or known
+    ranks = [
+        (-(row.repeats_mean or row.val_accuracy or 0.0), row.assistant_count or 0, row.number)
+        for row in known
+    ]
+    return min(ranks)[-1] if ranks else None

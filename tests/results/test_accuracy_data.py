@@ -4,22 +4,22 @@ import math
 from itertools import pairwise
 from typing import Any
 
-import pandas as pd
-from helpers.tabled import best_of, make_table, trial
+from helpers.tabled import best_of, make_rows, trial
 
 from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
+from dgkd_search.results.trial_row import TrialRow
 
 
-def prepare(table: pd.DataFrame, **known: float | None) -> AccuracyChart:
+def prepare(rows: tuple[TrialRow, ...], **known: float | None) -> AccuracyChart:
     lines = {"reference": None, "teacher": None} | known
-    return accuracy_chart(table, best=best_of(table), **lines)
+    return accuracy_chart(rows, best=best_of(rows), **lines)
 
 
 def again(mean: float, half: float | None, count: int = 5) -> dict[str, Any]:
     return {"repeats": count, "repeats_mean": mean, "repeats_half_width": half}
 
 
-TABLE = make_table(
+TABLE = make_rows(
     trial(0, 70.0, **again(71.0, 0.5, 3)),
     trial(1, 74.5, drop_probability=0.25),
     trial(2, 60.0, state="PRUNED", drop_probability=0.5),
@@ -40,13 +40,13 @@ def test_a_point_is_a_trial_that_ended_with_an_accuracy() -> None:
 
 
 def test_points_of_one_count_stay_apart() -> None:
-    places = sorted(p.x for p in prepare(make_table(*(trial(1, 70.0) for _ in range(30)))).points)
+    places = sorted(p.x for p in prepare(make_rows(*(trial(1, 70.0) for _ in range(30)))).points)
     assert min(b - a for a, b in pairwise(places)) > 0.005
 
 
 def test_two_values_have_no_interval_and_the_chart_says_so() -> None:
-    table = make_table(trial(1, 70.0, **again(70.5, 50.0, 2)), trial(1, 72.0))
-    chart = prepare(table)
+    rows = make_rows(trial(1, 70.0, **again(70.5, 50.0, 2)), trial(1, 72.0))
+    chart = prepare(rows)
     assert [each.span for each in (*chart.replicates, *chart.means)] == [None, None]
     assert "No interval is drawn for fewer than 3 values." in chart.notes
     assert chart.scale.end - chart.scale.start < 3
@@ -54,7 +54,7 @@ def test_two_values_have_no_interval_and_the_chart_says_so() -> None:
 
 def test_the_range_is_the_same_however_wide_an_interval_is() -> None:
     charts = [
-        prepare(make_table(trial(1, 70.0, **again(70.4, half)), trial(2, 71.0, **again(70.6, 0.3))))
+        prepare(make_rows(trial(1, 70.0, **again(70.4, half)), trial(2, 71.0, **again(70.6, 0.3))))
         for half in (4.0, 400.0)
     ]
     assert charts[0].scale == charts[1].scale
@@ -83,7 +83,7 @@ def test_what_is_no_number_is_no_line() -> None:
 
 def test_what_lies_below_the_scale_is_counted_at_its_edge() -> None:
     rows = [*(trial(1, 96 + i / 10) for i in range(8)), trial(1, 10.0), trial(1, 11.0)]
-    chart = prepare(make_table(*rows))
+    chart = prepare(make_rows(*rows))
     (marks, mean) = chart.edge_marks
     assert (marks.text, marks.words) == ("2", "below the scale: trial 8, 9")
     assert mean.text == "79.2"
@@ -93,4 +93,4 @@ def test_what_lies_below_the_scale_is_counted_at_its_edge() -> None:
 
 def test_many_counts_have_few_ticks() -> None:
     rows = [trial(1, 90.0, assistant_count=count) for count in range(41)]
-    assert len(prepare(make_table(*rows)).count_ticks) <= 11
+    assert len(prepare(make_rows(*rows)).count_ticks) <= 11

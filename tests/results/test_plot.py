@@ -4,9 +4,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
-from helpers.tabled import best_of, make_table, texts, trial
+from helpers.tabled import best_of, make_rows, texts, trial
 from matplotlib.collections import PathCollection
 from matplotlib.text import Text
 from PIL import Image
@@ -14,23 +13,24 @@ from PIL import Image
 from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
 from dgkd_search.results.figure_parts import DPI, SIZE
 from dgkd_search.results.plot import draw_accuracy, plot_accuracy
+from dgkd_search.results.trial_row import TrialRow
 
 
 def prepare(
-    table: pd.DataFrame, reference: float | None = None, teacher: float | None = None
+    rows: tuple[TrialRow, ...], reference: float | None = None, teacher: float | None = None
 ) -> AccuracyChart:
-    return accuracy_chart(table, best=best_of(table), reference=reference, teacher=teacher)
+    return accuracy_chart(rows, best=best_of(rows), reference=reference, teacher=teacher)
 
 
 def draw(
     folder: Path,
-    table: pd.DataFrame,
+    rows: tuple[TrialRow, ...],
     *,
     title: str = "a title",
     reference: float | None = None,
     teacher: float | None = None,
 ) -> list[str]:
-    png, svg = plot_accuracy(prepare(table, reference, teacher), folder, title=title)
+    png, svg = plot_accuracy(prepare(rows, reference, teacher), folder, title=title)
     assert sorted(path.name for path in folder.iterdir()) == sorted([png.name, svg.name])
     with Image.open(png) as image:
         image.load()
@@ -42,7 +42,7 @@ def draw(
     return texts(svg)
 
 
-FULL = make_table(
+FULL = make_rows(
     trial(0, 96.1),
     trial(0, 96.4),
     trial(1, 96.8),
@@ -91,21 +91,21 @@ def test_lines_beyond_the_scale_keep_their_label(tmp_path: Path) -> None:
 
 def test_several_guidances_are_told_apart(tmp_path: Path) -> None:
     rows = [trial(2, 97.0), trial(2, 96.5, guidance="sequential"), trial(0, 96.0)]
-    found = draw(tmp_path, make_table(*rows))
+    found = draw(tmp_path, make_rows(*rows))
     assert {"completed, dense", "completed, sequential"} <= set(found)
     assert "completed" not in found
 
 
 def test_one_guidance_needs_no_name(tmp_path: Path) -> None:
     # Without assistants the table says dense, whatever the study's only guidance is.
-    found = draw(tmp_path, make_table(trial(2, 97.0, guidance="sequential"), trial(0, 96.0)))
+    found = draw(tmp_path, make_rows(trial(2, 97.0, guidance="sequential"), trial(0, 96.0)))
     assert "completed" in found
     assert not any(text.startswith("completed,") for text in found)
 
 
 def test_collapsed_trials_go_to_the_bottom_with_their_number(tmp_path: Path) -> None:
     rows = [*(trial(1, 96 + i / 10) for i in range(8)), trial(1, 10.0), trial(1, 11.0)]
-    found = draw(tmp_path, make_table(*rows))
+    found = draw(tmp_path, make_rows(*rows))
     assert "completed, below the scale (number)" in found
     assert "mean, below the scale (%)" in found
     assert "2" in found  # no such tick: the counts are 0 and 1
@@ -119,43 +119,45 @@ def test_repeats_have_intervals_and_choose_the_best(tmp_path: Path) -> None:
         trial(1, 98.0, repeats_mean=97.5, **again),
         trial(3, 98.5),
     ]
-    found = draw(tmp_path, make_table(*rows))
+    found = draw(tmp_path, make_rows(*rows))
     assert "best: 97.50 % (mean of 5 seeds), trial 1, dense" in found
     assert "best 97.50 %" in found, "beside the star"
     assert "fresh seeds: mean with 95% t-interval" in found
 
 
 def test_equals_name_the_shortest_chain(tmp_path: Path) -> None:
-    found = draw(tmp_path, make_table(trial(2, 97.0), trial(0, 97.0), trial(0, 97.0)))
+    found = draw(tmp_path, make_rows(trial(2, 97.0), trial(0, 97.0), trial(0, 97.0)))
     assert "best: 97.00 %, trial 1, plain KD" in found
     assert "resnet26 > resnet8" in found
 
 
 @pytest.mark.parametrize(
-    "table",
+    "rows",
     [
-        make_table(),
-        make_table(trial(1, 50.0, state="PRUNED"), trial(3, 90.0, state="PRUNED")),
-        make_table(trial(1, None, state="PRUNED"), {"state": "FAIL", "assistant_count": None}),
-        make_table(trial(1, None)),
+        make_rows(),
+        make_rows(trial(1, 50.0, state="PRUNED"), trial(3, 90.0, state="PRUNED")),
+        make_rows(trial(1, None, state="PRUNED"), {"state": "FAIL", "assistant_count": None}),
+        make_rows(trial(1, None)),
     ],
     ids=["empty", "pruned", "nothing-known", "no-accuracy"],
 )
-def test_without_a_completed_trial_the_figure_says_so(tmp_path: Path, table: pd.DataFrame) -> None:
-    found = draw(tmp_path, table, reference=96.0)
+def test_without_a_completed_trial_the_figure_says_so(
+    tmp_path: Path, rows: tuple[TrialRow, ...]
+) -> None:
+    found = draw(tmp_path, rows, reference=96.0)
     assert "no trial has completed yet" in found
     assert "student alone" in found
 
 
 def test_a_single_trial_has_no_interval_and_is_the_best(tmp_path: Path) -> None:
-    found = draw(tmp_path, make_table(trial(3, 97.0)))
+    found = draw(tmp_path, make_rows(trial(3, 97.0)))
     assert "best: 97.00 %, trial 0, dense" in found
     assert "n = 1" in found
 
 
 def test_equal_values_and_lines(tmp_path: Path) -> None:
-    table = make_table(*(trial(k, 100.0) for k in (0, 1, 1, 2)))
-    found = draw(tmp_path, table, reference=100.0, teacher=100.0)
+    rows = make_rows(*(trial(k, 100.0) for k in (0, 1, 1, 2)))
+    found = draw(tmp_path, rows, reference=100.0, teacher=100.0)
     assert found.count("100.00 %") == 2
     ticks = [float(text) for text in found if text.replace(".", "").isdigit()]
     assert max(ticks) == 100.0  # the axis goes on, its numbers don't
@@ -163,7 +165,7 @@ def test_equal_values_and_lines(tmp_path: Path) -> None:
 
 def test_labels_alone_is_a_trial_but_no_chain(tmp_path: Path) -> None:
     row = trial(0, 95.0, guidance="none", teacher="")
-    found = draw(tmp_path, make_table(row))
+    found = draw(tmp_path, make_rows(row))
     assert "completed, none" in found
     assert "resnet8" in found
     assert "mean with 95% t-interval" not in found
@@ -171,8 +173,8 @@ def test_labels_alone_is_a_trial_but_no_chain(tmp_path: Path) -> None:
 
 def test_a_long_chain_breaks_before_a_sign(tmp_path: Path) -> None:
     names = [f"resnet{n}" for n in (110, 101, 92, 83, 74, 65, 56, 47, 38, 29, 20)]
-    row = trial(0, 50.0, assistants=">".join(names), assistant_count=len(names))
-    found = draw(tmp_path, make_table(row))
+    row = trial(0, 50.0, assistants=tuple(names), assistant_count=len(names))
+    found = draw(tmp_path, make_rows(row))
     assert sum(text.startswith("> resnet") for text in found) >= 1
     assert " ".join(names) in " ".join(found).replace("> ", "")
 
@@ -198,7 +200,7 @@ def test_no_global_figure_is_left(tmp_path: Path) -> None:
 
 
 AGAIN = {"repeats": 5, "repeats_mean": 97.0, "repeats_half_width": 0.3}
-COUNTS = make_table(
+COUNTS = make_rows(
     *(trial(min(k, 3), 96 + k / 20, assistant_count=k) for k in range(11) for _ in range(2)),
     *(trial(1, 20.0, assistant_count=k) for k in range(11)),
     *(trial(1, 30.0, assistant_count=k, state="PRUNED") for k in range(11)),
@@ -207,20 +209,20 @@ WICKED = {"teacher": "a_$x^2$_<b>&amp;" + "_and_so_on" * 9, "student": 's"$_$<i>
 
 
 @pytest.mark.parametrize(
-    ("table", "reference", "teacher"),
+    ("rows", "reference", "teacher"),
     [
         (FULL, 95.9, 96.0),
         (COUNTS, 95.9, 98.0),
-        (make_table(*(trial(k, 100.0) for k in (0, 1, 2, 3))), 100.0, 100.0),
-        (make_table(trial(3, 97.0, **AGAIN, **WICKED), trial(2, 96.9, **WICKED)), 20.0, 99.0),
-        (make_table(*(trial(1, 90.0, assistant_count=k) for k in range(41))), None, None),
+        (make_rows(*(trial(k, 100.0) for k in (0, 1, 2, 3))), 100.0, 100.0),
+        (make_rows(trial(3, 97.0, **AGAIN, **WICKED), trial(2, 96.9, **WICKED)), 20.0, 99.0),
+        (make_rows(*(trial(1, 90.0, assistant_count=k) for k in range(41))), None, None),
     ],
     ids=["usual", "counts", "equal", "wicked", "forty"],
 )
 def test_no_label_hides_another(
-    table: pd.DataFrame, reference: float | None, teacher: float | None
+    rows: tuple[TrialRow, ...], reference: float | None, teacher: float | None
 ) -> None:
-    figure = draw_accuracy(prepare(table, reference, teacher), "a long title " * 9)
+    figure = draw_accuracy(prepare(rows, reference, teacher), "a long title " * 9)
     figure.draw_without_rendering()
     # A text's own window extent leaves out the arrows, which no annotation here has.
     drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]

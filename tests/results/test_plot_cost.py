@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.tabled import best_of, make_table, texts
+from helpers.tabled import best_of, make_rows, texts
 from matplotlib.text import Text
 
 from dgkd_search.results.accuracy_data import accuracy_chart
@@ -13,10 +13,11 @@ from dgkd_search.results.plot_cost import draw_cost, plot_pareto
 
 
 def prepare(*trials: tuple[float, float | None], **more: Any) -> CostChart:
-    rows = [{"val_accuracy": accuracy, "training_tflop": cost} | more for accuracy, cost in trials]
-    table = make_table(*rows)
-    chart = accuracy_chart(table, best=best_of(table), reference=None, teacher=None)
-    return cost_chart(table, chart)
+    rows = make_rows(
+        *({"val_accuracy": accuracy, "training_tflop": cost} | more for accuracy, cost in trials)
+    )
+    chart = accuracy_chart(rows, best=best_of(rows), reference=None, teacher=None)
+    return cost_chart(rows, chart)
 
 
 def test_the_figure_names_the_front(tmp_path: Path) -> None:

@@ -121,6 +121,16 @@ def test_why_there_is_no_test_accuracy() -> None:
     assert "could not be read" in lines(damaged)["test"]
 
 
+def test_notes_follow_the_gain_and_come_before_the_trials() -> None:
+    noted = replace(
+        with_accuracies(validation=70.0), unreplicated=True, tuned=((), "of the tuned values, too")
+    )
+    names = [line[:12].strip() for line in noted.lines()]
+    assert names[3:8] == ["gain", "note", "note", "note", "trials"]
+    notes = [line[12:] for line in noted.lines()[4:7]]
+    assert [note.split()[0] for note in notes] == ["the", "of", "no"]
+
+
 def test_an_early_end_comes_first() -> None:
     work = replace(SUMMARY.work, completed=2, pruned=0)
     ended = replace(SUMMARY, ended="the time budget of 60 s is used up", work=work)

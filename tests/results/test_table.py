@@ -9,15 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from helpers.studies import INFO
+from helpers.tabled import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
-from scipy import stats
 
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.stats import StageResult, TrialStats
-from dgkd_search.results import table as module
-from dgkd_search.results.table import accuracy_by_count, trials_table, write_trials
+from dgkd_search.results.table import csv_text, to_frame, trials_table, write_trials
 from dgkd_search.results.trial_row import COLUMNS, TrialRow
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.planner import Planner
@@ -230,9 +229,9 @@ def test_round_trip_of_an_empty_study(tmp_path: Path) -> None:
     assert_frame_equal(read(path), trials_table(make_study()))
 
 
-ANY_STUDY = make_study()
+_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]))
 _VALUES = {
-    "string": st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"])),
+    "string": _TEXT,
     "Int64": st.none() | st.integers(0, 2**53),
     "Float64": st.none() | st.floats(-1e9, 1e9).map(lambda x: float(f"{x:.6g}")),
     "datetime64[s]": st.none()
@@ -245,52 +244,34 @@ _VALUES = {
 @settings(deadline=None, max_examples=30)
 @given(
     st.lists(
-        st.builds(TrialRow, **{name: _VALUES[dtype] for name, dtype in COLUMNS.items()}),
+        st.builds(
+            TrialRow,
+            **{name: _VALUES[dtype] for name, dtype in COLUMNS.items()}
+            | {"assistants": st.lists(_TEXT, max_size=2).map(tuple)},
+        ),
         max_size=3,
     )
 )
 def test_any_table_survives_the_csv(
     tmp_path_factory: pytest.TempPathFactory, rows: list[TrialRow]
 ) -> None:
-    table = module._frame(rows)
     path = tmp_path_factory.mktemp("csv") / "trials.csv"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "trials_table", lambda study: table)
-        write_trials(ANY_STUDY, path)
-    assert_frame_equal(read(path), table, check_exact=True)
+    path.write_text(csv_text(rows), newline="")
+    assert_frame_equal(read(path), to_frame(rows), check_exact=True)
 
 
-def counted(values: dict[int, list[float]], guidance: str = "dense") -> pd.DataFrame:
-    rows = [(count, value) for count, group in values.items() for value in group]
-    return module._frame(
-        [
-            TrialRow(i, "COMPLETE", assistant_count=count, val_accuracy=value, guidance=guidance)
-            for i, (count, value) in enumerate(rows)
-        ]
-    )
-
-
-def test_interval_by_hand() -> None:
-    result = accuracy_by_count(counted({2: [97.0, 96.0, 97.5], 0: [95.0]}))
-    assert list(result["assistant_count"]) == [0, 2]
-    assert list(result["completed"]) == [1, 3]
-    assert list(result["best"]) == [95.0, 97.5]
-    assert result["mean"][1] == pytest.approx(290.5 / 3)
-    low, high = stats.t.interval(0.95, 2, 290.5 / 3, stats.sem([97.0, 96.0, 97.5]))
-    assert result["half_width"][1] == pytest.approx((high - low) / 2)
-    assert math.isnan(result["half_width"][0])
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.floats(0, 100), min_size=2, max_size=8))
-def test_mean_and_best_stay_within_the_values(values: list[float]) -> None:
-    row = accuracy_by_count(counted({1: values})).iloc[0]
-    assert row["best"] == max(values)
-    assert min(values) - 1e-9 <= row["mean"] <= max(values) + 1e-9
-    assert row["half_width"] >= 0
-
-
-def test_only_completed_trials_with_a_teacher_count(study: ChainStudy) -> None:
-    assert accuracy_by_count(trials_table(study))["completed"].tolist() == [1]
-    assert len(accuracy_by_count(counted({0: [90.0, 91.0]}, "none"))) == 0
-    assert len(accuracy_by_count(trials_table(make_study()))) == 0
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (
+            {"assistants": ("a", "b"), "drop_probability": 0.25},
+            "resnet26 > a > b > resnet8, drop 0.25",
+        ),
+        ({}, "resnet26 > resnet8"),
+        ({"teacher": "", "guidance": "none"}, "resnet8"),
+    ],
+)
+def test_chains_in_words(row: dict[str, Any], text: str) -> None:
+    (found,) = make_rows(row)
+    assert found.chain == text
+    assert found.taught == (len(found.models) > 1)

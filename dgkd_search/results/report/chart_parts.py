@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from dgkd_search.results.accuracy_data import AccuracyChart
 from dgkd_search.results.looks import BEST, INK, Look, vega_shape
-from dgkd_search.results.marks import Side, place_label
-from dgkd_search.results.points import ACCURACY_TITLE, TrialPoint
+from dgkd_search.results.marks import BEST_LABEL_WIDTH, Side, place_label
+from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS, TrialPoint
 from dgkd_search.results.scales import Scale
 from dgkd_search.utils.intervals import plus_minus
 
@@ -22,8 +22,6 @@ Value: TypeAlias = str | float | list[str] | None
 Row: TypeAlias = Mapping[str, Value]
 
 HEIGHT = 320  # pixels
-_MANY = 150  # points from which on they are drawn smaller
-_BEST_WIDTH = 0.42  # of the best's label, as a share of a chart on a telephone
 _CHARACTER, _SYMBOL = 6.6, 36  # pixels of a legend's text, and of what stands before it
 # The page gives these its own colors, which differ by day and by night.
 INK_NOW, PAPER_NOW = alt.ExprRef("ink"), alt.ExprRef("paper")
@@ -81,7 +79,7 @@ def row(point: TrialPoint, x: float | None) -> dict[str, Value]:
 
 def point_size(count: int) -> int:
     """Of each of so many points, in square pixels."""
-    return 70 if count <= _MANY else 30
+    return 70 if count <= MANY_POINTS else 30
 
 
 def accuracy_axis(scale: Scale) -> alt.Y:
@@ -210,7 +208,7 @@ class ChartBuilder:
             for point in chart.points
             if point.trial in places
         }
-        label = place_label(shares[best.trial], _BEST_WIDTH, [*shares.values()])
+        label = place_label(shares[best.trial], BEST_LABEL_WIDTH, [*shares.values()])
         place = places[best.trial], max(best.accuracy, chart.scale.low)
         self.add_star(place, best.trial_label, label.side if label else "above")
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import pandas as pd
+from markupsafe import Markup
 
+from dgkd_search.distillation.chain import Chain
 from dgkd_search.errors import InputError
 from dgkd_search.models import parameter_count
 from dgkd_search.models.architecture import Architecture
-from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
+from dgkd_search.results.accuracy_data import AccuracyChart
 from dgkd_search.results.best import load_best
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.cost_data import cost_chart
-from dgkd_search.results.figures import baseline_accuracy, best_trial, teacher_accuracy
+from dgkd_search.results.figures import best_trial, study_chart
 from dgkd_search.results.load import curves_of
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.report.chain_diagram import Node, draw_chain
@@ -24,30 +24,14 @@ from dgkd_search.results.report.chart_parts import ChartSpec
 from dgkd_search.results.report.charts import accuracy_spec, cost_spec
 from dgkd_search.results.report.search_charts import curves_spec, drop_spec, history_spec
 from dgkd_search.results.run_folder import RunFolder, versions
-from dgkd_search.results.table import trials_table
+from dgkd_search.results.trial_row import TrialRow, trial_rows
 from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
+from dgkd_search.results.wording import chain_in_words, gains, read_result, trial_counts
 from dgkd_search.results.work import Work, total_work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
-from dgkd_search.utils.intervals import plus_minus
-
-# Of the table of trials, with what each holds.
-COLUMNS = [
-    ("trial", "number of the trial"),
-    ("state", "complete, pruned or failed"),
-    ("teachers", "the teacher and the assistants of the student"),
-    ("guidance", "who teaches whom"),
-    ("drop", "drop probability of the student's teachers"),
-    ("validation", "accuracy in percent after the last epoch"),
-    ("fresh seeds", "mean validation accuracy of repeats with fresh seeds"),
-    ("epochs", "of the student"),
-    ("trained", "stages trained in this trial"),
-    ("found", "stages found in the store"),
-    ("TFLOP", "training the whole chain from nothing"),
-    ("seconds", "that the trial took"),
-    ("reason", "why it failed"),
-]
+from dgkd_search.training.losses.base import KL
 
 
 @dataclass(frozen=True)
@@ -88,18 +72,14 @@ class RunReport:
         return cls(run.path.resolve().name, run, study, best)
 
     @cached_property
-    def table(self) -> pd.DataFrame:
-        return trials_table(self.study)
+    def rows(self) -> tuple[TrialRow, ...]:
+        """The trials, by number."""
+        return trial_rows(self.study)
 
     @cached_property
     def accuracy(self) -> AccuracyChart:
         """What its charts show of each trial."""
-        return accuracy_chart(
-            self.table,
-            best=self.trial,
-            reference=self.reference,
-            teacher=teacher_accuracy(self.study),
-        )
+        return study_chart(self.study, self.rows, self.best)
 
     @cached_property
     def replication(self) -> Replication | None:
@@ -110,15 +90,9 @@ class RunReport:
         return total_work(self.study, ElapsedTime.from_study(self.study), 1)
 
     @property
-    def reference(self) -> float | None:
-        return baseline_accuracy(self.study)
-
-    @property
     def trial(self) -> int | None:
         """Number of the best trial."""
-        if self.best is not None:
-            return self.best.trial
-        return best_trial(self.study)
+        return best_trial(self.study, self.best)
 
     def figures(self) -> list[ReportFigure]:
         """The charts of the run that have something to show."""
@@ -146,13 +120,13 @@ class RunReport:
         ]
         if len(self.study.config.objectives) > 1:
             caption = "Both were sought: up and to the left is better."
-            costs = cost_spec(cost_chart(self.table, chart))
+            costs = cost_spec(cost_chart(self.rows, chart))
             figures.append(("Accuracy and cost", caption, costs))
         return [
             ReportFigure(title, words, spec) for title, words, spec in figures if spec is not None
         ]
 
-    def chain(self) -> Any:
+    def chain(self) -> Markup | None:
         """The drawing of the best chain, or None."""
         if self.best is None:
             return None
@@ -179,46 +153,39 @@ class RunReport:
         if self.best is None:
             return [("so far", "the search has not ended; there is no best student yet")]
         best = self.best
-        test, drop = best.test_accuracy, best.drop_probability
-        chain = " > ".join(filter(None, best.models))
-        details = [best.guidance] if best.assistants else ["plain KD"]
-        details += [f"drop {drop:g}"] if drop is not None else []
+        test, models = best.test_accuracy, best.models if best.loss else (best.student,)
         configuration = self.study.configuration(self.study.trials[best.trial])
-        details += tuned_values(configuration, self.study.config.space.tune)
-        details.append(f"trial {best.trial}")
-        reads = f"{best.test_reads} times" if best.test_reads != 1 else "once"
+        chain = chain_in_words(
+            Chain(models, best.guidance),
+            drop_prob=best.drop_probability,
+            loss=best.loss or KL.name,
+            tuned=tuned_values(configuration, self.study.config.space.tune),
+            trial=best.trial,
+        )
         rows = [
-            ("best chain", f"{chain} ({', '.join(details)})"),
+            ("best chain", chain),
             ("validation", f"{best.validation_accuracy:.2f} % (the student that is shipped)"),
-            ("test", f"{test:.2f} %, read {reads}" if test is not None else "not read"),
+            ("test", read_result(test, best.test_reads) if test is not None else "not read"),
         ]
         verdict_rows = verdict(self.replication) if self.replication is not None else []
         note = tuned_note(self.study.config, configuration)
-        return rows + (verdict_rows or self._gains()) + ([("note", note)] if note else [])
+        return rows + (verdict_rows or self._gains(best)) + ([("note", note)] if note else [])
 
-    def _gains(self) -> list[tuple[str, str]]:
-        assert self.best is not None
-        value, known = self.best.validation_accuracy, self.best.comparison
-        others = ((known.student_alone, "the student alone"), (known.plain_kd, "plain KD"))
-        parts = [
-            f"{value - other:+.2f} over {words} ({other:.2f})"
-            for other, words in others
-            if other is not None and value is not None
-        ]
-        return [("gain", f"{', '.join(parts)}, one run each")] if parts else []
+    def _gains(self, best: BestConfig) -> list[tuple[str, str]]:
+        validation, known = best.validation_accuracy, best.comparison
+        if validation is None:
+            return []
+        others = {"baseline": known.student_alone, "kd": known.plain_kd, "full": known.full_chain}
+        return [("gain", gains(validation, **others))]
 
     def costs(self) -> list[tuple[str, str]]:
         """What the search took, and what sharing saved."""
-        work, table = self.work, self.table
+        work = self.work
         stages = work.trained + work.reused
-        tflop = float(table["training_tflop"].fillna(0).sum())
+        tflop = sum(row.training_tflop or 0.0 for row in self.rows)
         saved = f"{100 * work.reused / stages:.0f} %" if stages else "0 %"
         rows = [
-            (
-                "trials",
-                f"{work.finished} of {self.study.config.budget}: {work.completed} completed, "
-                f"{work.pruned} pruned, {work.failed} failed",
-            ),
+            ("trials", trial_counts(work, self.study.config.budget)),
             (
                 "models",
                 f"{stages} asked for, {work.trained} trained; {saved} were found in the store",
@@ -234,27 +201,6 @@ class RunReport:
         if tflop:
             rows.append(("every trial's chain from nothing", f"{tflop:,.4g} TFLOP"))
         return rows
-
-    def rows(self) -> list[list[tuple[str, str | float]]]:
-        """The table of trials: what is shown of each cell, and what it sorts by."""
-        return [
-            [
-                (str(row["number"]), int(row["number"])),
-                (str(row["state"]).lower(), str(row["state"])),
-                _cell(" > ".join(filter(None, (row["teacher"], *row["assistants"].split(">"))))),
-                _cell(row["guidance"]),
-                _cell(row["drop_probability"], "{:g}"),
-                _cell(row["val_accuracy"], "{:.2f}"),
-                _replicates_cell(row["repeats_mean"], row["repeats_half_width"]),
-                _cell(row["student_epochs"], "{:d}"),
-                _cell(row["stages_trained"], "{:d}"),
-                _cell(row["stages_reused"], "{:d}"),
-                _cell(row["training_tflop"], "{:.4g}"),
-                _cell(row["seconds"], "{:.1f}"),
-                _cell(row["reason"]),
-            ]
-            for row in self.table.to_dict("records")
-        ]
 
     def commands(self) -> list[tuple[str, str]]:
         path, best, config = (
@@ -291,18 +237,5 @@ def _parameters(architecture: Architecture) -> int | None:
         return None
 
 
-def _cell(value: Any, form: str = "{}") -> tuple[str, str | float]:
-    if pd.isna(value) or value == "":
-        return "", ""
-    number = isinstance(value, int | float) or hasattr(value, "dtype")
-    return form.format(value), float(value) if number else str(value)
-
-
-def _replicates_cell(mean: Any, half: Any) -> tuple[str, str | float]:
-    if pd.isna(mean):
-        return "", ""
-    return plus_minus(mean, None if pd.isna(half) else half), float(mean)
-
-
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

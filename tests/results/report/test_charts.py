@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import pytest
-from helpers.tabled import best_of, make_table, trial
+from helpers.tabled import best_of, make_rows, trial
 
 from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
 from dgkd_search.results.cost_data import cost_chart
@@ -23,11 +23,12 @@ from dgkd_search.results.report.search_charts import (
     history_spec,
     several_spec,
 )
+from dgkd_search.results.trial_row import TrialRow
 
 
-def prepare(table: pd.DataFrame, **known: float | None) -> AccuracyChart:
+def prepare(rows: tuple[TrialRow, ...], **known: float | None) -> AccuracyChart:
     lines = {"reference": None, "teacher": None} | known
-    return accuracy_chart(table, best=best_of(table), **lines)
+    return accuracy_chart(rows, best=best_of(rows), **lines)
 
 
 def content(spec: ChartSpec | None) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def steps(**curves: list[float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["trial", "epoch", "val_accuracy"])
 
 
-TABLE = make_table(
+TABLE = make_rows(
     trial(0, 70.0, repeats=3, repeats_mean=71.0, repeats_half_width=0.5, training_tflop=4.0),
     trial(1, 74.5, drop_probability=0.25, training_tflop=5.0),
     trial(2, 60.0, state="PRUNED", drop_probability=0.5),
@@ -134,15 +135,13 @@ def test_the_best_is_drawn_last_in_every_chart() -> None:
 
 
 def test_the_best_so_far_never_falls_and_counts_completed_trials_alone() -> None:
-    table = make_table(
-        trial(0, 70.0), trial(1, 90.0, state="PRUNED"), trial(1, 60.0), trial(2, 75.0)
-    )
-    chart = prepare(table)
+    rows = make_rows(trial(0, 70.0), trial(1, 90.0, state="PRUNED"), trial(1, 60.0), trial(2, 75.0))
+    chart = prepare(rows)
     tops = [(point.trial, top) for point, top in best_so_far(chart.points)]
     assert tops == [(0, 70.0), (2, 70.0), (3, 75.0)]
-    rows = layers(content(history_spec(chart)), "line")[0]
-    assert [(row["x"], row["y"]) for row in rows] == tops
-    assert {row["kind"] for row in rows} == {BEST_SO_FAR.label}
+    line = layers(content(history_spec(chart)), "line")[0]
+    assert [(row["x"], row["y"]) for row in line] == tops
+    assert {row["kind"] for row in line} == {BEST_SO_FAR.label}
 
 
 def test_curves_are_thinned_but_keep_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +155,7 @@ def test_curves_are_thinned_but_keep_their_ends(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_searches_of_real_size_have_curves() -> None:
-    chart = prepare(make_table(*(trial(1, 70.0) for _ in range(64))))
+    chart = prepare(make_rows(*(trial(1, 70.0) for _ in range(64))))
     told = steps(**{f"t{i}": [70.0] * 240 for i in range(64)})
     spec = curves_spec(chart, told)
     assert spec is not None
@@ -165,9 +164,9 @@ def test_searches_of_real_size_have_curves() -> None:
 
 def test_figures_that_would_show_nothing_are_left_out() -> None:
     assert curves_spec(CHART, steps()) is None
-    assert drop_spec(prepare(make_table(trial(0, 70.0)))) is None
+    assert drop_spec(prepare(make_rows(trial(0, 70.0)))) is None
     assert drop_spec(CHART) is not None
-    unknown = make_table(trial(0, 70.0))
+    unknown = make_rows(trial(0, 70.0))
     assert cost_spec(cost_chart(unknown, prepare(unknown))) is None
 
 
@@ -180,7 +179,7 @@ def test_lines_to_compare_with_are_drawn_where_they_are_in_sight() -> None:
 
 
 def test_several_searches_are_told_apart_by_name() -> None:
-    names = {"a": CHART, "<b>": CHART, "none": prepare(make_table(trial(1, 5.0, state="PRUNED")))}
+    names = {"a": CHART, "<b>": CHART, "none": prepare(make_rows(trial(1, 5.0, state="PRUNED")))}
     spec = content(several_spec(names))
     (line,) = layers(spec, "line")
     assert {row["run"] for row in line} == {"74.50 %, a", "74.50 %, <b>"}

@@ -63,7 +63,7 @@ def test_the_page_tells_what_was_found(page: Path, run: RunFolder) -> None:
     text = page.read_text()
     for words in (
         "resnet8 on digits",
-        "resnet20 &gt; resnet14 &gt; resnet8 (dense, drop 0.25, trial 3)",
+        "resnet20 &gt; resnet14 &gt; resnet8  (dense, drop 0.25, trial 3)",
         "61.50 %, read once",
         "over the student alone (50.00)",
         f"dgkd-search train {run.path}/best.yaml",
