@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dgkd_search.cli.parser import ArgumentParser, add_options
+from dgkd_search.cli.parser import ArgumentParser, add_options, part_lines
 from dgkd_search.config.options import Options
 from dgkd_search.config.parsers import SeveralNamed, within
 from dgkd_search.errors import DgkdError, InputError
@@ -70,9 +70,20 @@ def _report(known: argparse.Namespace) -> int:
     return 0
 
 
+class _ExportParser(ArgumentParser):
+    def format_help(self) -> str:
+        from dgkd_search.workflows.export_forms import FORMS  # torch is slow to import
+
+        self.epilog = "forms:\n" + "\n".join(part_lines(FORMS))
+        return super().format_help()
+
+
 def _export_parser() -> ArgumentParser:
-    parser = _parser(
-        "export", "Write a student with its model card, and the forms it is deployed in."
+    parser = _ExportParser(
+        prog="dgkd-search export",
+        description="Write a student with its model card, and the forms it is deployed in.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "source", metavar="RUN", help="folder of a search or of a retrained student, or a best.yaml"
@@ -81,7 +92,7 @@ def _export_parser() -> ArgumentParser:
     parser.add_argument(
         "--formats",
         metavar="F,...",
-        help="torch, onnx or others that are installed; or none (all that can be made)",
+        help="of those below; or none (all that can be made)",
     )
     _add_local_options(parser, "--models")
     add_options(parser, {"export": "of forms"})

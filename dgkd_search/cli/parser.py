@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from dgkd_search.config.option import Option
 from dgkd_search.config.options import ALIASES, OPTIONS, canonical_name, closest, load_module_of
 from dgkd_search.errors import InputError
+from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.tables import labeled
+
+_NAME = 12  # letters of a part's name, in help
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -132,3 +136,28 @@ def add_options(
     for option in OPTIONS.known():
         if option.name not in without:
             parser.add_option(option)
+
+
+class Part(Protocol):
+    """Something that a user chooses by its name."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str: ...
+
+
+P = TypeVar("P", bound=Part)
+
+
+def part_lines(registry: Registry[P]) -> list[str]:
+    """Parts of one kind with what they do, for help; packages that add some are imported."""
+    rows = []
+    for name in registry.names():
+        try:
+            summary = registry.get(name).summary
+        except InputError:
+            summary = "(its package can't be loaded)"
+        rows.append((f"  {name}", summary))
+    return labeled(rows, _NAME)

@@ -6,8 +6,9 @@ import argparse
 from importlib.metadata import version
 
 from dgkd_search.cli.commands import COMMANDS
-from dgkd_search.cli.parser import ArgumentParser, add_options
+from dgkd_search.cli.parser import ArgumentParser, add_options, part_lines
 from dgkd_search.errors import InputError
+from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.utils.tables import labeled
 
 _GROUPS = {
@@ -20,6 +21,12 @@ _GROUPS = {
 }
 _WIDTH = 35  # of commands with their arguments, beside what they do
 _EPILOG = """\
+samplers:
+{samplers}
+
+pruners:
+{pruners}
+
 other commands:
 {commands}
 
@@ -29,8 +36,12 @@ exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 
 class SearchParser(ArgumentParser):
     def format_help(self) -> str:
-        # Commands of installed packages are imported for it, and not for every search.
-        self.epilog = _EPILOG.format(commands="\n".join(command_lines()))
+        # Parts of installed packages are imported for it, and not for every search.
+        self.epilog = _EPILOG.format(
+            commands="\n".join(command_lines()),
+            samplers="\n".join(part_lines(SAMPLERS)),
+            pruners="\n".join(part_lines(PRUNERS)),
+        )
         return super().format_help()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.trial import TrialState
 
 from dgkd_search.data import get_dataset
+from dgkd_search.errors import InputError
 from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.cost_data import cost_chart
@@ -20,19 +22,16 @@ from dgkd_search.study.study import ChainStudy
 
 
 def draw_figures(run: RunFolder, study: ChainStudy) -> list[Path]:
-    """Draw the figures of a run into its folder.
-
-    Raises:
-        InputError: its best.yaml is damaged.
-    """
-    # What draws and reads weights takes a second to import, which the start of a search saves.
-    from dgkd_search.results.best import load_best
+    """Draw the figures of a run into its folder; a damaged best.yaml stars nothing."""
+    # What draws takes a second to import, which the start of a search saves.
     from dgkd_search.results.plot import plot_accuracy
     from dgkd_search.results.plot_cost import plot_pareto
 
-    config = study.config
+    config, shipped = study.config, None
+    with contextlib.suppress(InputError):
+        shipped = shipped_best(run, study)
     rows, title = trial_rows(study), study_title(config)
-    chart = study_chart(study, rows, load_best(run.best) if run.best.exists() else None)
+    chart = study_chart(study, rows, shipped)
     drawn = plot_accuracy(chart, run.path, title=f"{title}, chains of {config.family}")
     if len(config.objectives) > 1:
         drawn += plot_pareto(cost_chart(rows, chart), run.path, f"{title}: accuracy and cost")
@@ -71,6 +70,19 @@ def best_trial(study: ChainStudy, shipped: BestConfig | None = None) -> int | No
         return winner.trial
     best = study.best()
     return None if best is None else best.number
+
+
+def shipped_best(run: RunFolder, study: ChainStudy) -> BestConfig | None:
+    """What best.yaml says; None where there is none yet, or it names a trial that isn't there.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    from dgkd_search.results.best import load_best  # it reads weights, and torch is slow to import
+
+    best = load_best(run.best) if run.best.exists() else None
+    numbers = {trial.number for trial in study.trials}
+    return best if best is not None and best.trial in numbers else None
 
 
 def is_of_study(best: BestConfig, study: ChainStudy) -> bool:

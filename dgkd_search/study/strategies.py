@@ -37,11 +37,13 @@ class SamplerKind:
             time: what it knows it must take from the study.
         options: names of registered options that it takes; ``make`` is called with their values
             too, by these names in underscores.
+        summary: what it does, in a few words for ``--help``.
     """
 
     name: str
     make: Callable[..., BaseSampler]
     options: tuple[str, ...] = ()
+    summary: str = ""
 
     def create(self, seed: int, options: OptionValues = ()) -> BaseSampler:
         """A sampler.
@@ -62,12 +64,13 @@ class PrunerKind:
     Attributes:
         name: what ``--pruner`` calls it.
         make: from the number of epochs of a student, whose accuracies are reported from step 1.
-        options: as of a ``SamplerKind``.
+        options, summary: as of a ``SamplerKind``.
     """
 
     name: str
     make: Callable[..., BasePruner]
     options: tuple[str, ...] = ()
+    summary: str = ""
 
     def create(self, epochs: int, options: OptionValues = ()) -> BasePruner:
         """A pruner.
@@ -148,23 +151,28 @@ NO_PRUNER = "none"
 SAMPLERS = Registry[SamplerKind](
     "sampler",
     "dgkd_search.samplers",
-    (SamplerKind("tpe", _tpe), SamplerKind("random", _random)),
+    (
+        SamplerKind("tpe", _tpe, summary="learns from the trials so far which chains are good"),
+        SamplerKind("random", _random, summary="learns nothing"),
+    ),
 )
 PRUNERS = Registry[PrunerKind](
     "pruner",
     "dgkd_search.pruners",
     (
-        PrunerKind("median", _median),
-        PrunerKind("hyperband", _hyperband),
-        PrunerKind("sha", _sha),
-        PrunerKind("patient", _patient),
-        PrunerKind(NO_PRUNER, _no_pruner),
+        PrunerKind(
+            "median", _median, summary="ends what is worse than the median, from half the epochs on"
+        ),
+        PrunerKind("hyperband", _hyperband, summary="brackets of successive halving"),
+        PrunerKind("sha", _sha, summary="successive halving: a third goes on at each rung"),
+        PrunerKind("patient", _patient, summary="median, once a student stops getting better"),
+        PrunerKind(NO_PRUNER, _no_pruner, summary="every trial trains to its end"),
     ),
 )
 
 
 def register_sampler(
-    name: str, make: Callable[..., BaseSampler], options: Sequence[str] = ()
+    name: str, make: Callable[..., BaseSampler], options: Sequence[str] = (), summary: str = ""
 ) -> None:
     """Make one of Optuna's samplers, or one's own, known to searches, as ``--sampler NAME``.
 
@@ -172,25 +180,25 @@ def register_sampler(
     entry point of the group ``dgkd_search.samplers`` under the sampler's name.
 
     Args:
-        make, options: see ``SamplerKind``.
+        make, options, summary: see ``SamplerKind``.
 
     Raises:
         ValueError: the name is taken.
     """
-    kind = SamplerKind(name, make, option_names(options))
+    kind = SamplerKind(name, make, option_names(options), summary)
     SAMPLERS.register(kind, str(sys._getframe(1).f_globals["__name__"]))
 
 
 def register_pruner(
-    name: str, make: Callable[..., BasePruner], options: Sequence[str] = ()
+    name: str, make: Callable[..., BasePruner], options: Sequence[str] = (), summary: str = ""
 ) -> None:
     """Make a pruner known to searches, as ``--pruner NAME``; see ``register_sampler``.
 
     Args:
-        make, options: see ``PrunerKind``.
+        make, options, summary: see ``PrunerKind``.
 
     Raises:
         ValueError: the name is taken.
     """
-    kind = PrunerKind(name, make, option_names(options))
+    kind = PrunerKind(name, make, option_names(options), summary)
     PRUNERS.register(kind, str(sys._getframe(1).f_globals["__name__"]))

@@ -38,6 +38,7 @@ class Form:
         needs: modules that must be installed, else it is left out.
         install: what installs them.
         options: names of registered options that ``make`` takes.
+        summary: what it is, in a few words for ``--help``.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Form:
     needs: tuple[str, ...] = ()
     install: str = ""
     options: tuple[str, ...] = ()
+    summary: str = ""
 
     def missing(self) -> list[str]:
         """Those of ``needs`` that aren't installed."""
@@ -102,6 +104,7 @@ FORMS = Registry[Form](
             "student.pt2",
             _torch,
             'model = torch.export.load("student.pt2").module()\nlogits = model(images)',
+            summary="a program of torch.export",
         ),
         Form(
             "onnx",
@@ -111,6 +114,7 @@ FORMS = Registry[Form](
             '(logits,) = session.run(None, {"images": images})',
             ("onnx", "onnxscript", "onnxruntime"),
             "pip install 'dgkd-search[export]'",
+            summary="ONNX, for onnxruntime and others",
         ),
     ),
 )
@@ -123,6 +127,7 @@ def register_export_form(
     usage: str = "",
     needs: tuple[str, ...] = (),
     options: Sequence[str] = (),
+    summary: str = "",
 ) -> None:
     """Make a form known to ``dgkd-search export``, which writes it unless others are asked for.
 
@@ -130,7 +135,7 @@ def register_export_form(
     entry point of the group ``dgkd_search.export_forms`` under the form's name.
 
     Args:
-        name, file, make, usage, needs, options: see ``Form``.
+        name, file, make, usage, needs, options, summary: see ``Form``.
 
     Raises:
         ValueError: the name or the file is taken, or is none.
@@ -142,7 +147,8 @@ def register_export_form(
     taken = [form.name for form in FORMS.known() if form.file == file]
     if file in ("README.md", "best.yaml", "student.safetensors") or set(taken) - {name}:
         raise ValueError(f"form {name!r}: {file} is another's file; choose a name of its own")
-    form = Form(name, file, make, usage, needs, options=option_names(options))
+    taken_options = option_names(options)
+    form = Form(name, file, make, usage, needs, options=taken_options, summary=summary)
     FORMS.register(form, str(sys._getframe(1).f_globals["__name__"]))
 
 

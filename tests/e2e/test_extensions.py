@@ -125,6 +125,8 @@ def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
         "--candidates N that the sampler broad weighs up (96)",
         "--mse-scale X factor of the loss mse (1)",
         "dgkd-search shout RUN the student's name, loudly",
+        "broad weighs up many chains",
+        "quarter ends most",
     ):
         assert shown in help
 

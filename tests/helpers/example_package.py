@@ -40,8 +40,10 @@ STRATEGIES = """
     def broad(seed, candidates):
         return TPESampler(seed=seed, n_ei_candidates=candidates)
 
-    register_sampler("broad", broad, options=["candidates"])
-    register_pruner("quarter", lambda epochs: PercentilePruner(25.0, n_startup_trials=1))
+    register_sampler("broad", broad, options=["candidates"], summary="weighs up many chains")
+    register_pruner(
+        "quarter", lambda epochs: PercentilePruner(25.0, n_startup_trials=1), summary="ends most"
+    )
 """
 DATASET = """
     import numpy as np

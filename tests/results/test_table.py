@@ -99,6 +99,15 @@ def dtypes(table: pd.DataFrame) -> dict[str, str]:
     return {str(name): str(dtype) for name, dtype in table.dtypes.items()}
 
 
+def test_of_a_worker_that_died_at_once_nothing_is_known_but_its_time() -> None:
+    study = make_study()
+    ask(study)
+    study.fail(0, "its worker died", TrialStats(seconds=3.0, elapsed=4.0))
+    (row,) = trials_table(study).to_dict("records")
+    facts = ("seconds", "computing_seconds", "stages_trained", "stages_reused")
+    assert [name for name in facts if not pd.isna(row[name])] == ["seconds"]
+
+
 def test_columns_and_types_are_the_same_for_all_and_no_trials(study: ChainStudy) -> None:
     full, empty = trials_table(study), trials_table(make_study())
     assert ",".join(full.columns) + "\n" == HEADER

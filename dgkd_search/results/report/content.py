@@ -13,10 +13,9 @@ from dgkd_search.errors import InputError
 from dgkd_search.models import parameter_count
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.results.accuracy_data import AccuracyChart
-from dgkd_search.results.best import load_best
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.cost_data import cost_chart
-from dgkd_search.results.figures import best_trial, study_chart
+from dgkd_search.results.figures import best_trial, shipped_best, study_chart
 from dgkd_search.results.load import curves_of
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.report.chain_diagram import Node, draw_chain
@@ -68,7 +67,7 @@ class RunReport:
             InputError: it is no run, or it is damaged.
         """
         study = open_readonly(run) if study is None else study
-        best = load_best(run.best) if run.best.exists() else None
+        best = shipped_best(run, study)
         return cls(run.path.resolve().name, run, study, best)
 
     @cached_property
