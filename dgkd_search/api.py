@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from dgkd_search.results.manifest import read_manifest
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
 from dgkd_search.utils.files import write_error
+from dgkd_search.utils.log import Log, silent
 from dgkd_search.utils.rules import COUNT, require
 from dgkd_search.workflows.compare import MethodRun, compare, methods
 from dgkd_search.workflows.export import export_run
@@ -73,18 +74,11 @@ def _inline(quiet: bool) -> Callback | None:
     return NotebookProgress() if in_notebook() and not quiet else None
 
 
-Log = Callable[[str], object]
-
-
-def _silent(text: str) -> None:
-    """Log nothing, which is the default."""
-
-
 def train(
     best: Path | str,
     out: Path | str | None = None,
     repeats: int = 3,
-    log: Log = _silent,
+    log: Log = silent,
     **overrides: Any,
 ) -> Retrained:
     """Train the chain of a best.yaml on training and validation images, as ``dgkd-search train``.
@@ -108,7 +102,7 @@ def train(
     best = Path(best).expanduser()
     beside = best if best.is_dir() else best.parent
     folder = beside / "trained" if out is None else Path(out).expanduser()
-    log = _earlier("tell", overrides, "log", None if log is _silent else log) or _silent
+    log = _earlier("tell", overrides, "log", None if log is silent else log) or silent
     return retrain(best, folder, repeats, overrides, log)
 
 
@@ -116,7 +110,7 @@ def export_student(
     source: Path | str,
     to: Path | str,
     formats: Sequence[str] | None = None,
-    log: Log = _silent,
+    log: Log = silent,
     **overrides: Any,
 ) -> list[Path]:
     """Write a student, its model card and the forms it is deployed in, as ``dgkd-search export``.
@@ -135,7 +129,7 @@ def export_student(
         InputError: the student is damaged, ``to`` holds another one, or a form that was asked for
             can't be made or doesn't agree with the PyTorch model.
     """
-    log = _earlier("tell", overrides, "log", None if log is _silent else log) or _silent
+    log = _earlier("tell", overrides, "log", None if log is silent else log) or silent
     folder, to = Path(source).expanduser(), Path(to).expanduser()
     return export_run(folder, to, formats, overrides, log)
 
@@ -144,7 +138,7 @@ def compare_methods(
     chain: Sequence[str],
     repeats: int = 3,
     drop_prob: float = 0.25,
-    log: Log = _silent,
+    log: Log = silent,
     **options: Any,
 ) -> dict[str, list[MethodRun]]:
     """NOKD, KD, TAKD, DGKD and stochastic DGKD side by side, as ``dgkd-search compare``.
@@ -165,7 +159,7 @@ def compare_methods(
     if isinstance(chain, str) or len(chain) < 2:
         raise InputError(f"chain {chain!r}: name a teacher and a student at least, in a list")
     require("repeats", repeats, COUNT)
-    log = _earlier("tell", options, "log", None if log is _silent else log) or _silent
+    log = _earlier("tell", options, "log", None if log is silent else log) or silent
     options |= {"teacher": chain[0], "student": chain[-1]}
     return compare(methods(chain, drop_prob), repeats, options, log)
 

@@ -20,6 +20,7 @@ from dgkd_search.callbacks.events import (
 )
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.utils.log import Log, silent
 
 _FOLDER = "tensorboard"  # in the run folder
 
@@ -49,7 +50,7 @@ class TrackerCallback(Callback):
         log: is given a line if it fails.
     """
 
-    def __init__(self, begin: Begin, log: Callable[[str], object] = lambda text: None) -> None:
+    def __init__(self, begin: Begin, log: Log = silent) -> None:
         self._begin, self._log = begin, log
         self._runs: dict[TrialInfo, TrackerRun] = {}
         self._failed = False
@@ -96,20 +97,16 @@ class TrackerCallback(Callback):
             return None
 
 
-TRACKERS = ("tensorboard", "mlflow", "wandb")
-_PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
-
-
 def missing_trackers(names: Iterable[str]) -> list[str]:
     """A message for each whose package isn't installed."""
     return [
-        f"--log-to {name}: {_PACKAGES[name]} is not installed; pip install 'dgkd-search[{name}]'"
-        for name in names
-        if find_spec(_PACKAGES[name]) is None
+        f"--log-to {name}: {package} is not installed; pip install 'dgkd-search[{name}]'"
+        for name, (package, _) in ((name, _TRACKERS[name]) for name in names)
+        if find_spec(package) is None
     ]
 
 
-def make_tracker(name: str, run: Path, log: Callable[[str], object]) -> Callback:
+def make_tracker(name: str, run: Path, log: Log) -> Callback:
     """A callback that logs to a tracker.
 
     Args:
@@ -121,9 +118,9 @@ def make_tracker(name: str, run: Path, log: Callable[[str], object]) -> Callback
     Raises:
         InputError: it can't be begun: its package isn't installed, or it can't be reached.
     """
-    makers = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
+    package, begin = _TRACKERS[name]
     try:
-        return TrackerCallback(makers[name](importlib.import_module(_PACKAGES[name]), run), log)
+        return TrackerCallback(begin(importlib.import_module(package), run), log)
     except Exception as error:
         raise InputError(f"--log-to {name}: can't be begun ({_why(error)})") from None
 
@@ -207,3 +204,12 @@ def _parameters(trial: TrialInfo) -> dict[str, object]:
     if trial.drop_prob is not None:
         values["drop_prob"] = trial.drop_prob
     return values
+
+
+# By name: the package that is needed, and what makes a run of it begin.
+_TRACKERS: dict[str, tuple[str, Callable[[Any, Path], Begin]]] = {
+    "tensorboard": ("tensorboardX", _tensorboard),
+    "mlflow": ("mlflow", _mlflow),
+    "wandb": ("wandb", _wandb),
+}
+TRACKERS = tuple(_TRACKERS)

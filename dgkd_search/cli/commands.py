@@ -14,7 +14,7 @@ from dgkd_search.config.parsers import SeveralNamed, within
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.utils.formatting import pluralize
-from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.registry import Registry, calling_module
 from dgkd_search.utils.rules import COUNT
 from dgkd_search.utils.tables import labeled
 
@@ -340,4 +340,4 @@ def register_command(
         return made
 
     command = Command(name, arguments, summary, parser, lambda known: act(known) or 0)
-    COMMANDS.register(command, str(sys._getframe(1).f_globals["__name__"]))
+    COMMANDS.register(command, calling_module())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -17,6 +16,7 @@ from dgkd_search.errors import InputError, one_line
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.utils.option_values import OptionValue, OptionValues, plain_value
+from dgkd_search.utils.registry import calling_module
 from dgkd_search.utils.rules import Range
 
 GROUPS = ("data", "chain", "recipe", "search", "resources", "output", "export")
@@ -102,7 +102,7 @@ def register_option(
     option = Option(canonical_name(name), default, group, rule, metavar, help, scope)
     for problem in _problems(option):
         raise ValueError(f"option {name!r}: {problem}")
-    OPTIONS.register(option, str(sys._getframe(1).f_globals["__name__"]))
+    OPTIONS.register(option, calling_module())
 
 
 def _problems(option: Option) -> Iterable[str]:

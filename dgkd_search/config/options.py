@@ -14,7 +14,6 @@ from typing import Any
 from dgkd_search.callbacks.trackers import TRACKERS
 from dgkd_search.config.option import Option, Scope
 from dgkd_search.config.parsers import (
-    DIGITS,
     DropGrid,
     Listed,
     Named,
@@ -41,7 +40,14 @@ from dgkd_search.data.kinds import dataset_names
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, guidance_names
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.models.names import FAMILIES
-from dgkd_search.study.config import DROP_SCOPES, TUNABLE
+from dgkd_search.study.config import (
+    DROP_SCOPES,
+    KD_WEIGHTS,
+    LR_FACTOR,
+    SETTING_DIGITS,
+    TEMPERATURES,
+    TUNABLE,
+)
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.losses.base import KL
 from dgkd_search.training.losses.registry import loss_names
@@ -190,14 +196,14 @@ class Options:
     temperature: float = _option(
         4.0,
         "recipe",
-        within(TEMPERATURE, digits=DIGITS),
+        within(TEMPERATURE, digits=SETTING_DIGITS),
         "X",
         "temperature of distillation (4)",
     )
     kd_weight: float = _option(
         0.9,
         "recipe",
-        within(KD_WEIGHT, digits=DIGITS),
+        within(KD_WEIGHT, digits=SETTING_DIGITS),
         "X",
         "weight of the teachers beside the labels (0.9)",
     )
@@ -269,8 +275,9 @@ class Options:
         "search",
         SeveralOf(TUNABLE, 0),
         "T,...",
-        f"also search over the student's {', '.join(TUNABLE)} (1 to 10, 0.1 to 1, the rate by a "
-        "quarter to four times)",
+        f"also search over the student's {', '.join(TUNABLE)} ({TEMPERATURES[0]:g} to "
+        f"{TEMPERATURES[1]:g}, {KD_WEIGHTS[0]:g} to {KD_WEIGHTS[1]:g}, the rate by a factor of "
+        f"{1 / LR_FACTOR:g} to {LR_FACTOR:g})",
     )
     sampler: str = _option(
         "tpe", "search", Named(SAMPLERS.names), None, "Optuna's sampler: {choices}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dgkd_search.study.config import SETTING_DIGITS
 from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.utils.rules import Range
 
@@ -17,7 +18,6 @@ DROP_STEP = 0.05
 # Values under --drop-scope all: few, so that chains still share their assistants.
 COARSE_DROPS = (0.0, 0.25, 0.5, 0.75)
 
-DIGITS = 10  # of settings that a sampler may draw; the search space rounds to as many
 _LARGEST = 2**63 - 1
 _SMALLEST_SHARE = 0.0001  # Ray counts no finer
 
@@ -222,7 +222,7 @@ def drop_grid(value: object) -> DropGrid:
     spread = isinstance(value, str) and ":" in value
     parts = value if isinstance(value, list | tuple) else str(value).split(":" if spread else ",")
     try:
-        values = tuple(round(_number(part), DIGITS) + 0.0 for part in parts)
+        values = tuple(round(_number(part), SETTING_DIGITS) + 0.0 for part in parts)
     except ValueError:
         raise ValueError(rule) from None
     if not values or not all(v in DROP_PROB for v in values):

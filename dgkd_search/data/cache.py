@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from dgkd_search.data.types import Dataset, Images, Part
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.files import MISPLACED, make_folder, quarantine, remove_folder, write_folder
 from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
+from dgkd_search.utils.log import Log, silent
 from dgkd_search.utils.npy import map_array, to_npy_bytes
 from dgkd_search.utils.records import from_plain, to_plain
 
@@ -103,9 +104,7 @@ class PreparedData:
         return listing.open_listing(self.path, part, count)
 
 
-def prepare(
-    config: DataConfig, cache: Path, log: Callable[[str], object] = lambda note: None
-) -> PreparedData:
+def prepare(config: DataConfig, cache: Path, log: Log = silent) -> PreparedData:
     """Decode, split and store data in ``cache``, or find it there; test images stay closed.
 
     Both parts are held in memory while they are written. Where images are to be streamed, names

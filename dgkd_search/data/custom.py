@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from dgkd_search.data.in_memory import InMemoryDataset
 from dgkd_search.data.kinds import DatasetKind, register_dataset
 from dgkd_search.data.types import Images, Labels
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.utils.registry import calling_module
 
 Load = Callable[[], tuple[Any, Any]]  # images and labels, as ``InMemoryDataset`` has them
 
@@ -48,7 +48,7 @@ def dataset(
     Raises:
         ValueError: the name is taken, or the augmentation is unknown.
     """
-    origin = str(sys._getframe(1).f_globals["__name__"])
+    origin = calling_module()
     parts = {"train": train, "val": val, "test": test}
     loaders = {part: load for part, load in parts.items() if load is not None}
     labels = None if classes is None else tuple(map(str, classes))

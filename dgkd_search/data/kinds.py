@@ -7,7 +7,6 @@ imported before it is opened.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dgkd_search.data.config import AUGMENTS, DataConfig
 from dgkd_search.errors import InputError
-from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.registry import Registry, calling_module
 from dgkd_search.utils.rules import field_problems
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def register_dataset(kind: DatasetKind, origin: str | None = None) -> None:
     Raises:
         ValueError: the name is taken.
     """
-    _registry.register(kind, origin or str(sys._getframe(1).f_globals["__name__"]))
+    _registry.register(kind, origin or calling_module())
 
 
 def get_dataset(name: str, label: str | None = None) -> DatasetKind:

@@ -14,6 +14,11 @@ from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.utils.option_values import OptionValues
 
 TUNABLE = ("temperature", "kd-weight", "lr")
+SETTING_DIGITS = 10  # of settings that a sampler may draw: equal ones must have equal keys
+# Lowest, highest and step of what is tuned; the rate is tuned by a factor.
+TEMPERATURES = 1.0, 10.0, 0.5
+KD_WEIGHTS = 0.1, 1.0, 0.05
+LR_FACTOR = 4.0
 DROP_SCOPES = ("student", "all")
 
 

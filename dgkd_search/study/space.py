@@ -17,16 +17,19 @@ from optuna.distributions import (
 
 from dgkd_search.distillation.chain import Chain, models_needed
 from dgkd_search.errors import InputError
-from dgkd_search.study.config import ChainSpace
+from dgkd_search.study.config import (
+    KD_WEIGHTS,
+    LR_FACTOR,
+    SETTING_DIGITS,
+    TEMPERATURES,
+    ChainSpace,
+)
 from dgkd_search.training.recipe import Distillation
 
 ParamValue: TypeAlias = CategoricalChoiceType
 Params: TypeAlias = Mapping[str, ParamValue]  # Optuna's: a value for every distribution
 
 _FIRST_DROP = 0.25  # the paper's best survival probability is 0.75
-_TEMPERATURES = FloatDistribution(1.0, 10.0, step=0.5)
-_KD_WEIGHTS = FloatDistribution(0.1, 1.0, step=0.05)
-_LR_FACTOR = 4.0  # the tuned rate lies within this factor of the recipe's
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,11 @@ class SearchSpace:
         if len(space.drop_probs) > 1:
             self.distributions["drop_prob"] = _drops(space.drop_probs)
         if "temperature" in space.tune:
-            self.distributions["temperature"] = _TEMPERATURES
+            self.distributions["temperature"] = _stepped(TEMPERATURES)
         if "kd-weight" in space.tune:
-            self.distributions["kd_weight"] = _KD_WEIGHTS
+            self.distributions["kd_weight"] = _stepped(KD_WEIGHTS)
         if "lr" in space.tune:
-            self.distributions["lr"] = FloatDistribution(lr / _LR_FACTOR, lr * _LR_FACTOR, log=True)
+            self.distributions["lr"] = FloatDistribution(lr / LR_FACTOR, lr * LR_FACTOR, log=True)
 
     def admits(self, params: Params) -> bool:
         """Whether the number of assistants is within its bound."""
@@ -218,7 +221,12 @@ def _number(value: ParamValue) -> float:
 
 def _tidy(value: ParamValue) -> float:
     """0.15 rather than 0.15000000000000002: equal settings must have equal keys."""
-    return round(_number(value), 10)
+    return round(_number(value), SETTING_DIGITS)
+
+
+def _stepped(values: tuple[float, float, float]) -> FloatDistribution:
+    low, high, step = values
+    return FloatDistribution(low, high, step=step)
 
 
 def _drops(values: tuple[float, ...]) -> BaseDistribution:

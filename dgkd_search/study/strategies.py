@@ -6,7 +6,6 @@ Another one is an entry here or, in a package of one's own, ``register_sampler``
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.option_values import OptionValues, option_names
-from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.registry import Registry, calling_module
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -186,7 +185,7 @@ def register_sampler(
         ValueError: the name is taken.
     """
     kind = SamplerKind(name, make, option_names(options), summary)
-    SAMPLERS.register(kind, str(sys._getframe(1).f_globals["__name__"]))
+    SAMPLERS.register(kind, calling_module())
 
 
 def register_pruner(
@@ -201,4 +200,4 @@ def register_pruner(
         ValueError: the name is taken.
     """
     kind = PrunerKind(name, make, option_names(options), summary)
-    PRUNERS.register(kind, str(sys._getframe(1).f_globals["__name__"]))
+    PRUNERS.register(kind, calling_module())

@@ -30,6 +30,11 @@ def _installed() -> EntryPoints:
 _registries: list[Registry[Any]] = []
 
 
+def calling_module() -> str:
+    """The module whose code has called the function that asks."""
+    return str(sys._getframe(2).f_globals["__name__"])
+
+
 def adds_something(module: str) -> bool:
     """Whether a module has registered a thing of any kind."""
     return any(registry.of(module) for registry in _registries)

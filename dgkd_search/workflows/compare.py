@@ -7,7 +7,7 @@ compare on one store at once; what one has trained the others find.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dgkd_search.config.options import Options, merge_values
@@ -22,6 +22,7 @@ from dgkd_search.training.evaluation import accuracy_on_part
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.utils.intervals import half_width, plus_minus
+from dgkd_search.utils.log import Log, silent
 from dgkd_search.utils.tables import Column, Table
 from dgkd_search.workflows.single_chain import plan
 
@@ -126,7 +127,7 @@ def compare(
     chosen: Iterable[Method],
     replicates: int,
     options: Mapping[str, object],
-    log: Callable[[str], object] = lambda text: None,
+    log: Log = silent,
 ) -> dict[str, list[MethodRun]]:
     """Teach every method's student with each seed; seed after seed, so that ends are even.
 

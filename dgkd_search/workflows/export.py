@@ -26,6 +26,7 @@ from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.model_card import CARD_MARK, ExportedModel, model_card
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.utils.files import make_folder, write_bytes
+from dgkd_search.utils.log import Log, silent
 from dgkd_search.workflows.export_forms import FORMS, Form, form_that_can_be_made
 from dgkd_search.workflows.reproduce import (
     check_same_loss,
@@ -45,7 +46,7 @@ def export_run(
     target: Path,
     formats: Sequence[str] | None = None,
     overrides: Mapping[str, object] | None = None,
-    log: Callable[[str], object] = lambda text: None,
+    log: Log = silent,
 ) -> list[Path]:
     """Write a student and its card, and the forms that it is deployed in.
 
@@ -111,7 +112,7 @@ def _make_forms(
     options: Options,
     student: Student,
     images: Tensor,
-    log: Callable[[str], object],
+    log: Log,
     *,
     strict: bool,
 ) -> list[_MadeForm]:
@@ -168,7 +169,7 @@ def _check_free(target: Path, folder: Path) -> None:
             raise InputError(f"--to {target}: holds another {name}; choose a fresh folder")
 
 
-def _possible(log: Callable[[str], object]) -> list[Form]:
+def _possible(log: Log) -> list[Form]:
     """The forms for which everything is installed."""
     possible = []
     forms, problems = FORMS.load_all()

@@ -6,7 +6,6 @@ Another one is a ``Form`` here or, in a package of one's own, ``register_export_
 from __future__ import annotations
 
 import importlib.util
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from dgkd_search.errors import InputError
 from dgkd_search.utils.option_values import option_names
-from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.registry import Registry, calling_module
 
 # From the student (images float [N, C, H, W] in 0..255 to logits [N, classes]), some images and a
 # path: writes a file there, and gives what that file computes, in the same types. The values of
@@ -149,7 +148,7 @@ def register_export_form(
         raise ValueError(f"form {name!r}: {file} is another's file; choose a name of its own")
     taken_options = option_names(options)
     form = Form(name, file, make, usage, needs, options=taken_options, summary=summary)
-    FORMS.register(form, str(sys._getframe(1).f_globals["__name__"]))
+    FORMS.register(form, calling_module())
 
 
 def form_that_can_be_made(name: str) -> Form:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
@@ -29,9 +29,8 @@ from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.evaluation import test_accuracy
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.hashing import UNREADABLE
+from dgkd_search.utils.log import Log
 from dgkd_search.workflows.preparation import PreparedSearch
-
-Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)

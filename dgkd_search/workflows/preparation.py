@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dgkd_search.data import PreparedData, prepare
@@ -25,9 +25,8 @@ from dgkd_search.study.space import Params
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.utils.files import make_folder
 from dgkd_search.utils.formatting import format_bytes
+from dgkd_search.utils.log import Log
 from dgkd_search.workflows.validate import ValidatedSearch
-
-Log = Callable[[str], object]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
 from dgkd_search.training.losses.registry import loss_of
+from dgkd_search.utils.log import Log, silent
 
 
 def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, object]) -> Options:
@@ -99,7 +100,7 @@ def prepare_same_data(
     contents: BestConfig,
     config: DataConfig,
     store: Store,
-    log: Callable[[str], object] = lambda text: None,
+    log: Log = silent,
 ) -> PreparedData:
     """The data that a best.yaml was found, or its student retrained, on.
 

@@ -6,7 +6,7 @@ the whole chain with a seed of its own, and reads the test set once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from dgkd_search.training.recipe import Distillation
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.files import TEMPORARY, make_folder, write_bytes
 from dgkd_search.utils.intervals import half_width, plus_minus
+from dgkd_search.utils.log import Log, silent
 from dgkd_search.workflows.reproduce import (
     check_same_loss,
     local_options,
@@ -83,7 +84,7 @@ def retrain(
     out: Path,
     repeats: int = 3,
     overrides: Mapping[str, object] | None = None,
-    log: Callable[[str], object] = lambda text: None,
+    log: Log = silent,
 ) -> Retrained:
     """Train the chain of a best.yaml again, on training and validation images.
 
