@@ -33,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with sigterm_as_interrupt():
-            if arguments and arguments[0] in COMMANDS.names():
-                return COMMANDS.get(arguments[0]).run(arguments[1:])
+            first = arguments[0] if arguments else "-"
+            if not first.startswith("-") and first in COMMANDS:
+                return COMMANDS.get(first).run(arguments[1:])
             return _search(arguments)
     except DgkdError as error:
         for line in str(error).splitlines():

@@ -13,6 +13,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.utils.registry import Registry
 from dgkd_search.utils.tables import labeled
 
+_CHOICES = "{choices}"  # in the help of an option
 _NAME = 12  # letters of a part's name, in help
 
 
@@ -22,11 +23,15 @@ class ArgumentParser(argparse.ArgumentParser):
     Options of packages are imported when they are given, and all of them for the help.
     """
 
-    commands: Sequence[str] = ()
+    @property
+    def commands(self) -> Sequence[str]:
+        """Words that may stand in the place of the first option."""
+        return ()
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._option_groups: dict[str, argparse._ArgumentGroup] = {}
+        self._taken: dict[str, Option] = {}
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
@@ -63,9 +68,8 @@ class ArgumentParser(argparse.ArgumentParser):
         group = self._option_groups.get(option.group)
         if group is None or _flag(option.name) in self._option_string_actions:
             return False
-        # Choices are those that are installed too, as they are now.
-        choices = ", ".join(getattr(option.parse, "choices", ()))
-        help = option.help.replace("{choices}", choices).replace("%", "%%")
+        self._taken[option.name] = option
+        help = option.help.replace("%", "%%")
         if option.default is False:
             group.add_argument(_flag(option.name), action="store_const", const=True, help=help)
         else:
@@ -86,6 +90,11 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         self.add_installed()
+        for action in self._actions:
+            option = self._taken.get(action.dest)
+            if option is not None and action.help and _CHOICES in action.help:
+                choices = ", ".join(getattr(option.parse, "choices", ()))  # of packages, too
+                action.help = action.help.replace(_CHOICES, choices.replace("%", "%%"))
         return super().format_help()
 
     def _add_given(self, words: Sequence[str], module: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from dgkd_search.cli.commands import COMMANDS
@@ -35,7 +36,15 @@ exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
 
 
 class SearchParser(ArgumentParser):
+    """Commands and parts of installed packages are looked for when they are asked about alone:
+    that takes as long as all else of ``--version``."""
+
+    @property
+    def commands(self) -> Sequence[str]:
+        return COMMANDS.names()
+
     def format_help(self) -> str:
+        self.usage = f"dgkd-search [options] | {' | '.join(self.commands)}"
         # Parts of installed packages are imported for it, and not for every search.
         self.epilog = _EPILOG.format(
             commands="\n".join(command_lines()),
@@ -47,15 +56,12 @@ class SearchParser(ArgumentParser):
 
 def search_parser() -> ArgumentParser:
     """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
-    names = COMMANDS.names()
     parser = SearchParser(
         prog="dgkd-search",
-        usage=f"dgkd-search [options] | {' | '.join(names)}",
         description="Find the best chain of assistants for densely guided knowledge distillation.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.commands = names
     parser.add_argument("--version", action="version", version=version("dgkd-search"))
     parser.add_argument(
         "--config", metavar="FILE", help="YAML file that sets any option below; options win"
