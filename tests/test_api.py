@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.registries import isolate
 
 from dgkd_search.errors import InputError
 from dgkd_search.store.store import Store
@@ -115,6 +116,30 @@ def test_a_plan_that_makes_no_sense_is_refused_and_nothing_written(
     assert all(part in str(refusal.value) for part in parts), str(refusal.value)
     assert all("\n" not in message for message in refusal.value.messages)
     assert not Path(small["store"]).exists()
+
+
+@pytest.mark.parametrize("how", ["of its own", "of a package", "of a module that it names"])
+def test_a_plan_knows_a_guidance_of_the_module_that_is_named(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    isolate(monkeypatch)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"rules_{len(how)}"
+    rule = "from dgkd_search import Guidance, register_guidance\n\n\n@register_guidance\n"
+    rule += "class Last(Guidance):\n    name, method = 'last', 'LastKD'\n\n"
+    rule += "    def teachers(self, position):\n        return (position - 1,)\n"
+    if how == "of its own":
+        (tmp_path / f"{name}.py").write_text(rule)
+    elif how == "of a package":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"from {name} import last\n")
+        (tmp_path / name / "last.py").write_text(rule)
+    else:
+        (tmp_path / f"{name}.py").write_text(f"import {name}_last\n")
+        (tmp_path / f"{name}_last.py").write_text(rule)
+    models = ["resnet20", "resnet14", "resnet8"]
+    stages, _ = plan(models, **{**small, "guidance": "last", "models": name})
+    assert [len(stage.teachers) for stage in stages] == [0, 1, 1]
 
 
 PUBLIC = """

@@ -140,7 +140,7 @@ class Options:
         "chain",
         text,
         "MODULE",
-        "module of networks or datasets of your own, as mypackage.mymodels",
+        "module of parts of your own (networks, data, guidances, losses), as mypackage.mymodels",
     )
     teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
     student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")

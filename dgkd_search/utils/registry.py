@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from dgkd_search.errors import InputError, one_line
@@ -36,8 +37,15 @@ def calling_module() -> str:
 
 
 def adds_something(module: str) -> bool:
-    """Whether a module has registered a thing of any kind."""
-    return any(registry.of(module) for registry in _registries)
+    """Whether a module has registered a thing of any kind, or one that it imports has.
+
+    Of a package these are its own modules, of a module those that it names or takes something from.
+    """
+    origins = {origin for registry in _registries for origin in registry.origins()}
+    named = vars(sys.modules[module]).values() if module in sys.modules else ()
+    taken = {getattr(each, "__module__", None) for each in named}
+    taken |= {each.__name__ for each in named if isinstance(each, ModuleType)}
+    return any(origin in {module, *taken} or origin.startswith(f"{module}.") for origin in origins)
 
 
 class Registry(Generic[T]):
@@ -99,6 +107,10 @@ class Registry(Generic[T]):
         """Whether the name, in any spelling, is known; nothing is imported for it."""
         name = self._canonical(name)
         return name in self._known or name in self._entries()
+
+    def origins(self) -> set[str]:
+        """The modules that have registered some of them."""
+        return {*self._origins.values()} - {""}
 
     def known(self) -> tuple[T, ...]:
         """Those that are built in or registered by now; nothing is imported for it."""

@@ -41,8 +41,7 @@ def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, 
     options = dict(contents.options)
     if options.pop("models", None) is not None and overrides.get("models") is None:
         raise InputError(  # a file doesn't choose what is imported
-            f"{best}: it was found with networks or data of your own; name their module with "
-            "--models"
+            f"{best}: it was found with parts of your own; name their module with --models"
         )
     near = RunFolder(best if best.is_dir() else best.parent).config
     values = read_config(near, []) if near.exists() else {}

@@ -18,7 +18,7 @@ from dgkd_search.distillation.pretrained import as_stage, read_teacher
 from dgkd_search.distillation.stats import TrialResult
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import InputError
-from dgkd_search.models import get_family
+from dgkd_search.models import get_family, load_families
 from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
 from dgkd_search.study.planner import Planner
@@ -43,7 +43,7 @@ def plan(
 
     Args:
         names: of the models, from the teacher to the student; one model alone is trained on labels.
-        guidance: ``dense``, ``sequential``, ``teacher`` or ``none``.
+        guidance: ``dense``, ``sequential``, ``teacher``, ``none`` or one of your own.
         drop_prob: of the student's teachers, in [0, 1).
         replicate: seed of the student, from 0; the models above it are the same for all.
         rate: factor on the student's learning rate, above 0.
@@ -61,6 +61,8 @@ def plan(
         raise InputError(f"models {names!r}: give a list of names, from the teacher on")
     if isinstance(drop_prob, bool) or not isinstance(drop_prob, int | float):
         raise InputError(f"drop_prob {drop_prob!r}: must be one number in {DROP_PROB.interval}")
+    if options.get("models") is not None:  # which may make the guidance known
+        load_families(str(options["models"]))
     chain = Chain(tuple(names), guidance)
     if len(names) > 1 and options.get("teacher_weights") is not None:
         options |= {"teacher": chain.teacher, "student": chain.student}
