@@ -71,11 +71,10 @@ def _report(known: argparse.Namespace) -> int:
 
 
 class _ExportParser(ArgumentParser):
-    def format_help(self) -> str:
+    def list_parts(self) -> str:
         from dgkd_search.workflows.export_forms import FORMS  # torch is slow to import
 
-        self.epilog = "forms:\n" + "\n".join(part_lines(FORMS))
-        return super().format_help()
+        return "forms:\n" + "\n".join(part_lines(FORMS))
 
 
 def _export_parser() -> ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from dgkd_search.config.option import Option
@@ -32,6 +33,7 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(**settings)
         self._option_groups: dict[str, argparse._ArgumentGroup] = {}
         self._taken: dict[str, Option] = {}
+        self._module: str | None = None  # of the user's own
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
@@ -43,6 +45,7 @@ class ArgumentParser(argparse.ArgumentParser):
             InputError: an unknown or incomplete option.
         """
         words = _attach_values(arguments)
+        self._module = _value_of("--models", words)  # --help acts before the rest is read
         known, unknown = self.parse_known_args(words)
         if unknown and self._add_given(unknown, getattr(known, "models", None)):
             known, unknown = self.parse_known_args(words)
@@ -88,8 +91,17 @@ class ArgumentParser(argparse.ArgumentParser):
                 unloaded = self.add_argument_group("of a package that can't be loaded")
                 unloaded.add_argument(_flag(name), help=str(error).replace("%", "%%"))
 
+    def list_parts(self) -> str | None:
+        """What stands below the options in the help: parts of packages among it are imported."""
+        return None
+
     def format_help(self) -> str:
+        if self._module is not None:  # whose parts are in the lists, too
+            from dgkd_search.models import load_families
+
+            load_families(self._module)
         self.add_installed()
+        self.epilog = self.list_parts()
         for action in self._actions:
             option = self._taken.get(action.dest)
             if option is not None and action.help and _CHOICES in action.help:
@@ -117,6 +129,15 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _value_of(flag: str, words: Sequence[str]) -> str | None:
+    """What follows a flag, if it is given."""
+    for word, following in pairwise([*words, ""]):
+        name, _, value = word.partition("=")
+        if name == flag:
+            return value or following
+    return None
 
 
 def _attach_values(arguments: Sequence[str]) -> list[str]:

@@ -43,14 +43,15 @@ class SearchParser(ArgumentParser):
     def commands(self) -> Sequence[str]:
         return COMMANDS.names()
 
-    def format_help(self) -> str:
-        self.usage = f"dgkd-search [options] | {' | '.join(self.commands)}"
-        # Parts of installed packages are imported for it, and not for every search.
-        self.epilog = _EPILOG.format(
+    def list_parts(self) -> str:
+        return _EPILOG.format(
             commands="\n".join(command_lines()),
             samplers="\n".join(part_lines(SAMPLERS)),
             pruners="\n".join(part_lines(PRUNERS)),
         )
+
+    def format_help(self) -> str:
+        self.usage = f"dgkd-search [options] | {' | '.join(self.commands)}"
         return super().format_help()
 
 

@@ -101,7 +101,7 @@ class Replication:
         known: dict[str, ReplicateStats] = {}
         seeds = range(1, study.config.confirm_seeds + 1)
         for name in choice.chosen:
-            names = {seed: _attribute(_trial(name), seed) for seed in seeds}
+            names = {seed: _attribute(_trial(name), seed).name for seed in seeds}
             entries = {seed: noted[each] for seed, each in names.items() if each in noted}
             values = {
                 seed: each.val_accuracy
@@ -227,7 +227,7 @@ def _unknown(
         Replicate(trial, replicate, configuration)
         for replicate in range(1, study.config.confirm_seeds + 1)
         for trial, configuration in configurations
-        if (known := noted.get(_attribute(trial, replicate))) is None or known.retryable
+        if (known := noted.get(_attribute(trial, replicate).name)) is None or known.retryable
     ]
 
 
@@ -235,7 +235,7 @@ def save_replicate(
     study: ChainStudy, trial: int | None, replicate: int, record: StudentRecord
 ) -> None:
     """Note a student that was taught again, or why that failed."""
-    study.write(Attribute(_attribute(trial, replicate), StudentRecord), record)
+    study.write(_attribute(trial, replicate), record)
 
 
 def replicates(study: ChainStudy) -> list[StudentRecord]:
@@ -243,8 +243,8 @@ def replicates(study: ChainStudy) -> list[StudentRecord]:
     return [*study.read_all(_REPEAT, StudentRecord).values()]
 
 
-def _attribute(trial: int | None, replicate: int) -> str:
-    return f"{_REPEAT}{_name(trial)} {replicate}"
+def _attribute(trial: int | None, replicate: int) -> Attribute[StudentRecord]:
+    return Attribute(f"{_REPEAT}{_name(trial)} {replicate}", StudentRecord)
 
 
 def _name(trial: int | None) -> str:

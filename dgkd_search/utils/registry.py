@@ -36,6 +36,31 @@ def calling_module() -> str:
     return str(sys._getframe(2).f_globals["__name__"])
 
 
+def check_name(kind: str, name: str) -> None:
+    """That a name can stand in lists, in YAML and in file names.
+
+    Raises:
+        ValueError: it has other letters.
+    """
+    if not name.isidentifier():
+        raise ValueError(f"{kind} {name!r}: a name has letters, digits and _ alone")
+
+
+def check_class(kind: str, added: type[Named], *texts: str) -> None:
+    """That a class which is to be registered says what it is.
+
+    Args:
+        texts: attributes that must be texts, beside ``name``.
+
+    Raises:
+        ValueError: one is missing or something else, or its name is none.
+    """
+    for attribute in ("name", *texts):
+        if not isinstance(getattr(added, attribute, None), str):
+            raise ValueError(f"{added.__name__}: has no {attribute}; give it one, a text")
+    check_name(kind, str(added.name))
+
+
 def adds_something(module: str) -> bool:
     """Whether a module has registered a thing of any kind, or one that it imports has.
 

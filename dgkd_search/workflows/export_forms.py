@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dgkd_search.errors import InputError
 from dgkd_search.utils.option_values import option_names
-from dgkd_search.utils.registry import Registry, calling_module
+from dgkd_search.utils.registry import Registry, calling_module, check_name
 
 # From the student (images float [N, C, H, W] in 0..255 to logits [N, classes]), some images and a
 # path: writes a file there, and gives what that file computes, in the same types. The values of
@@ -139,8 +139,7 @@ def register_export_form(
     Raises:
         ValueError: the name or the file is taken, or is none.
     """
-    if not name.isidentifier():
-        raise ValueError(f"form {name!r}: a name has letters, digits and _ alone")
+    check_name("form", name)
     if Path(file).name != file or file in ("", ".", ".."):
         raise ValueError(f"form {name!r}: {file!r} is no plain file name")
     taken = [form.name for form in FORMS.known() if form.file == file]

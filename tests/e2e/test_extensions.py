@@ -106,7 +106,15 @@ def test_everything_at_once(site: Path, tmp_path: Path) -> None:
 
 def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
     install(site)
-    words = "completion bash + export --help + --help + shout nowhere".split()
+    (tmp_path / "mine.py").write_text(
+        "from dgkd_search import Guidance, register_guidance, register_sampler\n"
+        "from optuna.samplers import TPESampler\n\n"
+        "class Last(Guidance):\n    name, method = 'last', 'LastKD'\n\n"
+        "    def teachers(self, position):\n        return (position - 1,)\n\n"
+        "register_guidance(Last)\n"
+        "register_sampler('narrow', lambda seed: TPESampler(seed=seed), summary='weighs up few')\n"
+    )
+    words = "completion bash + export --help + --help --models mine + shout nowhere".split()
     code, out, err = run(*words, cwd=tmp_path, ray=False)
     assert (code, err) == (2, "dgkd-search: nowhere: is no folder\n")
     script, _, help = out.rpartition("usage: dgkd-search [options]")
@@ -117,8 +125,8 @@ def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
     assert "--note" not in help
     help = " ".join(help.split())
     for shown in (
-        "dense, sequential, teacher, none, outer",
-        "tpe, random, broad",
+        "dense, sequential, teacher, none, last, outer",
+        "tpe, random, broad, narrow",
         "median, hyperband, sha, patient, none, quarter",
         "kl, dist, mse",
         "imagefolder, arrays, noise",
@@ -127,6 +135,7 @@ def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
         "dgkd-search shout RUN the student's name, loudly",
         "broad weighs up many chains",
         "quarter ends most",
+        "narrow weighs up few",
     ):
         assert shown in help
 

@@ -16,7 +16,7 @@ from dgkd_search.distillation.guidances.labels_only import LabelsOnly
 from dgkd_search.distillation.guidances.sequential import Sequential
 from dgkd_search.distillation.guidances.teacher_only import TeacherOnly
 from dgkd_search.errors import InputError, one_line
-from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.registry import Registry, check_class
 
 DEFAULT_GUIDANCE = Dense.name
 NO_GUIDANCE = LabelsOnly.name
@@ -36,11 +36,7 @@ def register_guidance(guidance: type[Guidance]) -> type[Guidance]:
         ValueError: the class lacks a name or a method, one of its attributes is none, or the name
             is taken.
     """
-    for attribute in ("name", "method"):
-        if not isinstance(getattr(guidance, attribute, None), str):
-            raise ValueError(f"{guidance.__name__}: has no {attribute}; give it one, a text")
-    if not guidance.name.isidentifier():
-        raise ValueError(f"guidance {guidance.name!r}: a name has letters, digits and _ alone")
+    check_class("guidance", guidance, "method")
     if not re.fullmatch("#[0-9A-Fa-f]{6}", guidance.color):
         raise ValueError(f"guidance {guidance.name!r}: color {guidance.color!r} isn't as #1F86C4")
     if guidance.marker not in _MARKERS:

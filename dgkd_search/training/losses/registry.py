@@ -11,7 +11,7 @@ from dgkd_search.training.losses.base import DistillationLoss, LossSpec
 from dgkd_search.training.losses.dist import DIST
 from dgkd_search.training.losses.kl import KLDivergence
 from dgkd_search.utils.option_values import option_names
-from dgkd_search.utils.registry import Registry
+from dgkd_search.utils.registry import Registry, check_class
 
 _BUILT_IN = (KLDivergence(), DIST())
 _registry = Registry[DistillationLoss]("loss", "dgkd_search.losses", _BUILT_IN)
@@ -31,11 +31,7 @@ def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
     """
     from dgkd_search.utils.source_code import class_checksum  # --help does without
 
-    for attribute in ("name", "title"):
-        if not isinstance(getattr(loss, attribute, None), str):
-            raise ValueError(f"{loss.__name__}: has no {attribute}; give it one, a text")
-    if not loss.name.isidentifier():
-        raise ValueError(f"loss {loss.name!r}: a name has letters, digits and _ alone")
+    check_class("loss", loss, "title")
     if not isinstance(loss.uses_temperature, bool):
         raise ValueError(
             f"loss {loss.name!r}: uses_temperature {loss.uses_temperature!r} is neither True nor "
