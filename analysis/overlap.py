@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 from tables import read
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.data import PreparedData
 from dgkd_search.distillation.guidances.registry import get_guidance
 from dgkd_search.models.layers import Normalize
@@ -94,7 +94,7 @@ def main() -> None:
 
 def measure(row: Method, options: dict[str, Any]) -> list[dict[str, Any]]:
     stages, data = plan(row.chain, guidance=row.guidance, drop_prob=row.drop_prob, **options)
-    store = Store(store_path(Options.parse(options, "{}").store))
+    store = Store(store_path(parse_options(options, "{}").store))
     truth = torch.from_numpy(data.validation().labels)
     said = [predictions(stage, store, data) for stage in stages]
     steps = []

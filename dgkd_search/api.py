@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.notebook import NotebookProgress, in_notebook
 from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options, parse_values
 from dgkd_search.errors import InputError
 from dgkd_search.results.manifest import read_manifest
 from dgkd_search.results.run_folder import RunFolder
@@ -37,7 +38,7 @@ def search(callback: Callback | None = None, **options: Any) -> Summary:
         InputError: unknown options or values, all at once.
     """
     callback = _earlier("observer", options, "callback", callback)
-    parsed = Options.parse(options, "{}")
+    parsed = parse_options(options, "{}")
     return run_search(parsed, callback or _inline(parsed.quiet))
 
 
@@ -54,8 +55,9 @@ def resume(run: Path | str, callback: Callback | None = None, **options: Any) ->
         InputError: it is no run, or can't go on like that.
     """
     callback = _earlier("observer", options, "callback", callback)
-    quiet = Options.parse(options, "{}").quiet
-    return resume_search(run, options, callback or _inline(quiet))
+    overrides = parse_values(options, "{}", own_names=True)
+    quiet = overrides.applied_to(Options()).quiet
+    return resume_search(run, overrides, callback or _inline(quiet))
 
 
 def _earlier(old: str, options: dict[str, Any], new: str, value: _T | None) -> _T | None:

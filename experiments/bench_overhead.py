@@ -40,7 +40,7 @@ import bench
 
 from dgkd_search.callbacks.base import Observer
 from dgkd_search.callbacks.events import TrialInfo
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.distillation.stats import TrialStats
 
@@ -111,7 +111,7 @@ def fill_store(options: dict[str, Any]) -> float:
     from dgkd_search.training.metrics import EpochMetrics
     from dgkd_search.training.stage_record import StageRecord
 
-    config = resolve(Options.parse(options, "{}")).config
+    config = resolve(parse_options(options, "{}")).config
     store = Store(options["store"])
     data = prepare(config.data, store.data)
     planner = Planner(config, data.info)
@@ -139,7 +139,7 @@ def study_alone(options: dict[str, Any], path: Path) -> dict[str, float]:
     from dgkd_search.config.resolve import resolve
     from dgkd_search.study.study import ChainStudy
 
-    study = ChainStudy(resolve(Options.parse(options, "{}")).config, path)
+    study = ChainStudy(resolve(parse_options(options, "{}")).config, path)
     asked, told = [], []
     for _ in range(options["budget"]):
         began = time.perf_counter()
@@ -162,7 +162,7 @@ def timed_search(options: dict[str, Any]) -> dict[str, float]:
     from dgkd_search.workflows.search import run_search
 
     times, began = Times(), time.perf_counter()
-    summary = run_search(Options.parse(options, "{}"), times)
+    summary = run_search(parse_options(options, "{}"), times)
     ended = time.perf_counter()
     if summary.work.trained or summary.work.finished != options["budget"]:
         raise RuntimeError(f"the search was no idle one:\n{summary}")
@@ -263,7 +263,7 @@ def memory_of_search(options: dict[str, Any]) -> dict[str, dict[str, float]]:
     from dgkd_search.workflows.search import run_search
 
     with watched() as result:
-        run_search(Options.parse(options, "{}"))
+        run_search(parse_options(options, "{}"))
     if not result["worker"].get("images"):
         raise RuntimeError("no worker was seen with the images at hand")
     return result
@@ -280,7 +280,7 @@ def prepare_only(options: dict[str, Any]) -> None:
     from dgkd_search.data import prepare
     from dgkd_search.store.store import Store
 
-    prepare(resolve(Options.parse(options, "{}")).config.data, Store(options["store"]).data)
+    prepare(resolve(parse_options(options, "{}")).config.data, Store(options["store"]).data)
 
 
 # ---- the command -------------------------------------------------------------------------------

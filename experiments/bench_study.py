@@ -59,7 +59,7 @@ from handwritten import search as search_by_hand
 
 from dgkd_search.callbacks.base import Observer
 from dgkd_search.callbacks.events import TrialInfo
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import load_test, open_prepared, prepare
 from dgkd_search.distillation.progress import TrialProgress
@@ -160,7 +160,7 @@ def search_shared(task: Task, store: Path, pruner: str) -> dict[str, Any]:
 
     run = task.folder / "run"
     times, began = Times(), time.perf_counter()
-    chosen = Options.parse({**task.options, "out": run, "store": store, "pruner": pruner}, "{}")
+    chosen = parse_options({**task.options, "out": run, "store": store, "pruner": pruner}, "{}")
     summary = run_search(chosen, times, initial_params=task.configurations)
     ended = time.perf_counter()
     storage = f"sqlite:///{run / 'study.db'}"
@@ -297,7 +297,7 @@ def busy(figures: dict[str, Any], concurrency: int) -> float:
 
 def plan_list(args: Any, folder: Path, store: Path) -> list[tuple[StageSpec, ...]]:
     """The stages of every configuration; its data is prepared apart from every run."""
-    config = resolve(Options.parse(options(args, folder), "{}")).config
+    config = resolve(parse_options(options(args, folder), "{}")).config
     planner = Planner(config, prepare(config.data, store).info)
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
     chains = [planner.stages(space.configuration(params)) for params in args.list]
@@ -310,7 +310,7 @@ def tested(
     args: Any, folder: Path, place: Path, chains: Sequence[Sequence[StageSpec]], sampled: list[int]
 ) -> dict[str, list[float]]:
     """Accuracy on the held-out images of every student that both sides trained, after all runs."""
-    config = resolve(Options.parse(options(args, folder), "{}")).config
+    config = resolve(parse_options(options(args, folder), "{}")).config
     info, part = prepare(config.data, place / "planned").info, load_test(config.data)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
     normalize, store = Normalize(info.mean, info.std), Store(place / "store")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import PreparedData, load_test, open_prepared, prepare
 from dgkd_search.models.layers import Normalize
@@ -137,7 +137,7 @@ def _run_trials(
 def search(task: Task) -> dict[str, Any]:
     """Train every configuration of the list, and test the best student."""
     wall = time.perf_counter()
-    resolved = resolve(Options.parse(task.options, "{}"))
+    resolved = resolve(parse_options(task.options, "{}"))
     config, resources = resolved.config, resolved.resources
     task.folder.mkdir(parents=True, exist_ok=True)
     data = prepare(config.data, task.folder / "data")

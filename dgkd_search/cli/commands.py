@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgkd_search.cli.parser import ArgumentParser, add_options, part_lines
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.parsers import SeveralNamed, within
 from dgkd_search.errors import DgkdError, InputError
 from dgkd_search.training.recipe import DROP_PROB
@@ -172,7 +172,7 @@ def _compare(known: argparse.Namespace) -> int:
             "--store none: the methods share their teacher; leave it out, or name a folder"
         )
     repeats, drop = _count("--repeats", values.pop("repeats")), values.pop("drop_prob")
-    dropped = Options.parse({**values, "drop_prob": drop}).drop_prob
+    dropped = parse_options({**values, "drop_prob": drop}).drop_prob  # all problems at once
     if dropped.spread or len(dropped.values) > 1:
         raise InputError(f"--drop-prob {drop}: must be one value in {DROP_PROB.interval}")
     from dgkd_search.workflows.compare import compare, comparison_table, ladders, methods

@@ -12,7 +12,13 @@ from typing import NoReturn
 from dgkd_search.cli import completion  # noqa: F401  (it registers its command)
 from dgkd_search.cli.commands import COMMANDS
 from dgkd_search.cli.search_parser import search_parser
-from dgkd_search.config.options import Options, canonical_name, load_module_of
+from dgkd_search.config.options import Options, canonical_name
+from dgkd_search.config.parse_options import (
+    NO_OPTIONS,
+    ParsedOptions,
+    load_module_of,
+    parse_values,
+)
 from dgkd_search.errors import DgkdError, InputError, Stopped, one_line, resume_hint
 from dgkd_search.utils.signals import sigterm_as_interrupt
 
@@ -63,14 +69,15 @@ def _search(arguments: list[str]) -> int:
 
 
 def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, object]) -> int:
-    overrides, options = _merge(None if config is None else Path(config), values)
+    parsed = _parse(None if config is None else Path(config), values, resumed is not None)
+    options = parsed.applied_to(Options())
     from dgkd_search.callbacks.events import SearchFinished
     from dgkd_search.callbacks.json_lines import JsonLines
     from dgkd_search.callbacks.terminal import make_callback
 
     events = JsonLines(sys.stdout) if options.json else None
     if options.dry_run:
-        lines = _preview(options, resumed, overrides)
+        lines = _preview(parsed, resumed)
         if events is not None:
             events.write("preview", lines=lines)
         else:
@@ -84,7 +91,7 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
         if resumed is None:
             summary = run_search(options, callback)
         else:
-            summary = resume_search(resumed, overrides, callback)
+            summary = resume_search(resumed, parsed, callback)
     except DgkdError as error:
         if events is not None:
             events.write("error", text=str(error))
@@ -104,29 +111,31 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
     return 0
 
 
-def _preview(options: Options, resumed: str | None, overrides: dict[str, object]) -> list[str]:
+def _preview(parsed: ParsedOptions, resumed: str | None) -> list[str]:
     """What would run, line by line."""
     from dgkd_search.workflows.dry_run import preview_lines
     from dgkd_search.workflows.validate import validate
 
     if resumed is None:
-        return preview_lines(validate(options))
+        return preview_lines(validate(parsed.applied_to(Options())))
     from dgkd_search.results.run_folder import RunFolder
     from dgkd_search.workflows.resume import check_resumption
 
-    resumption = check_resumption(RunFolder(Path(resumed).expanduser()), overrides)
+    resumption = check_resumption(RunFolder(Path(resumed).expanduser()), parsed)
     return [*resumption.lines(), *preview_lines(resumption.validated)]
 
 
-def _merge(config: Path | None, values: dict[str, object]) -> tuple[dict[str, object], Options]:
-    """What a file and the command line say, raw and as options; all problems at once.
+def _parse(config: Path | None, values: dict[str, object], own_names: bool) -> ParsedOptions:
+    """What a file and the command line set; all problems at once.
 
     The command line wins, so what a file says of an option given there isn't even looked at.
+
+    Args:
+        own_names: whether the module of a run that is resumed may make names known.
     """
     problems: list[str] = []
     overrides = {name: value for name, value in values.items() if value is not None}
     from_file: dict[str, object] = {}
-    own_names = "models" in overrides
     if config is not None:
         from dgkd_search.config.yaml_file import read_config
 
@@ -135,12 +144,13 @@ def _merge(config: Path | None, values: dict[str, object]) -> tuple[dict[str, ob
         own_names |= bool(values_there.get("models"))
         from_file = {k: v for k, v in values_there.items() if k not in overridden}
         load_module_of({**from_file, **overrides})  # one part may name the module of another's
+    own_names |= "models" in overrides
+    parsed = NO_OPTIONS
     for part, source in ((from_file, f"{config}: {{}}"), (overrides, "--{}")):
         try:
-            Options.parse(part, source, own_names)
+            parsed = parsed.updated(parse_values(part, source, own_names))
         except InputError as error:
             problems.extend(error.messages)
     if problems:
         raise InputError(problems)
-    values = {**from_file, **overrides}
-    return values, Options.parse(values)
+    return parsed

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from dgkd_search.config.option import Option
-from dgkd_search.config.options import ALIASES, OPTIONS, canonical_name, closest, load_module_of
+from dgkd_search.config.options import ALIASES, OPTIONS, canonical_name
+from dgkd_search.config.parse_options import closest, load_module_of
 from dgkd_search.errors import InputError
 from dgkd_search.utils.registry import Registry
 from dgkd_search.utils.tables import labeled
@@ -155,7 +156,7 @@ def _attach_values(arguments: Sequence[str]) -> list[str]:
 def add_options(
     parser: ArgumentParser, groups: Mapping[str, str], without: Sequence[str] = ()
 ) -> None:
-    """Add the options of some groups; values stay texts, ``Options.parse`` gives them meaning.
+    """Add the options of some groups; values stay texts, ``parse_options`` gives them meaning.
 
     Args:
         groups: titles by group.

@@ -56,7 +56,7 @@ class SearchParser(ArgumentParser):
 
 
 def search_parser() -> ArgumentParser:
-    """The parser of a search; values stay texts, ``Options.parse`` gives them their meaning."""
+    """The parser of a search; values stay texts, ``parse_options`` gives them their meaning."""
     parser = SearchParser(
         prog="dgkd-search",
         description="Find the best chain of assistants for densely guided knowledge distillation.",

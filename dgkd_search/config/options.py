@@ -1,13 +1,12 @@
 """What a user may say: every option with its group, its help line and the rule for its value.
 
-The command line and ``--config`` files read the same table, and all problems are reported at
-once. An option left at None gets its default from the family and the dataset (``resolve``).
+The command line and ``--config`` files read the same table (``parse_options``). An option left at
+None gets its default from the family and the dataset (``resolve``).
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -38,7 +37,6 @@ from dgkd_search.config.parsers import (
 from dgkd_search.data.config import AUGMENTS, IMAGE_SIZE, IMAGES, NORMALIZATIONS, SEED
 from dgkd_search.data.kinds import dataset_names
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, guidance_names
-from dgkd_search.errors import InputError, one_line
 from dgkd_search.models.names import FAMILIES
 from dgkd_search.study.config import (
     DROP_SCOPES,
@@ -380,51 +378,6 @@ class Options:
 
     extra: OptionValues = ()
 
-    @classmethod
-    def parse(
-        cls, values: Mapping[str, object], source: str = "--{}", own_names: bool = False
-    ) -> Options:
-        """Options from raw values by name, dashes or underscores.
-
-        Packages and the module of ``models`` are imported where a name may be an option of theirs.
-
-        Args:
-            values: texts from a command line, or YAML values; None means not given.
-            source: how to name an option in a message; its last ``{}`` stands for the name.
-            own_names: whether a module that is named elsewhere may make names known; else only one
-                among ``values`` may.
-
-        Raises:
-            InputError: every unknown name and every bad value, at once.
-        """
-        problems: list[str] = []
-        parsed: dict[str, Any] = {}
-        try:
-            load_module_of(values)
-        except InputError as error:
-            problems += error.messages
-        before, _, after = source.rpartition("{}")  # a path before it may hold braces of its own
-        for raw_name, value in values.items():
-            label = f"{before}{_show(str(raw_name).replace('_', '-'))}{after}"
-            name = canonical_name(str(raw_name))
-            if name not in OPTIONS:
-                problems.append(f"{label}: unknown option{closest(name, OPTIONS.names())}")
-            elif value is not None and name in parsed:
-                problems.append(f"{label}: stands twice, in two spellings; give it once")
-            elif value is not None:
-                try:
-                    rule = OPTIONS.get(name, label).parse
-                    parsed[name] = rule(value)
-                    if isinstance(rule, Named) and not (own_names or values.get("models")):
-                        rule.check(parsed[name])
-                except ValueError as error:
-                    problems.append(f"{label} {_show(value)}: {error}")
-                except InputError as error:  # its package can't be loaded
-                    problems += error.messages
-        if problems:
-            raise InputError(problems)
-        return cls().with_values(parsed)
-
     def values(self) -> dict[str, Any]:
         """All of them by name, those of packages as far as they have a value."""
         return {**{name: getattr(self, name) for name in _OWN}, **dict(self.extra)}
@@ -454,37 +407,6 @@ def canonical_name(name: str) -> str:
     """An option's name in underscores, from any spelling of it."""
     name = name.replace("-", "_")
     return ALIASES.get(name, name)
-
-
-def load_module_of(values: Mapping[str, object]) -> None:
-    """Import the module that ``models`` names where a name may be an option that it registers.
-
-    Raises:
-        InputError: it can't be imported.
-    """
-    module = values.get("models")
-    if isinstance(module, str) and not all(str(name) in OPTIONS for name in values):
-        from dgkd_search.models import load_families
-
-        load_families(module)
-
-
-def merge_values(*parts: Mapping[str, object]) -> dict[str, object]:
-    """Raw values by canonical names; later parts win, however they spell a name."""
-    return {canonical_name(name): value for part in parts for name, value in part.items()}
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or where to look."""
-    matches = difflib.get_close_matches(name[:60], list(known), n=1)
-    return f"; did you mean {matches[0].replace('_', '-')}?" if matches else "; see --help"
-
-
-def _show(value: object) -> str:
-    """A value on one line, short enough to read."""
-    shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    shown = one_line(shown) or "''"
-    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 # Of the product; register_option adds others.

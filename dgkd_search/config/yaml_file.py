@@ -1,4 +1,4 @@
-"""What a ``--config`` file says: names and texts, which ``Options.parse`` gives their meaning."""
+"""What a ``--config`` file says: names and texts, which ``parse_options`` gives their meaning."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dgkd_search.config.extra_options import check_options_known
-from dgkd_search.config.options import Options, canonical_name, load_module_of, scope_of
+from dgkd_search.config.options import Options, canonical_name, scope_of
+from dgkd_search.config.parse_options import load_module_of, parse_options
 from dgkd_search.config.resolve import complete, resolve
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import InputError, one_line
@@ -80,7 +81,7 @@ def read_manifest(run: RunFolder) -> Manifest:
     load_module_of(definition.options)
     check_options_known(definition.options, str(run.path))
     # Runs of before there was --confirm know nothing of it, and go on without.
-    options = Options.parse({"confirm": "off", **definition.options})
+    options = parse_options({"confirm": "off", **definition.options})
     try:
         _check_config(run, options, definitions)
     except FileNotFoundError:
@@ -258,7 +259,7 @@ def _check_config(
     problems: list[str] = []
     try:
         raw = read_config(run.config, problems)
-        edited = complete(Options.parse(raw, f"{run.config}: {{}}"))
+        edited = complete(parse_options(raw, f"{run.config}: {{}}"))
         if problems or raw.keys() != set(map(canonical_name, definition.options)):
             raise InputError("options are missing, or stand twice")
     except InputError as error:

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dgkd_search.config.options import Options, merge_values
+from dgkd_search.config.parse_options import merge_values, parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import Part, PreparedData, has_test, load_test
 from dgkd_search.data.config import DataConfig
@@ -115,7 +115,7 @@ def train_student(method: Method, replicate: int, options: Mapping[str, object])
     """
     merged = merge_values(options, method.options)
     stages, data = plan_method(method, replicate, options)
-    store = Store(store_path(Options.parse(merged, "{}").store))
+    store = Store(store_path(parse_options(merged, "{}").store))
     result = Trial(stages, data, store).run()
     seconds = [_seconds(store, stage) for stage in stages]
     test = _test(stages[-1], data, store, merged)
@@ -201,7 +201,7 @@ def _seconds(store: Store, stage: StageSpec) -> float:
 def _test(
     stage: StageSpec, data: PreparedData, store: Store, merged: Mapping[str, object]
 ) -> float | None:
-    part = _test_part(resolve(Options.parse(merged, "{}")).config.data)
+    part = _test_part(resolve(parse_options(merged, "{}")).config.data)
     entry = store.get(stage.key)
     if part is None or entry is None:
         return None

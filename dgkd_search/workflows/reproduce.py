@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dgkd_search.config.extra_options import check_options_known
-from dgkd_search.config.options import OPTIONS, Options, load_module_of, merge_values, scope_of
+from dgkd_search.config.options import OPTIONS, Options, scope_of
+from dgkd_search.config.parse_options import load_module_of, merge_values, parse_options
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.config import DataConfig
@@ -49,7 +50,7 @@ def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, 
     load_module_of({**options, **overriding})
     check_options_known(options, str(best))
     merged = merge_values(options, local_options(values), overriding)
-    return Options.parse(merged, "--{}")
+    return parse_options(merged, "--{}")
 
 
 def local_options(values: Mapping[str, object]) -> dict[str, object]:

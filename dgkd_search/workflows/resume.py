@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import SearchResumed, TrialInfo, TrialOutcome
-from dgkd_search.config.options import Options, canonical_name, scope_of
+from dgkd_search.config.parse_options import ParsedOptions
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import DamagedFile
 from dgkd_search.results.definition import DEFINITION, LATER_CHECKSUMS, SearchDefinition
@@ -138,11 +137,11 @@ class Resumption:
         return [*lines, f"{path}: trials so far: {done}", ""]
 
 
-def check_resumption(run: RunFolder, overrides: Mapping[str, object]) -> Resumption:
+def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
     """Everything that can be checked before a run goes on; nothing is written.
 
     Args:
-        overrides: options of now, in underscores, raw. Where trials run may change (concurrency,
+        overrides: options of now. Where trials run may change (concurrency,
             GPUs, store, the place of the data), a budget may be raised, a time budget also be
             set where there was none; nothing else.
 
@@ -150,34 +149,30 @@ def check_resumption(run: RunFolder, overrides: Mapping[str, object]) -> Resumpt
         InputError: it is no run, what is given would change what defines it, or as ``validate``.
     """
     manifest = read_manifest(run)
-    parsed = Options.parse(overrides, "--{}", own_names=manifest.options.models is not None)
-    names = [canonical_name(name) for name, value in overrides.items() if value is not None]
+    options = overrides.applied_to(manifest.options)
     problems: list[str] = []
-    if "out" in names:
+    if "out" in overrides:
         problems.append(
-            f"--out {parsed.out}: a run that is resumed stays where it is; leave it out"
+            f"--out {options.out}: a run that is resumed stays where it is; leave it out"
         )
     try:
         check_same(
-            parsed,
+            options,
             manifest.options,
             "--{}",
             "leave it out, or start a new run",
-            [name for name in names if name not in _RAISED and name != "out"],
+            [name for name in overrides.values if name not in (*_RAISED, "out")],
         )
     except InputError as error:
         problems += error.messages
     for name in _RAISED:
-        now, begun = parsed.value(name), manifest.options.value(name)
+        now, begun = options.value(name), manifest.options.value(name)
         # A time budget where there was none takes nothing from what is finished.
-        if name in names and begun is not None and now < begun:
+        if begun is not None and now < begun:
             problems.append(
                 f"--{name.replace('_', '-')} {now:g}: the run has {begun:g}; on resume it can "
                 "only be raised"
             )
     if problems:
         raise InputError(problems)
-    changed = {
-        name: parsed.value(name) for name in names if scope_of(name).changeable and name != "out"
-    }
-    return Resumption(manifest, validate(manifest.options.with_values(changed), run))
+    return Resumption(manifest, validate(options, run))

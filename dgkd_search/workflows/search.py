@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dgkd_search.callbacks.base import Callback, CallbackList
 from dgkd_search.callbacks.trackers import make_tracker
 from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import NO_OPTIONS, ParsedOptions
 from dgkd_search.errors import one_line
 from dgkd_search.results.manifest import Manifest
 from dgkd_search.results.run_folder import RunFolder
@@ -59,14 +60,14 @@ def run_search(
 
 def resume_search(
     run: Path | str,
-    overrides: Mapping[str, object] | None = None,
+    overrides: ParsedOptions = NO_OPTIONS,
     callback: Callback | None = None,
 ) -> Summary:
     """Go on with a search, whatever its end was; a finished one has its results written again.
 
     Args:
         run: its folder.
-        overrides: options that may change (see ``check_resumption``), in underscores, raw.
+        overrides: options that may change; see ``check_resumption``.
         callback: watches the search; none by default.
 
     Raises:
@@ -75,9 +76,9 @@ def resume_search(
         DgkdError, Stopped: as for ``run_search``.
     """
     folder = RunFolder(Path(run).expanduser())
-    check_resumption(folder, overrides or {})
+    check_resumption(folder, overrides)
     with resumable(folder), folder.hold():
-        resumption = check_resumption(folder, overrides or {})  # nobody changes it any more
+        resumption = check_resumption(folder, overrides)  # nobody changes it any more
         validated, manifest = resumption.validated, resumption.manifest
         initial_params = manifest.definition.initial_params
         return _search(validated, callback or Callback(), initial_params, manifest)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.distillation.chain import Chain
@@ -66,7 +66,7 @@ def plan(
     chain = Chain(tuple(names), guidance)
     if len(names) > 1 and options.get("teacher_weights") is not None:
         options |= {"teacher": chain.teacher, "student": chain.student}
-    resolved = resolve(Options.parse({**options, "drop_prob": drop_prob}, "{}"))
+    resolved = resolve(parse_options({**options, "drop_prob": drop_prob}, "{}"))
     config = resolved.config
     family = get_family(config.family)
     members = [family.member(name) for name in chain.models]

@@ -51,6 +51,15 @@ def test_an_interruption_before_a_resumed_search_began_says_how_it_goes_on(
     assert capsys.readouterr().err == said
 
 
+def test_a_run_that_is_resumed_may_know_names_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--loss", "mine"]) == 2
+    assert "--loss mine: unknown" in capsys.readouterr().err
+    assert main(["--resume", "run", "--loss", "mine"]) == 2
+    assert "run: is no run folder" in capsys.readouterr().err
+
+
 def dry(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
     assert main(["--dry-run", *words.split()]) == 0
     out, err = capsys.readouterr()

@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from dgkd_search import load_run, load_student
 from dgkd_search.cli.main import main
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.yaml_file import read_config, to_yaml_values
 from dgkd_search.results.best import load_best
 
@@ -197,7 +197,7 @@ def test_what_defines_a_run_is_taken_as_options(
     said["normalize"] = said.pop("normalise", said.get("normalize"))
     assert said["normalize"] == "train"
     assert main(["--config", f"{run}/config.yaml", "--dry-run", *PLACES]) == 0
-    again = to_yaml_values(Options.parse(read_config(Path(run, "config.yaml"), [])))
+    again = to_yaml_values(parse_options(read_config(Path(run, "config.yaml"), [])))
     assert again == {**SINCE, **said}
     capsys.readouterr()
     assert main(["--resume", run, "--dry-run", *PLACES]) == 0
@@ -208,7 +208,7 @@ def test_what_defines_a_run_is_taken_as_options(
 def test_every_option_keeps_its_name_and_its_values() -> None:
     """``options.yaml`` gives each option of version 0.1.0, hardly one of them at its default."""
     file = FROZEN / "options.yaml"
-    options = Options.parse(read_config(file, []))
+    options = parse_options(read_config(file, []))
     said = yaml.safe_load(file.read_text())
     said["normalize"] = said.pop("normalise")
     elsewhere = {name: said.pop(name) for name in ("out", "quiet", "json", "dry-run")}

@@ -23,6 +23,7 @@ from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.config.extra_options import GROUPS, check_options_known, taken_values
 from dgkd_search.config.option import Scope
 from dgkd_search.config.options import OPTIONS, Options, scope_of
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.yaml_file import read_config, to_yaml_values
 from dgkd_search.errors import InputError
 from dgkd_search.results.manifest import check_same
@@ -52,17 +53,17 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_values_are_read_as_those_of_the_products_own() -> None:
-    options = Options.parse({"search-width": "5", "beta": 2, "knots": "1,2", "epochs": "3"})
+    options = parse_options({"search-width": "5", "beta": 2, "knots": "1,2", "epochs": "3"})
     assert options.extra == (("beta", 2.0), ("knots", (1.0, 2.0)), ("search_width", 5))
     assert (options.epochs, options.value("search-width"), options.value("eager")) == (3, 5, False)
     same = {"search_width": 5.0, "beta": np.float64(2), "knots": [1, 2], "epochs": 3}
-    assert Options.parse(same) == options
-    assert hash(Options.parse(same)) == hash(options)
+    assert parse_options(same) == options
+    assert hash(parse_options(same)) == hash(options)
 
 
 def test_problems_are_told_in_the_words_of_the_products_own() -> None:
     with pytest.raises(InputError) as caught:
-        Options.parse(
+        parse_options(
             {"search-width": "2.5", "beta": "nan", "eager": "yes", "label": " ", "knots": "a"}
             | {"search-widht": 1}
         )
@@ -75,7 +76,7 @@ def test_problems_are_told_in_the_words_of_the_products_own() -> None:
         "--search-widht: unknown option; did you mean search-width?",
     )
     with pytest.raises(InputError, match="search-width: stands twice, in two spellings"):
-        Options.parse({"search_width": 1, "search-width": 1})
+        parse_options({"search_width": 1, "search-width": 1})
 
 
 def test_a_rule_that_fails_or_does_not_read_its_own_value_is_named() -> None:
@@ -83,7 +84,7 @@ def test_a_rule_that_fails_or_does_not_read_its_own_value_is_named() -> None:
     register_option("twice", lambda value: 2 * int(value), 0, "of one's own")
     register_option("table", lambda value: {"a": value}, None, "of one's own")
     with pytest.raises(InputError) as caught:
-        Options.parse({"odd": 3, "twice": 1, "table": 1, "beta": {"a": 1}})
+        parse_options({"odd": 3, "twice": 1, "table": 1, "beta": {"a": 1}})
     assert caught.value.messages == (
         "--odd 3: can't be read (AttributeError: 'int' object has no attribute 'upper')",
         "--twice 1: is read as 2, which isn't read as itself; mend its rule",
@@ -124,13 +125,13 @@ def from_command_line(values: dict[str, object], path: Path) -> Options:
         text = ",".join(map(str, value)) if isinstance(value, tuple) else value
         words += [flag] if value is True else [f"{flag}={text}"] if value is not False else []
     known = vars(search_parser().parse(words))
-    return Options.parse({k: v for k, v in known.items() if k not in ("config", "resume")})
+    return parse_options({k: v for k, v in known.items() if k not in ("config", "resume")})
 
 
 def from_yaml(values: dict[str, object], path: Path) -> Options:
     told = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     path.write_text(yaml.safe_dump(told, allow_unicode=True), encoding="utf-8")
-    return Options.parse(read_config(path, []))
+    return parse_options(read_config(path, []))
 
 
 @pytest.mark.parametrize("read", [from_command_line, from_yaml])
@@ -164,12 +165,12 @@ def test_what_is_given_is_noted_and_read_again(
 
 def test_the_scope_decides_as_for_the_products_own() -> None:
     assert scope_of("search-width") is Scope.STUDY
-    begun = Options.parse({"search_width": 4, "label": "a"})
-    now = Options.parse({"search_width": 5, "eager": True, "label": "b"})
+    begun = parse_options({"search_width": 4, "label": "a"})
+    now = parse_options({"search_width": 5, "eager": True, "label": "b"})
     with pytest.raises(InputError) as caught:
         check_same(now, begun, "--{}", "leave it out")
     assert caught.value.messages == ("--search-width 5: the run was begun with 4; leave it out",)
-    check_same(Options.parse({"beta": 1}), begun, "--{}", "", ["beta"])  # its default
+    check_same(parse_options({"beta": 1}), begun, "--{}", "", ["beta"])  # its default
 
 
 def test_a_part_gets_what_it_takes_and_its_defaults_are_noted() -> None:
@@ -234,7 +235,7 @@ def test_a_module_of_ones_own_adds_options_where_it_is_named(
     assert capsys.readouterr().err == "dgkd-search: --depth x: must be a number\n"
     monkeypatch.delitem(OPTIONS._known, "depth")
     monkeypatch.delitem(sys.modules, name)
-    assert Options.parse({"models": name, "depth": 4}).value("depth") == 4
+    assert parse_options({"models": name, "depth": 4}).value("depth") == 4
 
 
 def test_a_package_is_imported_when_its_option_is_given_or_for_the_help(
@@ -259,10 +260,10 @@ def test_a_package_is_imported_when_its_option_is_given_or_for_the_help(
     with pytest.raises(InputError, match=f"^--knob-b: {broken}, which is installed, can't be"):
         parser.parse(["--knob_b=3"])
     with pytest.raises(InputError, match=f"^--knob-b: {broken}, which is installed, can't be"):
-        Options.parse({"knob-b": 3})
+        parse_options({"knob-b": 3})
     assert not {*names} & {*sys.modules}
     assert parser.parse(["--knob-a", "-3"]).knob_a == "-3"
-    assert Options.parse({"knob_a": "-3"}).value("knob-a") == -3
+    assert parse_options({"knob_a": "-3"}).value("knob-a") == -3
     shown = " ".join(search_parser().format_help().split())
     assert "--knob-a N turned by 100 % (1)" in shown
     assert f"option 'knob_b': {broken}, which is installed, can't be loaded" in shown

@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers.resolving import messages, resolved
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.parsers import COARSE_DROPS
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import to_yaml_values
@@ -130,7 +130,7 @@ SAID: list[dict[str, Any]] = [
 @pytest.mark.parametrize("said", SAID)
 def test_resolved_options_say_the_same_study_again(said: dict[str, Any]) -> None:
     first = resolved(**said)
-    again = resolve(Options.parse(to_yaml_values(first.options)))
+    again = resolve(parse_options(to_yaml_values(first.options)))
     assert again.config == first.config
     assert again.resources == first.resources
     assert again.options == replace(first.options, out=None, quiet=False, dry_run=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dgkd_search.config.options import OPTIONS, Options
+from dgkd_search.config.options import OPTIONS
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import InputError
 
@@ -59,8 +60,8 @@ def test_words_stay_what_they_are(path: Path, content: str, name: str, expected:
 
 def test_whatever_yaml_writes_is_read_as_it_was_meant(path: Path) -> None:
     said = {"lr": 1e-05, "seed": 7, "drop-prob": "0:0.5", "quiet": True, "out": "yes", "tune": []}
-    options = Options.parse(read(path, yaml.safe_dump(said)))
-    assert options == Options.parse(said)
+    options = parse_options(read(path, yaml.safe_dump(said)))
+    assert options == parse_options(said)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ NAMES = sorted(OPTIONS.names())
 )
 def test_every_option_refuses_nested_and_tagged_values(path: Path, name: str, value: str) -> None:
     with pytest.raises(InputError) as caught:
-        Options.parse(read(path, f"{name}: {value}"), "f: {}")
+        parse_options(read(path, f"{name}: {value}"), "f: {}")
     (message,) = caught.value.messages
     assert message.startswith(f"f: {name.replace('_', '-')} ")
     assert "nested" in message
@@ -134,17 +135,17 @@ def test_every_option_refuses_nested_and_tagged_values(path: Path, name: str, va
 @pytest.mark.timeout(30)
 def test_aliases_of_aliases_do_not_grow(path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        Options.parse(read(path, f"{BOMB}assistants: *i\nout: *h\n"))
+        parse_options(read(path, f"{BOMB}assistants: *i\nout: *h\n"))
     assert len(caught.value.messages) == 9 + 2
     with pytest.raises(InputError):
-        Options.parse(read(path, "assistants: &a [*a]"))
+        parse_options(read(path, "assistants: &a [*a]"))
 
 
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "9" * 5000, "0x10", "1:30", "true"])
 def test_what_is_no_number_is_refused(path: Path, value: str) -> None:
     for name in ("budget", "lr", "gpus-per-trial"):
         with pytest.raises(InputError) as caught:
-            Options.parse(read(path, f"{name}: {value}"))
+            parse_options(read(path, f"{name}: {value}"))
         (message,) = caught.value.messages
         assert len(message) < 200
 

@@ -16,6 +16,7 @@ from PIL import Image
 import dgkd_search.data.cache as prepared_module
 import dgkd_search.data.file_list as listing_module
 from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.data import DataInfo, PreparedData, open_prepared, prepare
@@ -198,7 +199,7 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(root: Path) -> None:
             f"--images stream: only image files are streamed (imagefolder), not {dataset};"
         )
         with pytest.raises(InputError) as caught:
-            resolve(Options.parse({"dataset": dataset, "images": "stream"}))
+            resolve(parse_options({"dataset": dataset, "images": "stream"}))
         (message,) = caught.value.messages
         assert message.startswith(
             f"--images stream: only image files are streamed (imagefolder), not {dataset};"
@@ -208,12 +209,12 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(root: Path) -> None:
     ):
         open_dataset_files(DataConfig("imagefolder", str(root), images="disk"))
     with pytest.raises(InputError, match="--images disk: unknown; choose from"):
-        Options.parse({"images": "disk"})
+        parse_options({"images": "disk"})
 
 
 def test_the_option_reaches_the_data_and_the_configuration_file(root: Path) -> None:
     given = {"dataset": "imagefolder", "data-dir": str(root), "images": "stream"}
-    resolved = resolve(Options.parse(given))
+    resolved = resolve(parse_options(given))
     assert resolved.config.data.images == "stream"
     assert to_yaml_values(resolved.options)["images"] == "stream"
     assert resolve(Options()).config.data.images == "auto"

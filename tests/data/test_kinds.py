@@ -12,7 +12,7 @@ from helpers.registries import isolate
 from PIL import Image
 
 from dgkd_search import DatasetKind, register_dataset
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.data import get_dataset, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.file_list import to_files
@@ -64,7 +64,7 @@ class Remote:
 
 def validated(tmp_path: Path, dataset: str, **values: object) -> ValidatedSearch:
     said = {"dataset": dataset, "store": str(tmp_path / "store"), "out": str(tmp_path / "run")}
-    return validate(Options.parse({**said, **values}))
+    return validate(parse_options({**said, **values}))
 
 
 def remote(root: Path) -> Callable[[DataConfig], Dataset]:

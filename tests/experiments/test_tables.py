@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.models import get_family
 
@@ -44,7 +44,7 @@ def test_every_row_is_a_chain_that_can_be_trained(
 ) -> None:
     title, found, options, seeds = tables.read(path, scale)
     assert title and found and seeds >= 1
-    config = resolve(Options.parse({**options, "data_dir": "somewhere"}, "{}")).config
+    config = resolve(parse_options({**options, "data_dir": "somewhere"}, "{}")).config
     family = get_family(config.family)
     for table in found:
         assert len({row.name for row in table.rows}) == len(table.rows)
@@ -53,7 +53,7 @@ def test_every_row_is_a_chain_that_can_be_trained(
             sizes = [family.member(name).size for name in row.chain]
             assert sizes == sorted(sizes, reverse=True)
             assert row.guidance in ("dense", "sequential")
-            Options.parse(row.options, "{}")
+            parse_options(row.options, "{}")
     if scale == "paper" and "epochs" not in options:
         assert config.recipe.epochs >= 100
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.errors import InputError
 
 
 def resolved(**options: Any) -> Resolved:
-    return resolve(Options.parse(options))
+    return resolve(parse_options(options))
 
 
 def messages(**options: Any) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.distillation.chain import Chain
@@ -35,7 +35,7 @@ def make_run(folder: Path, names: Sequence[str] = CHAIN, **options: Any) -> RunF
     result = run_trial(stages, data, store)
     entry = Store(store).get(stages[-1].key)
     assert entry is not None
-    resolved = resolve(Options.parse({**said, "drop_prob": 0.25}))
+    resolved = resolve(parse_options({**said, "drop_prob": 0.25}))
     lr = resolved.config.student_recipe.lr
     settings = stages[-1].distillation
     assert settings is not None

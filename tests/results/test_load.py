@@ -7,7 +7,7 @@ import pytest
 from helpers.studies import run_trials
 
 import dgkd_search
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import SearchDefinition
@@ -18,7 +18,7 @@ from dgkd_search.workflows.resume import create_study
 
 def test_a_run_is_read_with_typed_columns(tmp_path: Path) -> None:
     said = {"dataset": "digits", "epochs": "4", "budget": "5", "pruner": "median"}
-    resolved = resolve(Options.parse(said))
+    resolved = resolve(parse_options(said))
     run = RunFolder(tmp_path / "run")
     with run.begin():
         study = create_study(run, resolved.config, SearchDefinition.of(resolved.options, "f" * 32))

@@ -21,7 +21,8 @@ from optuna.samplers import RandomSampler
 
 from dgkd_search import Scope, register_option, register_sampler
 from dgkd_search.callbacks.base import Callback, Observer
-from dgkd_search.config.options import OPTIONS, Options
+from dgkd_search.config.options import OPTIONS
+from dgkd_search.config.parse_options import NO_OPTIONS, parse_options, parse_values
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import DEFINITION, SearchDefinition
@@ -46,7 +47,7 @@ def definition_of(study: ChainStudy) -> SearchDefinition:
 @pytest.fixture
 def resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolved:
     monkeypatch.chdir(tmp_path)
-    return resolve(Options.parse({**SAID, "out": "run"}))
+    return resolve(parse_options({**SAID, "out": "run"}))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two trials."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("begun"))
-        resolved = resolve(Options.parse({**SAID, "out": "run"}))
+        resolved = resolve(parse_options({**SAID, "out": "run"}))
         folder = RunFolder("run")
         with folder.begin():
             study = create_study(
@@ -236,39 +237,40 @@ def test_what_may_be_given_on_resume(
     run: RunFolder, given: dict[str, Any], wrong: str | None
 ) -> None:
     if wrong is None:
-        options = check_resumption(run, given).validated.resolved.options
+        options = check_resumption(run, parse_values(given)).validated.resolved.options
         assert options.budget == 3
         assert options.time_budget == (7200 if "time_budget" in given else 3600)
         assert options.concurrency == (2 if "concurrency" in given else 1)
     else:
         with pytest.raises(InputError) as caught:
-            check_resumption(run, given)
+            check_resumption(run, parse_values(given))
         (message,) = caught.value.messages
         assert message.startswith(wrong)
 
 
 def test_a_raised_budget_stays(run: RunFolder) -> None:
     record = read_manifest(run)
-    options = check_resumption(run, {"budget": 5}).validated.resolved.options
+    options = check_resumption(run, parse_values({"budget": 5})).validated.resolved.options
     study = load_study(
         record, resolve(options).config, SearchDefinition.of(options, DATA), Callback()
     )
     assert study.config.budget == 5
     assert read_manifest(run).options.budget == 5
     with pytest.raises(InputError, match="--budget 4: the run has 5"):
-        check_resumption(run, {"budget": 4})
+        check_resumption(run, parse_values({"budget": 4}))
 
 
 def test_a_time_budget_can_be_set_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    resolved = resolve(Options.parse({**SAID, "time_budget": None, "out": "run"}))
+    resolved = resolve(parse_options({**SAID, "time_budget": None, "out": "run"}))
     folder = RunFolder("run")
     with folder.begin():
         run_trials(
             create_study(folder, resolved.config, SearchDefinition.of(resolved.options, DATA)), 1
         )
     assert read_manifest(folder).options.time_budget is None
-    options = check_resumption(folder, {"time_budget": "30m"}).validated.resolved.options
+    overrides = parse_values({"time_budget": "30m"})
+    options = check_resumption(folder, overrides).validated.resolved.options
     study = load_study(
         read_manifest(folder),
         resolve(options).config,
@@ -277,7 +279,7 @@ def test_a_time_budget_can_be_set_later(tmp_path: Path, monkeypatch: pytest.Monk
     )
     assert study.config.time_budget == 1800
     with pytest.raises(InputError, match="--time-budget 60: the run has 1800; on resume it can"):
-        check_resumption(folder, {"time_budget": "60s"})
+        check_resumption(folder, parse_values({"time_budget": "60s"}))
 
 
 def test_options_of_a_package_are_kept_and_missed(
@@ -289,23 +291,24 @@ def test_options_of_a_package_are_kept_and_missed(
     register_option("patience", int, 1, "hours to wait (1)", scope=Scope.RESOURCES)
     register_sampler("waiting", lambda seed, patience: RandomSampler(seed), ["patience"])
     said = {**SAID, "beta": "0.1", "sampler": "waiting", "out": "run"}
-    resolved, folder = resolve(Options.parse(said)), RunFolder("run")
+    resolved, folder = resolve(parse_options(said)), RunFolder("run")
     with folder.begin():
         definition = SearchDefinition.of(resolved.options, DATA)
         run_trials(create_study(folder, resolved.config, definition), 1)
     assert read_manifest(folder).options.extra == (("beta", 0.1), ("patience", 1))
-    checked = check_resumption(folder, {"patience": "2", "beta": "0.10"}).validated.resolved
+    overrides = parse_values({"patience": "2", "beta": "0.10"})
+    checked = check_resumption(folder, overrides).validated.resolved
     assert checked.options.extra == (("beta", 0.1), ("patience", 2))
     assert checked.config.sampler_options == (("patience", 2),)
     assert checked.warnings[-1] == "--beta changes nothing: no part that was chosen takes it"
     with pytest.raises(InputError, match=r"^--beta 0.2: the run was begun with 0.1; leave it out"):
-        check_resumption(folder, {"beta": 0.2})
+        check_resumption(folder, parse_values({"beta": 0.2}))
     edit(folder, beta=0.3)
     with pytest.raises(InputError, match=r"beta 0.3: the run was begun with 0.1; put that back"):
         read_manifest(folder)
     monkeypatch.delitem(OPTIONS._known, "beta")  # its package is gone
     before = {path: path.read_bytes() for path in folder.path.iterdir()}
-    for use in (read_manifest, open_readonly, lambda run: check_resumption(run, {})):
+    for use in (read_manifest, open_readonly, lambda run: check_resumption(run, NO_OPTIONS)):
         with pytest.raises(InputError, match=r"^run: was made with --beta, which no package"):
             use(folder)
     assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
@@ -317,7 +320,7 @@ def test_a_stop_while_a_budget_is_raised_is_no_damage(
     """Between the definition and its copies: config.yaml, then study.db."""
     record = read_manifest(run)
     before = run.config.read_bytes()
-    options = check_resumption(run, {"budget": 5}).validated.resolved.options
+    options = check_resumption(run, parse_values({"budget": 5})).validated.resolved.options
     run.write_definition(SearchDefinition.of(options, DATA, record.definition.initial_params))
     after = run.config.read_bytes()
     for config in (before, after):
@@ -514,7 +517,7 @@ def test_a_stop_before_the_definition_loses_nothing(run: RunFolder) -> None:
 
 
 def test_a_study_of_given_first_trials_goes_on_with_them(tmp_path: Path) -> None:
-    resolved = resolve(Options.parse({**SAID, "concurrency": 1, "no_reference": True}))
+    resolved = resolve(parse_options({**SAID, "concurrency": 1, "no_reference": True}))
     run = RunFolder(tmp_path / "run")
     config = make_config()
     with run.begin():

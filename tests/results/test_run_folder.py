@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.errors import DgkdError, InputError
@@ -32,7 +33,7 @@ DEFINITION = SearchDefinition.of(Options(), "f" * 32, None)
 
 def begun(**said: Any) -> RunFolder:
     """A run of which the study was just made."""
-    resolved = resolve(Options.parse({"concurrency": 1, "out": "run", **said}))
+    resolved = resolve(parse_options({"concurrency": 1, "out": "run", **said}))
     run = RunFolder.choose(resolved.options)
     with run.begin():
         create_study(run, resolved.config, SearchDefinition.of(resolved.options, "f" * 32))
@@ -124,14 +125,14 @@ SAID: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("said", SAID)
 def test_config_yaml_repeats_the_search(tmp_path: Path, said: dict[str, Any]) -> None:
-    resolved = resolve(Options.parse({**said, "out": "run", "quiet": True}))
+    resolved = resolve(parse_options({**said, "out": "run", "quiet": True}))
     run = RunFolder.choose(resolved.options)
     with run.begin():
         run.write_definition(SearchDefinition.of(resolved.options, "f" * 32, None))
     names = sorted(p.name for p in run.path.iterdir())
     assert names == [".definition.json", ".lock", "config.yaml"]
     problems: list[str] = []
-    again = Options.parse(read_config(run.config, problems))
+    again = parse_options(read_config(run.config, problems))
     assert problems == []
     assert (again.out, again.quiet) == (None, False)  # another run goes elsewhere
     assert resolve(again).config == resolved.config

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dgkd_search.cli.main import main
 from dgkd_search.cli.search_parser import search_parser
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.results.run_folder import RunFolder
@@ -101,7 +101,7 @@ def test_config_files(tmp_path: Path, text: bytes) -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two trials."""
     root = tmp_path_factory.mktemp("run")
-    resolved = resolve(Options.parse({"budget": 3, "epochs": 4, "concurrency": 1}))
+    resolved = resolve(parse_options({"budget": 3, "epochs": 4, "concurrency": 1}))
     folder = RunFolder(root / "run")
     with folder.begin():
         study = create_study(

@@ -27,7 +27,7 @@ from helpers.rayless import without_ray
 from helpers.studies import outcome as trials_of
 
 import dgkd_search.workflows.finish
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options, parse_values
 from dgkd_search.data import digits
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.run_folder import RunFolder
@@ -70,12 +70,12 @@ def readings(root: Path) -> Path:
 def begin(root: Path) -> None:
     said = {**SAID, "budget": 2, "out": str(root / "run"), "store": str(root / "store")}
     with reading(root):
-        run_search(Options.parse(said))
+        run_search(parse_options(said))
 
 
 def go_on(root: Path, **given: object) -> None:
     with reading(root):
-        resume_search(root / "run", given)
+        resume_search(root / "run", parse_values(given))
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import DataInfo
 from dgkd_search.distillation.chain import Chain
@@ -26,7 +26,7 @@ SCOPES = ("student", "all")
 @cache
 def planner(scope: str, **options: object) -> Planner:
     base = {"teacher": "resnet32", "assistants": ",".join(POOL), "drop_scope": scope}
-    return Planner(resolve(Options.parse(base | options)).config, INFO)
+    return Planner(resolve(parse_options(base | options)).config, INFO)
 
 
 chains = st.builds(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.errors import InputError
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.utils.rules import OneOf, Range, check_fields, field_problems, require
@@ -102,7 +102,7 @@ def test_an_option_and_the_field_that_it_sets_have_one_rule(name: str, value: fl
     field = {"cpus_per_trial": "threads"}.get(name, name)
     messages = []
     for make in (
-        lambda: Options.parse({name: value}, "{}"),
+        lambda: parse_options({name: value}, "{}"),
         lambda: owner(**{**others, field: value}),
     ):
         try:

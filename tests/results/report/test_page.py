@@ -15,7 +15,7 @@ from helpers.shipped import make_run
 from helpers.studies import make_config, make_study, run_trials
 
 from dgkd_search.cli.main import main
-from dgkd_search.config.options import Options
+from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data.config import DataConfig
 from dgkd_search.results.best import load_best
@@ -123,7 +123,7 @@ def test_searches_on_other_data_are_not_to_be_compared(tmp_path: Path) -> None:
     for data in ("a" * 32, "b" * 32):
         runs = []
         for name, its in (("one", "a" * 32), ("two", data)):
-            options = resolve(Options.parse({"epochs": 4, "budget": 2, "pruner": "none"}))
+            options = resolve(parse_options({"epochs": 4, "budget": 2, "pruner": "none"}))
             folder = RunFolder(tmp_path / data[0] / name)
             with folder.begin():
                 run_trials(
