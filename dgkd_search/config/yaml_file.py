@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
-from dgkd_search.config.options import Options, canonical_name, scope_of
+from dgkd_search.config.options import OPTIONS, Options, canonical_name, scope_of
 from dgkd_search.config.parsers import DropGrid, ReplicationPlan
 from dgkd_search.errors import InputError
 
@@ -91,6 +92,15 @@ def to_yaml_values(options: Options) -> dict[str, object]:
             continue
         values[name.replace("_", "-")] = _yaml_value(value)
     return values
+
+
+def to_yaml(values: Mapping[str, object]) -> str:
+    """A ``--config`` file of these values, in the order of the table of options."""
+    order = OPTIONS.names()
+    names = sorted(values, key=lambda name: order.index(canonical_name(name)))
+    return yaml.safe_dump(
+        {name: values[name] for name in names}, sort_keys=False, allow_unicode=True
+    )
 
 
 def _yaml_value(value: object) -> object:

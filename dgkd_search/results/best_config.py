@@ -9,12 +9,12 @@ from typing import Any
 
 from dgkd_search.config.options import scope_of
 from dgkd_search.data import DataInfo
-from dgkd_search.results.run_folder import versions
 from dgkd_search.study.replication_report import ReplicationReport
 from dgkd_search.study.space import Configuration
 from dgkd_search.training.losses.base import KL
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.records import from_plain, to_plain
+from dgkd_search.utils.versions import versions
 
 BEST_FORMAT = 3
 _COMPARED = "validation accuracy in percent, one run each"

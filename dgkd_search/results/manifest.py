@@ -39,6 +39,7 @@ from dgkd_search.study.space import Params
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.spec import TRAINING_VERSION
+from dgkd_search.utils.formatting import format_value
 from dgkd_search.utils.hashing import from_checksummed_json
 
 
@@ -174,9 +175,8 @@ def check_same(
             continue
         if differs:
             option = f"{before}{name.replace('_', '-')}{after}"
-            problems.append(
-                f"{option} {_show(one)}: the run was begun with {_show(other)}; {way_out}"
-            )
+            now, then = format_value(one, ","), format_value(other, ",")  # as they are typed
+            problems.append(f"{option} {now}: the run was begun with {then}; {way_out}")
     if problems:
         raise InputError(problems)
 
@@ -271,11 +271,3 @@ def _check_config(
 
 def _without_comments(text: bytes) -> list[bytes]:
     return [line for line in text.splitlines() if not line.startswith(b"#")]
-
-
-def _show(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ",".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,16 +6,15 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import yaml
 from filelock import FileLock
 
-from dgkd_search.config.options import OPTIONS, Options, canonical_name
+from dgkd_search.config.options import Options
+from dgkd_search.config.yaml_file import to_yaml
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.utils.files import (
@@ -175,18 +174,12 @@ class RunFolder:
         write_bytes(self.config, self.config_text(definition.options))
 
     def config_text(self, options: Mapping[str, object]) -> bytes:
-        """config.yaml of these options (resolved, by their names in it)."""
+        """config.yaml of these options: resolved, by their names in it."""
         text = (
             f"# dgkd-search {version('dgkd-search')}. Repeat this search with\n"
             f"#   dgkd-search --config {_CONFIG}\n"
         )
-        order = OPTIONS.names()
-        values = {
-            name: options[name]
-            for name in sorted(options, key=lambda name: order.index(canonical_name(name)))
-        }
-        text += yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        return text.encode()
+        return (text + to_yaml(options)).encode()
 
     def quarantine(self, path: Path) -> Path | None:
         """Move a damaged file of the run out of the way; None if it is gone already."""
@@ -225,12 +218,6 @@ class RunFolder:
                 f" (process {int(holder['process'])} on {str(holder['host'])[:60]}, since {since})"
             )
         return ""
-
-
-def versions() -> dict[str, str]:
-    """Of everything that a result depends on."""
-    packages = ("dgkd-search", "torch", "torchvision", "ray", "optuna", "numpy")
-    return {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
 
 
 def name_error(path: Path) -> str | None:

@@ -20,6 +20,15 @@ def escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
+def format_value(value: object, separator: str = ", ") -> str:
+    """The value of an option: a switch as on or off, several values in a row, or none."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list | tuple):
+        return separator.join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def format_duration(seconds: float) -> str:
     """A duration as an estimate deserves it."""
     if seconds < 59.5:

@@ -7,7 +7,7 @@ import itertools
 from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.space import SearchSpace
-from dgkd_search.utils.formatting import format_bytes, pluralize
+from dgkd_search.utils.formatting import format_bytes, format_value, pluralize
 from dgkd_search.utils.tables import labeled
 from dgkd_search.workflows.validate import ValidatedSearch
 
@@ -51,7 +51,7 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
     ]
     return [
         *(f"note: {warning}" for warning in resolved.warnings),
-        *labeled(((name, _show(value)) for name, value in values.items()), _LABEL),
+        *labeled(((name, format_value(value)) for name, value in values.items()), _LABEL),
         "",
         *labeled(plan, _LABEL),
         "nothing was written: --dry-run",
@@ -68,9 +68,3 @@ def _replication_words(config: StudyConfig) -> str:
         f"the best {config.confirm_top}, plain KD{baseline} again with "
         f"{config.confirm_seeds} fresh seeds: up to {most} students"
     )
-
-
-def _show(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
-from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.config.yaml_file import to_yaml, to_yaml_values
 from dgkd_search.data import PreparedData, has_test, prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
@@ -248,6 +246,5 @@ def _tested(
 
 def _write_places(folder: Path, options: Options) -> None:
     """Where the data lie, for an export of the student from there."""
-    values = local_options(to_yaml_values(options))
-    text = yaml.safe_dump(values, allow_unicode=True)
+    text = to_yaml(local_options(to_yaml_values(options)))
     write_bytes(RunFolder(folder).config, text.encode())

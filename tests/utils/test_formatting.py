@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dgkd_search.utils.formatting import escape_markdown
+from dgkd_search.utils.formatting import escape_markdown, format_value
 from dgkd_search.utils.tables import Column, Table
 
 LETTERS = st.text("ab1 \\`*_[]()<>|&;~!#", min_size=1, max_size=12)
@@ -35,3 +35,21 @@ def test_ordinary_names_stay_as_they_are(name: str) -> None:
 
 def test_an_escaped_text_is_one_line() -> None:
     assert escape_markdown("a\n| b") == r"a \| b"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (True, "on"),
+        (False, "off"),
+        (("a", "b"), "a, b"),
+        ([0.5, 1], "0.5, 1"),
+        ((), "none"),
+        (0.1 + 0.2, "0.3"),
+        (3, "3"),
+        (None, "None"),
+    ],
+)
+def test_a_value_is_shown_as_it_is_typed(value: object, shown: str) -> None:
+    assert format_value(value) == shown
+    assert format_value(value, ",") == shown.replace(", ", ",")

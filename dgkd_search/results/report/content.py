@@ -22,7 +22,7 @@ from dgkd_search.results.report.chain_diagram import Node, draw_chain
 from dgkd_search.results.report.chart_parts import ChartSpec
 from dgkd_search.results.report.charts import accuracy_spec, cost_spec
 from dgkd_search.results.report.search_charts import curves_spec, drop_spec, history_spec
-from dgkd_search.results.run_folder import RunFolder, versions
+from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.trial_row import TrialRow, trial_rows
 from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
 from dgkd_search.results.wording import chain_in_words, gains, read_result, trial_counts
@@ -31,6 +31,8 @@ from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.losses.base import KL
+from dgkd_search.utils.formatting import format_value
+from dgkd_search.utils.versions import versions
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ class RunReport:
 
     def options(self) -> list[tuple[str, str]]:
         values = (self.best.options or {}) if self.best is not None else {}
-        return [(name, _shown(value)) for name, value in values.items()]
+        return [(name, format_value(value)) for name, value in values.items()]
 
     def made_with(self) -> list[tuple[str, str]]:
         return [*(self.best.versions if self.best is not None else versions()).items()]
@@ -234,7 +236,3 @@ def _parameters(architecture: Architecture) -> int | None:
         return parameter_count(architecture)
     except InputError:
         return None
-
-
-def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
