@@ -175,7 +175,11 @@ class Options:
         "probability that a teacher is dropped from a mini-batch (0:0.5)",
     )
     drop_scope: str = _option(
-        "student", "chain", OneOf(DROP_SCOPES), None, "whose teachers are dropped: student, all"
+        "student",
+        "chain",
+        OneOf(DROP_SCOPES),
+        None,
+        "whose teachers are dropped: student, all (student)",
     )
 
     epochs: int | None = _option(

@@ -28,7 +28,7 @@ def within(rule: Range, *, digits: int | None = None) -> OptionParser:
     """A number in a range, rounded where ``digits`` says so; whole ones to their last digit."""
 
     def parse(value: object) -> float:
-        result = _number(value)
+        result = _number(value, str(rule))
         if digits is not None:
             result = round(result, digits)
         if rule.whole and result == int(result):
@@ -276,13 +276,13 @@ def _exact_integer(value: object, rounded: float) -> int:
         return int(rounded)
 
 
-def _number(value: object) -> float:
+def _number(value: object, what: str = "a number") -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("must be a number")
+        raise ValueError(f"must be {what}")
     try:
         result = float(value)
     except (ValueError, OverflowError):
-        raise ValueError("must be a number") from None
+        raise ValueError(f"must be {what}") from None
     if not math.isfinite(result):
         raise ValueError("must be a finite number")
     return result + 0.0  # -0 is 0, or equal settings would have two keys

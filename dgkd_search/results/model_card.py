@@ -178,7 +178,7 @@ def _recipe_words(stage: StageSpec) -> str:
         return "weights given"
     recipe, loss = stage.recipe, stage.distillation
     words = (
-        f"{recipe.epochs} epochs, batch {recipe.batch_size}, rate {recipe.lr:g} "
+        f"{pluralize(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, rate {recipe.lr:g} "
         f"({recipe.schedule}), weight decay {recipe.weight_decay:g}, augmentation {recipe.augment}"
     )
     if loss is not None:

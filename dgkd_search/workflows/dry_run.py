@@ -34,13 +34,14 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
     names: dict[str, list[str]] = {}  # two names may mean one trial
     for name, params in space.initial_params().items():
         names.setdefault(str(space.configuration(params).chain.canonical()), []).append(name)
+    first = list(names)[: config.budget]
     plan = [
         ("data", validated.images or "known once they are at hand"),
         (
             "configurations",
             f"{chains} (of chain, guidance, drop), of which the budget tries {tried}",
         ),
-        *(("first trial", f"{chain}  ({', '.join(names[chain])})") for chain in names),
+        *(("first trial", f"{chain}  ({', '.join(names[chain])})") for chain in first),
         (
             "trials at once",
             f"{resources.concurrency}, each {threads} and {resources.gpus_per_trial:g} GPUs",

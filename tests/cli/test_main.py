@@ -122,6 +122,14 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
 POOL = ("resnet44", "resnet32", "resnet26", "resnet20", "resnet14")
 
 
+@pytest.mark.parametrize(("budget", "count"), [(1, 1), (2, 2), (9, 3)])
+def test_a_dry_run_names_no_more_first_trials_than_the_budget(
+    capsys: pytest.CaptureFixture[str], budget: int, count: int
+) -> None:
+    lines = dry(capsys, f"--budget {budget}")
+    assert len([line for line in lines if line.startswith("first trial")]) == count
+
+
 @pytest.mark.parametrize(
     ("pool", "bound", "guidances", "drops"),
     [

@@ -106,8 +106,8 @@ def test_a_rule_that_fails_or_does_not_read_its_own_value_is_named() -> None:
         ({"help": "two\nlines"}, "help must be one line"),
         ({"scope": "STUDY"}, "scope 'STUDY' is none of"),
         ({"parse": bool, "default": True}, "default True: a flag can only be turned on"),
-        ({"default": "x"}, "default 'x': must be a number"),
-        ({"parse": int, "default": [1]}, "default .1.: must be a number"),
+        ({"default": "x"}, "default 'x': must be a finite number"),
+        ({"parse": int, "default": [1]}, "default .1.: must be a whole number"),
         ({"parse": several, "default": [1]}, "default .1. is read as another value"),
     ],
 )
@@ -228,11 +228,11 @@ def test_a_module_of_ones_own_adds_options_where_it_is_named(
     assert main(["--depth", "2", "--dry-run"]) == 2
     assert capsys.readouterr().err.startswith("dgkd-search: --depth: unknown option")
     assert main(["--models", name, "--config", "c.yaml", "--dry-run"]) == 2
-    assert capsys.readouterr().err == "dgkd-search: c.yaml: depth x: must be a number\n"
+    assert capsys.readouterr().err == "dgkd-search: c.yaml: depth x: must be a whole number\n"
     monkeypatch.delitem(OPTIONS._known, "depth")
     monkeypatch.delitem(sys.modules, name)
     assert main(["--depth", "x", "--models", name, "--dry-run"]) == 2
-    assert capsys.readouterr().err == "dgkd-search: --depth x: must be a number\n"
+    assert capsys.readouterr().err == "dgkd-search: --depth x: must be a whole number\n"
     monkeypatch.delitem(OPTIONS._known, "depth")
     monkeypatch.delitem(sys.modules, name)
     assert parse_options({"models": name, "depth": 4}).value("depth") == 4

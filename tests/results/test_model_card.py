@@ -58,9 +58,9 @@ validation part.
 ## Recipe
 
 - resnet20: weights given
-- resnet14: 1 epochs, batch 32, rate 0.05 (constant), weight decay 0.0005, augmentation none; \
+- resnet14: 1 epoch, batch 32, rate 0.05 (constant), weight decay 0.0005, augmentation none; \
 1 teacher, weight 0.9, temperature 4
-- resnet8: 1 epochs, batch 32, rate 0.05 (constant), weight decay 0.0005, augmentation none; \
+- resnet8: 1 epoch, batch 32, rate 0.05 (constant), weight decay 0.0005, augmentation none; \
 2 teachers, weight 0.9, temperature 4
 
 ## Versions
