@@ -84,7 +84,7 @@ def test_a_run_from_before_resuming_is_refused_and_its_student_loads(
 
 LATER = pytest.mark.later
 # Two runs, finished and stopped, their store, students; see ``make.py``. The oldest first.
-WORLDS = ("version-0.1.0", "definition-2")
+WORLDS = ("version-0.1.0", "definition-2", "best-3")
 # What takes longer is done with the oldest; with the others too by ``--thorough``.
 EACH = pytest.mark.parametrize("world", WORLDS, indirect=True)
 OLDEST = pytest.mark.parametrize(
