@@ -143,14 +143,17 @@ def _parse(config: Path | None, values: dict[str, object], own_names: bool) -> P
         values_there = read_config(config, problems)
         own_names |= bool(values_there.get("models"))
         from_file = {k: v for k, v in values_there.items() if k not in overridden}
-        load_module_of({**from_file, **overrides})  # one part may name the module of another's
+        try:
+            load_module_of({**from_file, **overrides})  # one part may name that of the other
+        except InputError as error:
+            problems.extend(error.messages)
     own_names |= "models" in overrides
     parsed = NO_OPTIONS
     for part, source in ((from_file, f"{config}: {{}}"), (overrides, "--{}")):
         try:
             parsed = parsed.updated(parse_values(part, source, own_names))
         except InputError as error:
-            problems.extend(error.messages)
+            problems.extend(message for message in error.messages if message not in problems)
     if problems:
         raise InputError(problems)
     return parsed

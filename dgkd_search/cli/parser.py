@@ -54,9 +54,12 @@ class ArgumentParser(argparse.ArgumentParser):
         if self._option_groups:
             flags += map(_flag, OPTIONS.added())
         problems: list[str] = []
+        resumed = getattr(known, "resume", None) is not None and self._module is None
+        of_module = "; if a module of yours adds it, name that with --models" if resumed else ""
         for word in unknown:
             if word.startswith("-"):
-                problems.append(f"{word}: unknown option{closest(word.split('=')[0], flags)}")
+                nearest = closest(word.split("=")[0], flags)
+                problems.append(f"{word}: unknown option{nearest}{of_module}")
             elif not problems:
                 problems.append(f"{word}: no command and no option{closest(word, self.commands)}")
         if problems:

@@ -47,7 +47,7 @@ def parse_options(
 def parse_values(
     values: Mapping[str, object], source: str = "--{}", own_names: bool = False
 ) -> ParsedOptions:
-    """Options from raw values by name, dashes or underscores.
+    """The options that are set among raw values by name, dashes or underscores.
 
     Packages and the module of ``models`` are imported where a name may be an option of theirs.
 
@@ -108,7 +108,8 @@ def merge_values(*parts: Mapping[str, object]) -> dict[str, object]:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one, or where to look."""
+    """The end of a message about an unknown name: the nearest known one in dashes, or where to
+    look."""
     matches = difflib.get_close_matches(name[:60], list(known), n=1)
     return f"; did you mean {matches[0].replace('_', '-')}?" if matches else "; see --help"
 

@@ -184,12 +184,10 @@ def size(value: object) -> int:
 
 
 def gpus(value: object) -> float:
-    share = _number(value)
+    rule = f"0, a fraction from {_SMALLEST_SHARE:g} to 1, or a whole number (Ray shares no further)"
+    share = _number(value, rule)
     if share < 0 or 0 < share < _SMALLEST_SHARE or (share > 1 and share != int(share)):
-        raise ValueError(
-            f"must be 0, a fraction from {_SMALLEST_SHARE:g} to 1, or a whole number "
-            "(Ray shares no further)"
-        )
+        raise ValueError(f"must be {rule}")
     return share
 
 

@@ -175,7 +175,7 @@ def check_same(
             continue
         if differs:
             option = f"{before}{name.replace('_', '-')}{after}"
-            now, then = format_value(one, ","), format_value(other, ",")  # as they are typed
+            now, then = format_value(one, ","), format_value(other, ",")
             problems.append(f"{option} {now}: the run was begun with {then}; {way_out}")
     if problems:
         raise InputError(problems)

@@ -21,12 +21,14 @@ def escape_markdown(text: str) -> str:
 
 
 def format_value(value: object, separator: str = ", ") -> str:
-    """The value of an option: a switch as on or off, several values in a row, or none."""
+    """The value of an option as a ``--config`` file takes it: none for None and for no values."""
+    if value is None:
+        return "none"
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return str(value).lower()
     if isinstance(value, list | tuple):
         return separator.join(map(str, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def format_duration(seconds: float) -> str:

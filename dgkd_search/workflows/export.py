@@ -70,9 +70,9 @@ def export_run(
     )
     student = load_student(source)  # what is damaged isn't passed on
     best = load_best(source)
+    options = options_from_best(source, best, {**(overrides or {}), "gpus_per_trial": 0})
     check_same_loss(source, best)  # the card describes it
     _check_free(target, folder)
-    options = options_from_best(source, best, {**(overrides or {}), "gpus_per_trial": 0})
     images = _images(source, best, options)
     run, out = RunFolder(folder), RunFolder(target)
     made = _make_forms(wanted, options, student, images, log, strict=formats is not None)

@@ -8,24 +8,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dgkd_search.data import PreparedData, prepare
-from dgkd_search.distillation.guidances.registry import guidance_code
 from dgkd_search.distillation.pretrained import PretrainedTeacher, as_stage
 from dgkd_search.distillation.trial_stores import TrialStores, open_stores
 from dgkd_search.errors import InputError
-from dgkd_search.models import get_family
 from dgkd_search.results.definition import SearchDefinition
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.leases import Lease
 from dgkd_search.store.location import NO_STORE, store_path
 from dgkd_search.store.store import Store
-from dgkd_search.study.config import Resources, StudyConfig
+from dgkd_search.study.config import Resources
 from dgkd_search.study.disk_usage import estimate_outputs, space_errors
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.space import Params
-from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.utils.files import make_folder
 from dgkd_search.utils.formatting import format_bytes
 from dgkd_search.utils.log import Log
+from dgkd_search.workflows.own_parts import own_checksums
 from dgkd_search.workflows.validate import ValidatedSearch
 
 
@@ -79,27 +77,15 @@ def prepare_search(
         if teacher is not None:
             stores = _with_pretrained(teacher, planner, data, stores, store, log)
         log(_room_for_outputs(planner, resolved.resources, stores, store))
-        checksums = {"given": pretrained, **_code_checksums(config)}
         definition = SearchDefinition.of(
             replace(options, store=str(stores.root) if store else NO_STORE),
             data.info.fingerprint,
             initial_params,
-            {name: checksum for name, checksum in checksums.items() if checksum},
+            own_checksums(config, pretrained),
         )
         yield PreparedSearch(
             run, resolved.resources, data, planner, stores, store, lease, definition
         )
-
-
-def _code_checksums(config: StudyConfig) -> dict[str, str]:
-    """Of the parts of a study that are a user's own; empty for the product's own."""
-    return {
-        "code": get_family(config.family).code,
-        "loss": config.distillation.loss.code,
-        "guidance": guidance_code(config.space.guidances),
-        "sampler": SAMPLERS.code(config.sampler),
-        "pruner": PRUNERS.code(config.pruner),
-    }
 
 
 def _with_pretrained(

@@ -12,7 +12,7 @@ from dgkd_search.callbacks.events import SearchResumed, TrialInfo, TrialOutcome
 from dgkd_search.config.parse_options import ParsedOptions
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import DamagedFile
-from dgkd_search.results.definition import DEFINITION, LATER_CHECKSUMS, SearchDefinition
+from dgkd_search.results.definition import DEFINITION, SearchDefinition
 from dgkd_search.results.manifest import (
     Manifest,
     check_same,
@@ -24,19 +24,9 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.study import ChainStudy, accuracy_of
 from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.workflows.own_parts import check_own_parts, own_checksums
 from dgkd_search.workflows.validate import ValidatedSearch, validate
 
-_TEACHER_HINT = "name their file with --teacher-weights, or start a new run"
-_CODE_HINT = "put that back, or start a new run"
-# What a user may have brought along, by its name in a definition.
-_BROUGHT = {
-    "given": ("weights of its teacher", _TEACHER_HINT),
-    "code": ("code of its models", _CODE_HINT),
-    "loss": ("code of its loss", _CODE_HINT),
-    "guidance": ("code of its guidances", _CODE_HINT),
-    "sampler": ("code of its sampler", _CODE_HINT),
-    "pruner": ("code of its pruner", _CODE_HINT),
-}
 _OUTCOMES: dict[TrialState, TrialOutcome] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -71,11 +61,7 @@ def load_study(
             f"{definition.data}); bring those back, name their folder with --data-dir, or start a "
             "new run"
         )
-    for name, (what, hint) in _BROUGHT.items():
-        if name in LATER_CHECKSUMS and name not in begun.checksums:
-            continue
-        if begun.checksums.get(name) != definition.checksums.get(name):
-            raise InputError(f"{run.path}: the run was begun with other {what}; {hint}")
+    check_own_parts(run, begun, definition.checksums)
     study = None
     if run.database.exists() and run.database not in damaged:
         try:
@@ -146,7 +132,8 @@ def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
             set where there was none; nothing else.
 
     Raises:
-        InputError: it is no run, what is given would change what defines it, or as ``validate``.
+        InputError: it is no run, what is given would change what defines it, a part that the user
+            has brought along is another, or as ``validate``.
     """
     manifest = read_manifest(run)
     options = overrides.applied_to(manifest.options)
@@ -175,4 +162,8 @@ def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
             )
     if problems:
         raise InputError(problems)
-    return Resumption(manifest, validate(options, run))
+    validated = validate(options, run)
+    pretrained = validated.teacher.checksum if validated.teacher is not None else ""
+    checksums = own_checksums(validated.resolved.config, pretrained)
+    check_own_parts(run, manifest.definition, checksums)
+    return Resumption(manifest, validated)

@@ -60,6 +60,15 @@ def test_a_run_that_is_resumed_may_know_names_of_its_own(
     assert "run: is no run folder" in capsys.readouterr().err
 
 
+def test_an_option_of_a_module_is_to_be_named_with_it_on_resume(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--resume", "run", "--mse-scale", "2"]) == 2
+    assert "; if a module of yours adds it, name that with --models" in capsys.readouterr().err
+    assert main(["--mse-scale", "2"]) == 2
+    assert "a module of yours" not in capsys.readouterr().err
+
+
 def dry(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:
     assert main(["--dry-run", *words.split()]) == 0
     out, err = capsys.readouterr()

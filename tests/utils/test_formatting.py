@@ -40,14 +40,16 @@ def test_an_escaped_text_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (True, "on"),
-        (False, "off"),
+        (True, "true"),
+        (False, "false"),
         (("a", "b"), "a, b"),
         ([0.5, 1], "0.5, 1"),
         ((), "none"),
         (0.1 + 0.2, "0.3"),
         (3, "3"),
-        (None, "None"),
+        (None, "none"),
+        (0.123456789, "0.123456789"),
+        (1234567.0, "1234567"),
     ],
 )
 def test_a_value_is_shown_as_it_is_typed(value: object, shown: str) -> None:
