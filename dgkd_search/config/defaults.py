@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ def _where_open(options: Options, **defaults: object) -> Options:
 
 def _recipe_values(recipe: DefaultRecipe, dataset: DatasetKind) -> dict[str, object]:
     """Of the recipe, in which a dataset's own augmentation goes before that for image folders."""
-    values = {name: value for name, value in asdict(recipe).items() if name not in _OF_IMAGES}
+    values = {name: value for name, value in vars(recipe).items() if name not in _OF_IMAGES}
     values["augment"] = dataset.augment
     if dataset.streamable:
         of_images = {name: getattr(recipe, name) for name in _OF_IMAGES}

@@ -34,7 +34,7 @@ from dgkd_search.config.parsers import (
     text,
     within,
 )
-from dgkd_search.data.config import AUGMENTS, IMAGE_SIZE, IMAGES, NORMALIZATIONS, SEED
+from dgkd_search.data.config import AUGMENTS, IMAGE_SIZE, IMAGES, NORMALIZATIONS, SEED, VALIDATION
 from dgkd_search.data.kinds import dataset_names
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, guidance_names
 from dgkd_search.models.names import FAMILIES
@@ -82,7 +82,6 @@ def _option(
 # Earlier spellings, which command lines, --config files and run folders may have.
 ALIASES = {"normalise": "normalize"}
 DEFAULT_DROPS = DropGrid((0.0, 0.5), True)
-DEFAULT_CONFIRM = ReplicationPlan(3, 5)
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,14 @@ class Options:
     train_limit: int | None = _option(
         None, "data", integer(2), "N", "train on a stratified subset of N images (all)"
     )
+    validation: float | None = _option(
+        None,
+        "data",
+        within(VALIDATION),
+        "X",
+        "share of the training images to validate on, where no part is set apart (0.1; digits 0.2, "
+        "with cnn 0.35)",
+    )
     images: str = _option(
         "auto",
         "data",
@@ -131,7 +138,8 @@ class Options:
         "chain",
         Listed(FAMILIES.names),
         "NAME",
-        "of the models: {choices}, yours (resnet)",
+        "of the models: {choices}, yours (that of the models that are named; else of digits cnn, "
+        "of others resnet)",
     )
     models: str | None = _option(
         None,
@@ -293,12 +301,13 @@ class Options:
     no_reference: bool = _option(
         False, "search", flag, None, "don't train the student alone to compare with"
     )
-    confirm: ReplicationPlan = _option(
-        DEFAULT_CONFIRM,
+    confirm: ReplicationPlan | None = _option(
+        None,
         "search",
         replication_plan,
         "TOPxSEEDS",
-        "teach the best TOP, plain KD and the student alone again with SEEDS seeds; or off (3x5)",
+        "teach the best TOP, plain KD and the student alone again with SEEDS seeds; or off (3x5; "
+        "cnn on digits 3x16)",
         scope=Scope.EXTENT,
     )
     time_budget: float | None = _option(

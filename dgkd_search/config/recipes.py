@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dgkd_search.config.parsers import ReplicationPlan
 from dgkd_search.data.kinds import DatasetKind
 from dgkd_search.models import Family
+
+_REPLICATION = ReplicationPlan(3, 5)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class DefaultRecipe:
     schedule: str
     image_size: int | None = None
     augment: str | None = None
+    validation: float | None = None
+    confirm: ReplicationPlan = _REPLICATION
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,14 @@ class Rule:
 
 
 RULES = (
+    Rule(
+        "narrow networks on a thousand images of 8 x 8 pixels",
+        lambda family, dataset: family.design == "narrow" and dataset.tiny,
+        DefaultRecipe(
+            30, 64, 0.1, 5e-4, "onecycle", validation=0.35, confirm=ReplicationPlan(3, 16)
+        ),
+        "measured: experiments/first_contact.py",
+    ),
     Rule(
         "a thousand images of 8 x 8 pixels",
         lambda family, dataset: dataset.tiny,

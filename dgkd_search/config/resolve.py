@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -13,10 +14,11 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resources import choose_resources
 from dgkd_search.data import get_dataset
 from dgkd_search.data.config import DataConfig
-from dgkd_search.data.kinds import data_problems
+from dgkd_search.data.kinds import DatasetKind, data_problems
 from dgkd_search.distillation.guidances.registry import get_guidance, teachers_of
 from dgkd_search.errors import InputError
 from dgkd_search.models import Family, get_family, load_families
+from dgkd_search.models.names import FAMILIES
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.losses.registry import get_loss
@@ -24,7 +26,6 @@ from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.utils.option_values import OptionValues
 from dgkd_search.utils.registry import adds_something
 
-DEFAULT_FAMILY = "resnet"
 _POSITIONS = 32  # in a chain, more than any has
 
 
@@ -119,8 +120,8 @@ def _study_config(options: Options, family: Family, space: ChainSpace, on_gpu: b
         reference=not options.no_reference,
         time_budget=options.time_budget,
         objectives=options.objective,
-        confirm_top=options.confirm.top,
-        confirm_seeds=options.confirm.seeds,
+        confirm_top=require(options.confirm).top,
+        confirm_seeds=require(options.confirm).seeds,
     )
 
 
@@ -172,6 +173,7 @@ def _data_config(options: Options) -> DataConfig:
         options.split_seed,
         options.images,
         options.normalize,
+        validation=options.validation,
     )
 
 
@@ -210,4 +212,16 @@ def _family_of(options: Options) -> Family:
     if len(own) > 1:
         names = ", ".join(family.name for family in own)
         raise InputError(f"--family: missing; {options.models} has several: {names}")
-    return own[0] if own else get_family(DEFAULT_FAMILY)
+    return own[0] if own else _default_family(options)
+
+
+def _default_family(options: Options) -> Family:
+    """That of most models that are named, the misspelled among them; else the dataset's own."""
+    known = _is_known(options.dataset)  # if not, that is said by whoever checks the data
+    default = get_family(get_dataset(options.dataset).family if known else DatasetKind.family)
+    families = default, *FAMILIES.of("")
+    members = {member.name: family for family in families[::-1] for member in family.members}
+    named = (options.teacher, options.student, *(options.assistants or ()))
+    nearest = [difflib.get_close_matches(name, members, n=1) for name in named if name is not None]
+    votes = [members[match] for matches in nearest for match in matches]
+    return max(families, key=votes.count)

@@ -121,6 +121,7 @@ def prepare(config: DataConfig, cache: Path, log: Log = silent) -> PreparedData:
     dataset = open_dataset_files(config)
     identity = dataset.identity()
     streamed = _is_streamed(config, dataset)
+    validation = config.validation if config.validation != dataset.validation_fraction else None
     key = digest(
         [
             PREPARED_VERSION,
@@ -132,6 +133,7 @@ def prepare(config: DataConfig, cache: Path, log: Log = silent) -> PreparedData:
             *(["stream"] if streamed else []),
             *(["merged"] if config.merged else []),
             *([config.normalize] if config.normalize != "train" else []),
+            *([["validation", validation]] if validation is not None else []),
         ]
     )
     cache = cache.absolute()  # processes elsewhere on the machine open what we return
@@ -214,7 +216,7 @@ def verify_prepared(path: str | Path) -> PreparedData:
 def _is_streamed(config: DataConfig, dataset: Dataset) -> bool:
     if config.images != "auto" or not get_dataset(config.dataset).streamable:
         return config.images == "stream"
-    rows = choose_split(dataset, config.train_limit, config.split_seed).rows
+    rows = choose_split(dataset, config).rows
     images = len(rows.train) + len(rows.validation)
     return images * dataset.channels * dataset.image_size**2 > _STREAM_ABOVE
 
@@ -226,7 +228,7 @@ def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) 
         if config.normalize != "train"
         else None
     )
-    split = choose_split(dataset, config.train_limit, config.split_seed, config.merged)
+    split = choose_split(dataset, config)
     if streamed:
         files = listing.to_files(dataset, split)
         mean, std = mean_and_std(listing.sample(dataset, split.rows.train))

@@ -20,6 +20,7 @@ NORMALIZATIONS = ("train", *KNOWN_STATISTICS)
 MIN_IMAGE_SIZE = 8  # below it, views cannot be shifted by an eighth
 IMAGE_SIZE = Range(MIN_IMAGE_SIZE, 1024, whole=True)
 SEED = Range(0, whole=True)
+VALIDATION = Range(0, 0.5, open_low=True)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class DataConfig:
             from the files of a folder; ``auto`` streams folders that are too large.
         normalize: by mean and deviation of the training part, or by the
             known ones of a dataset, as networks that were trained elsewhere expect.
+        validation: share of the training images to validate on, where the dataset has no validation
+            part of its own; None for the dataset's default.
         merged: whether the validation images are trained on too, as nothing is chosen by them any
             more; the validation part then says how well they are fitted.
     """
@@ -48,3 +51,4 @@ class DataConfig:
     images: Annotated[str, OneOf(IMAGES)] = "auto"
     normalize: Annotated[str, OneOf(NORMALIZATIONS)] = "train"
     merged: bool = False
+    validation: Annotated[float | None, VALIDATION] = None

@@ -38,6 +38,7 @@ class DatasetKind:
         streamable: whether images may be read from their files batch by batch; what ``open`` gives
             is ``ImageFiles`` then.
         tiny: whether it is learnt in seconds, with few trials.
+        family: of the networks, unless another is asked for or named by a model.
         title: whether figures call it by what ``--data-dir`` names.
         class_count: of a dataset that may have to be fetched (``Downloadable``): it lets models be
             checked before any file is there. None reads the classes.
@@ -54,6 +55,7 @@ class DatasetKind:
     elsewhere: str = "datasets of your own know where they lie; leave it out"
     streamable: bool = False
     tiny: bool = False
+    family: str = "resnet"
     title: bool = False
     class_count: int | None = None
 
@@ -107,6 +109,7 @@ _registry = Registry[DatasetKind](
             _digits,
             elsewhere="the digits are embedded; leave it out, or name another --dataset",
             tiny=True,
+            family="cnn",
         ),
         DatasetKind("cifar10", _cifar, "crop+flip", "folder", class_count=10),
         DatasetKind("cifar100", _cifar, "crop+flip", "folder", class_count=100),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dgkd_search.data.config import DataConfig
 from dgkd_search.data.types import Dataset, Labels, PartName
 from dgkd_search.errors import InputError
 
@@ -53,21 +54,24 @@ class Split:
         return np.concatenate(parts)
 
 
-def choose_split(dataset: Dataset, limit: int | None, seed: int, merged: bool = False) -> Split:
+def choose_split(dataset: Dataset, config: DataConfig) -> Split:
     """``plan_rows`` for a dataset.
-
-    Args:
-        merged: whether the validation part is trained on too.
 
     Raises:
         InputError: if a class has too few images, or the limit is out of range.
     """
     labels, own = dataset.labels()
-    fraction = dataset.validation_fraction
-    rows = plan_rows(labels, own, dataset.classes, fraction=fraction, limit=limit, seed=seed)
+    rows = plan_rows(
+        labels,
+        own,
+        dataset.classes,
+        fraction=config.validation or dataset.validation_fraction,
+        limit=config.train_limit,
+        seed=config.split_seed,
+    )
     if own is None:
-        return Split(rows, labels[rows.train], labels[rows.validation], "train", merged)
-    return Split(rows, labels[rows.train], own[rows.validation], "val", merged)
+        return Split(rows, labels[rows.train], labels[rows.validation], "train", config.merged)
+    return Split(rows, labels[rows.train], own[rows.validation], "val", config.merged)
 
 
 def plan_rows(

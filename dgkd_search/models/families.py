@@ -11,7 +11,7 @@ from torch import nn
 from dgkd_search.errors import InputError
 from dgkd_search.models.architecture import Architecture
 
-Design = Literal["residual", "plain", "benchmark", "imagenet"]
+Design = Literal["residual", "plain", "benchmark", "imagenet", "narrow"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
 
 
@@ -51,8 +51,8 @@ class Family:
             of the family.
         tiny_ends: likewise for data that is learnt in seconds; None for ``ends``.
         design: what the networks are trained like by default: ``residual`` ones, ``plain`` ones
-            without shortcuts, those of the field's CIFAR-100 ``benchmark``, or ``imagenet``'s; see
-            ``config.recipes``.
+            without shortcuts, those of the field's CIFAR-100 ``benchmark``, ``imagenet``'s, or
+            ``narrow`` ones; see ``config.recipes``.
 
     Raises:
         ValueError: two members share a name, ends aren't two members of which the first is larger,

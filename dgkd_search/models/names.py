@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 FAMILIES: Registry[Family] = Registry(
     "family",
     "dgkd_search.families",
-    declared=("resnet", "plain", "plain-c10", "wrn", "vgg", "resnet-imagenet"),
+    declared=("resnet", "plain", "plain-c10", "wrn", "vgg", "resnet-imagenet", "cnn"),
 )

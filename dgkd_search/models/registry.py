@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dgkd_search.errors import InputError, one_line
-from dgkd_search.models import plain, resnet, resnet_imagenet, vgg, wrn
+from dgkd_search.models import cnn, plain, resnet, resnet_imagenet, vgg, wrn
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.families import Family
 from dgkd_search.models.layers import initialize
@@ -23,6 +23,7 @@ _BUILT_IN = (
     wrn.FAMILY,
     vgg.FAMILY,
     resnet_imagenet.FAMILY,
+    cnn.FAMILY,
 )
 for _family in _BUILT_IN:
     FAMILIES.register(_family, "")

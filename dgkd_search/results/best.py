@@ -13,13 +13,13 @@ from dgkd_search.data import DataInfo
 from dgkd_search.errors import InputError
 from dgkd_search.models import family_names, get_family
 from dgkd_search.models.layers import Normalize
-from dgkd_search.results.best_config import BEST_FORMAT, BestConfig, WeightsFile
+from dgkd_search.results.best_config import ALONE_FORMAT, BEST_FORMAT, BestConfig, WeightsFile
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.training.weights import load_model
 from dgkd_search.utils.files import write_bytes
 from dgkd_search.utils.hashing import UNREADABLE, sha256, verify_checksum, with_checksum
 
-_READABLE = (1, 2, BEST_FORMAT)  # 2 had options by their earlier spellings
+_READABLE = (1, 2, BEST_FORMAT, ALONE_FORMAT)  # 2 had options by their earlier spellings
 _UNSEALED = 1  # a format without a checksum
 
 

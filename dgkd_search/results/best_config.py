@@ -17,6 +17,7 @@ from dgkd_search.utils.records import from_plain, to_plain
 from dgkd_search.utils.versions import versions
 
 BEST_FORMAT = 3
+ALONE_FORMAT = 4  # names no trial
 _COMPARED = "validation accuracy in percent, one run each"
 _RETRAINED = (
     "on training and validation images, with a seed of its own; what the search measured stands "
@@ -85,7 +86,7 @@ class BestConfig(Mapping[str, Any]):
     table itself, to be changed or written.
 
     Attributes:
-        trial: number of the trial that it comes from.
+        trial: number of the trial that it comes from; None for the student on labels alone.
         teacher, assistants, student, guidance: the chain, in canonical form.
         drop_probability: of the student's teachers; None where it has fewer than two.
         temperature, kd_weight, loss, loss_scale: of the student's loss; None where nobody teaches
@@ -104,7 +105,7 @@ class BestConfig(Mapping[str, Any]):
         format: of best.yaml.
     """
 
-    trial: int
+    trial: int | None
     family: str
     teacher: str
     assistants: tuple[str, ...]
@@ -132,7 +133,7 @@ class BestConfig(Mapping[str, Any]):
     @classmethod
     def of(
         cls,
-        trial: int,
+        trial: int | None,
         configuration: Configuration,
         stages: Sequence[StageSpec],
         info: DataInfo,
@@ -168,6 +169,7 @@ class BestConfig(Mapping[str, Any]):
             options={name: v for name, v in options.items() if scope_of(name).in_best},
             stages=tuple(stages),
             versions=versions(),
+            format=BEST_FORMAT if trial is not None else ALONE_FORMAT,
         )
 
     def retrained_as(self, repeat: int, stages: Sequence[StageSpec], info: DataInfo) -> BestConfig:
@@ -185,7 +187,9 @@ class BestConfig(Mapping[str, Any]):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Of the chain, the teacher first."""
+        """Of the chain, the teacher first; the student alone where nobody teaches it."""
+        if self.loss is None:
+            return (self.student,)
         return self.teacher, *self.assistants, self.student
 
     def to_json(self) -> dict[str, object]:

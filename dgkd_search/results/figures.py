@@ -15,6 +15,7 @@ from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.cost_data import cost_chart
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.trial_row import TrialRow, trial_rows
+from dgkd_search.study.baselines import baseline_accuracy, teacher_accuracy
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.records import REFERENCE
 from dgkd_search.study.replication import Replication
@@ -57,7 +58,7 @@ def study_chart(
 
 def best_trial(study: ChainStudy, shipped: BestConfig | None = None) -> int | None:
     """Number of the best trial: the one whose student is shipped, else the winner under fresh
-    seeds, else the most accurate one.
+    seeds, else the most accurate one; None also where the student alone is best.
 
     Args:
         shipped: what the run's best.yaml says, which may be older than the study's last trials.
@@ -81,12 +82,14 @@ def shipped_best(run: RunFolder, study: ChainStudy) -> BestConfig | None:
     from dgkd_search.results.best import load_best  # it reads weights, and torch is slow to import
 
     best = load_best(run.best) if run.best.exists() else None
-    numbers = {trial.number for trial in study.trials}
+    numbers = {None, *(trial.number for trial in study.trials)}
     return best if best is not None and best.trial in numbers else None
 
 
 def is_of_study(best: BestConfig, study: ChainStudy) -> bool:
-    """Whether best.yaml ships the chain that its trial has trained in this study."""
+    """Whether best.yaml ships what its trial has trained in this study, or the student alone."""
+    if best.trial is None:
+        return study.read(REFERENCE) is not None
     trial = next((trial for trial in study.trials if trial.number == best.trial), None)
     if trial is None or trial.state != TrialState.COMPLETE:
         return False
@@ -103,20 +106,3 @@ def study_title(config: StudyConfig) -> str:
     if data.data_dir and get_dataset(name).title:
         name = Path(data.data_dir).name.removesuffix(".npz")
     return f"{config.space.student} on {name}"
-
-
-def teacher_accuracy(study: ChainStudy) -> float | None:
-    """The teacher's validation accuracy in percent, from any trial that used it."""
-    name = study.config.space.teacher
-    for trial in study.trials:
-        stats = study.stats(trial)
-        stage = stats.stage(name) if stats is not None else None
-        if stage is not None and stage.finished:
-            return stage.val_accuracy
-    return None
-
-
-def baseline_accuracy(study: ChainStudy) -> float | None:
-    """The validation accuracy in percent of the student on labels alone."""
-    reference = study.read(REFERENCE)
-    return reference.val_accuracy if reference is not None else None

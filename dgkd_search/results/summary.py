@@ -26,7 +26,7 @@ class Summary:
 
     Attributes:
         run: the run folder.
-        trial: number of the best trial.
+        trial: number of the best trial; None where the student alone is best.
         configuration: what it trained.
         seconds: wall time.
         validation_count: images in the validation part.
@@ -34,6 +34,7 @@ class Summary:
         test_problem: what is wrong with the test set, or None.
         replication: what was taught again with fresh seeds, or None.
         unreplicated: whether that was wanted, and too little of it was done to choose by.
+        notes: what a reader of the result must know, a line each.
         tuned: what was searched over beside the chain: its values, and what gains don't say then.
         front: a line for each chain that no other beats in both objectives, where there are two.
         ended: why the search ended before its budget, or None.
@@ -41,7 +42,7 @@ class Summary:
     """
 
     run: Path
-    trial: int
+    trial: int | None
     configuration: Configuration
     accuracies: Accuracies
     work: Work
@@ -52,6 +53,7 @@ class Summary:
     test_problem: str | None = None
     replication: Replication | None = None
     unreplicated: bool = False
+    notes: tuple[str, ...] = ()
     tuned: tuple[tuple[str, ...], str | None] = ((), None)
     front: tuple[str, ...] = ()
     ended: str | None = None
@@ -197,7 +199,7 @@ class Summary:
         Args:
             verified: whether they are those of fresh seeds.
         """
-        acc, notes = self.accuracies, []
+        acc, notes = self.accuracies, [*self.notes]
         if self.unreplicated:
             notes.append("the best of single runs: too little was taught again with fresh seeds")
         if self.tuned[1] is not None:

@@ -51,6 +51,8 @@ def verdict(replication: Replication) -> list[tuple[str, str]]:
 
 
 def _words(winner: ReplicateStats, baselines: list[tuple[str, ReplicateStats]]) -> list[str]:
+    if winner.trial is None:
+        return ["no chain is better than the student alone, which is shipped"]
     better: list[str] = []
     unclear: list[str] = []
     worse: list[str] = []

@@ -10,7 +10,7 @@ from dgkd_search.training.losses.base import KL
 
 
 def chain_in_words(
-    chain: Chain, *, drop_prob: float | None, loss: str, tuned: Sequence[str], trial: int
+    chain: Chain, *, drop_prob: float | None, loss: str, tuned: Sequence[str], trial: int | None
 ) -> str:
     """A chain and what it was trained with, for example ``a > b > c  (dense, trial 7)``.
 
@@ -18,8 +18,10 @@ def chain_in_words(
         chain: in canonical form.
         loss: its name, which is told where a teacher teaches with another one than the paper's.
         tuned: values of what was searched over beside the chain; see ``tuned_values``.
-        trial: its number.
+        trial: its number; None for the student on labels alone.
     """
+    if trial is None:
+        return f"{chain}  (no teacher: labels alone)"
     details = [chain.guidance] if chain.assistants else []
     details += [f"drop {drop_prob:g}"] if drop_prob is not None else []
     details += [f"loss {loss}"] if len(chain.models) > 1 and loss != KL.name else []

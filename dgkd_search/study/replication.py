@@ -121,12 +121,15 @@ class Replication:
 
     @property
     def winner(self) -> ReplicateStats | None:
-        """The trial with the highest mean, of equals the one chosen first; none of which a seed
-        failed. None before each has been taught once: whoever came first would win."""
+        """The configuration with the highest mean, of equals the one chosen first; none of which a
+        seed failed. None before each trial has been taught once: whoever came first would win.
+
+        The student alone is a configuration like all others: where no chain helps it, it is best.
+        """
         trials = [stats for stats in self.stats if stats.trial is not None]
         if len(trials) < self.trials:
             return None
-        sound = [stats for stats in trials if stats.values and not stats.failed]
+        sound = [stats for stats in self.stats if stats.values and not stats.failed]
         return max(sound, key=lambda stats: stats.mean, default=None)
 
     def report(self, study: ChainStudy) -> ReplicationReport | None:

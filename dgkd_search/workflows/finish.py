@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
+from dgkd_search.callbacks.teacher_check import weak_teacher_note
 from dgkd_search.data import DataInfo, PreparedData
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.errors import DgkdError, InputError, resume_hint
 from dgkd_search.results.best import load_best, load_student, write_best
 from dgkd_search.results.best_config import Accuracies, BestConfig
-from dgkd_search.results.figures import baseline_accuracy, draw_figures, teacher_accuracy
+from dgkd_search.results.figures import draw_figures
 from dgkd_search.results.pareto import pareto_front
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import Summary
@@ -20,6 +21,7 @@ from dgkd_search.results.trial_row import trial_rows
 from dgkd_search.results.verdict import tuned_note, tuned_values
 from dgkd_search.results.work import total_work
 from dgkd_search.store.store import Store
+from dgkd_search.study.baselines import baseline_accuracy, teacher_accuracy
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.records import TEST, TestReads
 from dgkd_search.study.replication import Replication
@@ -53,14 +55,14 @@ class Winner:
     """The student that a search ships.
 
     Attributes:
-        trial: that its configuration comes from.
+        trial: that its configuration comes from; None for the student alone.
         replicate: number of its seed, 0 for the trial's own.
         stages: that train it.
         validation: its accuracy in percent.
         replication: what was taught again, or None.
     """
 
-    trial: int
+    trial: int | None
     replicate: int
     configuration: Configuration
     stages: tuple[StageSpec, ...]
@@ -106,6 +108,7 @@ def finish(search: PreparedSearch, study: ChainStudy, end: SearchEnd, log: Log) 
         accuracies = replace(accuracies, test=test)
         best = replace(best, test_accuracy=test, test_reads=tests.reads)
         write_best(run, best, weights)
+    weak = weak_teacher_note(study.config.space.teacher, accuracies.teacher, accuracies.baseline)
     return Summary(
         run=run.path,
         trial=winner.trial,
@@ -119,6 +122,7 @@ def finish(search: PreparedSearch, study: ChainStudy, end: SearchEnd, log: Log) 
         test_problem=problem,
         replication=winner.replication,
         unreplicated=bool(study.config.confirm_seeds) and not winner.replicate,
+        notes=() if weak is None else (weak,),
         tuned=(
             tuned_values(winner.configuration, study.config.space.tune),
             tuned_note(study.config, winner.configuration),
@@ -136,20 +140,22 @@ def _choose(run: RunFolder, study: ChainStudy, planner: Planner, ended: str | No
     Raises:
         DgkdError: no trial completed.
     """
-    best, replication, replicate = study.best(), Replication.from_study(study), 0
+    best, replication = study.best(), Replication.from_study(study)
     if best is None:
         raise DgkdError(
             f"no trial completed{f': {ended}' if ended else ''}; once that is mended, "
             f"{resume_hint(run.path)}"
         )
-    validation = accuracy_of(best)
-    if replication is not None and (winner := replication.winner) is not None:
-        best = next(trial for trial in study.trials if trial.number == winner.trial)
-        replicate = winner.median
-        validation = winner.values[replicate]
-    configuration = study.configuration(best)
+    number: int | None = best.number
+    replicate, validation = 0, accuracy_of(best)
+    if replication is not None and (stats := replication.winner) is not None:
+        number, replicate = stats.trial, stats.median
+        validation = stats.values[replicate]
+    configuration = planner.baseline()
+    if number is not None:
+        configuration = study.configuration(study.trials[number])
     stages = planner.stages(configuration, replicate)
-    return Winner(best.number, replicate, configuration, stages, validation, replication)
+    return Winner(number, replicate, configuration, stages, validation, replication)
 
 
 def _accuracies(study: ChainStudy, validation: float, test: float | None) -> Accuracies:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dgkd_search.callbacks.base import Callback, CallbackList
+from dgkd_search.callbacks.teacher_check import TeacherCheck
 from dgkd_search.callbacks.trackers import make_tracker
 from dgkd_search.config.options import Options
 from dgkd_search.config.parse_options import NO_OPTIONS, ParsedOptions
@@ -132,7 +133,7 @@ def _run_trials(
     controller = SearchController(
         study,
         search.planner,
-        CallbackList(callback, TableWriter(study, run.trials)),
+        CallbackList(callback, TableWriter(study, run.trials), TeacherCheck(callback.log)),
         search.resources.concurrency,
         began + time_budget - before.seconds if time_budget else None,
         search.store.__contains__ if search.store else None,

@@ -129,7 +129,7 @@ def _split(resolved: Resolved, dataset: Dataset) -> Split | None:
     if isinstance(dataset, Downloadable):
         return None
     data = resolved.config.data
-    return choose_split(dataset, data.train_limit, data.split_seed)
+    return choose_split(dataset, data)
 
 
 def _images(dataset: Dataset, split: Split) -> str:

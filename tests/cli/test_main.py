@@ -114,16 +114,16 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
 ) -> None:
     lines = dry(capsys, "--concurrency 3 --cpus-per-trial 1 --out new")
     values = {line[:15].strip(): line[16:] for line in lines if line}
-    assert values["teacher"] == "resnet26"
-    assert values["assistants"] == "resnet20, resnet14"
+    assert values["teacher"] == "cnn32"
+    assert values["assistants"] == "cnn16, cnn8, cnn4"
     assert values["drop-prob"] == "0:0.5"
     assert values["run folder"] == "new"
     assert values["trials at once"] == "3, each 1 CPU thread and 0 GPUs"
-    assert values["stored outputs"].startswith("up to 26 kB a teacher (1 view), ")
+    assert values["stored outputs"].startswith("up to 22 kB a teacher (1 view), ")
     assert [line[16:] for line in lines if line.startswith("first trial")] == [
-        "resnet26 > resnet8  (kd)",
-        "resnet26 > resnet20 > resnet14 > resnet8  (full)",
-        "resnet26 > resnet14 > resnet8  (middle)",
+        "cnn32 > cnn3  (kd)",
+        "cnn32 > cnn16 > cnn8 > cnn4 > cnn3  (full)",
+        "cnn32 > cnn8 > cnn3  (middle)",
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -216,7 +216,7 @@ def test_what_a_file_says_of_an_option_given_on_the_command_line_is_not_looked_a
 
 def test_the_data_are_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        "data            1,150 to train on, 288 to validate, a test set; 10 classes "
+        "data            935 to train on, 503 to validate, a test set; 10 classes "
         "(0, 1, 2, 3, 4, 5, 6, 7, ...), 8 x 8, gray"
     ) in dry(capsys, "--dataset digits")
     (note,) = [line for line in dry(capsys, "--train-limit 40") if "validation part" in line]

@@ -93,10 +93,12 @@ def test_the_ends_are_those_of_the_family(family: str, dataset: str, ends: tuple
 
 def test_every_design_has_a_recipe_of_its_own() -> None:
     """Or a design would be a word without meaning."""
-    build, cifar = registry.get_family("resnet").build, get_dataset("cifar10")
+    build = registry.get_family("resnet").build
+    problems = get_dataset("cifar10"), get_dataset("digits")
     members = Member("a", 1), Member("b", 2)
     families = [Family("new", members, build, design=design) for design in DESIGNS]
-    assert len({recipe_for(family, cifar) for family in families}) == len(DESIGNS)
+    recipes = {tuple(recipe_for(family, data) for data in problems) for family in families}
+    assert len(recipes) == len(DESIGNS)
 
 
 def test_every_rule_has_a_source_and_the_last_fits_all() -> None:

@@ -35,6 +35,39 @@ def test_the_pool_is_every_member_strictly_between_the_ends(
     assert space.guidances == ("dense",)
 
 
+@pytest.mark.parametrize(
+    ("options", "family"),
+    [
+        ({}, "cnn"),
+        ({"dataset": "cifar10"}, "resnet"),
+        ({"teacher": "resnet20"}, "resnet"),
+        ({"student": "cnn3"}, "cnn"),
+        ({"dataset": "cifar10", "teacher": "cnn32"}, "cnn"),
+        ({"teacher": "wrn_40_2", "student": "wrn_16_2"}, "wrn"),
+        ({"assistants": "plain4"}, "plain"),
+        ({"student": "plain2-c10"}, "plain-c10"),
+        ({"teacher": "resnet20", "family": "resnet", "student": "resnet8"}, "resnet"),
+    ],
+)
+def test_the_family_is_that_of_the_models_that_are_named_or_the_datasets(
+    options: dict[str, Any], family: str
+) -> None:
+    assert resolved(**options).config.family == family
+
+
+def test_a_family_that_is_named_stays_whatever_models_are() -> None:
+    (message,) = messages(family="plain", teacher="resnet20")
+    assert message.startswith("--teacher: model 'resnet20': not in family 'plain'")
+
+
+def test_the_digits_of_an_earlier_version_are_split_as_they_were() -> None:
+    """Its config.yaml names the family and knows neither share nor replication by family."""
+    config = resolved(family="resnet").config
+    assert config.data.validation is None
+    assert (config.confirm_top, config.confirm_seeds) == (3, 5)
+    assert resolved(family="resnet", validation=0.3).config.data.validation == 0.3
+
+
 def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
     assert resolved(assistants="resnet14,resnet20").config.space.pool == ("resnet20", "resnet14")
 
@@ -45,9 +78,15 @@ def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
         ({"teacher": "resnet8"}, ["--teacher resnet8: must be larger"]),
         ({"teacher": "resnet8", "student": "resnet20"}, ["--teacher resnet8: must be larger"]),
         ({"teacher": "resnet9"}, ["--teacher: model 'resnet9': not in family"]),
-        ({"assistants": "resnet56"}, ["--assistants resnet56: must lie strictly between"]),
-        ({"assistants": "plain4"}, ["--assistants: model 'plain4': not in family"]),
-        ({"max_assistants": 9}, ["--max-assistants 9: there are 2"]),
+        (
+            {"assistants": "resnet56", "teacher": "resnet26"},
+            ["--assistants resnet56: must lie strictly between"],
+        ),
+        (
+            {"assistants": "plain4,cnn8", "family": "cnn"},
+            ["--assistants: model 'plain4': not in"],
+        ),
+        ({"max_assistants": 9}, ["--max-assistants 9: there are 3"]),
         (
             {"teacher": "resnet56", "assistants": "resnet32,resnet32x4"},
             ["--assistants resnet32,resnet32x4: are of one size (32)"],
@@ -146,6 +185,7 @@ def test_what_is_confirmed(value: str) -> None:
 def test_confirming_may_be_off() -> None:
     for value in ("off", False):
         assert resolved(confirm=value).config.confirm_seeds == 0
-    assert resolved().config.confirm_seeds == 5
+    assert resolved().config.confirm_seeds == 16
+    assert resolved(dataset="cifar10").config.confirm_seeds == 5
     for bad in ("3", "0x5", "3x1", "3x", "x", "3x5x2"):
         assert messages(confirm=bad)[0].startswith(f"--confirm {bad}: must be CONFIG")

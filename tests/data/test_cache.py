@@ -54,6 +54,16 @@ def test_information(tmp_path: Path) -> None:
     assert DataInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
 
 
+def test_another_share_of_validation_is_other_data(tmp_path: Path) -> None:
+    plain = prepare(DIGITS, tmp_path)
+    same = prepare(replace(DIGITS, validation=Digits.validation_fraction), tmp_path)
+    assert same.path == plain.path
+    other = prepare(replace(DIGITS, validation=0.5), tmp_path)
+    assert other.path != plain.path
+    assert other.info.fingerprint != plain.info.fingerprint
+    assert (other.info.train_count, other.info.validation_count) == (719, 719)
+
+
 def test_validation_images_may_be_trained_on_too(tmp_path: Path) -> None:
     config = DataConfig("digits", train_limit=100)
     apart, merged = prepare(config, tmp_path), prepare(replace(config, merged=True), tmp_path)

@@ -110,7 +110,7 @@ def test_what_is_no_files_is_not_streamed(root: Path) -> None:
         open_dataset_files(DataConfig("digits", images="stream"))
     digits = open_dataset_files(DataConfig("digits"))
     with pytest.raises(TypeError, match=r"Digits: has no files to stream; give it root and names"):
-        to_files(digits, choose_split(digits, None, 0))
+        to_files(digits, choose_split(digits, DataConfig("digits")))
 
 
 def test_a_kind_belongs_to_the_module_that_registers_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgkd_search.data.splits import draw_stratified, plan_rows, split
+from dgkd_search.data.config import DataConfig
+from dgkd_search.data.digits import Digits
+from dgkd_search.data.splits import choose_split, draw_stratified, plan_rows, split
 from dgkd_search.data.types import Labels
 from dgkd_search.errors import InputError
 
@@ -73,6 +75,19 @@ def test_smaller_validation_is_part_of_a_larger_one() -> None:
     labels = np.repeat(np.arange(4), 50)
     small, large = split(labels, 20, None, 3)[1], split(labels, 60, None, 3)[1]
     assert set(small) < set(large)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.35, 0.5])
+def test_the_share_of_validation_can_be_chosen(share: float) -> None:
+    digits = Digits()
+    count = len(digits.labels()[0])
+    default = choose_split(digits, DataConfig("digits"))
+    chosen = choose_split(digits, DataConfig("digits", validation=share))
+    assert len(default.validation_labels) == round(0.2 * count)
+    assert len(chosen.validation_labels) == round(share * count)
+    assert len(chosen.train_labels) == count - round(share * count)
+    rows = np.concatenate([chosen.rows.train, chosen.rows.validation])
+    assert sorted(rows) == list(range(count))
 
 
 @pytest.mark.parametrize("count", [1, 7])

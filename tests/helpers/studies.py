@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 from dgkd_search.data import DataInfo
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.stats import TrialStats
-from dgkd_search.results.figures import baseline_accuracy
+from dgkd_search.study.baselines import baseline_accuracy
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.space import Configuration, SearchSpace
 from dgkd_search.study.study import ChainStudy, Proposal

@@ -46,7 +46,9 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_families_are_registered_by_name() -> None:
-    assert family_names() == ("plain", "plain-c10", "resnet", "resnet-imagenet", "vgg", "wrn")
+    assert family_names() == (
+        *("cnn", "plain", "plain-c10", "resnet", "resnet-imagenet", "vgg", "wrn"),
+    )
     assert [get_family(name).name for name in family_names()] == list(family_names())
 
 

@@ -10,10 +10,10 @@ from helpers.summaries import SUMMARY
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.stats import StageResult, TrialStats
-from dgkd_search.results.figures import teacher_accuracy
 from dgkd_search.results.summary import Summary
 from dgkd_search.results.verdict import tuned_note, tuned_values
 from dgkd_search.results.work import total_work
+from dgkd_search.study.baselines import teacher_accuracy
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.records import REFERENCE, StudentRecord
 from dgkd_search.study.space import Configuration

@@ -133,8 +133,10 @@ class RunReport:
             return None
         specs = self.best.stages
         positions = {spec.key: i for i, spec in enumerate(specs)}
-        stats = self.study.stats(self.study.trials[self.best.trial])
         known: dict[str, float | None] = {}
+        stats = None
+        if self.best.trial is not None:
+            stats = self.study.stats(self.study.trials[self.best.trial])
         if stats is not None:
             known |= {stage.name: stage.val_accuracy for stage in stats.stages}
         known[self.best.student] = self.best.validation_accuracy
@@ -154,13 +156,17 @@ class RunReport:
         if self.best is None:
             return [("so far", "the search has not ended; there is no best student yet")]
         best = self.best
-        test, models = best.test_accuracy, best.models if best.loss else (best.student,)
-        configuration = self.study.configuration(self.study.trials[best.trial])
+        test, note = best.test_accuracy, None
+        tuned: tuple[str, ...] = ()
+        if best.trial is not None:
+            configuration = self.study.configuration(self.study.trials[best.trial])
+            tuned = tuned_values(configuration, self.study.config.space.tune)
+            note = tuned_note(self.study.config, configuration)
         chain = chain_in_words(
-            Chain(models, best.guidance),
+            Chain(best.models, best.guidance),
             drop_prob=best.drop_probability,
             loss=best.loss or KL.name,
-            tuned=tuned_values(configuration, self.study.config.space.tune),
+            tuned=tuned,
             trial=best.trial,
         )
         rows = [
@@ -169,7 +175,6 @@ class RunReport:
             ("test", read_result(test, best.test_reads) if test is not None else "not read"),
         ]
         verdict_rows = verdict(self.replication) if self.replication is not None else []
-        note = tuned_note(self.study.config, configuration)
         return rows + (verdict_rows or self._gains(best)) + ([("note", note)] if note else [])
 
     def _gains(self, best: BestConfig) -> list[tuple[str, str]]:
