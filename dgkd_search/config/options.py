@@ -307,7 +307,7 @@ class Options:
         replication_plan,
         "TOPxSEEDS",
         "teach the best TOP, plain KD and the student alone again with SEEDS seeds; or off (3x5; "
-        "cnn on digits 3x16)",
+        "cnn on digits 2x10)",
         scope=Scope.EXTENT,
     )
     time_budget: float | None = _option(

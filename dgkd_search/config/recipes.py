@@ -53,7 +53,7 @@ RULES = (
         "narrow networks on a thousand images of 8 x 8 pixels",
         lambda family, dataset: family.design == "narrow" and dataset.tiny,
         DefaultRecipe(
-            30, 64, 0.1, 5e-4, "onecycle", validation=0.35, confirm=ReplicationPlan(3, 16)
+            30, 64, 0.1, 5e-4, "onecycle", validation=0.35, confirm=ReplicationPlan(2, 10)
         ),
         "measured: experiments/first_contact.py",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dgkd_search.config.chain_space import chain_space
@@ -212,16 +212,19 @@ def _family_of(options: Options) -> Family:
     if len(own) > 1:
         names = ", ".join(family.name for family in own)
         raise InputError(f"--family: missing; {options.models} has several: {names}")
-    return own[0] if own else _default_family(options)
+    if own:
+        return own[0]
+    named = (options.teacher, options.student, *(options.assistants or ()))
+    return family_of_models([name for name in named if name is not None], options.dataset)
 
 
-def _default_family(options: Options) -> Family:
-    """That of most models that are named, the misspelled among them; else the dataset's own."""
-    known = _is_known(options.dataset)  # if not, that is said by whoever checks the data
-    default = get_family(get_dataset(options.dataset).family if known else DatasetKind.family)
+def family_of_models(names: Iterable[str], dataset: str) -> Family:
+    """The built-in family of most of these models, the misspelled among them; of none that of the
+    dataset."""
+    known = _is_known(dataset)  # if not, that is said by whoever checks the data
+    default = get_family(get_dataset(dataset).family if known else DatasetKind.family)
     families = default, *FAMILIES.of("")
     members = {member.name: family for family in families[::-1] for member in family.members}
-    named = (options.teacher, options.student, *(options.assistants or ()))
-    nearest = [difflib.get_close_matches(name, members, n=1) for name in named if name is not None]
+    nearest = [difflib.get_close_matches(name, members, n=1) for name in names]
     votes = [members[match] for matches in nearest for match in matches]
     return max(families, key=votes.count)

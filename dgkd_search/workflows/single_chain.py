@@ -9,8 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from dgkd_search.config.options import Options
 from dgkd_search.config.parse_options import parse_options
-from dgkd_search.config.resolve import resolve
+from dgkd_search.config.resolve import family_of_models, resolve
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE
@@ -64,6 +65,9 @@ def plan(
     if options.get("models") is not None:  # which may make the guidance known
         load_families(str(options["models"]))
     chain = Chain(tuple(names), guidance)
+    if options.get("family") is None and options.get("models") is None:
+        dataset = str(options.get("dataset", Options.dataset))
+        options["family"] = family_of_models(chain.models, dataset).name
     if len(names) > 1 and options.get("teacher_weights") is not None:
         options |= {"teacher": chain.teacher, "student": chain.student}
     resolved = resolve(parse_options({**options, "drop_prob": drop_prob}, "{}"))

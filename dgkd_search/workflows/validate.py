@@ -103,6 +103,8 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
         images = _images(dataset, split)
         notes += _uneven(dataset.classes, split.train_labels)
         notes += _few(len(split.validation_labels))
+        if resolved.config.data.validation is not None and split.validation_in == "val":
+            notes.append("--validation changes nothing: the data have a validation part")
     resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
     weights = resolved.options.teacher_weights
     teacher = read_teacher(Path(weights), of(space.teacher)) if weights is not None else None

@@ -185,7 +185,7 @@ def test_what_is_confirmed(value: str) -> None:
 def test_confirming_may_be_off() -> None:
     for value in ("off", False):
         assert resolved(confirm=value).config.confirm_seeds == 0
-    assert resolved().config.confirm_seeds == 16
+    assert resolved().config.confirm_seeds == 10
     assert resolved(dataset="cifar10").config.confirm_seeds == 5
     for bad in ("3", "0x5", "3x1", "3x", "x", "3x5x2"):
         assert messages(confirm=bad)[0].startswith(f"--confirm {bad}: must be CONFIG")
