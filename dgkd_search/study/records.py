@@ -89,18 +89,24 @@ class ReplicationChoice:
         chosen: their names, the best first: a trial's number, or ``alone``.
         stands_for: which of them are plain KD (``kd``) and the student on labels (``alone``).
         finished: trials that the search had finished when it chose.
+        baseline_competes: whether the student alone may be the winner; not in a search that an
+            earlier version has begun.
     """
 
     chosen: tuple[str, ...]
     stands_for: Mapping[str, str]
     finished: int
+    baseline_competes: bool = False
 
     def to_json(self) -> dict[str, object]:
-        return {
+        value: dict[str, object] = {
             "chosen": list(self.chosen),
             "stands for": dict(self.stands_for),
             "finished": self.finished,
         }
+        if self.baseline_competes:
+            value["baseline_competes"] = True
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> ReplicationChoice:

@@ -81,6 +81,7 @@ class Replication:
             is known of it.
         trials: how many of the configurations are trials.
         complete: whether every configuration has been taught with every seed.
+        baseline_competes: whether the student alone may be the winner.
     """
 
     stats: tuple[ReplicateStats, ...]
@@ -88,6 +89,7 @@ class Replication:
     baseline: ReplicateStats | None
     trials: int
     complete: bool
+    baseline_competes: bool = True
 
     @classmethod
     def from_study(cls, study: ChainStudy) -> Replication | None:
@@ -117,7 +119,7 @@ class Replication:
         complete = count == len(choice.chosen) * len(seeds)
         trials = sum(name != ALONE for name in choice.chosen)
         kd, baseline = (known.get(choice.stands_for.get(name, "")) for name in (_KD, ALONE))
-        return cls(tuple(known.values()), kd, baseline, trials, complete)
+        return cls(tuple(known.values()), kd, baseline, trials, complete, choice.baseline_competes)
 
     @property
     def winner(self) -> ReplicateStats | None:
@@ -129,7 +131,8 @@ class Replication:
         trials = [stats for stats in self.stats if stats.trial is not None]
         if len(trials) < self.trials:
             return None
-        sound = [stats for stats in self.stats if stats.values and not stats.failed]
+        candidates = self.stats if self.baseline_competes else trials
+        sound = [stats for stats in candidates if stats.values and not stats.failed]
         return max(sound, key=lambda stats: stats.mean, default=None)
 
     def report(self, study: ChainStudy) -> ReplicationReport | None:
@@ -206,7 +209,9 @@ def choose_replicates(study: ChainStudy, planner: Planner) -> list[Replicate]:
         return []
     stands_for = {name: add(*entries) for name, entries in _stand_ins(study, planner).items()}
     names = tuple(_name(trial) for trial, _ in chosen.values())
-    study.write(REPLICATION, ReplicationChoice(names, stands_for, study.finished))
+    earlier = study.read(REPLICATION)
+    competes = earlier is None or earlier.baseline_competes
+    study.write(REPLICATION, ReplicationChoice(names, stands_for, study.finished, competes))
     return _unknown(study, chosen.values())
 
 

@@ -62,10 +62,10 @@ def plan(
         raise InputError(f"models {names!r}: give a list of names, from the teacher on")
     if isinstance(drop_prob, bool) or not isinstance(drop_prob, int | float):
         raise InputError(f"drop_prob {drop_prob!r}: must be one number in {DROP_PROB.interval}")
-    if options.get("models") is not None:  # which may make the guidance known
-        load_families(str(options["models"]))
+    module = options.get("models")  # which may make the guidance known
+    own = load_families(str(module)) if module is not None else ()
     chain = Chain(tuple(names), guidance)
-    if options.get("family") is None and options.get("models") is None:
+    if options.get("family") is None and not own:
         dataset = str(options.get("dataset", Options.dataset))
         options["family"] = family_of_models(chain.models, dataset).name
     if len(names) > 1 and options.get("teacher_weights") is not None:

@@ -10,7 +10,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers.folders import save_image
 from helpers.summaries import SUMMARY
 from PIL import Image
 
@@ -212,6 +214,16 @@ def test_what_a_file_says_of_an_option_given_on_the_command_line_is_not_looked_a
     Path("c.yaml").write_text("budget: wrong\n")
     assert dry(capsys, "--config c.yaml --budget 4")
     assert main(["--dry-run", "--config", "c.yaml"]) == 2
+
+
+def test_a_share_for_a_part_that_is_there_changes_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for part, name, shade in itertools.product(("train", "val"), "ab", range(0, 250, 25)):
+        save_image(Path("pictures", part, name, f"{shade}.png"), np.full((16, 16), shade))
+    words = "--dataset imagefolder --data-dir pictures --validation 0.3"
+    notes = [line for line in dry(capsys, words) if line.startswith("note: --validation")]
+    assert notes == ["note: --validation changes nothing: the data have a validation part"]
 
 
 def test_the_data_are_described(capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,8 +178,8 @@ def test_what_best_yaml_says_can_be_read_as_its_table(run: RunFolder) -> None:
 
 
 def test_another_format_is_named(run: RunFolder) -> None:
-    edit(run, lambda best: best.update(format=4))
-    with pytest.raises(InputError, match="its format is 4, this version reads 1, 2, 3"):
+    edit(run, lambda best: best.update(format=5))
+    with pytest.raises(InputError, match="its format is 5, this version reads 1, 2, 3, 4"):
         load_best(run.path)
 
 

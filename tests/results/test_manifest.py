@@ -222,7 +222,7 @@ def test_other_data_are_refused(run: RunFolder) -> None:
     [
         ({}, None),
         ({"budget": "3", "time_budget": "2h", "concurrency": "2", "quiet": True}, None),
-        ({"epochs": "4", "teacher": "resnet26"}, None),  # as it was
+        ({"epochs": "4", "student": "cnn3"}, None),  # as it was
         ({"epochs": "5"}, "--epochs 5: the run was begun with 4; leave it out"),
         ({"cpus_per_trial": 2}, "--cpus-per-trial 2: the run was begun with 1"),
         ({"gpus-per-trial": "1"}, "--gpus-per-trial 1: the run was begun with 0"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dgkd_search.results.verdict import verdict
 from dgkd_search.study.replication import ReplicateStats, Replication
 
@@ -33,7 +35,16 @@ def test_what_cannot_be_told_apart_is_said_in_plain_words() -> None:
 
 
 def test_a_student_alone_that_is_better() -> None:
-    rows = dict(verdict(confirmation((4, [60, 61, 62]), (None, [80, 81, 82]))))
+    measured = confirmation((4, [60, 61, 62]), (0, [70, 71, 72]), (None, [80, 81, 82]))
+    rows = dict(verdict(measured))
+    assert rows["so"] == "no chain is better than the student alone, which is shipped"
+    assert rows["repeated"].startswith("81.00 ± 2.48 %, mean of 3 fresh seeds; trial 4 61.00")
+    assert rows["gain"].startswith("+10.00 ± ")
+
+
+def test_a_student_alone_that_was_no_candidate() -> None:
+    measured = confirmation((4, [60, 61, 62]), (None, [80, 81, 82]))
+    rows = dict(verdict(replace(measured, baseline_competes=False)))
     assert rows["so"] == "worse than the student alone: distillation gained nothing"
     assert rows["gain"].startswith("-20.00 ± ")
 
