@@ -18,15 +18,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path, thorough: bool) -> None:
     """At the same time, over the same teacher and assistants, and each with students of its own.
 
-    In the processes that begin them; with ``--thorough``, by Ray.
+    In short ``tests/distillation/test_trial.py`` does so with two processes and one trial each.
     """
+    if not thorough:
+        pytest.skip("two searches by Ray; pytest --thorough")
     names = ("one", "two")
     processes = [
         start(
             *TINY,
             *f"--budget 2 --drop-prob {drop} --concurrency 1 --store store --out {out}".split(),
             cwd=tmp_path,
-            ray=thorough,
         )
         for out, drop in zip(names, ("0.1", "0.3"), strict=True)
     ]
