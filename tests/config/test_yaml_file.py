@@ -9,7 +9,7 @@ import yaml
 
 from dgkd_search.config.options import OPTIONS
 from dgkd_search.config.parse_options import parse_options
-from dgkd_search.config.yaml_file import read_config
+from dgkd_search.config.yaml_file import read_config, to_yaml
 from dgkd_search.errors import InputError
 
 
@@ -154,3 +154,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for bad in (tmp_path / "missing.yaml", tmp_path):
         with pytest.raises(InputError, match="can't be read"):
             read_config(bad, [])
+
+
+def test_values_are_written_in_the_order_of_the_options_and_read_again(tmp_path: Path) -> None:
+    values = {"store": "here", "epochs": 3, "drop-prob": "0:0.5", "dataset": "digits", "tune": []}
+    written = to_yaml(values)
+    names = [line.split(":")[0] for line in written.splitlines()]
+    order = OPTIONS.names()
+    assert names == sorted(values, key=lambda name: order.index(name.replace("-", "_")))
+    assert parse_options(read(tmp_path / "c.yaml", written)) == parse_options(values)
