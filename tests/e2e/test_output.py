@@ -1,4 +1,4 @@
-"""All that a search prints, read line by line: nothing of Ray, Tune, Optuna or torch."""
+"""One search of the command line: every line that it prints, and where it listens."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.listening import LOOPBACK, observe
 from helpers.registries import isolate
-from helpers.searches import run, trials
+from helpers.searches import start, trials
 
 from dgkd_search.cli.main import main
 
@@ -59,12 +60,17 @@ SUMMARY = (
 )  # fmt: skip
 
 
-def test_every_line_is_the_searchs_own(
+def test_every_line_is_the_searchs_own_and_nothing_listens_to_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "crashing.py").write_text(CRASHING)
-    code, out, err = run(*OPTIONS.split(), *"--concurrency 1 --out run".split(), cwd=tmp_path)
-    assert code == 0, err
+    search = start(*OPTIONS.split(), *"--concurrency 1 --out run".split(), cwd=tmp_path)
+    with observe(search.pid) as observed:
+        out, err = search.communicate(timeout=400)
+    assert search.returncode == 0, err
+    assert observed.addresses, "Ray listens somewhere"
+    assert observed.addresses <= set(LOOPBACK)
+    assert observed.token_modes == {(0o600, 0o700)}
     assert [line for line in err.splitlines() if not LINE.fullmatch(line)] == []
     assert err.count("its worker died; it goes on with another one") == 1
     said = [line[:12].strip() for line in out.splitlines()]
@@ -73,8 +79,9 @@ def test_every_line_is_the_searchs_own(
     assert [row["state"] for row in trials(tmp_path / "run")] == ["COMPLETE", "COMPLETE"]
 
     # Again and finished: quietly, then as events.
-    code, out, err = run("--resume", "run", "--quiet", cwd=tmp_path)
-    assert (code, err) == (0, "")
+    search = start("--resume", "run", "--quiet", cwd=tmp_path)
+    out, err = search.communicate(timeout=400)
+    assert (search.returncode, err) == (0, "")
     assert re.fullmatch(
         r"[a-z >]+  \((?:[^)]*trial \d|no teacher: labels alone)\)  "
         r"validation [\d.]+ %, test [\d.]+ %; files in run\n",
