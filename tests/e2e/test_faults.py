@@ -12,7 +12,7 @@ from helpers.searches import TINY, start
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
-LONG = [*TINY, *"--budget 2 --student-epochs 12 --concurrency 1 --seed 5".split()]
+LONG = [*TINY, *"--budget 2 --concurrency 1 --seed 5 --student-epochs".split()]
 
 
 def test_nothing_is_lost_whatever_ends_a_search(
@@ -25,13 +25,14 @@ def test_nothing_is_lost_whatever_ends_a_search(
     """
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments")
     faults = import_module("faults")
-    monkeypatch.setattr(faults, "SEARCH", LONG)
+    search_words = [*LONG, "12" if thorough else "6"]
+    monkeypatch.setattr(faults, "SEARCH", search_words)
     if not thorough:
         words = ["--out", "run", "--store", "store"]
 
         def start_here(search: Any) -> Any:
             begun = (search.folder / "run" / "study.db").exists()
-            options = ["--resume", "run"] if begun else [*LONG, *words]
+            options = ["--resume", "run"] if begun else [*search_words, *words]
             return start(*options, cwd=search.folder, ray=False)
 
         monkeypatch.setattr(faults.Search, "start", start_here)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
 import pytest
 import yaml
+from helpers.rayless import without_ray
 from helpers.searches import run
 from optuna.trial import TrialState
 
+from dgkd_search.cli.main import main
 from dgkd_search.store.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -29,8 +32,21 @@ def curves(folder: Path) -> dict[str, dict[int, float]]:
     return {t.user_attrs["facts"]["stages"][-1]["key"]: t.intermediate_values for t in study.trials}
 
 
-def test_sharing_changes_no_result(tmp_path: Path, thorough: bool) -> None:
-    """Of an assistant, one trial after another; with ``--thorough``, of three and two at once."""
+def search(words: Sequence[object], cwd: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a search in this process, without Ray; what it prints."""
+    with pytest.MonkeyPatch.context() as patch, without_ray():
+        patch.chdir(cwd)
+        patch.setenv("XDG_CACHE_HOME", str(cwd / "cache"))
+        code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return out
+
+
+def test_sharing_changes_no_result(
+    tmp_path: Path, thorough: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One assistant, one trial after another; with ``--thorough``, three, and two at once."""
     teacher, *assistants = [
         *(["plain10-c10", "plain8-c10"] if thorough else []),
         "plain6-c10",
@@ -53,8 +69,11 @@ def test_sharing_changes_no_result(tmp_path: Path, thorough: bool) -> None:
     found, printed = {}, {}
     for out, way in ways.items():
         words = [*ladder, *way.split(), "--out", out]
-        code, printed[out], err = run(*words, cwd=tmp_path, ray=thorough)
-        assert code == 0, err
+        if thorough:
+            code, printed[out], err = run(*words, cwd=tmp_path)
+            assert code == 0, err
+        else:
+            printed[out] = search(words, tmp_path, capsys)
         found[out] = curves(tmp_path / out)
         stores = {path.parent.name for path in tmp_path.rglob("format.json")}
         assert stores == ({"store"} if out == "shared" else set()), "private ones are gone"
