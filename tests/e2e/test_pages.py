@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 ELSEWHERE = (
     "cifar", "HEAD", "RUN", "photos", "mymodels", "DIR", "venv", "install", "BEST", "--address",
 )  # fmt: skip
-COMMANDS = {"quickstart.md": 5, "data.md": 1, "paper.md": 3, "sharing.md": 4, "options.md": 0}
+COMMANDS = {"quickstart.md": 5, "data.md": 3, "paper.md": 3, "sharing.md": 4, "options.md": 0}
 QUICK = {"data.md", "options.md"}
 
 

@@ -1,4 +1,4 @@
-"""What the README shows, run as it stands there."""
+"""Python blocks of docs/, run as they are printed there."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from helpers.registries import isolate
 from dgkd_search.cli.main import main
 from dgkd_search.workflows.single_chain import plan, run_trial
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def block(first: str) -> str:
-    """The Python block that begins with a line."""
-    (found,) = re.findall(rf"```python\n({re.escape(first)}\n.*?)```", README, re.DOTALL)
-    return str(found)
+def block(page: str, first: str) -> str:
+    """Return the only Python block of a page that begins with this line."""
+    text = (DOCS / page).read_text()
+    (code,) = re.findall(rf"```python\n({re.escape(first)}\n.*?)```", text, re.DOTALL)
+    return str(code)
 
 
 def test_models_of_ones_own(
@@ -28,7 +29,7 @@ def test_models_of_ones_own(
     monkeypatch.setattr(sys, "path", [*sys.path])
     isolate(monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    code = block("# mymodels.py")
+    code = block("models.md", "# mymodels.py")
     assert len(code.splitlines()) <= 20
     Path("mymodels.py").write_text(code)
     try:
@@ -49,8 +50,7 @@ def test_arrays_of_ones_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    exec(block("import numpy as np"), {})
-    assert "dgkd-search --dataset arrays --data-dir mine.npz\n" in README
+    exec(block("data.md", "# mine.py"), {})
     assert main(["--dataset", "arrays", "--data-dir", "mine.npz", "--dry-run"]) == 0
     stages, data = plan(
         ["plain2-c10"], dataset="arrays", data_dir="mine.npz", family="plain-c10", epochs=1
