@@ -45,6 +45,7 @@ def test_the_walkthrough(tmp_path: Path, thorough: bool) -> None:
             assert "teacher resnet18 from" in found.stderr
     assert said.strip() in ("bar", "circle", "cross")
     best = load_best(tmp_path / "found")
-    assert best["stages"][0]["given"]
+    if best["trial"] is not None:  # else labels alone were best, without a teacher
+        assert best["stages"][0]["given"]
     assert best["test_accuracy"] is not None
     assert (tmp_path / "trained" / "repeat-2" / "student.safetensors").exists()
