@@ -1,7 +1,7 @@
 """Datasets, their splits and their augmentation.
 
-Names are imported when they are first asked for: neither NumPy nor torch nor a library that a
-dataset comes from is loaded before.
+Names are imported on first access, so importing this package loads neither NumPy, torch nor a
+dataset's library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Deterministic augmentation: bank b shows image i in one view, whenever and wherever it is asked.
+"""Deterministic augmentation: in bank b, image i always has the same view.
 
-A model and its teachers so see the same picture, and what a teacher says of it can be stored.
+A learner and its teachers therefore see the same views, and teacher outputs can be cached.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dgkd_search.data.config import AUGMENTS
 from dgkd_search.errors import InputError
 from dgkd_search.utils.hashing import derive_seed
 
-# Of resized crops, as in Inception (arXiv 1409.4842, section 6): shares of the area, and ratios.
+# Ranges of area share and aspect ratio of resized crops, as in Inception (arXiv 1409.4842,
+# section 6).
 _AREA = (0.08, 1.0)
 _RATIO = (3 / 4, 4 / 3)
 
@@ -26,9 +27,8 @@ class Bank:
     """One view of every image.
 
     Attributes:
-        offsets: int64 [N, 2], top and left corner (dy, dx) of the crop in the padded image, each in
-            [0, 2 * pad]; for resized crops float32 [N, 4] in [0, 1] instead: size, shape, and
-            how far down and across, see ``crop_box``.
+        offsets: int64 [N, 2], top left corner (dy, dx) of the crop in the padded image, each in
+            [0, 2 * pad]. For resized crops: float32 [N, 4] in [0, 1], the draws of ``crop_box``.
         flips: bool [N], whether the crop is then mirrored left to right.
     """
 
@@ -40,13 +40,13 @@ class Bank:
 
 
 def crop_box(draws: Tensor, width: int, height: int) -> Tensor:
-    """Where resized crops lie in images of some size.
+    """Return the boxes of resized crops in an image of ``width`` × ``height`` pixels.
 
-    The share of the area is uniform in [0.08, 1], the ratio of width to height log-uniform in
-    [3/4, 4/3]. What is wider or higher than the image is cut to it (others draw again).
+    The area share is uniform in [0.08, 1], the ratio of width to height is log-uniform in
+    [3/4, 4/3]. A box that exceeds the image is clipped to it (torchvision draws again instead).
 
     Args:
-        draws: float [B, 4] in [0, 1]: area, ratio, place down, place across.
+        draws: float [B, 4] in [0, 1]: area, ratio, vertical position, horizontal position.
 
     Returns:
         float [B, 4] in pixels: left, top, width, height.
@@ -65,9 +65,11 @@ class Views:
 
     Args:
         count: number N of images.
-        image_size: height and width in pixels; crops move by up to an eighth of it each way.
+        image_size: height and width in pixels; crops shift by up to an eighth of it each way.
         augment: one of ``data.config.AUGMENTS``.
-        seed: two ``Views`` of equal arguments are equal.
+        seed: seed of all banks.
+
+    Two ``Views`` with equal arguments have equal banks.
 
     Raises:
         InputError: if ``augment`` is unknown.
@@ -85,26 +87,27 @@ class Views:
 
     @property
     def resized(self) -> bool:
-        """Whether views are parts of an image, blown up to its size."""
+        """Whether views are resized crops."""
         return self.augment.startswith("resized-crop")
 
     def crops(self, rows: Tensor, bank: int) -> list[tuple[Tensor, bool]]:
-        """What ``resized`` views show of these images, for whoever has them in full size.
+        """Return the resized crops of these images, for a caller that crops the original files.
 
         Args:
-            rows: int64 [B] on the CPU.
+            rows: int64 [B] on the CPU, indices of the images.
+            bank: number of the bank.
 
         Returns:
-            Of each, draws for ``crop_box`` [4], and whether it is mirrored.
+            For each image the draws [4] for ``crop_box``, and whether the crop is mirrored.
         """
         views = self._on(torch.device("cpu"), bank)
         assert views is not None
         return list(zip(views.offsets[rows].unbind(), views.flips[rows].tolist(), strict=True))
 
     def bank(self, number: int) -> Bank | None:
-        """Draw bank ``number``, at least 0, on the CPU; None where nothing is augmented.
+        """Draw bank ``number``, at least 0, on the CPU; None without augmentation.
 
-        Drawn for all images in their own order, so a view does not depend on batches.
+        The bank is drawn for all images in dataset order, so a view does not depend on batches.
         """
         if self.augment == "none":
             return None
@@ -122,18 +125,18 @@ class Views:
         return Bank(offsets, flips)
 
     def apply(self, images: Tensor, rows: Tensor, bank: int) -> Tensor:
-        """Show images as a bank does: zero padding, crop, flip; or a part of each, resized.
+        """Return the views of ``images`` in a bank: zero padding, crop and flip, or resized crop.
 
-        Nothing waits for the device but the first call for a bank, which moves it there.
+        Only the first call for a bank waits for the device, because it copies the bank there.
 
         Args:
             images: any type, [B, C, H, W] with H = W = ``image_size``.
-            rows: int64 [B] on the same device, which of the N images each is.
+            rows: int64 [B] on the same device, indices of the images.
             bank: number of the bank.
 
         Returns:
-            Shaped and typed like ``images`` and contiguous; or ``images`` itself where nothing is
-            augmented.
+            A contiguous tensor of the shape and type of ``images``; without augmentation,
+            ``images`` itself.
         """
         views = self._on(images.device, bank)
         if views is None:
@@ -146,14 +149,14 @@ class Views:
         offsets, flips = views.offsets[rows], views.flips[rows, None]
         down = offsets[:, :1] + steps
         across = offsets[:, 1:] + torch.where(flips, size - 1 - steps, steps)
-        # One gather over flat pixels; on a CPU core it took a fifth of indexing by row and column
-        # (1.2 against 6.4 ms for uint8 [128, 3, 32, 32]).
+        # One gather over flat pixels takes a fifth of the time of indexing by row and column
+        # (1.2 ms instead of 6.4 ms on one CPU core, uint8 [128, 3, 32, 32]).
         taken = (down[:, :, None] * width + across[:, None, :]).view(batch, 1, size * size)
         padded = F.pad(images, (self.pad,) * 4).reshape(batch, channels, width * width)
         return padded.gather(2, taken.expand(-1, channels, -1)).view(images.shape)
 
     def _on(self, device: torch.device, number: int) -> Bank | None:
-        """Bank ``number`` on ``device``; the last one is kept, for an epoch asks for it often."""
+        """Return bank ``number`` on ``device``; the last one is kept, as every batch needs it."""
         if self._last is None or self._last[:2] != (number, device):
             bank = self.bank(number)
             if bank is None:
@@ -163,7 +166,7 @@ class Views:
 
 
 def _resized(images: Tensor, draws: Tensor, flips: Tensor) -> Tensor:
-    """Parts of square images, bilinear; they only grow, so nothing needs antialiasing."""
+    """Crop square images and resize the crops (bilinear; crops only grow: no antialiasing)."""
     size = images.shape[-1]
     left, top, wide, tall = crop_box(draws, size, size).unbind(1)
     steps = (torch.arange(size, device=images.device) + 0.5) / size

@@ -1,7 +1,7 @@
-"""Data as a folder of arrays that every process of a machine maps into its memory.
+"""Prepared data: a folder of arrays that every process of a machine maps into memory.
 
-So images are decoded once a machine and not once a trial, and lie in memory once. Of a folder too
-large for that, the arrays say where each image lies; it is decoded whenever it is shown.
+Images are decoded once per machine instead of once per trial, and occupy memory once. If a dataset
+is too large for that, the arrays list the image files instead, and images are decoded when used.
 """
 
 from __future__ import annotations
@@ -30,30 +30,32 @@ from dgkd_search.utils.log import Log, silent
 from dgkd_search.utils.npy import map_array, to_npy_bytes
 from dgkd_search.utils.records import from_plain, to_plain
 
-# Raised whenever the same settings and files give other arrays.
+# Increase when the same settings and files give different arrays.
 PREPARED_VERSION = 2
 _INFO = "info.json"
-_CHUNK = 4096  # images at once, which bounds what statistics need
-# Decoded bytes beyond which ``auto`` streams a folder: what a machine for training spares easily.
-# Never taken from the machine at hand: the mode is part of what the data is, and so of every key.
+_CHUNK = 4096  # images at a time; bounds the memory that the statistics need
+# Decoded bytes above which ``auto`` streams a folder. A constant, not the machine's memory: the
+# mode is part of the dataset's fingerprint and thus of every key.
 _STREAM_ABOVE = 8 * 2**30
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What is known of prepared data without its arrays.
+    """The description of prepared data, without its arrays.
 
     Attributes:
-        classes: names by label.
+        dataset: name of the ``DatasetKind``.
+        classes: class names by label.
         channels: 1 (gray) or 3 (RGB).
         image_size: height and width in pixels.
-        mean, std: per channel, of pixels in [0, 1] over the training part, or over a fixed sample
-            of 10,000 of its images where they are streamed, or known ones; std at least 0.001.
-        train_count, validation_count: images of each part.
-        fingerprint: 32 hex digits; a hash of both parts' pixels, labels and classes, or of what
-            stands for them where they are streamed (see ``listing.fingerprint``).
+        mean, std: per channel, of pixels in [0, 1]; std is at least 0.001. They are computed over
+            the training part (streamed data: over a fixed sample of 10,000 of its images), or are
+            the published ones that ``DataConfig.normalize`` names.
+        train_count, validation_count: number of images of each part.
+        fingerprint: 32 hex digits; a hash of the pixels, labels and classes of both parts. For
+            streamed data see ``file_list.fingerprint``.
         path: the prepared folder.
-        streamed: whether images are decoded whenever they are shown.
+        streamed: whether images are decoded when they are used.
     """
 
     dataset: str
@@ -69,22 +71,22 @@ class DataInfo:
     streamed: bool = False
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return to_plain(self)
 
     @classmethod
     def from_dict(cls, value: Mapping[str, object]) -> DataInfo:
-        """What ``to_dict`` gave.
+        """Build from the output of ``to_dict``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: ``value`` is not an output of ``to_dict``.
         """
         return from_plain(cls, value)
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A prepared folder; cheap to hold and to send to another process of the machine."""
+    """A prepared folder; cheap to hold and to send to another process on the machine."""
 
     path: Path
     info: DataInfo
@@ -105,18 +107,20 @@ class PreparedData:
 
 
 def prepare(config: DataConfig, cache: Path, log: Log = silent) -> PreparedData:
-    """Decode, split and store data in ``cache``, or find it there; test images stay closed.
+    """Decode, split and store data in ``cache``, or open it if it is there already.
 
-    Both parts are held in memory while they are written. Where images are to be streamed, names
-    and labels are stored instead, and a sample is decoded for mean and deviation. What is found is
-    compared with its checksums; a damaged folder is moved to ``cache/damaged`` and made again.
+    Test images are not opened. Both parts are held in memory while they are written. For streamed
+    data, file names and labels are stored instead, and a sample is decoded for mean and standard
+    deviation. An existing folder is compared with its checksums; a damaged one is moved to
+    ``cache/damaged`` and prepared again.
 
     Args:
-        cache: folder of prepared data, made where it is missing.
-        log: is given a line about what was damaged.
+        config: the dataset and its settings.
+        cache: folder of prepared data, created if missing.
+        log: receives a line for each damaged folder.
 
     Raises:
-        InputError: if the data or its settings cannot be used.
+        InputError: the data or its settings cannot be used.
     """
     dataset = open_dataset_files(config)
     identity = dataset.identity()
@@ -136,31 +140,31 @@ def prepare(config: DataConfig, cache: Path, log: Log = silent) -> PreparedData:
             *([["validation", validation]] if validation is not None else []),
         ]
     )
-    cache = cache.absolute()  # processes elsewhere on the machine open what we return
+    cache = cache.absolute()  # processes with other working directories open the result
     path = cache / key
     if path.exists():
         with contextlib.suppress(InputError):
             return verify_prepared(path)
     make_folder(cache)
-    with FileLock(cache / f"{key}.lock"):  # a second process waits instead of decoding again
+    with FileLock(cache / f"{key}.lock"):  # a second process waits instead of decoding too
         if path.exists():
             try:
                 return verify_prepared(path)
             except InputError as error:
                 moved = quarantine(path, cache / "damaged")
-                log(f"{error}, set aside as {moved}; made again")
-        for left in cache.glob(f".tmp-*-{key}"):  # of a killed process, for we hold the lock
+                log(f"{error}; moved to {moved}, preparing it again")
+        for left in cache.glob(f".tmp-*-{key}"):  # we hold the lock: their process was killed
             remove_folder(left)
         write_folder(path, _build(config, dataset, identity, streamed))
     return open_prepared(path)
 
 
 def open_prepared(path: str | Path) -> PreparedData:
-    """Open a folder that ``prepare`` made; shapes, types and file sizes are checked.
+    """Open a folder that ``prepare`` wrote, and check shapes, types and file sizes.
 
     Raises:
-        InputError: if it is missing or damaged.
-        OSError: the system doesn't let it be read, which says nothing about it.
+        InputError: the folder is missing or damaged.
+        OSError: the folder cannot be read for another reason, so it may be intact.
     """
     path = Path(path)
     try:
@@ -176,16 +180,16 @@ def open_prepared(path: str | Path) -> PreparedData:
     except (FileNotFoundError, *MISPLACED, EOFError, ValueError, TypeError, KeyError) as error:
         reason = one_line(error)
         raise InputError(
-            f"{path}: is no whole prepared data ({reason}); start the search again to make it anew"
+            f"{path}: prepared data missing or damaged ({reason}); "
+            "start the search again to prepare them anew"
         ) from error
     return data
 
 
 def verify_prepared(path: str | Path) -> PreparedData:
-    """Open a folder that ``prepare`` made and compare every file with its checksum.
+    """Open a folder that ``prepare`` wrote, and compare every file with its checksum.
 
-    Returns:
-        The data. (Streamed images lie elsewhere: their names and labels are compared.)
+    For streamed data, these files are the lists of names and labels; images are not read.
 
     Raises:
         InputError, OSError: as for ``open_prepared``.
@@ -209,7 +213,7 @@ def verify_prepared(path: str | Path) -> PreparedData:
         AttributeError,
     ) as error:
         reason = one_line(error)
-        raise InputError(f"{path}: is no whole prepared data ({reason})") from None
+        raise InputError(f"{path}: prepared data missing or damaged ({reason})") from None
     return data
 
 
@@ -222,7 +226,7 @@ def _is_streamed(config: DataConfig, dataset: Dataset) -> bool:
 
 
 def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) -> dict[str, bytes]:
-    """The files of a prepared folder by name."""
+    """Return the files of a prepared folder, by name."""
     constants = (
         known_statistics(config.normalize, dataset.channels)
         if config.normalize != "train"
@@ -246,7 +250,8 @@ def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) 
         fingerprint = _fingerprint(dataset.classes, train, validation)
     if constants is not None:
         mean, std = constants
-        fingerprint = digest([fingerprint, config.normalize])  # it covers pixels, not constants
+        # the fingerprint so far covers the pixels but not the constants
+        fingerprint = digest([fingerprint, config.normalize])
     info = DataInfo(
         dataset=config.dataset,
         classes=dataset.classes,
@@ -257,7 +262,7 @@ def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) 
         train_count=len(split.training_labels),
         validation_count=len(split.validation_labels),
         fingerprint=fingerprint,
-        path="",  # known when it is opened, wherever the cache lies by then
+        path="",  # set when it is opened, as the cache may move
         streamed=streamed,
     )
     checksums = {name: sha256(content) for name, content in files.items()}

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, read and checked by torchvision."""
+"""CIFAR-10 and CIFAR-100, read and verified with torchvision."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NATIVE_SIZE = 32
 
 
 class Cifar:
-    """32 × 32 RGB images; downloaded where they are missing.
+    """CIFAR-10 or CIFAR-100: 32 × 32 RGB images, downloaded if missing.
 
     Args:
         dataset: ``cifar10`` or ``cifar100``.
-        root: folder of the archive or of what it unpacks to; None is a folder of the user's cache.
+        root: folder of the archive or of its unpacked files; None for a folder in the user's cache.
         image_size: height and width in pixels, or None for 32.
 
     Every method that reads raises InputError if a file has a wrong checksum, or is missing and
@@ -48,7 +48,7 @@ class Cifar:
         return tuple(self._train.classes)
 
     def identity(self) -> str:
-        # torchvision refuses files without these checksums, so they stand for the files.
+        # torchvision rejects files with other checksums, so the checksums identify the files.
         kind = self._kind
         return digest([self.dataset, kind.train_list, kind.meta["md5"]])
 
@@ -65,7 +65,7 @@ class Cifar:
         return Part(self._images(data.data), np.asarray(data.targets, np.int64))
 
     def _images(self, pixels: Images) -> Images:
-        """From torchvision's [N, H, W, C] to [N, C, H, W] at the wanted size."""
+        """Convert torchvision's [N, H, W, C] to [N, C, H, W], resized to ``image_size``."""
         return resize(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), self.image_size)
 
     @cached_property
@@ -79,7 +79,7 @@ class Cifar:
         return self._load(train=True)
 
     def missing(self) -> str | None:
-        """What will be fetched, and where to, if it isn't there; no file is opened."""
+        """See ``Downloadable``."""
         kind = self._kind
         names = [name for name, *_ in (*kind.train_list, *kind.test_list)]
         unpacked = all((self.root / kind.base_folder / name).is_file() for name in names)
@@ -91,12 +91,13 @@ class Cifar:
         if not self._is_complete():
             self._download()
         with warnings.catch_warnings():
-            # The published pickles spell a flag of a dtype as a number: numpy 2.4.0 to 2.4.4 mind.
+            # The published pickles store a dtype's align flag as an integer, of which NumPy 2.4.0
+            # to 2.4.4 warn.
             warnings.filterwarnings("ignore", message=r".*align should be passed")
             return self._kind(str(self.root), train=train, download=False)
 
     def _is_complete(self) -> bool:
-        """Whether every file is there; their checksums are torchvision's to verify, and ours."""
+        """Return whether every file is there; raise InputError for files with a wrong checksum."""
         from torchvision.datasets.utils import check_integrity
 
         kind = self._kind
@@ -106,8 +107,8 @@ class Cifar:
         if not complete:
             files.append((self.root / kind.filename, kind.tgz_md5))
         problems = [
-            f"{path}: its md5 is not {md5}, so it is damaged or another file; "
-            f"delete it; {kind.url} is the one that is meant"
+            f"{path}: its md5 is not {md5}, so it is damaged or a different file; "
+            f"delete it, and it is downloaded again from {kind.url}"
             for path, md5 in files
             if path.is_file() and not check_integrity(path, md5)
         ]
@@ -122,17 +123,17 @@ class Cifar:
         created = [path for path in (self.root, *self.root.parents) if not path.exists()]
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            # Standard output is for results; a progress bar belongs on the other stream.
+            # Standard output is for results; the progress bar goes to standard error.
             with contextlib.redirect_stdout(sys.stderr):
                 kind(str(self.root), download=True)
         except (OSError, RuntimeError, HTTPException) as error:
             if not had_archive:
-                archive.unlink(missing_ok=True)  # half a download would be taken for damage
-            with contextlib.suppress(OSError):  # a mistyped folder leaves nothing behind
+                archive.unlink(missing_ok=True)  # else half a download would count as damaged
+            with contextlib.suppress(OSError):  # leave no folders behind for a mistyped path
                 for path in created:
                     path.rmdir()
             reason = one_line(error)
             raise InputError(
                 f"{self.dataset}: not in {self.root}, and no download was possible ({reason}); "
-                f"fetch {kind.url} (md5 {kind.tgz_md5}) and put {kind.filename} into that folder"
+                f"get {kind.url} (md5 {kind.tgz_md5}) and put {kind.filename} into that folder"
             ) from error

@@ -1,4 +1,4 @@
-"""What a user may say of the data, as values."""
+"""The user's settings of the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dgkd_search.utils.rules import OneOf, Range
 IMAGES = ("auto", "memory", "stream")
 AUGMENTS = ("none", "crop", "flip", "crop+flip", "resized-crop", "resized-crop+flip")
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]  # by channel, of pixels in [0, 1]
-# As published with the datasets' networks: torchvision's for ImageNet, and the field's.
+# As published with pretrained networks: torchvision's for ImageNet, the usual ones for CIFAR.
 KNOWN_STATISTICS: dict[str, MeanStd] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -25,22 +25,22 @@ VALIDATION = Range(0, 0.5, open_low=True)
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are split.
+    """The dataset, its split and its normalization.
 
     Attributes:
         dataset: name of a ``DatasetKind``.
-        data_dir: folder of the files; not needed for digits.
-        image_size: height and width in pixels; None keeps the dataset's own (folders: 32).
-        train_limit: number of training images, a stratified subset; None takes all.
+        data_dir: folder or file of the data; None for datasets that need none.
+        image_size: height and width in pixels; None for the dataset's own size (folders: 32).
+        train_limit: number of training images, a stratified subset; None for all.
         split_seed: seed of the validation split and of the subset.
-        images: decoded beforehand into arrays that lie in memory, or streamed
-            from the files of a folder; ``auto`` streams folders that are too large.
-        normalize: by mean and deviation of the training part, or by the
-            known ones of a dataset, as networks that were trained elsewhere expect.
-        validation: share of the training images to validate on, where the dataset has no validation
+        images: ``memory`` decodes all images beforehand, ``stream`` decodes them from a folder
+            during training, ``auto`` streams folders that are too large for memory.
+        normalize: ``train`` for mean and standard deviation of the training part, or the name of a
+            dataset for its published values, which pretrained networks expect.
+        merged: whether to train on the validation images too, once no choice depends on them.
+            Validation accuracy then measures the fit.
+        validation: share of the training images to validate on, if the dataset has no validation
             part of its own; None for the dataset's default.
-        merged: whether the validation images are trained on too, as nothing is chosen by them any
-            more; the validation part then says how well they are fitted.
     """
 
     dataset: str

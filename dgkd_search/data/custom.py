@@ -1,4 +1,4 @@
-"""Datasets of a user's own: functions that give arrays, in a module that a search imports."""
+"""Custom datasets: functions that return arrays, in a module that a search imports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dgkd_search.data.types import Images, Labels
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.registry import calling_module
 
-Load = Callable[[], tuple[Any, Any]]  # images and labels, as ``InMemoryDataset`` has them
+Load = Callable[[], tuple[Any, Any]]  # returns images and labels, see ``InMemoryDataset``
 
 
 def dataset(
@@ -29,21 +29,23 @@ def dataset(
     augment: str = "none",
     tiny: bool = False,
 ) -> DatasetKind:
-    """Make a dataset of your own known to searches, as ``--dataset NAME``.
+    """Register a dataset of arrays as ``--dataset NAME``.
 
-    Call it at the top of a module, and name that module with ``--models``. The functions are called
-    on the driver alone, and ``test`` not before the search is over; workers map what was prepared.
+    Call it at the top level of a module, and pass that module to ``--models``. The functions are
+    called only on the driver, ``test`` only after the search; workers map the prepared data.
+
+    Arrays are not streamed; for image files see ``register_dataset``.
 
     Args:
-        name: what ``--dataset`` calls it.
-        train, val, test: each gives images, uint8 [N, H, H] (gray), [N, H, H, C] or [N, C, H, H]
-            with C 1 or 3, and labels [N], whole numbers from 0; NumPy arrays, or what NumPy takes.
-            Without ``val`` a tenth of the training part is set apart.
-        classes: names by label; the labels themselves without it.
-        augment: what ``--augment`` is unless it is given.
-        tiny: whether it is learnt in seconds, so that few trials and epochs are the default.
-
-    Arrays aren't streamed; for image files see ``register_dataset``.
+        name: the name for ``--dataset``.
+        train, val, test: functions that return images and labels of a part as NumPy arrays or
+            array-likes. Images: uint8 [N, H, H] (gray), [N, H, H, C] or [N, C, H, H] with C 1
+            or 3. Labels: integers [N] from 0. Without ``val``, a tenth of the training part is
+            used for validation.
+        classes: class names by label; by default the labels themselves.
+        augment: default of ``--augment``.
+        tiny: whether a model learns it in seconds, so that searches default to few trials and
+            epochs.
 
     Raises:
         ValueError: the name is taken, or the augmentation is unknown.
@@ -52,7 +54,7 @@ def dataset(
     parts = {"train": train, "val": val, "test": test}
     loaders = {part: load for part, load in parts.items() if load is not None}
     labels = None if classes is None else tuple(map(str, classes))
-    opened: dict[int | None, FunctionDataset] = {}  # by size; the functions may take long
+    opened: dict[int | None, FunctionDataset] = {}  # by image size, as the functions may be slow
 
     def open_once(config: DataConfig) -> FunctionDataset:
         size = config.image_size
@@ -66,12 +68,13 @@ def dataset(
 
 
 class FunctionDataset(InMemoryDataset):
-    """A dataset of a user's own; see ``InMemoryDataset``.
+    """A custom dataset whose arrays come from functions; see ``InMemoryDataset``.
 
     Args:
-        parts: the functions, by ``train``, ``val``, ``test``.
-        classes: their names, or None.
-        origin: module that made it known.
+        name: the dataset's name, for messages.
+        parts: the functions by part: ``train``, ``val``, ``test``.
+        classes: class names, or None.
+        origin: the module that registered the dataset.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class FunctionDataset(InMemoryDataset):
     ) -> None:
         self._name, self._origin = name, origin
         self._functions, self._class_names = parts, classes
-        self._given: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._arrays: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
         names = [f"{part}_{what}" for part in parts for what in ("images", "labels")]
         super().__init__([*names, *(["classes"] if classes is not None else [])], image_size)
 
@@ -92,21 +95,21 @@ class FunctionDataset(InMemoryDataset):
         try:
             return super()._load(part)
         finally:
-            self._given.pop(part, None)  # it is kept as it was checked, or not at all
+            self._arrays.pop(part, None)  # ``_part`` keeps the checked arrays
 
     def _array(self, name: str) -> NDArray[Any]:
         if name == "classes":
             return np.array(self._class_names)
         part, _, what = name.partition("_")
-        if part not in self._given:
+        if part not in self._arrays:
             try:
                 images, labels = self._functions[part]()
-                self._given[part] = np.asarray(images), np.asarray(labels)
+                self._arrays[part] = np.asarray(images), np.asarray(labels)
             except (Exception, SystemExit) as error:  # whatever a user's function raises
                 why = one_line(error, 200, with_class=True)
-                raise self._wrong(f"its function for {part} failed ({why})") from error
-        images, labels = self._given[part]
+                raise self._wrong(f"the function for {part} failed ({why})") from error
+        images, labels = self._arrays[part]
         return images if what == "images" else labels
 
     def _wrong(self, what: str) -> InputError:
-        return InputError(f"--dataset {self._name}: {one_line(what)}; mend it in {self._origin}")
+        return InputError(f"--dataset {self._name}: {one_line(what)}; fix it in {self._origin}")

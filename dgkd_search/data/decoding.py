@@ -1,4 +1,4 @@
-"""Decoding and resizing, with Pillow."""
+"""Decoding and resizing of images with Pillow."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from PIL import Image
 from dgkd_search.data.types import Images
 from dgkd_search.errors import InputError, one_line
 
-# Modes that lose nothing but transparency and depth in one gray channel.
+# Modes that lose only transparency and bit depth when converted to one gray channel.
 _GRAY_MODES = ("1", "L", "LA", "I")
 _MAX_REPORTED = 10
-_CHUNK = 64  # images that a thread takes at once
+_CHUNK = 64  # images that a thread decodes per task
 _SMALL_FILE = 16 * 1024
 
 
 def all_gray(paths: Sequence[Path]) -> bool:
-    """Whether the headers of all these images say that they have one gray channel.
+    """Return whether all images are gray according to their headers.
 
     Raises:
-        InputError: naming every header that cannot be read.
+        InputError: names the files whose headers cannot be read, ten at most.
     """
     modes: list[str] = []
     errors: list[InputError] = []
@@ -50,23 +50,24 @@ def decode_images(
     threads: int | None = None,
     crops: Sequence[Crop] | None = None,
 ) -> Images:
-    """Decode files.
+    """Decode image files to one size.
 
-    An image of another size has its short side resized to ``size`` (bilinear, with antialias) and
-    its center cut out; an image of the right size keeps its pixels.
+    If an image has another size, its short side is resized to ``size`` (bilinear, antialiased) and
+    its center is cropped. An image of the right size keeps its pixels.
 
     Args:
+        paths: the files.
         channels: 1 (gray) or 3 (RGB).
         size: height and width in pixels.
-        threads: at least 1; None means 1 for small files, as many as processors for large ones.
-        crops: for each image a function from its width and height to the part that is shown
-            instead (left, top, right, bottom in pixels) and whether it is mirrored.
+        threads: at least 1; None for 1 with small files and one per processor with large files.
+        crops: replaces resizing and center crop: for each image a function that maps its width and
+            height to a crop (left, top, right, bottom in pixels) and whether to mirror it.
 
     Returns:
         uint8 [len(paths), channels, size, size].
 
     Raises:
-        InputError: naming every file that is damaged or no image, ten at most.
+        InputError: names the files that are damaged or not images, ten at most.
     """
     images = np.empty((len(paths), channels, size, size), np.uint8)
 
@@ -81,7 +82,7 @@ def decode_images(
         return errors
 
     with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of transparency that goes lost; bad pixels raise.
+        # Pillow warns of odd metadata and of lost transparency; damaged pixels raise an error.
         warnings.simplefilter("ignore", UserWarning)
         with ThreadPoolExecutor(threads or _threads(paths)) as pool:
             errors_by_chunk = pool.map(work, range(0, len(paths), _CHUNK))
@@ -90,7 +91,7 @@ def decode_images(
 
 
 def resize(images: Images, size: int) -> Images:
-    """Resize square images [N, C, H, H] to [N, C, size, size] (bilinear, with antialias)."""
+    """Resize square images [N, C, H, H] to [N, C, size, size] (bilinear, antialiased)."""
     if images.shape[-1] == size:
         return images
     count, channels = images.shape[:2]
@@ -103,10 +104,10 @@ def resize(images: Images, size: int) -> Images:
 
 
 def _threads(paths: Sequence[Path]) -> int:
-    # Small files leave threads waiting for the interpreter: at 32 x 32 pixels two take a quarter
-    # longer than one. Large ones spend their time where Pillow lets the interpreter go.
+    # With small files threads wait for the GIL: at 32 x 32 pixels two threads take a quarter longer
+    # than one. With large files most time passes in Pillow code that releases the GIL.
     sample = paths[:_CHUNK]
-    with contextlib.suppress(OSError):  # a file that is gone is reported when it is decoded
+    with contextlib.suppress(OSError):  # a missing file is reported when it is decoded
         if sum(path.stat().st_size for path in sample) < _SMALL_FILE * len(sample):
             return 1
     return os.cpu_count() or 1
@@ -136,14 +137,14 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no known range")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow's own conversion cuts off 16-bit values at 255 instead of scaling them.
+        # Pillow's own conversion clips 16-bit values at 255 instead of scaling them.
         deep = np.asarray(image).astype(np.int64)
         image = Image.fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8))
     return image.convert(mode)
 
 
 def _fit(image: Image.Image, size: int) -> Image.Image:
-    """Resize the short side and cut out the center."""
+    """Resize the short side to ``size`` and crop the center."""
     width, height = image.size
     scale = size / min(width, height)
     width, height = max(size, round(width * scale)), max(size, round(height * scale))
@@ -158,7 +159,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 
 def _raise_all(errors: Sequence[InputError]) -> None:
-    """Raise errors, if there are any, as one."""
+    """Raise the errors, if any, as one InputError."""
     messages = [message for error in errors for message in error.messages]
     if len(messages) > _MAX_REPORTED:
         rest = len(messages) - _MAX_REPORTED

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1797 gray images of 8 × 8 pixels, part of the library."""
+"""The handwritten digits that scikit-learn includes: 1797 gray images of 8 × 8 pixels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dgkd_search.data.splits import draw_stratified
 from dgkd_search.data.types import Images, Labels, Part, PartName
 from dgkd_search.utils.hashing import sha256
 
-# Constant, so that no split seed ever moves a test image into training.
+# Constant, so that no split seed moves a test image into training.
 _TEST_SEED = 20090808
 _TEST_FRACTION = 0.2
 _NATIVE_SIZE = 8
-_DEEPEST = 16  # the library's gray values run from 0 to 16
+_DEEPEST = 16  # gray values of the library range from 0 to 16
 
 
 class Digits:
-    """A fixed stratified fifth is the test set; the rest is the training part.
+    """scikit-learn's digits. A fixed stratified fifth is the test set, the rest is for training.
 
     Args:
         image_size: height and width in pixels, or None for 8.
@@ -63,7 +63,7 @@ class Digits:
 
     @cached_property
     def _rows(self) -> tuple[Labels, Labels]:
-        """Rows of the training part and of the test set."""
+        """Row indices of the training part and of the test set."""
         labels = self._all[1]
         generator = np.random.Generator(np.random.PCG64(_TEST_SEED))
         test = draw_stratified(labels, round(_TEST_FRACTION * len(labels)), generator)
@@ -71,14 +71,14 @@ class Digits:
 
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [N, 64] from 0 to 16, and labels [N]."""
-    # Importing scikit-learn takes a second, whatever of it is used; so its file is looked up.
+    """Return pixels [N, 64] from 0 to 16, and labels [N]."""
+    # Importing scikit-learn takes a second, so its file is read directly.
     library = find_spec("sklearn")
     for folder in (library.submodule_search_locations if library else None) or ():
         if (file := Path(folder, "datasets", "data", "digits.csv.gz")).exists():
             table = np.loadtxt(file, delimiter=",")
             return table[:, :-1], table[:, -1]
-    from sklearn.datasets import load_digits  # a version that keeps it elsewhere
+    from sklearn.datasets import load_digits  # for versions that keep the file elsewhere
 
     pixels, labels = load_digits(return_X_y=True)
     return pixels, labels

@@ -1,4 +1,4 @@
-"""Data that stay in their files: which image belongs where, as arrays in a prepared folder."""
+"""File lists of streamed data: names and labels of the image files, as arrays."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from dgkd_search.utils.npy import map_array, to_npy_bytes
 
 FileListName = Literal["train", "validation"]
 
-_SAMPLE = 10_000  # images that mean and deviation are taken from: they settle within a few thousand
-_SAMPLE_SEED = 20090808  # constant: mean and deviation are part of what a stage learns from
-_CHUNK_BYTES = 2**26  # of decoded images at once
+_SAMPLE = 10_000  # images for mean and deviation, which are stable after a few thousand
+_SAMPLE_SEED = 20090808  # constant, as mean and deviation affect the training data of every stage
+_CHUNK_BYTES = 2**26  # decoded images held at a time
 
 
 @dataclass(frozen=True)
 class FileList:
-    """One part's images, in its order.
+    """The image files of one part, in order.
 
     Attributes:
-        root: the folder that the names start from.
-        names: byte strings [N], as the file system spells them.
+        root: the folder that the names are relative to.
+        names: byte strings [N], encoded as in the file system.
         labels: int64 [N], each in [0, number of classes).
     """
 
@@ -40,26 +40,31 @@ class FileList:
     labels: Labels
 
     def paths(self, rows: Iterable[int]) -> list[Path]:
-        """Raises ValueError for a name that leads out of the folder."""
+        """Return the paths of these rows.
+
+        Raises:
+            ValueError: a name leads out of the folder.
+        """
         names = [os.fsdecode(self.names[row]) for row in rows]
         for name in names:
             if name.startswith("/") or ".." in name.split("/"):
-                raise ValueError(f"{name!r} does not lie in {self.root}")
+                raise ValueError(f"{name!r} is not inside {self.root}")
         return [self.root / name for name in names]
 
 
 def to_files(dataset: Dataset, split: Split) -> dict[str, bytes]:
-    """The files of a prepared folder, by name.
+    """Return the files of a prepared folder of streamed data, by name.
 
     Args:
-        dataset: one whose kind is streamable.
+        dataset: a dataset whose kind is streamable.
+        split: the images of both parts.
 
     Raises:
-        TypeError: it doesn't say which files hold its images.
+        TypeError: the dataset does not implement ``ImageFiles``.
     """
     if not isinstance(dataset, ImageFiles):
         raise TypeError(
-            f"{type(dataset).__name__}: has no files to stream; give it root and names (ImageFiles)"
+            f"{type(dataset).__name__}: has no files to stream; implement ImageFiles (root, names)"
         )
     rows = split.rows
     return {
@@ -76,7 +81,7 @@ def to_files(dataset: Dataset, split: Split) -> dict[str, bytes]:
 
 
 def open_listing(folder: Path, name: FileListName, count: int) -> FileList:
-    """Map what ``to_files`` gave.
+    """Map the file list of a part that ``to_files`` wrote.
 
     Raises:
         OSError, EOFError, ValueError: a file is missing or damaged.
@@ -90,12 +95,12 @@ def open_listing(folder: Path, name: FileListName, count: int) -> FileList:
 
 
 def fingerprint(dataset: Dataset, split: Split, identity: str) -> str:
-    """A hash of everything that determines streamed images, but for the pixels themselves.
+    """Return a hash of everything that determines streamed images except the pixels.
 
-    Contents can't be read at this size: ``identity`` stands for them, with the folder's place and
-    every file's name, size and time of change. A file that is replaced under the same three isn't
-    noticed; one that is merely touched, or a folder that is moved, makes other data of the same
-    pictures. It differs from the fingerprint of the same images in memory.
+    Reading the contents of such a large dataset would take too long. ``identity`` stands for them:
+    the folder's path and the name, size and modification time of every file. Replacing a file
+    without changing these is not noticed; touching a file or moving the folder changes the
+    fingerprint. The same images held in memory have a different fingerprint.
     """
     about: list[Any] = ["stream", list(dataset.classes), dataset.channels, dataset.image_size]
     about += ["merged"] if split.merged else []
@@ -108,12 +113,12 @@ def fingerprint(dataset: Dataset, split: Split, identity: str) -> str:
 
 
 def sample(dataset: Dataset, rows: Labels) -> Iterator[Images]:
-    """Decode training images to take statistics from, a chunk at a time: 10,000, or all if fewer.
+    """Decode 10,000 training images for statistics (all, if there are fewer), in chunks.
 
-    Which ones depends on the number of rows alone.
+    The choice depends only on the number of rows.
 
     Raises:
-        InputError: naming the files that are no readable images.
+        InputError: names the files that are not readable images.
     """
     if len(rows) > _SAMPLE:
         generator = np.random.Generator(np.random.PCG64(_SAMPLE_SEED))

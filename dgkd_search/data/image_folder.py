@@ -1,4 +1,4 @@
-"""A folder of images: ``train/``, optionally ``val/`` and ``test/``, one sub-folder a class."""
+"""A folder of images: ``train/``, optionally ``val/`` and ``test/``, one subfolder per class."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from dgkd_search.utils.hashing import digest
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
 )
-_HEADERS = 100  # opening every header of a large folder would take minutes on a network disk
+_HEADERS = 100  # reading the headers of all files could take minutes on a network drive
 
 
 class ImageFolder:
     """Images below ``train/<class>/``, at any depth; hidden files and folders are skipped.
 
-    Labels are the classes' places in alphabetical order, images come in the order of their paths.
-    They are read as gray if all of up to 100 training images, evenly spaced, are gray.
+    Labels follow the alphabetical order of the class names; images are ordered by path. The dataset
+    is gray if all of up to 100 evenly spaced training images are gray.
+
+    Before ``test`` is called, only the class names below ``test/`` are read.
 
     Args:
-        root: the folder that holds ``train/``.
-        image_size: height and width, in pixels, that every image is brought to.
+        root: the folder that contains ``train/``.
+        image_size: height and width in pixels to which every image is resized.
 
     Raises:
-        InputError: for all that is wrong with the folders and their names. Nothing below ``test/``
-            but the names of its classes is looked at before ``test`` is called.
+        InputError: lists everything that is wrong with the folders and their names.
     """
 
     validation_fraction = 0.1
@@ -63,13 +64,13 @@ class ImageFolder:
         return 1 if all_gray([paths[row] for row in rows.tolist()]) else 3
 
     def identity(self) -> str:
-        # Sizes and times stand for contents: reading all of it would cost what the cache saves.
-        # The root is part of it, for archives can give files of two folders the same times.
+        # File sizes and times stand for the contents: reading them would cost what the cache saves.
+        # The root is included because unpacked archives can have equal sizes and times.
         entries = []
         for path in [*self._paths("train"), *(self._paths("val") if self._val else ())]:
             try:
                 status = path.stat()
-            except OSError as error:  # such as a link to nothing
+            except OSError as error:  # for example a dangling link
                 raise InputError(
                     f"{path}: cannot be read ({error.strerror}); replace or remove the file"
                 ) from error
@@ -86,28 +87,26 @@ class ImageFolder:
         return decode_images(chosen, self.channels, self.image_size)
 
     def names(self, part: PartName, indices: Sequence[int] | Labels) -> list[bytes]:
-        """Paths of these images below ``root``, as the file system spells them."""
+        """See ``ImageFiles``."""
         paths = self._paths(part)
         chosen = (paths[row] for row in np.asarray(indices, np.int64).tolist())
         return [os.fsencode(path.relative_to(self.root)) for path in chosen]
 
     def test(self) -> Part:
         if not self.has_test:
-            raise InputError(
-                f"{self.root}: has no test set; add test/ with one folder for each class"
-            )
+            raise InputError(f"{self.root}: has no test set; add test/ with one folder per class")
         by_class = [_images_below(self.root / "test" / name) for name in self.classes]
         paths = [path for paths in by_class for path in paths]
         if not paths:
-            raise InputError(f"{self.root / 'test'}: holds no image; {_expected()}")
+            raise InputError(f"{self.root / 'test'}: contains no images; {_expected()}")
         return Part(decode_images(paths, self.channels, self.image_size), _labels(by_class))
 
     def _list(self, part: PartName, problems: list[str]) -> list[list[Path]]:
-        """Images by class; classes without any are added to ``problems``."""
+        """Return the image paths by class; add a message to ``problems`` for each empty class."""
         folders = [self.root / part / name for name in self.classes]
         by_class = [_images_below(folder) if _is_folder(folder) else [] for folder in folders]
         problems.extend(
-            f"{folder}: holds no image; {_expected()} or remove the class"
+            f"{folder}: contains no images; {_expected()} or remove the class"
             for folder, paths in zip(folders, by_class, strict=True)
             if _is_folder(folder) and not paths
         )
@@ -127,27 +126,27 @@ def _labels(by_class: Sequence[Sequence[Path]]) -> Labels:
 def _train_classes(root: Path) -> tuple[str, ...]:
     train = root / "train"
     if not _is_folder(root):
-        raise InputError(f"data-dir {root}: is no folder; name the one that holds train/")
+        raise InputError(f"data-dir {root}: is not a folder; give the one that contains train/")
     if not _is_folder(train):
         raise InputError(f"data-dir {root}: has no train/; {_where(root)}")
     classes = _class_names(train)
     if not classes:
-        raise InputError(f"{train}: holds no class; add one folder of images for each class")
+        raise InputError(f"{train}: contains no classes; add one folder of images per class")
     if len(classes) == 1:
-        raise InputError(f"{train}: holds one class only, {classes[0]!r}; add at least another")
+        raise InputError(f"{train}: contains only one class, {classes[0]!r}; add at least one more")
     return classes
 
 
 def _where(root: Path) -> str:
-    """What to do about a folder that holds no train/: it may lie a level above or below."""
+    """Return advice for a folder without train/, which may be one level above or below."""
     for above in (root.absolute(), *root.absolute().parents[:2]):
         if above.name in ("train", "val", "test") and _is_folder(above.parent / "train"):
             return f"name the folder above, {above.parent}"
     with contextlib.suppress(OSError):
         below = [path for path in sorted(root.iterdir()) if _is_folder(path / "train")]
         if below:
-            return f"name the folder in it that has, {' or '.join(map(str, below[:3]))}"
-    return "add it, with one folder for each class"
+            return f"name the subfolder that has it, {' or '.join(map(str, below[:3]))}"
+    return "add it, with one folder per class"
 
 
 def _compare_classes(folder: Path, classes: Sequence[str]) -> list[str]:
@@ -160,7 +159,7 @@ def _compare_classes(folder: Path, classes: Sequence[str]) -> list[str]:
     ]
     if not differences:
         return []
-    return [f"{folder}: its classes must be those of train/ but it {' and '.join(differences)}"]
+    return [f"{folder}: its classes must be those of train/, but it {' and '.join(differences)}"]
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
@@ -175,12 +174,12 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError as error:  # such as a folder above it that may not be entered
+    except OSError as error:  # for example a parent folder without permission
         _cannot_list(error)
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """Images in path order. Links are followed: they are how subsets are commonly made."""
+    """Return image paths, sorted. Links are followed, as subsets are often folders of links."""
     images: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=_cannot_list, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -194,7 +193,7 @@ def _images_below(folder: Path) -> list[Path]:
 
 def _cannot_list(error: OSError) -> NoReturn:
     raise InputError(
-        f"{error.filename}: cannot be listed ({error.strerror}); check its rights"
+        f"{error.filename}: cannot be listed ({error.strerror}); check its permissions"
     ) from error
 
 

@@ -1,4 +1,4 @@
-"""Images and labels that a user has as arrays, wherever these come from."""
+"""The base class of datasets whose images and labels are arrays."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _MOST_CLASSES = 2**16
 
 
 class InMemoryDataset(ABC):
-    """A dataset of arrays, by their names.
+    """A dataset of named arrays.
 
-    Arrays ``train_images`` and ``train_labels``, and likewise of ``val`` and ``test`` where there
-    are such parts: images uint8 [N, H, H] (gray), [N, H, H, C] or [N, C, H, H] with C 1 or 3;
-    labels [N], whole numbers from 0. ``classes``: their names; their numbers without it. Test
-    images are not read before ``test``.
+    The arrays are ``train_images`` and ``train_labels``, optionally the same for ``val`` and
+    ``test``, and optionally ``classes``. Images: uint8 [N, H, H] (gray), [N, H, H, C] or
+    [N, C, H, H] with C 1 or 3. Labels: integers [N] from 0. Classes: names by label; by default
+    the labels themselves. Test images are read only by ``test``.
 
     Args:
-        names: of the arrays that there are.
-        image_size: height and width in pixels, or None for the images' own.
+        names: names of the available arrays.
+        image_size: height and width in pixels, or None for the size of the images.
 
     Raises:
-        InputError: what is wrong with them.
+        InputError: an array is missing, unknown or has a wrong shape, type or value.
     """
 
     validation_fraction = 0.1
@@ -46,14 +46,14 @@ class InMemoryDataset(ABC):
 
     @abstractmethod
     def _array(self, name: str) -> NDArray[Any]:
-        """An array; InputError where it can't be had."""
+        """Return an array; raise InputError if it cannot be read."""
 
     @abstractmethod
     def _wrong(self, what: str) -> InputError:
-        """An error about these arrays."""
+        """Return an error about these arrays."""
 
     def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and type of an array."""
+        """Return shape and type of an array."""
         array = self._array(name)
         return array.shape, array.dtype
 
@@ -61,7 +61,7 @@ class InMemoryDataset(ABC):
         parts = [f"{part}_images" for part in ("train", "val", "test")]
         labels = [name.replace("images", "labels") for name in parts]
         if unknown := self._names - {*parts, *labels, "classes"}:
-            raise self._wrong(f"holds {', '.join(sorted(unknown))}, of which nothing is known")
+            raise self._wrong(f"has unknown arrays: {', '.join(sorted(unknown))}")
         needed = {parts[0], labels[0]}
         for pair in zip(parts, labels, strict=True):
             if self._names & {*pair}:
@@ -90,7 +90,7 @@ class InMemoryDataset(ABC):
         return Part(self._resized(images), labels)
 
     def _resized(self, images: Images) -> Images:
-        from dgkd_search.data.decoding import resize  # slow to import, for it needs Pillow
+        from dgkd_search.data.decoding import resize  # slow to import: it needs Pillow
 
         return resize(images, self.image_size)
 
@@ -115,27 +115,28 @@ class InMemoryDataset(ABC):
         if images.shape[1:] != (self.channels, self._own_size, self._own_size):
             raise self._wrong(f"{part}_images are {images.shape[1:]}, unlike train_images")
         if len(labels) and labels.max() >= len(self.classes):
-            raise self._wrong(f"{part}_labels go to {labels.max()}; train_labels don't")
+            raise self._wrong(
+                f"{part}_labels go up to {labels.max()}, but there are {len(self.classes)} classes"
+            )
 
     def _load(self, part: str) -> tuple[Images, Labels]:
-        """Images [N, C, H, H] and labels of a part, whatever layout they have."""
+        """Return images [N, C, H, H] and labels [N] of a part, converted from any layout."""
         _, axes = self._layout(part)
         images = self._array(f"{part}_images")
         images = images[:, None] if axes is None else np.ascontiguousarray(images.transpose(axes))
         labels = self._array(f"{part}_labels")
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
             raise self._wrong(
-                f"{part}_labels are {labels.dtype} {labels.shape}; give whole numbers "
-                f"[{len(images)}]"
+                f"{part}_labels are {labels.dtype} {labels.shape}; give integers [{len(images)}]"
             )
         for label in (labels.min(), labels.max()):
             if not 0 <= label < _MOST_CLASSES:
-                raise self._wrong(f"{part}_labels: {label} isn't from 0 to {_MOST_CLASSES - 1}")
+                raise self._wrong(f"{part}_labels: {label} must be from 0 to {_MOST_CLASSES - 1}")
         return images, labels.astype(np.int64)
 
     def _layout(self, part: str) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        """Shape [C, H, H] of a part's images and how their axes lie; None
-        where there is no axis of channels."""
+        """Return shape [C, H, H] of a part's images, and the order of their axes (None without a
+        channel axis)."""
         shape, dtype = self._header(f"{part}_images")
         layout: tuple[tuple[int, ...], tuple[int, ...] | None] | None = None
         if len(shape) == 3:
@@ -158,6 +159,6 @@ class InMemoryDataset(ABC):
         names = self._array("classes")
         if names.ndim != 1 or names.dtype.kind != "U" or len(set(names)) < max(count, len(names)):
             raise self._wrong(
-                f"classes are {names.dtype} {names.shape}; give {count} texts that differ"
+                f"classes are {names.dtype} {names.shape}; give {count} different strings"
             )
         return tuple(map(str, names))

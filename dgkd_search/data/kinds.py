@@ -1,8 +1,8 @@
-"""The datasets by name: what each needs, and how it is opened.
+"""The registry of datasets: what each one needs, and how it is opened.
 
-Another one is a kind here or, in a package of one's own, ``dgkd_search.dataset(...)`` for arrays
-and ``dgkd_search.register_dataset(kind)`` for all else. Nothing that a dataset comes from is
-imported before it is opened.
+To add a dataset, add a ``DatasetKind`` here. Other packages call ``dgkd_search.dataset(...)`` for
+arrays or ``dgkd_search.register_dataset(kind)`` for anything else. A dataset's library is imported
+only when the dataset is opened.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ FOLDER_IMAGE_SIZE = 32
 
 @dataclass(frozen=True)
 class DatasetKind:
-    """A dataset that a search can be asked for.
+    """A dataset that a search can use.
 
     Attributes:
-        name: what ``--dataset`` calls it.
-        open: from a configuration that ``data_problems`` found nothing wrong with.
-        augment: unless another is asked for. (A mirrored digit is another picture altogether, and
-            of arrays nobody knows what they show.)
-        data_dir: what ``--data-dir`` names: a folder, a file, or nothing, where it isn't allowed.
-        content: what the folder or file holds, where it must be given; else empty.
-        elsewhere: why none may be given.
-        streamable: whether images may be read from their files batch by batch; what ``open`` gives
-            is ``ImageFiles`` then.
-        tiny: whether it is learnt in seconds, with few trials.
-        family: of the networks, unless another is asked for or named by a model.
-        title: whether figures call it by what ``--data-dir`` names.
-        class_count: of a dataset that may have to be fetched (``Downloadable``): it lets models be
-            checked before any file is there. None reads the classes.
+        name: the name for ``--dataset``.
+        open: opens the dataset, from a configuration for which ``data_problems`` returns nothing.
+        augment: default of ``--augment``. (``none`` for digits, which mirroring would change, and
+            for arrays, whose content is unknown.)
+        data_dir: what ``--data-dir`` must be: a folder, a file, or empty if it is not allowed.
+        content: a description of that folder or file if it is required, else empty.
+        elsewhere: if ``--data-dir`` is not allowed, the reason.
+        streamable: whether images can be streamed from their files; ``open`` must then return an
+            ``ImageFiles``.
+        tiny: whether a model learns it in seconds, so that searches default to few trials.
+        family: default of ``--family``.
+        title: whether figures show the name of ``--data-dir`` instead of the dataset's.
+        class_count: number of classes of a ``Downloadable`` dataset, so that models can be checked
+            before the download. None reads the classes from the files.
 
     Raises:
         ValueError: an unknown augmentation, or fewer than two classes.
@@ -52,7 +52,7 @@ class DatasetKind:
     augment: str = "none"
     data_dir: Literal["folder", "file", ""] = ""
     content: str = ""
-    elsewhere: str = "datasets of your own know where they lie; leave it out"
+    elsewhere: str = "custom datasets open their own files; leave it out"
     streamable: bool = False
     tiny: bool = False
     family: str = "resnet"
@@ -107,7 +107,8 @@ _registry = Registry[DatasetKind](
         DatasetKind(
             "digits",
             _digits,
-            elsewhere="the digits are embedded; leave it out, or name another --dataset",
+            elsewhere="the digits come with scikit-learn; leave it out, or choose another "
+            "--dataset",
             tiny=True,
             family="cnn",
         ),
@@ -118,25 +119,27 @@ _registry = Registry[DatasetKind](
             _image_folder,
             "crop+flip",
             "folder",
-            "the folder that holds train/ and test/, one sub-folder a class",
+            "the folder that contains train/ and test/, one subfolder per class",
             streamable=True,
             title=True,
         ),
         DatasetKind(
-            "arrays", _arrays, data_dir="file", content="the .npz file that holds them", title=True
+            "arrays", _arrays, data_dir="file", content="the .npz file of the arrays", title=True
         ),
     ),
 )
 
 
 def register_dataset(kind: DatasetKind, origin: str | None = None) -> None:
-    """Make a dataset known to searches, as ``--dataset NAME``.
+    """Register a dataset as ``--dataset NAME``.
 
-    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
-    entry point of the group ``dgkd_search.datasets`` under the dataset's name.
+    Call it at the top level of a module. Pass that module to ``--models`` or, in a package, declare
+    it as an entry point of the group ``dgkd_search.datasets`` under the dataset's name.
 
     Args:
-        origin: the module that does, the caller's by default; imported again, it replaces its own.
+        kind: the dataset.
+        origin: name of the registering module, by default the caller's. When that module is
+            imported again, its dataset is replaced.
 
     Raises:
         ValueError: the name is taken.
@@ -145,21 +148,21 @@ def register_dataset(kind: DatasetKind, origin: str | None = None) -> None:
 
 
 def get_dataset(name: str, label: str | None = None) -> DatasetKind:
-    """The dataset of that name.
+    """Return the dataset called ``name``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its package cannot be loaded.
     """
     return _registry.get(name, label)
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Names of the datasets that are built in, registered or installed."""
+    """Return the names of all built-in, registered and installed datasets."""
     return _registry.names()
 
 
 def data_problems(config: DataConfig) -> list[str]:
-    """What is wrong with what a user said of the data, an option a message; no file is opened."""
+    """Return a message for each invalid data option; no file is opened."""
     problems: list[str] = []
     kind = None
     try:
@@ -174,8 +177,8 @@ def data_problems(config: DataConfig) -> list[str]:
     if kind is not None and config.images == "stream" and not kind.streamable:
         streamed = ", ".join(known.name for known in _registry.known() if known.streamable)
         problems.append(
-            f"--images stream: only image files are streamed ({streamed}), not {kind.name}; leave "
-            "it out, or use another --dataset"
+            f"--images stream: only image files can be streamed ({streamed}), not {kind.name}; "
+            "leave it out, or choose another --dataset"
         )
     return problems
 
@@ -186,7 +189,7 @@ def _wrong_place(kind: DatasetKind, config: DataConfig) -> list[str]:
         return [f"--data-dir {config.data_dir}: {kind.elsewhere}"]
     try:
         exists, is_folder = path.exists(), path.is_dir()
-    except OSError:  # it can't be looked at; whoever opens it says why
+    except OSError:  # opening the dataset reports it
         return []
     if kind.data_dir == "folder" and exists and not is_folder:
         return [f"--data-dir {path}: is a file; name a folder"]

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of pixels, exact whatever the number and order of images."""
+"""Mean and standard deviation of pixels, independent of the order and chunking of images."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dgkd_search.data.config import KNOWN_STATISTICS, MeanStd
 from dgkd_search.data.types import Images
 from dgkd_search.errors import InputError
 
-_MIN_STD = 1e-3  # a constant channel is not divided by zero
+_MIN_STD = 1e-3  # avoids a division by zero for a constant channel
 
 
 def mean_and_std(chunks: Iterable[Images]) -> MeanStd:
-    """Per channel, of pixels in [0, 1]; the deviation is at least 0.001.
+    """Return mean and standard deviation (at least 0.001) per channel, of pixels in [0, 1].
 
     Args:
-        chunks: uint8 [n, C, H, W] each, at least one image in all.
+        chunks: uint8 [n, C, H, W] each, with at least one image in total.
     """
     counts = sum(_count_levels(chunk) for chunk in chunks)
     levels = np.arange(256) / 255
@@ -32,19 +32,19 @@ def mean_and_std(chunks: Iterable[Images]) -> MeanStd:
 
 
 def known_statistics(name: str, channels: int) -> MeanStd:
-    """The constants of a dataset, for images of three channels.
+    """Return the published constants called ``name``, for images with three channels.
 
     Raises:
-        InputError: the images have one.
+        InputError: the images have one channel.
     """
     if channels != 3:
         raise InputError(
-            f"--normalize {name}: is for color images, and these are gray; leave it out"
+            f"--normalize {name}: needs color images, but these are gray; leave it out"
         )
     return KNOWN_STATISTICS[name]
 
 
 def _count_levels(images: Images) -> np.ndarray:
-    """How often each level occurs in each channel: int64 [C, 256]."""
+    """Count the occurrences of each level in each channel: int64 [C, 256]."""
     channels = range(images.shape[1])
     return np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in channels])

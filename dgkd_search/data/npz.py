@@ -1,4 +1,4 @@
-"""Images that a user has as arrays: one .npz file, read without pickle."""
+"""Datasets in one .npz file, read without pickle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dgkd_search.data.in_memory import InMemoryDataset
 from dgkd_search.errors import InputError, one_line
 
-# What zipfile and NumPy raise of files that were damaged, encrypted, or never archives.
+# What zipfile and NumPy raise for files that are damaged, encrypted or not archives.
 _BROKEN = (
     OSError,
     EOFError,
@@ -29,10 +29,11 @@ _WAY = "write it with numpy.savez(FILE, train_images=..., train_labels=..., test
 
 
 class NpzDataset(InMemoryDataset):
-    """What ``numpy.savez`` has written; see ``InMemoryDataset``.
+    """A dataset written by ``numpy.savez``; see ``InMemoryDataset`` for its arrays.
 
     Args:
-        path: of the file.
+        path: path of the file.
+        image_size: height and width in pixels, or None for the size of the images.
     """
 
     def __init__(self, path: Path, image_size: int | None = None) -> None:
@@ -43,9 +44,9 @@ class NpzDataset(InMemoryDataset):
         except FileNotFoundError:
             raise InputError(f"--data-dir {path}: no such file; {_WAY}") from None
         except _BROKEN as error:
-            raise self._wrong(f"is no .npz file ({error})") from None
+            raise self._wrong(f"is not an .npz file ({error})") from None
         super().__init__(names, image_size)
-        if self.has_test:  # without reading a pixel of it
+        if self.has_test:  # reads the header only
             shape = self._layout("test")[0]
             if shape != (self.channels, self._own_size, self._own_size):
                 raise self._wrong(f"test_images are {shape}, unlike train_images")
@@ -64,7 +65,7 @@ class NpzDataset(InMemoryDataset):
 
     @contextlib.contextmanager
     def _member(self, name: str) -> Iterator[IO[bytes]]:
-        """What goes wrong with it is told of the file."""
+        """Open an array of the file; errors name the file."""
         try:
             with zipfile.ZipFile(self._path) as file, file.open(f"{name}.npy") as member:
                 yield member

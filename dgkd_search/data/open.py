@@ -1,4 +1,4 @@
-"""From a configuration of the data to the dataset that it names."""
+"""Opening the dataset that a configuration names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dgkd_search.errors import InputError
 
 
 def open_dataset_files(config: DataConfig) -> Dataset:
-    """The dataset that ``config`` names.
+    """Open the dataset that ``config`` names.
 
     Raises:
-        InputError: every setting outside its range, or a folder that cannot be used.
+        InputError: settings are invalid, or the folder or file cannot be used.
     """
     if problems := data_problems(config):
         raise InputError(problems)
@@ -20,18 +20,18 @@ def open_dataset_files(config: DataConfig) -> Dataset:
 
 
 def has_test(config: DataConfig) -> bool:
-    """Whether the dataset has a test set; none of its images is opened.
+    """Return whether the dataset has a test set; no test image is opened.
 
     Raises:
-        InputError: if the data cannot be used at all.
+        InputError: the dataset cannot be used.
     """
     return open_dataset_files(config).has_test
 
 
 def load_test(config: DataConfig) -> Part:
-    """The test set, decoded like the training images: for the one reading after a search.
+    """Return the test set, decoded like the training images; for the final evaluation only.
 
     Raises:
-        InputError: if there is no test set or an image of it cannot be read.
+        InputError: there is no test set, or one of its images cannot be read.
     """
     return open_dataset_files(config).test()

@@ -1,4 +1,4 @@
-"""Which images train and which validate: stratified and decided by a seed alone."""
+"""Stratified splits into training and validation images, determined by a seed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dgkd_search.errors import InputError
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Rows of the training part, and of the validation part.
+    """Row indices of both parts.
 
     Attributes:
-        train: int64, ascending rows of the dataset's training part.
-        validation: int64, ascending rows of the dataset's own validation part where it has one,
-            else of its training part, and then none that is in ``train``.
+        train: int64, ascending row indices into the dataset's training part.
+        validation: int64, ascending row indices into the dataset's own validation part if it has
+            one, else into its training part (then disjoint from ``train``).
     """
 
     train: Labels
@@ -28,12 +28,13 @@ class SplitRows:
 
 @dataclass(frozen=True)
 class Split:
-    """The images of both parts, and where they are.
+    """The images of both parts, as rows of the dataset's own parts.
 
     Attributes:
-        rows: of the dataset's training part, and of its part ``validation_in``.
-        train_labels, validation_labels: int64, in the rows' order.
-        merged: whether the validation part is trained on too.
+        rows: row indices into the dataset's training part and into its part ``validation_in``.
+        train_labels, validation_labels: int64, in the order of the rows.
+        validation_in: the part of the dataset that the validation rows refer to.
+        merged: whether the validation images are trained on too.
     """
 
     rows: SplitRows
@@ -44,7 +45,7 @@ class Split:
 
     @property
     def training(self) -> list[tuple[PartName, Labels]]:
-        """What is trained on, as parts of the dataset and rows in them."""
+        """The images to train on, as parts of the dataset and row indices into them."""
         own: list[tuple[PartName, Labels]] = [("train", self.rows.train)]
         return own + ([(self.validation_in, self.rows.validation)] if self.merged else [])
 
@@ -55,10 +56,10 @@ class Split:
 
 
 def choose_split(dataset: Dataset, config: DataConfig) -> Split:
-    """``plan_rows`` for a dataset.
+    """Split ``dataset`` as ``config`` says; see ``plan_rows``.
 
     Raises:
-        InputError: if a class has too few images, or the limit is out of range.
+        InputError: a class has too few images, or the limit is out of range.
     """
     labels, own = dataset.labels()
     rows = plan_rows(
@@ -83,24 +84,28 @@ def plan_rows(
     limit: int | None,
     seed: int,
 ) -> SplitRows:
-    """Split a dataset.
+    """Split a dataset into training and validation rows.
 
-    Validation is the dataset's own part or else ``fraction`` of the training images. Under a limit
-    of N training images it has at most N // 2, so that a small study is not all validation.
+    The validation part is the dataset's own, or else ``fraction`` of the training images. With a
+    limit of N training images it has at most N // 2 images, so that validation does not dominate a
+    small study.
 
     Args:
-        labels, own_validation: int64 [N], in [0, len(classes)).
+        labels, own_validation: int64 [N], each in [0, len(classes)); ``own_validation`` is None if
+            the dataset has no validation part.
+        classes: class names by label.
         fraction: in (0, 0.5].
-        limit: number of training images wanted, or None for all.
+        limit: number of training images, or None for all.
+        seed: at least 0.
 
     Raises:
-        InputError: if a class has too few images, or the limit is out of range.
+        InputError: a class has too few images, or the limit is out of range.
     """
     _check_classes(labels, own_validation, classes)
     if own_validation is None:
         wanted = max(round(fraction * len(labels)), len(classes))
         available = len(labels) - wanted
-        apart = f" once {wanted} are set apart for validation"
+        apart = f" after {wanted} are set aside for validation"
     else:
         wanted, available, apart = len(own_validation), len(labels), ""
     if limit is not None:
@@ -116,19 +121,19 @@ def plan_rows(
 
 
 def split(labels: Labels, validation: int, limit: int | None, seed: int) -> tuple[Labels, Labels]:
-    """Disjoint rows for training and validation, both stratified and ascending.
+    """Return disjoint rows for training and validation, both stratified and ascending.
 
-    The rows depend on the arguments alone. A smaller validation part is drawn from the same order
-    of images as a larger one.
+    The rows depend only on the arguments. A smaller validation part is drawn from the same
+    permutation of images as a larger one.
 
     Args:
         labels: int64 [N], at least two of every class.
-        validation: number of images.
-        limit: number of training images, drawn from what validation leaves; None takes the rest.
+        validation: number of validation images.
+        limit: number of training images, drawn from the remaining images; None for all of them.
         seed: at least 0.
 
     Returns:
-        int64 rows: training, validation.
+        int64 training rows and validation rows.
     """
     generator = _generator(seed)
     validating = draw_stratified(labels, validation, generator, spare=1)
@@ -141,18 +146,19 @@ def split(labels: Labels, validation: int, limit: int | None, seed: int) -> tupl
 def draw_stratified(
     labels: Labels, count: int, generator: np.random.Generator, *, spare: int = 0
 ) -> Labels:
-    """``count`` rows, each class in proportion (within one image) and at least once; ascending.
+    """Draw ``count`` rows, with every class in proportion to its size; ascending.
 
-    Where classes are too small for their proportion to round to one image, they still get one, at
-    the cost of the classes that are most over theirs.
+    Each class gets its proportional share, rounded, but at least one image. The extra images of
+    small classes are taken from the classes that most exceed their share.
 
     Args:
         labels: int64 [N].
-        count: from the number of classes present to N less ``spare`` a class.
-        spare: images that every class keeps back.
+        count: from the number of classes to N minus ``spare`` images per class.
+        generator: the source of randomness; it advances.
+        spare: number of images of every class that are never drawn.
 
     Raises:
-        ValueError: if ``count`` is outside that range.
+        ValueError: ``count`` is outside that range.
     """
     present, sizes = np.unique(labels, return_counts=True)
     shares = _allocate(sizes, count, spare)
@@ -164,7 +170,7 @@ def draw_stratified(
 
 
 def _allocate(sizes: Labels, count: int, spare: int) -> Labels:
-    """How many of ``count`` images each class gives: largest remainders, within [1, size-spare]."""
+    """Divide ``count`` among classes by largest remainders, within [1, size - spare] each."""
     most = sizes - spare
     if not (most >= 1).all() or not len(sizes) <= count <= most.sum():
         raise ValueError(f"cannot draw {count} images from classes of {sizes.tolist()}")
@@ -174,12 +180,12 @@ def _allocate(sizes: Labels, count: int, spare: int) -> Labels:
         step = 1 if missing > 0 else -1
         movable = shares < most if step > 0 else shares > 1
         need = np.where(movable, step * (exact - shares), -np.inf)
-        shares[int(np.argmax(need))] += step  # the first of equals, so that ties are settled
+        shares[int(np.argmax(need))] += step  # ties go to the first class
     return shares
 
 
 def _generator(seed: int) -> np.random.Generator:
-    # Named rather than numpy's default, which another version may change.
+    # Explicit, as NumPy may change its default generator.
     return np.random.Generator(np.random.PCG64(seed))
 
 
@@ -188,7 +194,7 @@ def _check_classes(labels: Labels, own_validation: Labels | None, classes: Seque
     sizes = np.bincount(labels, minlength=len(classes))
     problems = [
         f"class {name!r}: has {size} training image{'' if size == 1 else 's'} but needs at least "
-        f"{needed}{', one to validate on' if needed == 2 else ''}; add images or remove the class"
+        f"{needed}{', one for validation' if needed == 2 else ''}; add images or remove the class"
         for name, size in zip(classes, sizes.tolist(), strict=True)
         if size < needed
     ]

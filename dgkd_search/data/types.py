@@ -1,4 +1,4 @@
-"""What a dataset offers, whichever it is."""
+"""The interface of datasets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Part:
-    """Images and their labels, in one order.
+    """Images and their labels.
 
     Attributes:
-        images: uint8 [N, C, H, W], C is 1 (gray) or 3 (RGB), H = W.
+        images: uint8 [N, C, H, W] with C 1 (gray) or 3 (RGB) and H = W.
         labels: int64 [N], each in [0, number of classes).
     """
 
@@ -29,11 +29,11 @@ class Part:
 
 
 class Dataset(Protocol):
-    """A dataset where it lies. Making one decodes no image; only ``test`` opens test images."""
+    """A dataset. Its constructor decodes no image, and only ``test`` opens test images."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by label, at least two."""
+        """Class names by label, at least two."""
 
     @property
     def channels(self) -> int:
@@ -41,55 +41,55 @@ class Dataset(Protocol):
 
     @property
     def image_size(self) -> int:
-        """Height and width, in pixels, of the images that ``read`` and ``test`` return."""
+        """Height and width in pixels of the images that ``read`` and ``test`` return."""
 
     @property
     def validation_fraction(self) -> float:
-        """Share of the training images to set apart where there is no validation part."""
+        """Share of the training images to validate on if there is no validation part."""
 
     @property
     def has_test(self) -> bool: ...
 
     def identity(self) -> str:
-        """Differs wherever labels or images of the training and validation parts differ."""
+        """Return a text that changes whenever images or labels of these two parts change."""
 
     def labels(self) -> tuple[Labels, Labels | None]:
-        """Labels of the training part and, where the dataset has one, of its validation part."""
+        """Return the labels of the training part and of the validation part (None without one)."""
 
     def read(self, part: PartName, indices: Sequence[int] | Labels) -> Images:
-        """Decode these images: uint8 [len(indices), C, H, W], in the order of ``indices``.
+        """Decode images of a part: uint8 [len(indices), C, H, W], in the order of ``indices``.
 
         Raises:
-            InputError: naming the files that are no readable images.
+            InputError: names the files that are not readable images.
         """
 
     def test(self) -> Part:
         """Read the test set.
 
         Raises:
-            InputError: if there is none or an image of it cannot be read.
+            InputError: there is none, or one of its images cannot be read.
         """
 
 
 @runtime_checkable
 class Downloadable(Protocol):
-    """What a dataset offers besides, if its files may have to be fetched before they are read."""
+    """The additional interface of a dataset whose files may have to be downloaded."""
 
     @property
     def root(self) -> Path:
-        """The folder that they are in, or will be."""
+        """The folder of the files; it may not exist yet."""
 
     def missing(self) -> str | None:
-        """What will be fetched, and from where; None if it is there. No file is opened."""
+        """Return what will be downloaded from where; None if nothing. No file is opened."""
 
 
 @runtime_checkable
 class ImageFiles(Protocol):
-    """What a dataset offers besides, if each image is a file that Pillow reads: streaming it."""
+    """The additional interface of a streamable dataset, whose images are files for Pillow."""
 
     @property
     def root(self) -> Path:
-        """The folder that every file lies below."""
+        """The folder that contains all files."""
 
     def names(self, part: PartName, indices: Sequence[int] | Labels) -> list[bytes]:
-        """Paths of these images below ``root``, as the file system spells them."""
+        """Return the paths of these images relative to ``root``, encoded as in the file system."""

@@ -1,4 +1,4 @@
-"""The networks that chains are made of; names are imported when they are first asked for."""
+"""The networks of chains. Names are imported on first access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One network of a family, fully named."""
+"""The complete description of one network."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dgkd_search.utils.rules import COUNT, Range
 
 @dataclass(frozen=True)
 class Architecture:
-    """One network, fully named.
+    """The complete description of one network.
 
     Attributes:
-        family: registered family, for example ``resnet``.
-        name: member of the family, for example ``resnet20``.
+        family: a registered family, for example ``resnet``.
+        name: a member of the family, for example ``resnet20``.
         classes: number of outputs.
         channels: image channels (1 gray, 3 color).
         image_size: height and width of the square image in pixels.
-        origin: module that makes the family known; empty for those that are built in.
-        code: checksum of the family's code; empty likewise.
+        origin: module that registers the family; empty for built-in families.
+        code: checksum of the family's code; empty for built-in families.
     """
 
     family: str
@@ -32,5 +32,5 @@ class Architecture:
     code: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON types; of a family that is built in, its code isn't spoken of."""
+        """Return plain JSON types, without empty ``origin`` and ``code``."""
         return {name: value for name, value in asdict(self).items() if value != ""}

@@ -1,8 +1,8 @@
 """Narrow convolutional networks for small images, named by their width.
 
-Three convolutions and a linear layer: a network of a thousand weights learns 8 × 8 digits in a
-second, and its accuracy still depends on its width. So the effect of a chain of assistants can be
-seen on a laptop.
+Three convolutions and a linear layer. A network with a thousand weights learns 8 × 8 digits in a
+second, and its accuracy still depends on its width, so the effect of assistants is visible on a
+laptop.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier, conv3x3
 
 _WIDTHS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
-_CANDIDATES = (4, 8, 16)  # each twice as wide as the next: three assistants are eight chains
+_CANDIDATES = (4, 8, 16)  # widths that double; three candidate assistants give eight chains
 
 
 class NarrowCNN(nn.Module):
-    """Convolutions of ``width``, ``width`` at stride 2, and twice ``width``; average pool,
-    classifier.
+    """Three convolutions, average pool, classifier.
+
+    The convolutions have ``width``, ``width`` (stride 2) and ``2 * width`` output channels.
 
     Args:
         width: output channels of the first convolution.

@@ -1,4 +1,4 @@
-"""Families of a user's own: a callable for each size, in a module that a search imports."""
+"""Custom families: a callable for each size, in a module that a search imports."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from dgkd_search.utils.source_code import code_checksum
 
 
 class ModelFactory(Protocol):
-    """Makes a network for images [N, channels, image_size, image_size], giving logits
-    [N, classes]; its constructor draws the weights, from torch's CPU generator."""
+    """A callable that returns a network with newly drawn weights.
+
+    The network maps images [N, channels, image_size, image_size] to logits [N, classes]. Weights
+    are drawn from torch's global CPU generator, as PyTorch's layers do.
+    """
 
     def __call__(self, *, classes: int, channels: int, image_size: int) -> nn.Module: ...
 
@@ -32,29 +35,28 @@ def family(
     design: Design = "residual",
     **members: ModelFactory,
 ) -> Family:
-    """Make a family of your own known to searches.
+    """Register a family of networks as ``--family NAME``.
 
-    Call it at the top of a module, and name that module with ``--models``. The files of the module
-    and of the callables are part of what identifies a trained model: change them, and models are
-    trained anew. What they import isn't looked at.
+    Call it at the top level of a module, and pass that module to ``--models``. The contents of the
+    module's file and of the files that define the callables are part of the key of a trained model:
+    if they change, models are trained again. Files that they import are not part of it.
 
     Args:
-        name: what ``--family`` calls it.
-        ends: teacher and student of the chain that a search takes unasked; by default the largest
-            member and the smallest.
-        tiny_ends: likewise for data that is learnt in seconds; by default ``ends``.
-        design: which default recipe the networks are trained by; see ``Family``.
+        name: the name for ``--family``.
+        ends: default teacher and student; by default the largest and the smallest member.
+        tiny_ends: the same for data that a model learns in seconds; by default ``ends``.
+        design: selects the default recipe; see ``Family``.
         members: a callable for each size, from the smallest to the largest.
 
     Raises:
-        ValueError: fewer than two members, ends that aren't two of them with the larger first, an
-            unknown design, or a name that is taken by another module.
+        ValueError: there are fewer than two members, ``ends`` or ``tiny_ends`` are not two members
+            with the larger first, the design is unknown, or another module has taken the name.
     """
     caller = sys._getframe(1).f_globals
     if len(members) < 2:
         raise ValueError(
-            f"family {name!r}: {len(members)} members given; give a callable for each size, from "
-            "a student to a teacher"
+            f"family {name!r}: {len(members)} members; give at least two callables, from the "
+            "smallest to the largest network"
         )
 
     def make(architecture: Architecture) -> nn.Module:
@@ -79,21 +81,21 @@ def family(
 
 
 def load_families(module: str) -> tuple[Family, ...]:
-    """Import a module, from the current folder or an installed package; the families in it.
+    """Import a module from the current folder or an installed package; return its families.
 
     Raises:
-        InputError: it can't be imported.
+        InputError: the module cannot be imported.
     """
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # a console script's path has its own folder alone
+        sys.path.insert(0, here)  # the path of a console script lacks the current folder
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:
         why = one_line(error, with_class=True)
-        hint = "mend that"
+        hint = "fix that"
         if isinstance(error, ModuleNotFoundError) and module.startswith(str(error.name)):
-            hint = "name a module of the current folder or of an installed package"
+            hint = "name a module in the current folder or in an installed package"
             if module.endswith(".py"):
                 hint = f"name it without .py: {module.removesuffix('.py')}"
         raise InputError(f"--models {module}: can't be imported ({why}); {hint}") from None

@@ -1,4 +1,4 @@
-"""A family of networks: members of one design, ordered by size."""
+"""Families of networks: members of one design, ordered by size."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Member:
 
     Attributes:
         name: unique in the family, for example ``resnet20``.
-        size: orders the family from small to large: declared depth in layers or, where members
-            differ in width too, parameters.
-        default_candidate: whether a search may choose it as an assistant unasked; other members
-            take part only when they are named.
-        shared_axes: what it has in common with some others, such as a width: between two members
-            that share an axis, a search chooses along it.
+        size: orders the members of a family: the declared depth in layers or, if widths differ too,
+            the number of parameters.
+        default_candidate: whether it is a candidate assistant by default; other members must be
+            named with ``--assistants``.
+        shared_axes: properties that it shares with other members, for example a width. If teacher
+            and student share an axis, default assistants share it too.
     """
 
     name: str
@@ -41,22 +41,21 @@ class Family:
 
     Attributes:
         name: unique among the registered families.
-        members: kept sorted by size, then name, in whatever order they are given.
-        build: makes the structure of an architecture of this family, mapping images
-            [N, channels, image_size, image_size] to logits [N, classes]; weights are drawn by
-            ``dgkd_search.models.build`` or, for a family with an origin, by itself.
-        origin: module that makes it known; empty for those that are built in.
-        code: checksum of the code that its networks come from; empty likewise.
-        ends: largest and smallest model of the chain that a search takes unasked; None for those
-            of the family.
-        tiny_ends: likewise for data that is learnt in seconds; None for ``ends``.
-        design: what the networks are trained like by default: ``residual`` ones, ``plain`` ones
-            without shortcuts, those of the field's CIFAR-100 ``benchmark``, ``imagenet``'s, or
-            ``narrow`` ones; see ``config.recipes``.
+        members: the networks, in any order; stored sorted by size, then name.
+        build: returns a network that maps images [N, channels, image_size, image_size] to logits
+            [N, classes]. ``dgkd_search.models.build`` draws the weights of built-in families;
+            for a family with an origin, ``build`` draws them.
+        origin: module that registers the family; empty for built-in families.
+        code: checksum of the code of its networks; empty for built-in families.
+        ends: default teacher and student; None for the largest and the smallest member.
+        tiny_ends: the same for data that a model learns in seconds; None for ``ends``.
+        design: selects the default recipe: ``residual``, ``plain`` (no shortcuts), ``benchmark``
+            (as in CIFAR-100 distillation benchmarks), ``imagenet`` or ``narrow``; see
+            ``config.recipes``.
 
     Raises:
-        ValueError: two members share a name, ends aren't two members of which the first is larger,
-            or the design is none of ``DESIGNS``.
+        ValueError: two members share a name, ``ends`` or ``tiny_ends`` are not two members with
+            the larger first, or the design is unknown.
     """
 
     name: str
@@ -73,7 +72,7 @@ class Family:
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
             raise ValueError(
-                f"family {self.name!r}: members named twice: {', '.join(duplicates)}; "
+                f"family {self.name!r}: duplicate members: {', '.join(duplicates)}; "
                 "give each its own name"
             )
         ordered = tuple(sorted(self.members, key=lambda member: (member.size, member.name)))
@@ -94,16 +93,16 @@ class Family:
         if not known or sizes[ends[0]] <= sizes[ends[1]]:
             raise ValueError(
                 f"family {self.name!r}: {label} {ends!r} must be two members, the larger first; "
-                f"from small to large there are {', '.join(sizes)}"
+                f"members from small to large: {', '.join(sizes)}"
             )
 
     def default_ends(self, tiny: bool) -> tuple[str, str]:
-        """Largest and smallest model of the default chain; ``tiny`` for data learnt in seconds."""
+        """Return the default teacher and student; ``tiny`` selects those for tiny data."""
         ends = (self.tiny_ends if tiny else None) or self.ends
         return ends or (self.members[-1].name, self.members[0].name)
 
     def member(self, name: str) -> Member:
-        """The member called ``name``.
+        """Return the member called ``name``.
 
         Raises:
             InputError: the family has no such member.
@@ -117,7 +116,7 @@ class Family:
     def architectures(
         self, classes: int, channels: int, image_size: int
     ) -> Callable[[str], Architecture]:
-        """The members for some data, by name; see ``Architecture``."""
+        """Return a function from a member's name to its architecture; see ``Architecture``."""
 
         def named(name: str) -> Architecture:
             return Architecture(
@@ -127,9 +126,10 @@ class Family:
         return named
 
     def between(self, teacher: str, student: str) -> tuple[str, ...]:
-        """Names of the pool's members strictly between two in size, largest first.
+        """Return the default candidates strictly between teacher and student in size.
 
-        Empty where none lies between, so also where the teacher is no larger than the student.
+        Returns:
+            Names of members, largest first; empty if the teacher is not larger than the student.
 
         Raises:
             InputError: the family lacks the teacher or the student.

@@ -1,4 +1,4 @@
-"""Layers that the families share, and how every weight of a network is drawn."""
+"""Layers that the families share, and the initialization of networks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Linear):
-    """The last linear layer: logits [N, classes] in float32 at least, even under autocast.
+    """The last linear layer; logits [N, classes] are float32 or wider, even under autocast.
 
-    Softened softmaxes compare logits across networks, which half precision would round.
+    Distillation compares logits of different networks, and half precision would round them.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -25,23 +25,23 @@ class Classifier(nn.Linear):
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1, *, bias: bool = False) -> nn.Conv2d:
-    """Convolution 3×3 with padding 1: [N, inputs, H, W] to [N, outputs, ⌈H/stride⌉, ⌈W/stride⌉]."""
+    """3×3 convolution with padding 1: [N, inputs, H, W] to [N, outputs, ⌈H/stride⌉, ⌈W/stride⌉]."""
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=bias)
 
 
 def initialize(model: nn.Module, generator: torch.Generator) -> None:
-    """Set every parameter and buffer of ``model`` in place, drawing from ``generator`` alone.
+    """Set every parameter and buffer of ``model`` in place, drawing only from ``generator``.
 
     Convolutions: Kaiming-normal, fan-out, gain of ReLU (He et al., arXiv 1502.01852), bias 0.
     Batch normalization: weight 1, bias 0, running mean 0 and variance 1. Linear layers: uniform
     within ±1/√fan_in for weight and bias, as torch draws them.
 
     Args:
-        model: module on the generator's device; its old values don't matter.
+        model: module on the generator's device; its old values are ignored.
         generator: source of all randomness; it advances.
 
     Raises:
-        TypeError: a module holds parameters or buffers for which no rule is given here.
+        TypeError: a module has parameters or buffers without an initialization rule.
     """
     for name, module in model.named_modules():
         _check_known(name, module)
@@ -71,7 +71,7 @@ _KNOWN_TENSORS: dict[type[nn.Module], frozenset[str]] = {
 
 
 def _check_known(name: str, module: nn.Module) -> None:
-    # a tensor that no rule sets would keep whatever was in memory, without any sign of it
+    # a tensor without a rule would silently keep uninitialized memory
     own = {key for key, _ in module.named_parameters(recurse=False)}
     own |= {key for key, _ in module.named_buffers(recurse=False)}
     for kind, known in _KNOWN_TENSORS.items():
@@ -85,10 +85,10 @@ def _check_known(name: str, module: nn.Module) -> None:
 
 
 class Normalize(nn.Module):
-    """Pixels in 0..255 to mean 0 and deviation 1 per channel, as over the training part.
+    """Normalize pixels in 0..255 to mean 0 and standard deviation 1 per channel.
 
     Args:
-        mean, std: per channel, of pixels in [0, 1].
+        mean, std: mean and standard deviation per channel, of pixels in [0, 1].
     """
 
     scale: Tensor
@@ -102,6 +102,6 @@ class Normalize(nn.Module):
         self.register_buffer("shift", -center / spread, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 or float [B, C, H, W] to float [B, C, H, W]."""
+        """Map uint8 or float images [B, C, H, W] to float [B, C, H, W]."""
         normalized: Tensor = images.float() * self.scale + self.shift
         return normalized

@@ -1,4 +1,4 @@
-"""The registry of families; it imports no torch, for ``--help`` and completion list its names."""
+"""The registry of families; imports no torch, so that ``--help`` and completion start fast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dgkd_search.utils.registry import Registry
 if TYPE_CHECKING:
     from dgkd_search.models.families import Family
 
-# Those that are built in need torch: ``models.registry`` adds them.
+# Built-in families need torch, so ``models.registry`` adds them.
 FAMILIES: Registry[Family] = Registry(
     "family",
     "dgkd_search.families",

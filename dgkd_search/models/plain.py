@@ -1,8 +1,8 @@
-"""Plain convolutional networks of the assistant literature, named by their convolutions.
+"""Plain convolutional networks of the assistant papers, named by their number of convolutions.
 
 The specifications are those of TAKD (Mirzadeh et al., arXiv 1902.03393) and DGKD (Son et al., arXiv
-2009.08825) for CIFAR-100 (``plain``) and CIFAR-10 (``plain-c10``). The body follows the family; the
-number of outputs is always that of the data.
+2009.08825) for CIFAR-100 (``plain``) and CIFAR-10 (``plain-c10``). The number of outputs follows
+the data.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier, conv3x3
 
-# a number: 3×3 convolution of that width; M: max-pool 2; F and a number: hidden linear layer.
-# The classifier that ends every network is left out, as its width is the data's.
+# number: 3×3 convolution of that width; M: max-pool 2; F with number: hidden linear layer of that
+# width. The classifier at the end is not listed, as its width is the number of classes.
 _FOUR = "32 32 M 64 64 M"
 _SIX = f"{_FOUR} 128 128"
 _SPECS = {
@@ -45,11 +45,11 @@ _SPECS_C10 = {
 class PlainCNN(nn.Module):
     """Convolutions (bias, batch normalization, ReLU) and max-pools, then linear layers.
 
-    A max-pool that would shrink the image below 1×1 is left out, so that deep members also take
+    A max-pool that would shrink the image below 1×1 is left out, so that deep members also accept
     small images.
 
     Args:
-        spec: layers but the classifier, as in ``_SPECS``.
+        spec: all layers except the classifier, as in ``_SPECS``.
         channels: image channels.
         image_size: height and width of the images in pixels.
         classes: number of outputs.
@@ -64,8 +64,8 @@ class PlainCNN(nn.Module):
         for layer in spec.split():
             if layer == "M":
                 if size >= 2:
-                    # The maximum of rectified values is the rectified maximum: a quarter of the
-                    # work, and the same numbers to the last bit, gradients included.
+                    # Max-pool before the ReLU: a quarter of the work, and values and gradients
+                    # are the same to the last bit, as max and ReLU commute.
                     self.features.insert(len(self.features) - 1, nn.MaxPool2d(2))
                     size //= 2
             elif layer.startswith("F"):

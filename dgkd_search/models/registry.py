@@ -1,4 +1,4 @@
-"""Families of networks by name, and how one network is built from its architecture."""
+"""Families by name, and building a network from its architecture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dgkd_search.models.layers import initialize
 from dgkd_search.models.names import FAMILIES
 from dgkd_search.utils.rules import field_problems
 
-# A new built-in family is one module that ends in a ``Family``, and one word here and in ``names``.
+# A new built-in family needs a module that defines a ``Family``, and entries here and in ``names``.
 _BUILT_IN = (
     resnet.FAMILY,
     plain.FAMILY,
@@ -30,7 +30,7 @@ for _family in _BUILT_IN:
 
 
 def register(family: Family) -> None:
-    """Make a family available by name; a module that is imported again replaces its own.
+    """Register a family; a module that is imported again replaces its own families.
 
     Raises:
         ValueError: the name is taken.
@@ -39,40 +39,40 @@ def register(family: Family) -> None:
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of the families that are registered or installed, in alphabetical order."""
+    """Return the names of all registered and installed families, in alphabetical order."""
     return tuple(sorted(FAMILIES.names()))
 
 
 def families_of(module: str) -> tuple[Family, ...]:
-    """Those that a module has made known."""
+    """Return the families that a module has registered."""
     return FAMILIES.of(module)
 
 
 def get_family(name: str, label: str | None = None) -> Family:
-    """The family called ``name``.
+    """Return the family called ``name``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its package cannot be loaded.
     """
     return FAMILIES.get(name, label)
 
 
 def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
-    """A new network on the CPU, in training mode, with freshly drawn weights.
+    """Build a network on the CPU, in training mode, with newly drawn weights.
 
-    Torch's global random state is neither read nor changed: the weights follow from the
-    architecture and the generator's state alone. Networks of a user's own draw them as their
-    constructors say, from a CPU generator seeded by ours.
+    The weights depend only on the architecture and the generator's state; torch's global random
+    state is neither read nor changed. The constructor of a custom network draws its own weights,
+    from a CPU generator that is seeded from ``generator``.
 
     Args:
-        architecture: which network.
-        generator: CPU generator that every weight is drawn from; it advances.
+        architecture: the network to build.
+        generator: CPU generator, source of all randomness; it advances.
 
     Returns:
-        module mapping images [N, channels, image_size, image_size] to logits [N, classes].
+        Module that maps images [N, channels, image_size, image_size] to logits [N, classes].
 
     Raises:
-        InputError: all that is wrong with the architecture, together.
+        InputError: lists everything that is wrong with the architecture.
     """
     family = _check(architecture)
     if family.origin:
@@ -80,7 +80,7 @@ def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
             family, architecture, int(torch.randint(2**62, (), generator=generator))
         )
     model = _structure(family, architecture)
-    # What ``to_empty`` does, without what torch imports for it: half a second, in every worker.
+    # As ``to_empty``, which would import more of torch: half a second in every worker.
     empty = {k: torch.empty(v.shape, dtype=v.dtype) for k, v in model.state_dict().items()}
     model.load_state_dict(empty, assign=True)
     initialize(model, generator)
@@ -88,10 +88,10 @@ def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
 
 
 def validate_custom_model(architecture: Architecture) -> None:
-    """Give a user's own network two images; those that are built in are known to work.
+    """Run a custom network on two images; do nothing for built-in families.
 
     Raises:
-        InputError: it can't be made or take them, or gives no logits for them.
+        InputError: the network cannot be built, fails on the images, or returns no logits.
     """
     family = _check(architecture)
     if not family.origin:
@@ -105,7 +105,7 @@ def validate_custom_model(architecture: Architecture) -> None:
     except Exception as error:
         why = one_line(error, 200, with_class=True)
         shape = " x ".join(map(str, size))
-        raise InputError(f"{label}: can't take images of {shape} ({why})") from error
+        raise InputError(f"{label}: fails on images of {shape} ({why})") from error
     wanted = [2, architecture.classes]
     if (
         not isinstance(logits, Tensor)
@@ -116,17 +116,17 @@ def validate_custom_model(architecture: Architecture) -> None:
         if isinstance(logits, Tensor):
             actual = f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}"
         raise InputError(
-            f"{label}: gives {actual} for two images, not float {wanted}; end it in one output for "
-            "each class"
+            f"{label}: returns {actual} for two images, not float {wanted}; return one logit per "
+            "class"
         )
 
 
 @cache
 def parameter_count(architecture: Architecture) -> int:
-    """Number of trainable parameters, without allocating them.
+    """Return the number of trainable parameters; built-in networks are not allocated for it.
 
     Raises:
-        InputError: all that is wrong with the architecture, together.
+        InputError: lists everything that is wrong with the architecture.
     """
     family = _check(architecture)
     model = (
@@ -138,7 +138,7 @@ def parameter_count(architecture: Architecture) -> int:
 
 
 def _structure(family: Family, architecture: Architecture) -> nn.Module:
-    with torch.device("meta"):  # the constructors' own draws must not touch the global state
+    with torch.device("meta"):  # the constructors must not draw from the global random state
         return family.build(architecture)
 
 
@@ -151,20 +151,22 @@ def _build_custom(family: Family, architecture: Architecture, seed: int) -> nn.M
         except Exception as error:
             why = one_line(error, with_class=True)
             raise InputError(
-                f"{label}: can't be made for {architecture.classes} classes and images of "
+                f"{label}: can't be built for {architecture.classes} classes and images of "
                 f"{architecture.channels} x {architecture.image_size} x "
                 f"{architecture.image_size} ({why})"
             ) from error
     if not isinstance(model, nn.Module):
-        raise InputError(f"{label}: is a {type(model).__name__}; return a torch.nn.Module")
+        raise InputError(
+            f"{label}: its callable returns a {type(model).__name__}; return a torch.nn.Module"
+        )
     return model.train()
 
 
 def _check(architecture: Architecture) -> Family:
-    """The architecture's family.
+    """Return the family of a valid architecture.
 
     Raises:
-        InputError: all that is wrong with the architecture, together.
+        InputError: lists everything that is wrong with the architecture.
     """
     problems: list[str] = []
     family = None
@@ -176,8 +178,9 @@ def _check(architecture: Architecture) -> Family:
     problems += field_problems(architecture)
     if family is not None and family.code != architecture.code:
         problems.append(
-            f"family {family.name!r}: its code ({family.origin or 'built in'}) isn't the one that "
-            "the stage was planned with; have the same everywhere, and begin a new search"
+            f"family {family.name!r}: its code ({family.origin or 'built in'}) differs from the "
+            "code that the stage was planned with; use the same code on all machines, or start a "
+            "new search"
         )
     if problems or family is None:
         raise InputError(problems)

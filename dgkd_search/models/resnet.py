@@ -1,7 +1,7 @@
 """CIFAR residual networks of depth 6n+2 (He et al., arXiv 1512.03385, section 4.2).
 
-As in the field's distillation benchmarks, and unlike that section, a shortcut that changes stride
-or width is a projection (1×1 convolution and batch normalization).
+Unlike in that section, but as in distillation benchmarks, a shortcut that changes stride or width
+is a projection (1×1 convolution and batch normalization).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _X4 = _Widths(32, (64, 128, 256))
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut: [N, inputs, H, W] to [N, outputs, ⌈H/s⌉, ⌈W/s⌉]."""
+    """Two 3×3 convolutions and a shortcut: [N, inputs, H, W] to [N, outputs, ⌈H/s⌉, ⌈W/s⌉]."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Apply the block; shapes as in the class."""
+        """Apply the block; see the class for shapes."""
         residual = functional.relu(self.norm1(self.conv1(images)))
         residual = self.norm2(self.conv2(residual))
         return functional.relu(residual + self.shortcut(images))
@@ -52,7 +52,7 @@ class ResNet(nn.Module):
     """Stem, three stages of basic blocks with strides 1, 2, 2, average pool, classifier.
 
     Args:
-        depth: layers with weights along the longest path, 6n+2 with n at least 1.
+        depth: number of layers with weights along the longest path, 6n+2 with n at least 1.
         stem: width of the first convolution.
         stages: widths of the three stages.
         channels: image channels.
@@ -98,6 +98,6 @@ FAMILY = Family(
     "resnet",
     tuple(_MEMBERS),
     _build,
-    ends=("resnet56", "resnet8"),  # both published: 56 to 20 and 26 to 8
+    ends=("resnet56", "resnet8"),  # published pairs are 56 to 20 and 26 to 8
     tiny_ends=("resnet26", "resnet8"),
 )

@@ -1,6 +1,6 @@
-"""torchvision's residual networks for large images, with its names for every weight.
+"""torchvision's residual networks for large images.
 
-So that its trained weights fit: ``--teacher-weights`` takes a file of them.
+Weights have torchvision's names, so ``--teacher-weights`` accepts its pretrained weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DEPTHS = (18, 34, 50, 101, 152)
 
 
 def _build(architecture: Architecture) -> nn.Module:
-    from torchvision import models  # slow to import, and needed by this family alone
+    from torchvision import models  # slow to import, and only this family needs it
 
     make = getattr(models, architecture.name)
     model: nn.Module = make(weights=None, num_classes=architecture.classes)

@@ -1,7 +1,7 @@
 """VGG for small images (Simonyan and Zisserman, arXiv 1409.1556), with batch normalization.
 
-As in the field's distillation benchmarks: one linear layer, and pools after the first three blocks
-alone. The number counts convolutions and VGG's three linear layers, as in its paper.
+As in distillation benchmarks, there is one linear layer, and only the first three blocks end in a
+pool. As in the paper, the number in a name counts the convolutions and VGG's three linear layers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dgkd_search.models.families import Family, Member
 from dgkd_search.models.layers import Classifier, conv3x3
 
 _WIDTHS = (64, 128, 256, 512, 512)
-_POOLED = 3  # blocks that end in a pool
+_POOLED = 3  # number of blocks that end in a pool
 _BLOCKS = {  # convolutions in each block
     8: (1, 1, 1, 1, 1),
     11: (1, 1, 2, 2, 2),
@@ -42,7 +42,7 @@ class VGG(nn.Module):
                 self.features.extend((conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)))
                 inputs = outputs
             if i < _POOLED:
-                # Before the ReLU it gives the same numbers (see plain.py).
+                # Before the ReLU it gives the same values in less time (see plain.py).
                 self.features.insert(len(self.features) - 1, nn.MaxPool2d(2))
         self.classifier = Classifier(inputs, classes)
 
@@ -65,6 +65,6 @@ FAMILY = Family(
     "vgg",
     tuple(_MEMBERS),
     _build,
-    ends=("vgg13", "vgg8"),  # as in the field's CIFAR-100 benchmarks
+    ends=("vgg13", "vgg8"),  # as in CIFAR-100 distillation benchmarks
     design="benchmark",
 )

@@ -1,6 +1,6 @@
 """Wide residual networks ``wrn_{6n+4}_{k}`` (Zagoruyko and Komodakis, arXiv 1605.07146).
 
-For small images and without dropout, as the field's distillation benchmarks use them.
+For small images and without dropout, as in distillation benchmarks.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _WIDTHS = (16, 32, 64)
 
 
 class PreActivationBlock(nn.Module):
-    """Normalization and ReLU before each of two convolutions; [N, inputs, H, W] to
-    [N, outputs, ⌈H/s⌉, ⌈W/s⌉].
+    """Two convolutions, each after normalization and ReLU, and a shortcut.
 
-    Where the width changes, the shortcut is a bare 1×1 convolution of the activated input.
+    Maps [N, inputs, H, W] to [N, outputs, ⌈H/s⌉, ⌈W/s⌉]. If width or stride changes, the shortcut
+    is a 1×1 convolution of the activated input.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -34,7 +34,7 @@ class PreActivationBlock(nn.Module):
             self.shortcut = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Apply the block; shapes as in the class."""
+        """Apply the block; see the class for shapes."""
         active = functional.relu(self.norm1(images))
         beside: Tensor = images if self.shortcut is None else self.shortcut(active)
         active = functional.relu(self.norm2(self.conv1(active)))
@@ -43,12 +43,13 @@ class PreActivationBlock(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """Stem, three stages of pre-activation blocks with strides 1, 2, 2, normalization, average
-    pool, classifier.
+    """Stem, three stages of pre-activation blocks, normalization, average pool, classifier.
+
+    The stages have strides 1, 2, 2.
 
     Args:
-        depth: convolutions and classifier along the longest path, 6n+4 with n at least 1.
-        width: what multiplies the widths 16, 32 and 64 of the stages.
+        depth: number of convolutions and classifier along the longest path, 6n+4 with n at least 1.
+        width: multiplier of the stages' widths 16, 32 and 64.
         channels: image channels.
         classes: number of outputs.
     """
@@ -73,7 +74,7 @@ class WideResNet(nn.Module):
 
 
 def _parameters(depth: int, width: int) -> int:
-    """For 100 classes of color images; what the family is ordered by."""
+    """Return the number of parameters for 100 classes of color images, which orders the family."""
     blocks, inputs, total = (depth - 4) // 6, _STEM, 9 * 3 * _STEM
     for stage, outputs in enumerate(w * width for w in _WIDTHS):
         total += 9 * outputs * (inputs + (2 * blocks - 1) * outputs)  # convolutions
@@ -83,8 +84,8 @@ def _parameters(depth: int, width: int) -> int:
     return total + 2 * inputs + (inputs + 1) * 100
 
 
-# Depths and widths of the paper's tables and of the distillation benchmarks. The widest serve as
-# teachers alone unless they are named: each costs as much as all others together.
+# Depths and widths of the paper's tables and of distillation benchmarks. Members wider than 4 are
+# no default candidates: each costs as much as all others together.
 _MEMBERS = {
     Member(
         f"wrn_{depth}_{width}",
@@ -106,6 +107,6 @@ FAMILY = Family(
     "wrn",
     tuple(_MEMBERS),
     _build,
-    ends=("wrn_40_2", "wrn_16_2"),  # as in the field's CIFAR-100 benchmarks
+    ends=("wrn_40_2", "wrn_16_2"),  # as in CIFAR-100 distillation benchmarks
     design="benchmark",
 )

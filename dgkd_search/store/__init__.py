@@ -1,1 +1,1 @@
-"""Trained stages and teacher outputs on disk, by key, shared by any number of processes."""
+"""Trained stages and teacher outputs on disk, by key; any number of processes may share a store."""

@@ -1,4 +1,4 @@
-"""What a store holds, seen from outside: nothing large is read, nothing changes. No torch."""
+"""Listing of a store. It reads nothing large, changes nothing and imports no torch."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from dgkd_search.store.store import Store
 from dgkd_search.utils.files import TEMPORARY, size_of
 from dgkd_search.utils.records import from_plain
 
-# Finished and unfinished stages, what models said, prepared datasets, what was set aside, what
-# killed processes left, and what isn't the store's or can't be read.
+# Finished stages, checkpoints of unfinished ones, teacher outputs, prepared datasets, damaged
+# entries, files left by killed processes, and files that are foreign or unreadable.
 ENTRY_KINDS = ("stage", "checkpoint", "outputs", "data", "damaged", "temporary", "unknown")
 
 _KEY = re.compile("[0-9a-f]{32}")
 _PART = re.compile("[0-9a-f]{2}")
 _KNOWN_NAMES = {"format.json", "stages", "partial", "outputs", "users", "locks", "data", "damaged"}
 
-# What foreign or damaged JSON raises on its way to the values that were expected.
+# What parsing foreign or damaged JSON may raise.
 _ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing in a store.
+    """One entry of a store.
 
     Attributes:
         kind: one of ``ENTRY_KINDS``.
         path: its folder or file.
         size: bytes.
-        used: when it was last used, as far as that is known, else when it was made; in seconds
-            since the epoch.
-        key: of the stage; of outputs, the teacher's; empty for everything else.
-        name, family: of the model; ``name`` of a dataset is that dataset's.
+        used: time of the last known use, else of creation, in seconds since the Unix epoch.
+        key: key of the stage, for outputs of their teacher; empty for other kinds.
+        name: name of the model or of the dataset.
+        family: family of the model.
         data: fingerprint of the dataset, or of the one that the stage was trained on.
-        teachers: how many models taught the stage.
-        accuracy: of the stage's last epoch on the validation images, in percent.
-        epochs: of the stage that are done.
-        images: of the dataset, for training and validation.
-        searches: run folders of the searches that used it, the earliest first.
+        teachers: number of teachers of the stage.
+        accuracy: validation accuracy after the stage's last finished epoch, in percent.
+        epochs: number of finished epochs of the stage.
+        images: number of training and validation images of the dataset.
+        searches: run folders of the searches that used it, earliest first.
     """
 
     kind: str
@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The stored outputs of one model: how many banks of views, their bytes, their last use."""
+    """The stored outputs of one teacher: number of banks of views, bytes, time of the last use."""
 
     banks: int = 0
     size: int = 0
@@ -75,11 +75,11 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a store held when it was looked at.
+    """The contents of a store at one moment.
 
     Attributes:
-        entries: everything, in the order of ``ENTRY_KINDS``.
-        users: who uses it, and which searches did.
+        entries: all entries, in the order of ``ENTRY_KINDS``.
+        users: processes that use the store, and searches that used it.
     """
 
     entries: tuple[Entry, ...]
@@ -89,7 +89,7 @@ class Inventory:
         return [entry for entry in self.entries if entry.kind in kinds]
 
     def outputs(self) -> dict[str, Outputs]:
-        """By key of the model whose outputs they are."""
+        """Return the stored outputs by key of their teacher."""
         result: dict[str, Outputs] = {}
         for entry in self.of("outputs"):
             one = result.get(entry.key, Outputs())
@@ -98,12 +98,12 @@ class Inventory:
         return result
 
     def datasets(self) -> dict[str, str]:
-        """Names of the prepared datasets, by fingerprint."""
+        """Return the names of the prepared datasets by fingerprint."""
         return {entry.data: entry.name for entry in self.of("data")}
 
 
 def list_store(store: Store) -> Inventory:
-    """Everything in the store; what can't be read or isn't the store's is ``unknown``."""
+    """List everything in the store; unreadable and foreign files have the kind ``unknown``."""
     entries = [entry for kind, path in _locations(store) if (entry := _describe(store, kind, path))]
     users = tuple(store.users())
     entries.sort(key=lambda entry: ENTRY_KINDS.index(entry.kind))  # keeps the paths in order
@@ -111,14 +111,14 @@ def list_store(store: Store) -> Inventory:
 
 
 def entry_paths(store: Store, kind: str) -> Iterator[Path]:
-    """Where whole and damaged entries of a kind lie: all but foreign files and temporaries."""
+    """Return the paths of a kind's entries, intact or damaged; no foreign or temporary files."""
     return (
         path for belongs, path in _locations(store) if belongs == kind and _has_key_name(kind, path)
     )
 
 
 def _locations(store: Store) -> Iterator[tuple[str, Path]]:
-    """Everything there is, with the kind that belongs there."""
+    """Yield every path of the store with the kind that belongs there."""
     for kind, folder in (("stage", store.root / "stages"), ("outputs", store.root / "outputs")):
         for part in _children(folder):
             is_part = _PART.fullmatch(part.name) and part.is_dir()
@@ -145,12 +145,12 @@ def _has_key_name(kind: str, path: Path) -> bool:
 def _children(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:  # gone, or no folder
+    except OSError:  # removed meanwhile, or not a folder
         return []
 
 
 def _describe(store: Store, kind: str, path: Path) -> Entry | None:
-    """What lies where a ``kind`` belongs, as far as that can be told; None if it is gone."""
+    """Return the entry at ``path``, where a ``kind`` belongs; None if it was removed meanwhile."""
     if path.name.startswith(TEMPORARY):
         kind = "temporary"
     try:
@@ -170,12 +170,12 @@ def _describe(store: Store, kind: str, path: Path) -> Entry | None:
 def _changed(kind: str, path: Path) -> float:
     status = path.lstat()
     if kind == "damaged":
-        return status.st_ctime  # when it was moved there
+        return status.st_ctime  # the time when it was moved there
     inside = _children(path) if kind == "temporary" else []
     return max([status.st_mtime, *(child.lstat().st_mtime for child in inside)])
 
 
-# Of what lies there, what is listed: stages of other versions can be looked at, too.
+# Only the fields that are listed, so that stages of other versions can be listed too.
 @dataclass(frozen=True)
 class _Architecture:
     family: str
@@ -215,7 +215,7 @@ def _stage(store: Store, entry: Entry, partial: bool = False) -> Entry:
     if meta is None:
         raise ValueError(path.name)
     known = from_plain(_StageMeta, meta)
-    # A moved store's files are new, its stages aren't.
+    # The recorded time, as copying a store gives its files new times.
     finished = (path / "checkpoint.json").stat().st_mtime if partial else known.finished
     if not math.isfinite(finished):
         raise ValueError(finished)
@@ -234,7 +234,7 @@ def _stage(store: Store, entry: Entry, partial: bool = False) -> Entry:
 
 def _checkpoint(store: Store, entry: Entry) -> Entry:
     if not (entry.path / "checkpoint.json").exists():
-        return replace(entry, key=entry.path.name)  # a stop came before the first one was whole
+        return replace(entry, key=entry.path.name)  # stopped before the first checkpoint
     return _stage(store, entry, partial=True)
 
 
@@ -260,13 +260,16 @@ _READERS: dict[str, Callable[[Store, Entry], Entry]] = {
 
 
 def _with_uses(entries: Iterable[Entry], users: Iterable[StoreUser]) -> Iterator[Entry]:
-    """Who used each entry, and when: a stage also with its outputs, data also with a stage."""
+    """Add to each entry its searches and its last use.
+
+    Using outputs also uses their teacher's stage; using a stage also uses its dataset.
+    """
     entries = list(entries)
     searches: dict[str, list[StoreUser]] = defaultdict(list)
     for user in users:
         for key in user.keys if user.kind == "search" else ():
             searches[key].append(user)
-    last: dict[str, float] = defaultdict(float)  # by key of a model, and by fingerprint of data
+    last: dict[str, float] = defaultdict(float)  # last use by stage key or data fingerprint
 
     def used(entry: Entry) -> float:
         if entry.kind in ("stage", "checkpoint"):

@@ -1,8 +1,8 @@
-"""Who uses a store, and what of it: so that nothing that is needed is removed. No torch.
+"""Records of who uses which stages of a store, so that stages in use are not removed. No torch.
 
-``users/<id>.json`` says who and what; ``users/<id>.lock`` is held as long as that process lives,
-and released by the system when it dies. A trial's record goes with it, a search's stays: it tells
-which studies used what the store holds.
+``users/<id>.json`` names the user and its stages. ``users/<id>.lock`` is held while that process
+lives; the system releases it when the process dies. A trial's record is removed when the trial
+ends. A search's record stays, to tell which searches used an entry.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class StoreUser:
 
     Attributes:
         kind: one of ``LEASE_KINDS``.
-        name: a search's run folder, a trial's place (host and process).
-        since: when it began, in seconds since the epoch.
-        keys: of the stages that it needs or has used.
-        live: whether it still runs.
+        name: run folder of a search; host and process of a trial.
+        since: start time in seconds since the Unix epoch.
+        keys: keys of the stages that it needs or has used.
+        live: whether it is still running.
     """
 
     kind: str
@@ -47,12 +47,12 @@ class StoreUser:
 
 
 class Lease:
-    """Keeps stages and their outputs from being removed as long as it is held.
+    """Protects stages and their outputs from removal while it is held.
 
     Args:
-        folder: of all users; made where it is missing.
-        kind: one of ``LEASE_KINDS``; the record of a search stays when it is released.
-        name: what to call its holder; this host and process if None.
+        folder: folder of all records, created if missing.
+        kind: one of ``LEASE_KINDS``; the record of a search stays after the release.
+        name: name of the holder; None for this host and process.
     """
 
     def __init__(self, folder: Path, kind: str, name: str | None = None) -> None:
@@ -63,10 +63,10 @@ class Lease:
         self._since = time.time()
         self._keys: set[str] = set()
         self._lock = FileLock(path.with_suffix(".lock"), timeout=0, thread_local=False)
-        self._lock.acquire()  # before there is a record: a record without a holder is a dead one's
+        self._lock.acquire()  # before the record is written: one without a lock counts as dead
 
     def add(self, keys: Iterable[str]) -> None:
-        """From now on these are needed too."""
+        """Protect these stages too."""
         keys = set(keys) - self._keys
         if keys or not self._record.exists():
             self._keys |= keys
@@ -100,9 +100,9 @@ class Lease:
 
 
 def store_users(folder: Path) -> list[StoreUser]:
-    """Everybody who uses the store, and the searches that did, the earliest first.
+    """Return the processes that use the store and the searches that used it, earliest first.
 
-    What dead trials left behind is removed.
+    The records of dead trials are removed.
     """
     result = []
     for record, user in _records(folder):
@@ -114,10 +114,10 @@ def store_users(folder: Path) -> list[StoreUser]:
 
 
 def forget_searches(folder: Path, known: Collection[str]) -> int:
-    """Remove the records of searches that have ended and used none of the ``known`` keys.
+    """Remove the records of ended searches that used none of the ``known`` keys.
 
     Returns:
-        How many these were.
+        The number of removed records.
     """
     ended = [
         record
@@ -130,7 +130,7 @@ def forget_searches(folder: Path, known: Collection[str]) -> int:
 
 
 def unreadable_records(folder: Path) -> list[Path]:
-    """Files where records lie that are none; of a live user another one will be written."""
+    """Return the unreadable records, except those of live users, who write theirs again."""
     paths = [path for path, user in _read(folder) if user is None]
     return [path for path in paths if path.exists() and not _is_live(path.with_suffix(".lock"))]
 
@@ -161,7 +161,7 @@ def _is_live(path: Path) -> bool:
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
-    except OSError:  # held (a TimeoutError), or another account's: it may be
+    except OSError:  # held (a TimeoutError), or another account's, which may hold it
         return True
     lock.release()
     remove_file(path)

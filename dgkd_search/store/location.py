@@ -1,4 +1,4 @@
-"""Where the store lies."""
+"""The location of the store."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 import platformdirs
 
-NO_STORE = "none"  # the text of --store under which trials share nothing
-FORMAT_FILE = "format.json"  # what makes a folder a store
+NO_STORE = "none"  # with --store none, trials share nothing
+FORMAT_FILE = "format.json"  # marks a folder as a store
 
 
 def default_root() -> Path:
-    """The store's folder where nobody names another: in the user's cache folder."""
+    """Return the default folder of the store, in the user's cache folder."""
     return platformdirs.user_cache_path("dgkd-search") / "store"
 
 
 def store_path(store: str | None) -> Path:
-    """Where trained stages are kept, if trials share them.
+    """Return the folder of the store that ``--store`` names.
 
     Args:
-        store: the text of ``--store``; None and ``NO_STORE`` name no folder.
+        store: value of ``--store``; None and ``NO_STORE`` stand for the default folder.
     """
     return default_root() if store is None or store == NO_STORE else Path(store)

@@ -1,4 +1,4 @@
-"""Verifying a store, and freeing its space, while others may be using it. Loads no torch."""
+"""Verifying a store and freeing its space while other processes may use it. No torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dgkd_search.store.leases import forget_searches
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import quarantine, remove_unless
 
-# What can be freed, and which kinds of entries that is; ``unused`` is chosen one by one.
+# Choices of ``--free`` and the kinds of entries that they may remove; see ``free_space``.
 FREEABLE = {
     "outputs": ("outputs",),
     "checkpoints": ("checkpoint",),
@@ -28,18 +28,18 @@ FREEABLE = {
     "unused": ("stage", "checkpoint", "outputs", "data", "damaged"),
     "all": ("stage", "checkpoint", "outputs", "data", "damaged"),
 }
-# Temporaries are this old, in seconds, before their writer counts as dead.
+# Age in seconds from which the writer of a temporary file counts as dead.
 _HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Freed:
-    """What was freed, or would be.
+    """The result of ``free_space``.
 
     Attributes:
-        entries: what is gone; temporaries of killed processes among them.
-        bytes: that they took.
-        kept_in_use: what stayed because somebody uses it, or may.
+        entries: the removed entries, temporary files of killed processes included.
+        bytes: bytes that they occupied.
+        kept_in_use: chosen entries that stayed because they are, or may be, in use.
     """
 
     entries: tuple[Entry, ...]
@@ -48,19 +48,19 @@ class Freed:
 
 
 def verify_store(store: Store) -> list[str]:
-    """Read every stage, checkpoint, array of outputs and dataset and compare it with its checksum.
+    """Compare every stage, checkpoint, output array and dataset with its checksum.
 
-    Records of searches have none, but must be readable. What is damaged is set aside. What a
-    process is writing at the moment is left to that process.
+    Records of users must be readable. Damaged entries are moved to ``damaged/``. Checkpoints and
+    datasets that a process is writing are skipped.
 
     Returns:
-        A line for each damaged thing.
+        A line for each damaged entry.
     """
     noted = len(store.notes)
     for path in entry_paths(store, "stage"):
         store.get(path.name)
     for path in entry_paths(store, "checkpoint"):
-        # Without its lock a checkpoint may be replaced between a look at its name and one at it.
+        # Without its lock, a checkpoint may be replaced after its name was read.
         with _held(store.lock(path.name)) as held:
             if held:
                 store.get_partial(path.name)
@@ -78,22 +78,23 @@ def verify_store(store: Store) -> list[str]:
 def free_space(
     store: Store, what: str, older_than: float | None = None, *, dry_run: bool = False
 ) -> Freed:
-    """Remove what can be made again; temporaries of killed processes go in any case.
+    """Remove entries, all of which can be computed again, and temporary files of killed processes.
 
-    Nothing goes that a running search or trial uses: no stage of its record and no outputs of
-    these, no checkpoint that is being trained, no dataset while anybody runs, and nothing that
-    was made or used since the earliest of them began, which may be theirs. Records of ended
-    searches go once nothing that they used is left.
+    Entries that may be in use are kept: stages in the record of a running search or trial and
+    their outputs, checkpoints in training, all datasets while anything runs, and entries created
+    or used since the earliest running process started. Records of ended searches are removed once
+    nothing that they used is left.
 
     Args:
-        what: one of ``FREEABLE``: ``stages`` go with their outputs; ``unused`` is what no recorded
-            search used, outputs whose stage is gone, data that no used stage was trained on,
-            and what was set aside.
-        older_than: seconds that must have passed since its last use.
-        dry_run: remove nothing, and say what would go.
+        store: the store.
+        what: one of ``FREEABLE``. ``stages`` removes the outputs of the stages too. ``unused``
+            removes entries that no recorded search used, outputs without a stage, datasets that no
+            used stage was trained on, and damaged entries.
+        older_than: minimum age of the last use in seconds; None for any age.
+        dry_run: remove nothing, and return what would be removed.
 
     Raises:
-        InputError: an unknown ``what``.
+        InputError: ``what`` is unknown.
     """
     if what not in FREEABLE:
         raise InputError(f"free {what}: unknown; choose from {', '.join(FREEABLE)}")
@@ -108,7 +109,8 @@ def free_space(
         keys = {entry.key for entry in chosen}
         chosen += [entry for entry in inventory.of("outputs") if entry.key in keys]
     chosen += [e for e in old if e.kind == "temporary" and now - e.used >= _HOUR]
-    chosen.sort(key=lambda entry: entry.kind == "stage")  # last: a stop leaves no stray outputs
+    # Stages last, so that an interruption leaves no outputs without a stage.
+    chosen.sort(key=lambda entry: entry.kind == "stage")
     guard = _InUse(store)
     gone: list[Entry] = []
     kept: list[Entry] = []
@@ -130,12 +132,12 @@ def free_space(
 
 
 def _remove(guard: _InUse, entry: Entry) -> int | None:
-    """Bytes freed; None where somebody has just come to use it."""
+    """Remove an entry; return the bytes freed, or None if a process has just begun to use it."""
     return remove_unless(entry.path, lambda: guard.protects(entry))
 
 
 class _InUse:
-    """What running searches and trials use, looked at again whenever a record has changed."""
+    """What running searches and trials use; read again whenever a record changes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -148,7 +150,7 @@ class _InUse:
         if self._since is None or entry.kind == "damaged":
             return False
         if entry.kind == "data":
-            return True  # records don't say which
+            return True  # records don't name datasets
         return entry.key in self._keys or entry.used >= self._since
 
     def _look(self) -> None:
@@ -174,16 +176,16 @@ def _unused(inventory: Inventory) -> Callable[[Entry], bool]:
         if entry.kind == "data":
             return entry.data not in learnt
         if entry.kind == "outputs" and entry.key not in stages:
-            return True  # of a stage that is gone
+            return True  # outputs of a removed stage
         if entry.kind == "checkpoint" and entry.key in stages:
-            return True  # of a stage that is finished
+            return True  # checkpoint of a finished stage
         return entry.key not in recorded
 
     return unused
 
 
 def _claimed(store: Store, entry: Entry) -> AbstractContextManager[bool]:
-    """Keeps others from working on an entry; False where somebody does."""
+    """Lock an entry against other processes; False if one is working on it."""
     if entry.kind == "checkpoint":
         return _held(store.lock(entry.key))
     if entry.kind == "data":
@@ -192,7 +194,7 @@ def _claimed(store: Store, entry: Entry) -> AbstractContextManager[bool]:
 
 
 def _data_lock(path: Path) -> FileLock:
-    """The lock that whoever prepares the dataset at ``path`` holds."""
+    """Return the lock that a process holds while it prepares the dataset at ``path``."""
     return FileLock(path.with_name(f"{path.name}.lock"), timeout=0, thread_local=False)
 
 
@@ -217,4 +219,4 @@ def _verify_data(path: Path) -> Iterator[str]:
         why = one_line(cause)
         moved = quarantine(path, path.parent / "damaged")
         if moved is not None:
-            yield f"{path.name}: damaged ({why}), set aside as {moved}; made again when needed"
+            yield f"{path.name}: damaged ({why}); moved to {moved}, recreated when needed"

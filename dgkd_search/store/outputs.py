@@ -1,7 +1,8 @@
-"""What frozen models said of every training image: arrays that all learners of a machine map.
+"""Stored teacher outputs: the logits of each bank of views, as arrays that learners map.
 
-``outputs/<k>/<key>/`` holds ``logits.npy``, float16 [N, C], and ``outputs.json`` with its checksum.
-Arrays can always be computed again, so those that nobody needs make room for new ones. No torch.
+``outputs/<k>/<key>/`` contains ``logits.npy``, float16 [N, C], and ``outputs.json`` with its
+checksum. Arrays can be computed again, so idle ones are removed to make room for new ones. No
+torch.
 """
 
 from __future__ import annotations
@@ -32,24 +33,25 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Spec(Protocol):
-    """What determines an array, such as ``training.spec.OutputsSpec``."""
+    """What determines an array; see ``training.spec.OutputsSpec``."""
 
     @property
     def key(self) -> str:
         """32 hex digits: ``digest(["outputs", to_dict()])``."""
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
 
 
 @dataclass(frozen=True)
 class OutputsFile:
-    """One array as it lies in the store.
+    """One stored array.
 
     Attributes:
-        teacher: key of the stage whose outputs they are; empty where that can't be read.
-        size: bytes on the disk.
-        used: when it was last asked for, in seconds since the epoch.
+        path: its folder.
+        teacher: key of the teacher's stage; empty if it cannot be read.
+        size: bytes on disk.
+        used: time of the last ``get``, in seconds since the Unix epoch.
     """
 
     path: Path
@@ -59,14 +61,14 @@ class OutputsFile:
 
 
 class OutputStore:
-    """Outputs by what determines them.
+    """Teacher outputs by their specification.
 
     Args:
         root: folder of the arrays.
         locks: folder of the locks.
-        limit: bytes that all arrays together may take; None for no limit.
-        needed: keys of the stages whose outputs running trials need now: theirs stay.
-        damaged: told of a folder that isn't what was written, and why.
+        limit: bytes that all arrays may occupy; None for no limit.
+        needed: returns the keys of the teachers that running trials need; their outputs stay.
+        damaged: called with a damaged folder and the reason.
     """
 
     def __init__(
@@ -84,9 +86,9 @@ class OutputStore:
         self._damaged = damaged
 
     def get(self, spec: Spec) -> Array | None:
-        """The array, verified and mapped; None where there is none or it was damaged.
+        """Return the array, verified and mapped; None if it is missing or damaged.
 
-        It stays readable when it is removed from the store meanwhile.
+        It stays readable if it is removed from the store meanwhile.
         """
         folder = self._folder(spec)
         array = self._sound(folder)
@@ -95,43 +97,43 @@ class OutputStore:
         return array
 
     def verify(self, folder: Path) -> bool:
-        """Read an array of ``files`` whatever its spec; it counts as little used as before.
+        """Verify the array in one folder of ``files``; this does not count as a use.
 
         Returns:
-            False if it was damaged, or is gone.
+            False if the array is damaged or missing.
         """
         return self._sound(folder) is not None
 
     def put(self, spec: Spec, logits: Array) -> bool:
-        """Keep an array, float16 [N, C], if there is room for it.
+        """Store an array, float16 [N, C], if there is room for it.
 
         Returns:
-            False if limit or disk leave no room beside what running trials need; nothing is
-            kept then, and the caller goes on with the array that it has.
+            False if, beside the arrays that running trials need, the limit or the disk leaves no
+            room. Nothing is stored then.
         """
         data = to_npy_bytes(np.asarray(logits, np.float16))
         description = {
             "spec": spec.to_dict(),
             "sha256": sha256(data),
-            "computed": int(time.time()),  # whole: arrays of one shape take the same room
+            "computed": int(time.time()),  # an integer, so that equal shapes have equal sizes
         }
         files = {_ARRAY: data, _DESCRIPTION: to_checksummed_json(description)}
         size = sum(map(len, files.values()))
         if self.limit is None:
             return self._write(spec, files, size)
-        with FileLock(self._locks / "outputs.lock"):  # two writers would take the same room
+        with FileLock(self._locks / "outputs.lock"):  # else two writers might use the same room
             return self._make_room(size, self.limit) and self._write(spec, files, size)
 
     def lock(self, spec: Spec) -> FileLock:
-        """The lock that whoever computes the array holds."""
+        """Return the lock that a process holds while it computes the array."""
         return FileLock(self._locks / f"{spec.key}.lock", timeout=0, thread_local=False)
 
     def files(self) -> list[OutputsFile]:
-        """Every array of the store, the one longest unused first."""
+        """Return all arrays of the store, least recently used first."""
         entries = []
         for folder in self.root.glob("*/*"):
             if folder.name.startswith(TEMPORARY):
-                continue  # somebody may be writing it
+                continue  # a process may be writing it
             with suppress(OSError):  # removed meanwhile
                 size = sum(file.stat().st_size for file in folder.iterdir())
                 used = folder.stat().st_mtime
@@ -139,7 +141,7 @@ class OutputStore:
         return sorted(entries, key=lambda file: (file.used, file.path))
 
     def _write(self, spec: Spec, files: Mapping[str, bytes], size: int) -> bool:
-        """Write an array; where the disk is full, idle ones go for it."""
+        """Write an array; if the disk is full, remove idle ones for it."""
         for last in (False, True):
             try:
                 write_folder(self._folder(spec), files)
@@ -160,9 +162,9 @@ class OutputStore:
         needed = self._needed()
         idle = [file for file in files if file.teacher not in needed]
         if room + sum(file.size for file in idle) < wanted:
-            return False  # nothing is removed in vain
+            return False  # remove nothing if it would not suffice
         for file in idle:
-            room += remove_folder(file.path)  # at once: a reader finds all of it, or nothing
+            room += remove_folder(file.path)  # atomic for readers
             if room >= wanted:
                 break
         return room >= wanted
@@ -174,7 +176,7 @@ class OutputStore:
             except FileNotFoundError:
                 if not folder.exists():
                     return None
-                return _read(folder)  # its writer's rename may have come since
+                return _read(folder)  # its writer may just have renamed it into place
         except FileNotFoundError:
             self._damaged(folder, "a file is missing")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError) as error:
@@ -196,13 +198,13 @@ def _read(folder: Path) -> Array:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != description["sha256"]:
             raise ValueError(f"{_ARRAY} fails its checksum")
-    # Copy on write: torch.from_numpy warns of read-only arrays, and nobody writes.
+    # Copy-on-write, because torch.from_numpy warns of read-only arrays.
     array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
     return array
 
 
 def teacher_of(folder: Path) -> str:
-    """Key of the stage whose outputs lie there; empty where that can't be read."""
+    """Return the key of the teacher whose outputs a folder contains; empty if unreadable."""
     try:
         return str(json.loads((folder / _DESCRIPTION).read_bytes())["spec"]["source"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -1,10 +1,10 @@
 """Finished and unfinished stages, by key, in a folder that any number of processes share.
 
-``stages/<k>/<key>/`` holds a finished stage: ``weights.safetensors`` and ``stage.json``;
-``partial/<key>/`` a stage in progress: a checkpoint and its ``checkpoint.json``. Each JSON file
-carries the checksum of its neighbor and of itself; what doesn't match is set aside in
-``damaged/`` and made again. ``outputs/`` is the matter of ``outputs``, ``users/`` of ``leases``.
-Nothing here is a pickle, and nothing here imports torch.
+``stages/<k>/<key>/`` contains a finished stage: ``weights.safetensors`` and ``stage.json``.
+``partial/<key>/`` contains a stage in training: a checkpoint and its ``checkpoint.json``. Each JSON
+file contains the checksums of the tensors and of itself. An entry that does not match is moved to
+``damaged/`` and trained again when needed. For ``outputs/`` see ``outputs``, for ``users/`` see
+``leases``. There are no pickles, and this module imports no torch.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _FOLDERS = ("stages", "partial", "outputs", "users", "locks", "data")
 
 @dataclass(frozen=True)
 class StageEntry:
-    """A stage as the store holds it.
+    """A stored stage.
 
     Attributes:
         key: the stage's key.
-        tensors: safetensors bytes: weights, or a checkpoint's weights and optimizer state.
-        meta: plain JSON: ``spec``, ``rows`` (one per epoch) and what else the trial wrote.
+        tensors: safetensors bytes: the weights; of a checkpoint also the optimizer state.
+        meta: plain JSON: ``spec``, ``rows`` (one per epoch) and the store's own fields.
     """
 
     key: str
@@ -59,22 +59,23 @@ class StageEntry:
 
 
 class _Damaged(Exception):
-    """A file of the store isn't what was written."""
+    """A file of the store differs from what was written."""
 
 
 class Store:
-    """A content-addressed store of stages and of what frozen models said.
+    """A store of trained stages and teacher outputs, addressed by key.
 
     Args:
-        root: the store's folder; made where it is missing.
-        outputs_limit: bytes that stored outputs may take; None for no limit.
+        root: the store's folder, created if missing.
+        outputs_limit: bytes that stored outputs may occupy; None for no limit.
 
     Attributes:
-        notes: one line for each damaged entry that was met and set aside.
-        outputs: the outputs of stages.
+        root: the absolute path of the store's folder.
+        notes: a line for each damaged entry that this object has found and moved away.
+        outputs: the teacher outputs.
 
     Raises:
-        InputError: the folder can't be written, or another format's store is in it.
+        InputError: the folder cannot be written, or contains a store of another format.
     """
 
     def __init__(self, root: Path | str, outputs_limit: int | None = None) -> None:
@@ -100,25 +101,25 @@ class Store:
         )
 
     def users(self) -> list[StoreUser]:
-        """Who uses this store, and which searches did."""
+        """Return the processes that use this store, and the searches that used it."""
         return store_users(self.root / "users")
 
     def verify_users(self) -> None:
-        """Set aside what lies among the records of users and is none."""
+        """Move unreadable records of users away."""
         for path in unreadable_records(self.root / "users"):
-            self._quarantine(path, "it is no record of a search")
+            self._quarantine(path, "not a readable record of a user")
 
     def lease(self, kind: str, name: str | None = None) -> Lease:
-        """See ``Lease``."""
+        """Return a ``Lease`` on this store."""
         return Lease(self.root / "users", kind, name)
 
     @property
     def data(self) -> Path:
-        """Where prepared datasets lie."""
+        """The folder of prepared datasets."""
         return self.root / "data"
 
     def get(self, key: str) -> StageEntry | None:
-        """The finished stage, verified; None where there is none or it was damaged."""
+        """Return the finished stage, verified; None if it is missing or damaged."""
         folder = self._stage(key)
         files = folder / "weights.safetensors", folder / "stage.json"
         try:
@@ -127,7 +128,7 @@ class Store:
             except FileNotFoundError:
                 if not folder.exists():
                     return None
-                # Its trainer's rename may have come since: then a second look finds all of it.
+                # Its writer may just have renamed it into place, then this read succeeds.
                 return _read(key, *files)
         except FileNotFoundError:
             self._quarantine(folder, "a file is missing")
@@ -136,25 +137,25 @@ class Store:
         return None
 
     def __contains__(self, key: str) -> bool:
-        """Whether a finished stage is there; it is verified only when it is read."""
+        """Return whether a finished stage is stored; only ``get`` verifies it."""
         return (self._stage(key) / "stage.json").exists()
 
     def put(self, key: str, weights: bytes, meta: Mapping[str, object]) -> None:
-        """Keep a finished stage and forget its checkpoint; what is there already stays."""
+        """Store a finished stage unless it is there already, and remove its checkpoint."""
         description = _description(key, sha256(weights), {**meta, "finished": time.time()})
         write_folder(self._stage(key), {"weights.safetensors": weights, "stage.json": description})
         with suppress(OSError):
             remove_folder(self._partial(key))
 
     def get_partial(self, key: str) -> StageEntry | None:
-        """The newest checkpoint of an unfinished stage, verified, or None."""
+        """Return the checkpoint of an unfinished stage, verified; None if missing or damaged."""
         folder = self._partial(key)
         try:
             named = json.loads((folder / "checkpoint.json").read_bytes())
             tensors = folder / f"{_name(named['tensors'])}.safetensors"
             return _read(key, tensors, folder / "checkpoint.json")
         except FileNotFoundError:
-            # Otherwise the stage has not begun, or a stop came before its first checkpoint.
+            # Otherwise there is no checkpoint yet.
             if (folder / "checkpoint.json").exists():
                 self._quarantine(folder, "a file is missing")
         except (_Damaged, *MISPLACED) as error:
@@ -164,10 +165,10 @@ class Store:
         return None
 
     def put_partial(self, key: str, tensors: bytes, meta: Mapping[str, object]) -> None:
-        """Replace the checkpoint of a stage in progress; the caller holds its lock.
+        """Replace the checkpoint of a stage in training; the caller must hold its lock.
 
-        The tensors are written first, under their own checksum, then named: a stop between the
-        two leaves the older checkpoint valid.
+        The tensors are written first, to a file named by their checksum, then ``checkpoint.json``
+        names that file: an interruption in between leaves the previous checkpoint valid.
         """
         folder = self._partial(key)
         make_folder(folder)
@@ -180,10 +181,10 @@ class Store:
                 remove_file(old)
 
     def meta(self, key: str, partial: bool = False) -> Mapping[str, object] | None:
-        """What is said of a stage, finished or ``partial``, without reading its weights.
+        """Return ``StageEntry.meta`` of a stage, finished or ``partial``, without its weights.
 
         Returns:
-            ``StageEntry.meta``; None where there is none or it isn't what was written.
+            None if it is missing or damaged.
         """
         folder = self._partial(key) if partial else self._stage(key)
         with suppress(FileNotFoundError, _Damaged, *MISPLACED):
@@ -191,9 +192,10 @@ class Store:
         return None
 
     def lock(self, key: str) -> FileLock:
-        """The lock that whoever trains ``key`` holds; a dead holder's is released by the system.
+        """Return the lock that a process holds while it trains ``key``.
 
-        Any thread may release it: a trial's rows may be closed by another than took them.
+        The system releases the lock of a dead process. Any thread may release the lock, because a
+        trial's iterator may be closed by another thread than the one that ran it.
         """
         return FileLock(self.root / "locks" / f"{key}.lock", timeout=0, thread_local=False)
 
@@ -202,21 +204,21 @@ class Store:
         return self.root / FORMAT_FILE
 
     def _check_format(self) -> bool:
-        """Whether a store of this format is there; nothing is written."""
+        """Return whether a store of this format exists; a damaged format file is moved away."""
         try:
-            found_format = json.loads(self._format.read_bytes())["format"]
+            stored_format = json.loads(self._format.read_bytes())["format"]
         except FileNotFoundError:
             return False
         except UNREADABLE:
-            # Every entry says its format too: if these are ours, only the mark is damaged.
-            found_format = next(self._formats(), STORE_FORMAT)
-            if found_format == STORE_FORMAT:
+            # Entries contain their format too: if it is ours, only the format file is damaged.
+            stored_format = next(self._formats(), STORE_FORMAT)
+            if stored_format == STORE_FORMAT:
                 self._quarantine(self._format, "it is not readable")
                 return False
-        if found_format != STORE_FORMAT:
+        if stored_format != STORE_FORMAT:
             raise InputError(
-                f"store {self.root}: its format is {found_format}, this version reads "
-                f"{STORE_FORMAT}; it was left alone, choose another folder with --store"
+                f"store {self.root}: its format is {stored_format}, this version reads "
+                f"{STORE_FORMAT}; the store was not changed, choose another folder with --store"
             )
         return True
 
@@ -235,7 +237,7 @@ class Store:
         moved = quarantine(path, self.root / "damaged")
         if moved is not None:
             self.notes.append(
-                f"{path.name}: damaged ({why}), set aside as {moved}; made again when needed"
+                f"{path.name}: damaged ({why}); moved to {moved}, recreated when needed"
             )
 
 
@@ -249,7 +251,7 @@ def _describe(key: str, description: Path) -> Mapping[str, object]:
     except ValueError as error:
         raise _Damaged(str(error)) from None
     if meta.get("key") != key or "tensors" not in meta:
-        raise _Damaged(f"{description.name} describes something else")
+        raise _Damaged(f"{description.name} describes another stage")
     return meta
 
 
@@ -262,8 +264,8 @@ def _read(key: str, tensors: Path, description: Path) -> StageEntry:
 
 
 def _name(value: object) -> str:
-    """A checksum from a file, before it becomes part of a path."""
+    """Check a checksum from a file before it becomes part of a path."""
     text = str(value)
     if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
-        raise _Damaged("checkpoint.json names no checksum")
+        raise _Damaged("checkpoint.json contains no checksum")
     return text

@@ -111,8 +111,8 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
         ("--budget", "--budget", "see dgkd-search --help"),
         ("--config missing.yaml", "missing.yaml", "name a YAML file"),
         ("--config=", "--config", "name a YAML file"),
-        ("--dataset imagefolder", "--data-dir: missing", "holds train/"),
-        ("--dataset imagefolder --data-dir gone", "gone", "name the one that holds train/"),
+        ("--dataset imagefolder", "--data-dir: missing", "contains train/"),
+        ("--dataset imagefolder --data-dir gone", "gone", "give the one that contains train/"),
         ("--data-dir here", "here", "leave it out"),
         ("--out ~nobody-at-all/x", "~nobody-at-all/x", "in full"),
         ("--out what?", "what?", "choose another folder"),
@@ -160,14 +160,17 @@ def test_several_bad_options_are_told_at_once(capsys: pytest.CaptureFixture[str]
 
 
 BAD_DATA: dict[str, tuple[Callable[[], None], list[str]]] = {
-    "missing": (lambda: None, ["data: is no folder"]),
+    "missing": (lambda: None, ["data: is not a folder"]),
     "empty": (lambda: Path("data").mkdir(), ["has no train/"]),
-    "no class": (lambda: Path("data/train").mkdir(parents=True), ["holds no class"]),
-    "one class": (lambda: images("data", {"train": "a"}), ["one class only, 'a'"]),
-    "no image": (lambda: images("data", {"train": "ab"}, 0), ["train/a: h", "train/b: h"]),
+    "no class": (lambda: Path("data/train").mkdir(parents=True), ["contains no classes"]),
+    "one class": (lambda: images("data", {"train": "a"}), ["only one class, 'a'"]),
+    "no image": (
+        lambda: images("data", {"train": "ab"}, 0),
+        ["train/a: contains", "train/b: contains"],
+    ),
     "other test": (
         lambda: images("data", {"train": "ab", "test": "bc"}),
-        ["test: its classes must be those of train/ but it lacks a and adds c"],
+        ["test: its classes must be those of train/, but it lacks a and adds c"],
     ),
 }
 
@@ -293,7 +296,7 @@ def test_outputs_that_cannot_fit_are_told_before_the_search(
         ("--precision fp16", "choose from auto, fp32, bf16"),
         ("--store-limit much", "must be a size above 0 such as 500M or 20G"),
         ("--images disk", "choose from auto, memory, stream"),
-        ("--images stream", "only image files are streamed (imagefolder)"),
+        ("--images stream", "only image files can be streamed (imagefolder)"),
     ],
 )
 def test_bad_settings_of_speed_and_room_are_refused(

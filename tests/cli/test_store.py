@@ -166,7 +166,7 @@ def test_damage_is_named_and_ends_with_one(
     (put_outputs(store, "y") / "logits.npy").write_bytes(b"")
     lines = run(capsys, "--verify", 1)
     assert len(lines) == 4
-    assert all("set aside as" in line and "made again when needed" in line for line in lines[1:3])
+    assert all("moved to" in line and "recreated when needed" in line for line in lines[1:3])
     assert lines[-1].startswith("2 damaged and set aside; `--free damaged`")
     assert run(capsys, "--verify")[-1].startswith("nothing is damaged")
     assert run(capsys, "--free damaged")[0].endswith(
@@ -284,7 +284,7 @@ def test_what_is_no_record_of_a_search_is_named(
         lease.add([key("a")])
         assert main(["store", "--verify", "--store", str(tmp_path)]) == 1
     out, _ = capsys.readouterr()
-    assert out.count("it is no record of a search") == 3
+    assert out.count("not a readable record of a user") == 3
     assert [path.suffix for path in (tmp_path / "users").glob("*.json")] == [".json"]
     assert main(["store", "--verify", "--store", str(tmp_path)]) == 0
 

@@ -93,7 +93,7 @@ def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
         ),
         ({"drop_prob": "0.3:0.4", "drop_scope": "all"}, ["--drop-prob 0.3:0.4: holds none"]),
         ({"dataset": "imagefolder"}, ["--data-dir: missing"]),
-        ({"data_dir": "."}, ["--data-dir .: the digits are embedded"]),
+        ({"data_dir": "."}, ["--data-dir .: the digits come with scikit-learn"]),
         ({"family": "vggg"}, ["--family vggg: unknown; choose from resnet, plain"]),
         ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: this machine has 0 GPUs"]),
         (

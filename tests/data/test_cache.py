@@ -144,7 +144,7 @@ def test_damaged_data_are_set_aside_and_made_again(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         damage(first.path)
-    with pytest.raises(InputError, match="is no whole prepared data") as caught:
+    with pytest.raises(InputError, match="prepared data missing or damaged") as caught:
         open_prepared(first.path)
     assert len(caught.value.messages) == 1 and "\n" not in str(caught.value)
     again = prepare(config, tmp_path)
@@ -154,7 +154,7 @@ def test_damaged_data_are_set_aside_and_made_again(
 
 
 def test_opening_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no whole prepared data"):
+    with pytest.raises(InputError, match="prepared data missing or damaged"):
         open_prepared(tmp_path / "nowhere")
 
 

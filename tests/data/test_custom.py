@@ -89,12 +89,12 @@ def test_other_images_are_other_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        (lambda: 1 / 0, "its function for train failed (ZeroDivisionError: division by zero)"),
-        (lambda: sys.exit(3), "its function for train failed (SystemExit: 3)"),
-        (lambda: IMAGES, "its function for train failed (ValueError"),
+        (lambda: 1 / 0, "the function for train failed (ZeroDivisionError: division by zero)"),
+        (lambda: sys.exit(3), "the function for train failed (SystemExit: 3)"),
+        (lambda: IMAGES, "the function for train failed (ValueError"),
         (lambda: (IMAGES / 255, LABELS), "train_images are float64 (60, 10, 10, 3); give uint8"),
         (lambda: (IMAGES, LABELS[:5]), "train_labels are int64 (5,)"),
-        (lambda: (IMAGES, LABELS - 1), "train_labels: -1 isn't from 0"),
+        (lambda: (IMAGES, LABELS - 1), "train_labels: -1 must be from 0"),
     ],
 )
 def test_what_is_wrong_is_told(train: registered.Load, said: str, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_is_wrong_is_told(train: registered.Load, said: str, tmp_path: Path
         prepare(DataConfig("mine"), tmp_path)
     (message,) = caught.value.messages
     assert message.startswith(f"--dataset mine: {said}")
-    assert message.endswith(f"; mend it in {__name__}")
+    assert message.endswith(f"; fix it in {__name__}")
 
 
 def test_names_are_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_a_module_brings_a_data_set_without_a_family(
     assert main(said) == 0
     assert "noise" in capsys.readouterr().out
     assert main([*said, "--data-dir", "."]) == 2
-    assert "datasets of your own know where they lie" in capsys.readouterr().err
+    assert "custom datasets open their own files" in capsys.readouterr().err
     assert main(["--models", "mydata", "--dataset", "nose", "--dry-run"]) == 2
     assert "--dataset nose: unknown; choose from digits" in capsys.readouterr().err
     stages, data = dgkd_search.plan(

@@ -185,7 +185,7 @@ def test_a_damaged_listing_is_made_again(
 ) -> None:
     data = prepared()
     damage(data.path)
-    with pytest.raises(InputError, match="is no whole prepared data"):
+    with pytest.raises(InputError, match="prepared data missing or damaged"):
         open_prepared(data.path)
     assert prepared() == data == open_prepared(data.path)
 
@@ -196,13 +196,13 @@ def test_what_cannot_be_streamed_is_refused_in_one_line(root: Path) -> None:
             open_dataset_files(DataConfig(dataset, images="stream"))
         (message,) = caught.value.messages
         assert message.startswith(
-            f"--images stream: only image files are streamed (imagefolder), not {dataset};"
+            f"--images stream: only image files can be streamed (imagefolder), not {dataset};"
         )
         with pytest.raises(InputError) as caught:
             resolve(parse_options({"dataset": dataset, "images": "stream"}))
         (message,) = caught.value.messages
         assert message.startswith(
-            f"--images stream: only image files are streamed (imagefolder), not {dataset};"
+            f"--images stream: only image files can be streamed (imagefolder), not {dataset};"
         )
     with pytest.raises(
         InputError, match="--images 'disk': unknown; choose from auto, memory, stream"
@@ -226,5 +226,5 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: st
         tmp_path, np.array([b"a/1.png", name.encode()]), np.zeros(2, np.int64)
     )
     assert listing.paths([0]) == [tmp_path / "a" / "1.png"]
-    with pytest.raises(ValueError, match="does not lie in"):
+    with pytest.raises(ValueError, match="is not inside"):
         listing.paths([0, 1])

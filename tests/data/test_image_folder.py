@@ -95,7 +95,7 @@ def test_a_link_to_nothing_is_named(root: Path) -> None:
 
 def test_bad_structure(root: Path) -> None:
     empty = root.parent / "empty"
-    assert "is no folder" in messages_of(empty)[0]
+    assert "is not a folder" in messages_of(empty)[0]
     empty.mkdir()
     assert "has no train/; add it" in messages_of(empty)[0]
     # A level too deep, two, and one too high.
@@ -103,11 +103,11 @@ def test_bad_structure(root: Path) -> None:
         assert list(messages_of(deep)) == [
             f"data-dir {deep}: has no train/; name the folder above, {root.absolute()}"
         ]
-    assert f"name the folder in it that has, {root}" in messages_of(root.parent)[0]
+    assert f"name the subfolder that has it, {root}" in messages_of(root.parent)[0]
     (empty / "train").mkdir()
-    assert "holds no class" in messages_of(empty)[0]
+    assert "contains no classes" in messages_of(empty)[0]
     (empty / "train/only").mkdir()
-    assert "holds one class only, 'only'" in messages_of(empty)[0]
+    assert "contains only one class, 'only'" in messages_of(empty)[0]
 
 
 def test_all_structural_problems_come_together(root: Path) -> None:
@@ -118,10 +118,10 @@ def test_all_structural_problems_come_together(root: Path) -> None:
     (root / "test/a").mkdir(parents=True)
     messages = messages_of(root)
     assert len(messages) == 4
-    assert "its classes must be those of train/ but it lacks c and adds z" in messages[0]
+    assert "its classes must be those of train/, but it lacks c and adds z" in messages[0]
     assert "lacks b, c" in messages[1] and "test" in messages[1]
-    assert "train/c: holds no image" in messages[2]
-    assert "val/b: holds no image" in messages[3]
+    assert "train/c: contains no images" in messages[2]
+    assert "val/b: contains no images" in messages[3]
 
 
 def test_a_class_of_one_image_cannot_be_split(root: Path) -> None:
@@ -155,7 +155,7 @@ def test_no_test_set(root: Path) -> None:
         load_test(folder_config(root))
     for name in ("a", "b"):
         (root / "test" / name).mkdir(parents=True)
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="contains no images"):
         load_test(folder_config(root))
 
 
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
         prepare(DataConfig("imagefolder", str(root), image_size=16), tmp_path / "cache")
         load_test(DataConfig("imagefolder", str(root), image_size=16))
     (message,) = caught.value.messages
-    assert message == f"{root / place}: cannot be listed (Permission denied); check its rights"
+    assert message == f"{root / place}: cannot be listed (Permission denied); check its permissions"
 
 
 def test_a_folder_that_cannot_be_entered_is_named(

@@ -80,7 +80,7 @@ def test_a_downloaded_dataset_is_checked_before_it_is_fetched(tmp_path: Path) ->
     root.mkdir()
     images = validated(tmp_path, "remote").images
     assert images == f"at hand in {root}; counted when the search starts"
-    with pytest.raises(InputError, match="--normalize imagenet: is for color images"):
+    with pytest.raises(InputError, match="--normalize imagenet: needs color images"):
         register_dataset(DatasetKind("gray", lambda config: Gray(root), class_count=7))
         validated(tmp_path, "gray", normalize="imagenet")
 
@@ -109,7 +109,7 @@ def test_what_is_no_files_is_not_streamed(root: Path) -> None:
     with pytest.raises(InputError, match=r"streamed \(imagefolder, pets\), not digits"):
         open_dataset_files(DataConfig("digits", images="stream"))
     digits = open_dataset_files(DataConfig("digits"))
-    with pytest.raises(TypeError, match=r"Digits: has no files to stream; give it root and names"):
+    with pytest.raises(TypeError, match=r"Digits: has no files to stream; implement ImageFiles"):
         to_files(digits, choose_split(digits, DataConfig("digits")))
 
 

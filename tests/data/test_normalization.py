@@ -11,7 +11,7 @@ from dgkd_search.errors import InputError
 
 
 def test_known_constants_are_for_color_images(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--normalize imagenet: is for color images"):
+    with pytest.raises(InputError, match="--normalize imagenet: needs color images"):
         prepare(DataConfig("digits", normalize="imagenet"), tmp_path)
 
 

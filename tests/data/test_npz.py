@@ -126,20 +126,20 @@ def test_the_test_part_is_not_read_before_it_is_asked_for(tmp_path: Path) -> Non
         ({"train_images": IMAGES[..., :5]}, "square"),
         ({"train_labels": LABELS[:5]}, "train_labels are int64 .5,."),
         ({"train_labels": LABELS.astype(float)}, "train_labels are float64"),
-        ({"train_labels": LABELS - 1}, "-1 isn't from 0"),
-        ({"train_labels": LABELS.astype(np.uint64) + np.uint64(2**63)}, "isn't from 0"),
+        ({"train_labels": LABELS - 1}, "-1 must be from 0"),
+        ({"train_labels": LABELS.astype(np.uint64) + np.uint64(2**63)}, "must be from 0"),
         ({"train_images": IMAGES[:0], "train_labels": LABELS[:0]}, "at least one"),
         ({"val_images": IMAGES[:0], "val_labels": LABELS[:0]}, "at least one"),
-        ({"classes": np.array(["a", "b"])}, "give 3 texts"),
-        ({"classes": np.array(["a", "b", "b"])}, "give 3 texts"),
-        ({"classes": np.array([b"a", b"b", b"c"])}, "give 3 texts"),
+        ({"classes": np.array(["a", "b"])}, "give 3 different"),
+        ({"classes": np.array(["a", "b", "b"])}, "give 3 different"),
+        ({"classes": np.array([b"a", b"b", b"c"])}, "give 3 different"),
         ({"test_images": IMAGES}, "has no test_labels"),
         ({"test_labels": LABELS}, "has no test_images"),
         ({"test_images": IMAGES[:, :, :8, :8], "test_labels": LABELS}, "unlike train_images"),
-        ({"tset_images": IMAGES}, "holds tset_images"),
+        ({"tset_images": IMAGES}, "has unknown arrays: tset_images"),
         ({"train_labels": np.array([{}] * 60)}, "train_labels can't be read"),
         ({"val_images": IMAGES[:, :, :8, :8], "val_labels": LABELS}, "unlike train_images"),
-        ({"val_images": IMAGES, "val_labels": LABELS + 1}, "val_labels go to 3"),
+        ({"val_images": IMAGES, "val_labels": LABELS + 1}, "val_labels go up to 3"),
         ({"val_images": IMAGES}, "has no val_labels"),
     ],
 )
@@ -167,7 +167,7 @@ def test_what_is_no_archive(
 
 def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", IMAGES)
-    with pytest.raises(InputError, match=r"is no \.npz file"):
+    with pytest.raises(InputError, match=r"is not an \.npz file"):
         NpzDataset(tmp_path / "mine.npy")
 
 

@@ -126,7 +126,7 @@ def test_own_validation_is_used_whole_unless_the_limit_is_small(
     [
         (7, "train-limit 7: must be at least 8, two images for each of 4 classes"),
         (-1, "train-limit -1: must be at least 8"),
-        (901, "train-limit 901: there are 900 training images once 100 are set apart"),
+        (901, "train-limit 901: there are 900 training images after 100 are set aside"),
     ],
 )
 def test_limits_out_of_range(limit: int | None, message: str) -> None:

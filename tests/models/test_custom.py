@@ -97,7 +97,7 @@ def test_a_family_says_its_ends_and_its_recipe(write: Write) -> None:
     [
         ('ends=("huge", "small")', "ends ('huge', 'small') must be two members, the larger first"),
         ('ends=("small", "large")', "ends ('small', 'large') must be two members, the larger fi"),
-        ('ends=("large", "large")', "from small to large there are small, middle, large"),
+        ('ends=("large", "large")', "members from small to large: small, middle, large"),
         ('ends="large"', "ends 'large' must be two members"),
         ('tiny_ends=("large",)', "tiny_ends ('large',) must be two members"),
         ("ends=mlp(8)", "must be two members"),
@@ -131,7 +131,7 @@ def test_other_code_is_another_model(write: Write) -> None:
     write(CODE.replace("ReLU", "GELU"), module)
     two = architecture(module)
     assert one.code != two.code and one.origin == two.origin
-    with pytest.raises(InputError, match="isn't the one that the stage was planned with"):
+    with pytest.raises(InputError, match="differs from the code that the stage was planned with"):
         build(one, seeded(0))
     assert architecture(module) == two
 
@@ -194,8 +194,8 @@ def test_a_module_that_is_no_use_is_refused_in_one_line(
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [("1 / 0", "can't be made for 10 classes and images of 1 x 8 x 8 (ZeroDivisionError"),
-     ("return 3", "is a int; return a torch.nn.Module")],
+    [("1 / 0", "can't be built for 10 classes and images of 1 x 8 x 8 (ZeroDivisionError"),
+     ("return 3", "returns a int; return a torch.nn.Module")],
 )  # fmt: skip
 def test_a_network_that_cannot_be_made_is_named(write: Write, body: str, reason: str) -> None:
     code = f"import dgkd_search\ndef make(**_):\n    {body}\n"
@@ -208,8 +208,8 @@ def test_a_network_that_cannot_be_made_is_named(write: Write, body: str, reason:
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        ("nn.Flatten()", "gives float32 [2, 64] for two images, not float [2, 10]"),
-        ("nn.Sequential(nn.Flatten(), nn.Linear(3, 10))", "can't take images of 1 x 8 x 8 (Run"),
+        ("nn.Flatten()", "returns float32 [2, 64] for two images, not float [2, 10]"),
+        ("nn.Sequential(nn.Flatten(), nn.Linear(3, 10))", "fails on images of 1 x 8 x 8 (Run"),
         ("nn.Sequential(nn.Flatten(), nn.Linear(64, 10))", None),
     ],
 )

@@ -88,7 +88,7 @@ def test_members_are_ordered_by_depth_then_name() -> None:
 
 
 def test_a_member_cannot_stand_twice() -> None:
-    with pytest.raises(ValueError, match=r"^family 'f': members named twice: a; give each its own"):
+    with pytest.raises(ValueError, match=r"^family 'f': duplicate members: a; give each its own"):
         Family("f", (Member("a", 2), Member("b", 3), Member("a", 4)), lambda _: nn.Identity())
 
 

@@ -92,7 +92,7 @@ def test_every_byte_and_every_length(tmp_path: Path, name: str, thorough: bool) 
             (folder / file).write_bytes(damaged)
             assert not entry.read(store), (file, damaged)
             (note,) = store.notes
-            assert folder.name in note and "set aside as " in note
+            assert folder.name in note and "moved to " in note
             assert not folder.exists()
             store.notes.clear()
             if tried % 50 == 0:

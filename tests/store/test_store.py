@@ -282,7 +282,7 @@ def test_a_damaged_mark_is_made_again_where_the_entries_are_ours(store: Store, t
     assert again.get(KEY) is not None
     assert json.loads((store.root / "format.json").read_bytes()) == {"format": STORE_FORMAT}
     (note,) = again.notes
-    assert note.startswith("format.json: damaged (it is not readable), set aside as ")
+    assert note.startswith("format.json: damaged (it is not readable); moved to ")
     entry = next((store.root / "stages").glob("*/*/stage.json"))
     entry.write_text('{"format": 2}')
     (store.root / "format.json").write_text(text)
