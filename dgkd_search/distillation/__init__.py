@@ -1,1 +1,1 @@
-"""One chain, trained stage by stage through the store; no Ray, no Optuna."""
+"""Training of one chain, stage by stage, with the store. No Ray, no Optuna."""

@@ -1,4 +1,4 @@
-"""What a chain is: a teacher, ever smaller assistants, a student, and who teaches whom."""
+"""Chains: a teacher, assistants of decreasing size, a student, and the guidance between them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from dgkd_search.errors import InputError
 
 @dataclass(frozen=True)
 class Chain:
-    """Models from the teacher down to the student, and the guidance between them.
+    """The models of a chain, and the guidance that assigns teachers to them.
 
     Attributes:
-        models: member names of one family, strictly decreasing in size, at least one.
+        models: member names of one family from the teacher to the student, strictly decreasing in
+            size, at least one.
         guidance: name of a ``Guidance``.
 
     Raises:
-        InputError: no model, a repeated model, or an unknown guidance.
+        InputError: there is no model, a model appears twice, or the guidance is unknown.
     """
 
     models: tuple[str, ...]
@@ -29,10 +30,10 @@ class Chain:
 
     def __post_init__(self) -> None:
         if not self.models:
-            raise InputError("chain: no model given; name at least a student")
+            raise InputError("chain: no models; name at least a student")
         if len(set(self.models)) != len(self.models):
             raise InputError(
-                f"chain {' > '.join(self.models)}: a model stands twice; "
+                f"chain {' > '.join(self.models)}: a model appears twice; "
                 "sizes must strictly decrease"
             )
         get_guidance(self.guidance)
@@ -50,15 +51,15 @@ class Chain:
         return self.models[-1]
 
     def teachers(self, position: int) -> tuple[int, ...]:
-        """Positions of the frozen models that teach the model at ``position``, largest first."""
+        """Return the positions of the teachers of the model at ``position``, largest first."""
         return teachers_of(self.guidance, position)
 
     def canonical(self) -> Chain:
-        """The shortest way of saying the same student.
+        """Return the shortest chain that gives the same student.
 
-        Models that the student doesn't depend on fall out (all of them under ``none``, the
-        assistants under ``teacher``), and where guidances coincide the chain is ``dense``. They
-        stay where the guidance would teach the rest otherwise without them.
+        Models that the student does not depend on are left out: all of them under ``none``, the
+        assistants under ``teacher``. They stay if removing them would change the teachers of the
+        others. With at most two models all guidances agree, and the result is ``dense``.
         """
         needed: set[int] = set()
         frontier = [len(self.models) - 1]
@@ -70,8 +71,8 @@ class Chain:
         kept = sorted(needed)
         models = tuple(self.models[i] for i in kept)
         shorter = Chain(models, self.guidance if len(models) > 2 else DEFAULT_GUIDANCE)
-        for place, position in enumerate(kept):
-            if tuple(kept[i] for i in shorter.teachers(place)) != self.teachers(position):
+        for index, position in enumerate(kept):
+            if tuple(kept[i] for i in shorter.teachers(index)) != self.teachers(position):
                 return self
         return shorter
 
@@ -80,12 +81,14 @@ class Chain:
 
 
 def models_needed(guidance: str, assistants: int) -> int:
-    """How many models a student depends on at most, itself included, up to 3.
+    """Return how many models a student depends on under a guidance, itself included, up to 3.
 
-    1 where labels alone teach it, 2 where the teacher does, 3 where assistants matter.
+    The result is 1 if it only learns from labels, 2 if it depends on the teacher alone, and 3 if it
+    depends on assistants.
 
     Args:
-        assistants: of the longest chain that is looked at.
+        guidance: name of a ``Guidance``.
+        assistants: number of assistants of the longest chain to consider.
     """
     needed = 1
     for count in range(assistants + 1):

@@ -1,4 +1,4 @@
-"""What it takes to train a chain from nothing, in floating-point operations."""
+"""The cost of training a chain with an empty store, in floating-point operations."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dgkd_search.models import build
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.spec import StageSpec
 
-_TRAINING = 3  # a step is a forward pass and a backward pass of twice its operations
+_TRAINING = 3  # forward pass plus backward pass, which takes twice as many operations
 
 
 @lru_cache(maxsize=256)
 def forward_flops(architecture: Architecture) -> int:
-    """Operations of a forward pass of one image; a multiplication with its addition counts two."""
+    """Return the operations of a forward pass of one image; a multiply-add counts as two."""
     from torch.utils.flop_counter import FlopCounterMode  # slow to import
 
     model = build(architecture, torch.Generator()).eval()
@@ -27,17 +27,18 @@ def forward_flops(architecture: Architecture) -> int:
 
 
 def training_tflop(stages: Sequence[StageSpec], images: int) -> float:
-    """Teraoperations that training these stages takes, whoever has trained some of them already.
+    """Return the teraoperations of training these stages with an empty store.
 
-    Every image of every epoch forwards and backwards, and each teacher once for each view that is
-    stored, or with every batch where teachers run online. Validation isn't counted.
+    They comprise a forward and a backward pass of every image in every epoch, and a forward pass of
+    each teacher for every image in every stored bank of views (online teachers: in every epoch).
+    Validation is not counted.
 
     Args:
-        stages: of a chain, in training order.
-        images: in the training part.
+        stages: the stages of a chain in training order.
+        images: number of training images.
     """
     total = 0
-    banks: dict[str, int] = {}  # views that a teacher's outputs are stored for, by its key
+    banks: dict[str, int] = {}  # number of banks with stored outputs, by the teacher's key
     flops = {stage.key: forward_flops(stage.architecture) for stage in stages}
     for stage in stages:
         if stage.pretrained:

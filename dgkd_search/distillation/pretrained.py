@@ -1,4 +1,4 @@
-"""A teacher that a user brings along: its weights read, fitted to the architecture, measured."""
+"""Pretrained teachers: reading a user's weights, and measuring their accuracy."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from dgkd_search.training.streaming import open_data
 from dgkd_search.training.weights import from_bytes, load_model, to_bytes
 from dgkd_search.utils.hashing import sha256
 
-_SHOWN = 3  # of the names that don't fit
-# Where training scripts keep the weights among other things, and what they put before each name.
+_SHOWN = 3  # names in an error message
+# Keys of the state dict in checkpoints of training scripts, and prefixes of its names.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
 class PretrainedTeacher:
-    """Weights that fit an architecture.
+    """Pretrained weights that fit an architecture.
 
     Attributes:
-        path: the file that they come from.
-        weights: as safetensors, under our names.
+        path: the file that they were read from.
+        weights: safetensors, with the names of the architecture.
     """
 
     path: Path
@@ -50,20 +50,21 @@ class PretrainedTeacher:
 
     @property
     def checksum(self) -> str:
-        """Of the weights alone: the same for both kinds of files."""
+        """Checksum of the weights, which does not depend on the file's format."""
         return sha256(self.weights)[:32]
 
 
 def read_teacher(path: Path, architecture: Architecture) -> PretrainedTeacher:
-    """The weights in a file, for this architecture.
+    """Read the weights of an architecture from a file.
 
     Args:
-        path: safetensors, or a checkpoint of ``torch.save`` that holds tensors (it is read with
-            ``weights_only=True``: no code in it runs). A state dict may lie under ``state_dict``,
-            ``model_state_dict`` or ``model`` in it.
+        path: a safetensors file, or a checkpoint written by ``torch.save``, which is read with
+            ``weights_only=True`` so that it cannot run code. In a checkpoint, the state dict may be
+            the value of ``state_dict``, ``model_state_dict`` or ``model``.
+        architecture: the network that the weights belong to.
 
     Raises:
-        InputError: it can't be read, or holds other weights; what doesn't fit is named.
+        InputError: the file cannot be read, or its weights do not fit; names those that do not.
     """
     label = f"--teacher-weights {path}"
     tensors = _unwrap(_read(path, label), label)
@@ -71,12 +72,12 @@ def read_teacher(path: Path, architecture: Architecture) -> PretrainedTeacher:
     for prefix in _PREFIXES:
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     counters = {name for name in expected if name.endswith("num_batches_tracked")}
-    for name in counters - tensors.keys():  # old checkpoints lack them, and nothing depends on them
+    for name in counters - tensors.keys():  # missing in old checkpoints, and without effect
         tensors[name] = expected[name]
     problems = []
     for what, names in (
-        ("lacks", expected.keys() - tensors.keys()),
-        ("has too many:", tensors.keys() - expected.keys()),
+        ("missing tensors:", expected.keys() - tensors.keys()),
+        ("unexpected tensors:", tensors.keys() - expected.keys()),
     ):
         if names:
             problems.append(f"{label}: {what} {_some(sorted(names))}")
@@ -86,41 +87,44 @@ def read_teacher(path: Path, architecture: Architecture) -> PretrainedTeacher:
         if name in tensors and tensors[name].shape != tensor.shape
     ]
     if shapes:
-        problems.append(f"{label}: other shapes: {_some(shapes)}")
+        problems.append(f"{label}: wrong shapes: {_some(shapes)}")
     if problems:
         problems[-1] += f"; give weights of {architecture.name} for {architecture.classes} classes"
         raise InputError(problems)
     fitted = {name: tensors[name].to(tensor.dtype) for name, tensor in expected.items()}
     bad = [name for name, tensor in fitted.items() if not tensor.isfinite().all()]
     if bad:
-        raise InputError(f"{label}: {_some(bad)} aren't finite; give weights that are")
+        raise InputError(f"{label}: not finite: {_some(bad)}; give finite weights")
     return PretrainedTeacher(path, to_bytes(fitted))
 
 
 @dataclass(frozen=True)
 class PretrainedStage:
-    """A teacher that was brought along, as a finished stage."""
+    """A pretrained teacher as a finished stage."""
 
     record: StageRecord
     weights: bytes
 
     @property
     def val_accuracy(self) -> float:
-        """In percent."""
+        """Validation accuracy in percent."""
         return self.record.rows[-1].val_accuracy
 
     def put_into(self, store: Store) -> None:
-        """Have a store hold it."""
+        """Store it."""
         store.put(self.record.spec.key, self.weights, self.record.to_json())
 
 
 def as_stage(
     teacher: PretrainedTeacher, spec: StageSpec, data: PreparedData, store: Store | None
 ) -> PretrainedStage:
-    """The teacher as a finished stage; its accuracy is measured, unless the store knows it.
+    """Return the teacher as a finished stage; measure its accuracy unless the store contains it.
 
     Args:
-        spec: its stage, from ``Planner.teacher``.
+        teacher: the pretrained weights.
+        spec: the teacher's stage, from ``Planner.teacher``.
+        data: the prepared data.
+        store: the store that may contain the stage, or None.
     """
     known = store.get(spec.key) if store is not None else None
     if known is not None:
@@ -131,10 +135,12 @@ def as_stage(
 
 
 def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> EpochMetrics:
-    """What stands for the epochs of a teacher that wasn't trained here: its accuracy on
-    validation, measured as training does, without a loss.
+    """Measure the validation accuracy of pretrained weights, as training does.
 
-    On a GPU, if the stage is for one and this process has one.
+    It runs on a GPU if the stage is for one and this process has one.
+
+    Returns:
+        A single epoch, with loss 0.
     """
     began = time.perf_counter()
     numerics = spec.numerics
@@ -144,7 +150,7 @@ def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> EpochMetrics
         at_hand = open_data(data, device, numerics.threads)
         form = memory_format(numerics)
         model = load_model(spec, weights).to(device).to(memory_format=form)
-        # A driver without the GPU of its trials measures in full precision.
+        # A driver without a GPU measures in full precision, even if trials run on GPUs.
         with autocast(numerics) if wanted == numerics.device_type else contextlib.nullcontext():
             batches = ((x.contiguous(memory_format=form), y) for x, y in at_hand.validation())
             value = accuracy(model, batches)
@@ -156,20 +162,20 @@ def _read(path: Path, label: str) -> Any:
         if path.suffix == ".safetensors":
             return from_bytes(path.read_bytes())
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about protocols; what can't be read is refused
+            warnings.simplefilter("ignore")  # about pickle protocols; unreadable files raise
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{label}: can't be read ({error.strerror or error})") from None
     except SafetensorError as error:
-        raise InputError(f"{label}: is no safetensors file ({error})") from None
+        raise InputError(f"{label}: is not a safetensors file ({error})") from None
     except UnpicklingError:
         raise InputError(
-            f"{label}: holds more than tensors, which isn't read, for it could run code; save its "
-            "state dict alone"
+            f"{label}: contains more than tensors and is not read, because it could run code; save "
+            "its state dict alone"
         ) from None
     except (RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
         why = one_line(error, 120)
-        raise InputError(f"{label}: is damaged, or no file of weights ({why})") from None
+        raise InputError(f"{label}: is damaged or not a file of weights ({why})") from None
 
 
 def _unwrap(value: Any, label: str) -> dict[str, Tensor]:
@@ -180,7 +186,7 @@ def _unwrap(value: Any, label: str) -> dict[str, Tensor]:
         if not inside:
             break
         value = inside[0]
-    raise InputError(f"{label}: holds no state dict, a table of tensors by name")
+    raise InputError(f"{label}: contains no state dict; save a mapping of names to tensors")
 
 
 def _some(names: list[str]) -> str:

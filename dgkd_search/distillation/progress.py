@@ -1,4 +1,4 @@
-"""What a trial says while it runs. Plain values: no torch."""
+"""Progress of a running trial. Plain values: no torch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ ProgressEvent = Literal["epoch", "replayed", "resumed", "waiting"]
 
 @dataclass(frozen=True)
 class TrialProgress:
-    """One sign of life of a trial.
+    """One progress report of a trial.
 
     Attributes:
-        event: ``epoch`` (trained now), ``replayed`` (of a stage that the store had), ``resumed``
-            (of a checkpoint that is carried on), ``waiting`` (another trial trains this stage).
-        stage: name of the model.
-        position: of the stage, from 0, among ``stages`` stages.
-        epochs: that the stage has in all.
-        metrics: of the epoch; None while waiting.
-        more: whether another row follows at once, as when finished epochs are replayed.
+        event: ``epoch`` (trained now), ``replayed`` (an epoch of a cached stage), ``resumed`` (an
+            earlier epoch of a checkpoint that training continues from) or ``waiting`` (another
+            trial trains this stage).
+        stage: name of the stage's model.
+        position: position of the stage in the chain, from 0.
+        stages: number of stages of the chain.
+        epochs: number of epochs of the stage.
+        metrics: results of the epoch; None while waiting.
+        more: whether another report follows at once, as when finished epochs are replayed.
     """
 
     event: ProgressEvent
@@ -34,23 +36,23 @@ class TrialProgress:
 
     @property
     def epoch(self) -> int:
-        """Epochs of the stage done; 0 while waiting."""
+        """Number of finished epochs of the stage; 0 while waiting."""
         return self.metrics.epoch if self.metrics is not None else 0
 
     @property
     def step(self) -> int | None:
-        """The student's epoch, from 1, which pruners compare; None for all other rows."""
+        """The student's epoch, from 1, which pruners compare; None for other stages."""
         student = self.position == self.stages - 1
         return self.metrics.epoch if self.metrics is not None and student else None
 
     @property
     def train_loss(self) -> float | None:
-        """Mean over the epoch's images; None while waiting."""
+        """Mean loss over the epoch's images; None while waiting."""
         return self.metrics.train_loss if self.metrics is not None else None
 
     @property
     def val_accuracy(self) -> float | None:
-        """In percent, after the epoch; None while waiting."""
+        """Validation accuracy after the epoch in percent; None while waiting."""
         return self.metrics.val_accuracy if self.metrics is not None else None
 
     @property
@@ -59,7 +61,7 @@ class TrialProgress:
         return self.epoch == self.epochs
 
     def to_dict(self) -> dict[str, object]:
-        """For programs that read a search's events: one level, without what is ours alone."""
+        """Return the public fields as one flat level, for programs that read a search's events."""
         return {
             "event": self.event,
             "stage": self.stage,

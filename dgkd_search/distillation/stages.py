@@ -1,4 +1,4 @@
-"""From a chain to the stages that train it."""
+"""Converting a chain to its stages."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from dgkd_search.models.architecture import Architecture
 from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
 
-# In the place of a recipe, for weights that nobody trains here.
+# A placeholder for pretrained models, which are not trained.
 PRETRAINED_RECIPE = Recipe(1, 2, 1.0, 0.0, "constant", "none")
 
 
 @dataclass(frozen=True)
 class ChainSettings:
-    """How the models of a chain are trained.
+    """Settings for training the models of a chain.
 
     Attributes:
-        architecture: of a model of the chain, by its name.
+        architecture: returns the architecture of a model by name.
         data: fingerprint of the prepared data.
-        recipe, assistant_distillation: for the teacher and every assistant.
-        student_recipe, distillation, replicate: for the final student alone, so that chains
-            share their prefixes whatever is tuned.
+        recipe, assistant_distillation: settings of the teacher and the assistants.
+        student_recipe, distillation, replicate: settings of the student only, so that chains share
+            their other models when these are tuned.
+        numerics: numerics of all stages.
+        train_seed: seed of all stages.
         outputs: one of ``recipe.OUTPUTS``.
-        pretrained: checksums of the weights of models that aren't trained, by name.
+        pretrained: checksums of pretrained weights by model name.
     """
 
     architecture: Callable[[str], Architecture]
@@ -42,9 +44,9 @@ class ChainSettings:
 
 
 def chain_stages(chain: Chain, settings: ChainSettings) -> tuple[StageSpec, ...]:
-    """The stages of a chain in training order, the student's last.
+    """Return the stages of a chain in training order, the student's last.
 
-    Only models that the student depends on are among them (see ``Chain.canonical``).
+    Models that the student does not depend on are left out (see ``Chain.canonical``).
     """
     stages: list[StageSpec] = []
     chain = chain.canonical()
@@ -72,7 +74,7 @@ def chain_stages(chain: Chain, settings: ChainSettings) -> tuple[StageSpec, ...]
 
 
 def _pretrained(settings: ChainSettings, name: str, weights: str) -> StageSpec:
-    """The stage of a model whose weights were brought along: nothing is trained."""
+    """Return the stage of a pretrained model, which is not trained."""
     return StageSpec(
         data=settings.data,
         architecture=settings.architecture(name),

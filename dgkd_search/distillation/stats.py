@@ -1,4 +1,4 @@
-"""What a trial did. Plain values: no torch."""
+"""Statistics of a trial. Plain values: no torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 
 from dgkd_search.utils.records import from_plain, to_plain
 
-_JSON_NAMES = {"retryable": "again"}  # in study.db
-# Left out of JSON at these values; what a trial did is always there.
+_JSON_NAMES = {"retryable": "again"}  # names in study.db
+# Fields that are left out of JSON if they have these values.
 _LEFT_OUT: dict[str, object] = {
     "elapsed": None,
     "tflop": None,
@@ -20,15 +20,17 @@ _LEFT_OUT: dict[str, object] = {
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a trial came by one of its models.
+    """One stage of a trial.
 
     Attributes:
-        val_accuracy: in percent, after the last epoch done.
-        epochs: done so far, by whomever.
-        trained: how many of them this trial trained; the rest came from the store.
-        seconds: spent on those.
-        finished: whether the stage is; False for the one that a trial is still training, or was
-            training when it was pruned, stopped or failed.
+        name: name of the model.
+        key: key of the stage.
+        val_accuracy: validation accuracy after the last finished epoch, in percent.
+        epochs: number of finished epochs, in this and in other trials.
+        trained: number of epochs that this trial trained; the others were cached.
+        seconds: time that this trial spent on them.
+        finished: whether the stage is finished. False if the trial is training it, or was training
+            it when it was pruned, stopped or failed.
     """
 
     name: str
@@ -42,21 +44,21 @@ class StageResult:
 
 @dataclass(frozen=True)
 class TrialStats:
-    """What a trial did, in all of its attempts and sessions.
+    """Statistics of a trial over all of its attempts and sessions.
 
     Attributes:
-        stages: one each, in training order: those it has, then the one it is training; of a
-            finished trial the student is last.
-        computing, waiting: seconds spent training and running teachers, and waiting for another
-            trial to do so.
-        taught: images that a teacher taught, over all teachers and epochs of this trial.
-        forwards: images that were run through a frozen model; without stored outputs as many.
-        seconds: that it held a worker.
-        elapsed: seconds that its search had taken when it ended; None while it runs.
-        tflop: teraoperations that training its chain takes from nothing; None unless complete.
-        notes: a line for each damaged file that was met in the store, until they are logged.
-        begun: False for a trial that was drawn when the search ended.
-        retryable: whether a resumed search tries it again, where it failed.
+        stages: its stages in training order: the finished ones, then the one in training. The
+            student is the last one of a finished trial.
+        computing: seconds spent training and running teachers.
+        waiting: seconds spent waiting for another trial that did so.
+        taught: number of teacher outputs used, summed over images, teachers and epochs.
+        forwards: number of images run through teachers; equals ``taught`` for online teachers.
+        seconds: seconds that it occupied a worker.
+        elapsed: seconds from the start of the search to the end of the trial; None while it runs.
+        tflop: teraoperations of training its chain with an empty store; None unless complete.
+        notes: a line for each damaged entry found in the store, until the lines are logged.
+        begun: False for a trial that was sampled but not started when the search ended.
+        retryable: whether a resumed search retries it if it failed.
     """
 
     stages: tuple[StageResult, ...] = ()
@@ -72,7 +74,7 @@ class TrialStats:
     retryable: bool = False
 
     def followed_by(self, later: TrialStats) -> TrialStats:
-        """Of two attempts at one trial: what either trained, the trial trained."""
+        """Combine two attempts at one trial by adding up what each of them trained."""
         before = {stage.key: stage for stage in self.stages}
         stages: list[StageResult] = []
         for stage in later.stages:
@@ -94,20 +96,20 @@ class TrialStats:
 
     @property
     def trained(self) -> int:
-        """Stages that were trained here, at least in part."""
+        """Number of stages that this trial trained, at least in part."""
         return sum(stage.trained > 0 for stage in self.stages)
 
     @property
     def reused(self) -> int:
-        """Stages that were taken whole from the store."""
+        """Number of stages that were cached."""
         return sum(stage.trained == 0 for stage in self.stages)
 
     def stage(self, name: str) -> StageResult | None:
-        """The stage of the model of that name."""
+        """Return the stage of the model called ``name``, if any."""
         return next((stage for stage in self.stages if stage.name == name), None)
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return {
             _JSON_NAMES.get(name, name): value
             for name, value in to_plain(self).items()
@@ -116,10 +118,10 @@ class TrialStats:
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> TrialStats:
-        """What ``to_json`` gave, in this version or an earlier one.
+        """Build from the output of ``to_json``, in this version or an earlier one.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: ``value`` is not an output of ``to_json``.
         """
         names = {json_name: name for name, json_name in _JSON_NAMES.items()}
         return from_plain(cls, {names.get(name, name): each for name, each in value.items()})
@@ -127,7 +129,7 @@ class TrialStats:
 
 @dataclass
 class TrialResult:
-    """What a trial knows so far; attributes as of ``TrialStats``."""
+    """The results of a trial so far; see ``TrialStats`` for attributes."""
 
     stages: list[StageResult] = field(default_factory=list)
     computing: float = 0.0
@@ -138,16 +140,16 @@ class TrialResult:
 
     @property
     def val_accuracy(self) -> float:
-        """The student's, in percent, after its last epoch."""
+        """The student's validation accuracy after its last epoch, in percent."""
         return self.stages[-1].val_accuracy
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
     @property
     def stats(self) -> TrialStats:
-        """As they are now."""
+        """The current statistics."""
         return TrialStats(
             tuple(self.stages),
             self.computing,

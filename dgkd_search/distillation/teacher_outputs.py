@@ -1,6 +1,6 @@
-"""Where a stage's teachers come from: their outputs on each bank of views, computed once for all.
+"""The teachers of a stage: outputs on each bank of views, computed once and kept in the store.
 
-Knows the store, and nothing of trials: whoever runs a stage asks for a bank before each epoch.
+This module knows the store but no trials. The caller must call ``ready`` before each epoch.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from dgkd_search.training.teachers import (
 )
 from dgkd_search.training.trainer import views_of
 
-POLL = 0.05  # seconds between two looks at a lock that another process holds
+POLL = 0.05  # seconds between attempts to take a lock that another process holds
 
 
 @dataclass
 class ForwardCount:
-    """What frozen models were run for.
+    """Counts forward passes of teachers.
 
     Attributes:
-        computed: images that went through a frozen model, counted once for each model.
-        seconds: that this took, where outputs were computed for the store.
+        computed: number of images run through teachers, summed over teachers.
+        seconds: time of computing outputs for the store.
     """
 
     computed: int = 0
@@ -43,15 +43,17 @@ class ForwardCount:
 
 
 class TeacherOutputs:
-    """The teachers of one stage.
+    """Provides the teachers of one stage.
 
     Args:
-        spec: of the stage that they teach.
-        load: gives a teacher's trained model, on any device, by its key.
-        forwards: is added to.
+        spec: the learner's stage.
+        data: the training data.
+        store: the store of the outputs.
+        load: returns a teacher's trained model, on any device, by its key.
+        forwards: the count that forward passes are added to.
 
     Attributes:
-        teachers: for the learner; None where nobody teaches it.
+        teachers: the teachers for the trainer; None if the stage has none.
     """
 
     def __init__(
@@ -76,13 +78,13 @@ class TeacherOutputs:
             self.teachers = OnlineTeachers(models, data.device, spec.numerics, graphs)
 
     def ready(self, bank: int) -> Generator[str]:
-        """Make the teachers teach on a bank.
+        """Load or compute the teachers' outputs on a bank of views.
 
         Yields:
-            A teacher's key, now and then while another process computes its outputs.
+            A teacher's key, repeatedly, while another process computes its outputs.
 
         Raises:
-            StageFailed: outputs aren't finite, or the device has too little memory.
+            StageFailed: outputs are not finite, or the device has too little memory.
         """
         if self._stored is None or self._stored.holds(bank):
             return
@@ -94,9 +96,9 @@ class TeacherOutputs:
         self._stored.use(bank, outputs)
 
     def taught(self, images: int) -> None:
-        """An epoch taught this many images, over all teachers (see ``EpochMetrics.taught``)."""
+        """Count the teacher outputs that an epoch used (see ``EpochMetrics.taught``)."""
         if self._stored is None:
-            self._forwards.computed += images  # each was run for it
+            self._forwards.computed += images  # online teachers: one forward pass per output
 
     def _outputs(self, key: str, bank: int) -> Generator[str, None, Tensor]:
         spec = OutputsSpec(key, self._spec.recipe.augment, bank, self._spec.numerics)
@@ -112,7 +114,7 @@ class TeacherOutputs:
                 time.sleep(POLL)
                 continue
             try:
-                known = self._store.outputs.get(spec)  # it may have just been computed
+                known = self._store.outputs.get(spec)  # another process may have just stored it
                 if known is None:
                     return self._compute(spec)
             finally:

@@ -1,4 +1,4 @@
-"""One trial: the stages of a chain, in order, through the store. Knows neither Ray nor Optuna."""
+"""A trial: training the stages of a chain in order, with the store. No Ray, no Optuna."""
 
 from __future__ import annotations
 
@@ -27,33 +27,36 @@ from dgkd_search.training.streaming import open_data
 from dgkd_search.training.trainer import Trainer
 from dgkd_search.training.weights import load_model
 
-_CHANCES = 3  # times that a chain is begun, where a store loses what it had
-_SIGN_OF_LIFE = 1.0  # seconds between two rows while waiting
+_ATTEMPTS = 3  # how often a chain is started if finished stages vanish from the store
+_REPORT_INTERVAL = 1.0  # seconds between progress reports while waiting
 
 
 class _Vanished(Exception):
-    """A finished stage that was there, and was verified, is gone or damaged now that it teaches."""
+    """A teacher that was verified at the start is now missing or damaged."""
 
     def __init__(self, name: str, root: Path) -> None:
-        super().__init__(f"{name} vanished from {root} again and again while it was needed")
+        super().__init__(f"{name} vanished from {root} repeatedly while it was needed")
 
 
 class Trial:
-    """Trains a chain; a stage that anyone has finished is loaded, never trained again.
+    """Trains a chain; stages in the store are loaded instead of trained.
+
+    Iterate over it for progress reports, or call ``run``. ``result`` is up to date at every report.
+    Closing the iterator early, as for a pruned trial, releases all locks; the checkpoint of the
+    last epoch stays in the store.
 
     Args:
-        stages: from ``chain_stages``: in training order, the student's last.
-        data: the prepared data that the stages name.
-        store: where stages are looked for and kept.
+        stages: output of ``chain_stages``: in training order, the student's last.
+        data: the prepared data that the stages were planned for.
+        store: the store that stages are loaded from and written to.
 
-    Iterate over it for its rows, or call ``run``; ``result`` is up to date at every
-    row. Closing the iterator early (a pruned trial) releases every lock and keeps the last
-    epoch's checkpoint.
+    Attributes:
+        result: the results so far.
     """
 
     def __init__(self, stages: Sequence[StageSpec], data: PreparedData, store: Store) -> None:
         if any(stage.data != data.info.fingerprint for stage in stages):
-            raise ValueError("the stages were planned for other data than they are given")
+            raise ValueError("the stages were planned for different data")
         self.stages = tuple(stages)
         self.store = store
         self.result = TrialResult()
@@ -64,7 +67,7 @@ class Trial:
         self._before: dict[str, int] = {}  # epochs trained before a teacher vanished, by key
 
     def run(self) -> TrialResult:
-        """Run to the end without looking at the rows."""
+        """Run to the end, ignoring progress reports."""
         for _ in self:
             pass
         return self.result
@@ -80,15 +83,15 @@ class Trial:
             self.result.notes = self.store.notes[noted:]
 
     def _rows(self) -> Generator[TrialProgress]:
-        self._lease.add(self._specs)  # first of all: from now on nobody removes them
-        for chance in range(_CHANCES):
+        self._lease.add(self._specs)  # first of all, so that the stages are not removed
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 yield from self._chain()
                 return
             except _Vanished as error:
-                if chance + 1 == _CHANCES:
+                if attempt == _ATTEMPTS:
                     raise Unavailable(str(error)) from None
-                self._known.clear()  # whatever else is gone is trained again as well
+                self._known.clear()  # verify all stages anew
                 self._before = {stage.key: stage.trained for stage in self.result.stages}
 
     def _chain(self) -> Generator[TrialProgress]:
@@ -100,9 +103,9 @@ class Trial:
                 yield from self._replay(position, record)
 
     def _needed(self) -> set[str]:
-        """Keys without which there is no student: its own, and the teachers of untrained ones.
+        """Return the keys of the student and, recursively, of the teachers of unfinished stages.
 
-        Entries are verified here: a damaged one is trained again, so its teachers are needed too.
+        Entries are verified here. A damaged one is trained again, so its teachers are needed too.
         """
         needed: set[str] = set()
         frontier = [self.stages[-1].key]
@@ -115,14 +118,14 @@ class Trial:
         return needed
 
     def _finished(self, key: str) -> StageRecord | None:
-        """What is known of a finished stage, verified once a trial: weights take time to read."""
+        """Return the record of a finished stage, verified once per trial, as this reads weights."""
         if key not in self._known and (entry := self.store.get(key)) is not None:
             self._known[key] = StageRecord.from_json(self._specs[key], entry.meta)
         return self._known.get(key)
 
     def _stage(self, position: int, spec: StageSpec) -> Iterator[TrialProgress]:
-        """Find the stage, train it, or wait for whoever trains it."""
-        started = last_sign = time.monotonic()
+        """Load the stage, train it, or wait for the process that trains it."""
+        started = last_report = time.monotonic()
         while True:
             record = self._finished(spec.key)
             if record is not None:
@@ -133,13 +136,13 @@ class Trial:
             try:
                 lock.acquire()
             except TimeoutError:
-                if time.monotonic() - last_sign >= _SIGN_OF_LIFE:
-                    last_sign = time.monotonic()
+                if time.monotonic() - last_report >= _REPORT_INTERVAL:
+                    last_report = time.monotonic()
                     yield self._progress("waiting", position, spec, None)
                 time.sleep(POLL)
                 continue
             try:
-                if spec.key not in self.store:  # looked at again: it may have just been finished
+                if spec.key not in self.store:  # another process may have just finished it
                     self.result.waiting += time.monotonic() - started
                     yield from self._train(position, spec)
                     return
@@ -147,19 +150,19 @@ class Trial:
                 lock.release()
 
     def _train(self, position: int, spec: StageSpec) -> Iterator[TrialProgress]:
-        """Train the stage; whatever its end, the device's memory is free for others then."""
+        """Train the stage, and free the device's memory afterwards, even after an error."""
         try:
             yield from self._epochs(position, spec)
         except Exception as error:
             clear_frames(error)
             raise
         finally:
-            free_cached(self._device)  # the models went with the frame of _epochs
+            free_cached(self._device)  # the models were freed with the frame of _epochs
 
     def _epochs(self, position: int, spec: StageSpec) -> Iterator[TrialProgress]:
         if spec.pretrained:
             raise Unavailable(
-                f"{spec.architecture.name}: the weights that were given vanished from "
+                f"{spec.architecture.name}: the pretrained weights vanished from "
                 f"{self.store.root}; --resume reads them again"
             )
         partial = self.store.get_partial(spec.key)
@@ -171,7 +174,7 @@ class Trial:
             if partial is not None:
                 record = StageRecord.from_json(spec, partial.meta)
                 trainer.restore(partial.tensors, record.rows)
-        yield from self._again("resumed", position, spec, trainer.rows)
+        yield from self._past_epochs("resumed", position, spec, trainer.rows)
         before = trainer.epoch
         while not trainer.finished:
             yield from self._outputs(outputs, trainer.bank, forwards)
@@ -186,12 +189,12 @@ class Trial:
     def _outputs(
         self, outputs: TeacherOutputs, bank: int, forwards: ForwardCount
     ) -> Iterator[TrialProgress]:
-        """Have the teachers ready for an epoch, with signs of life while another computes them."""
-        began, last_sign = None, time.monotonic()
+        """Prepare the teachers for an epoch; report while another process computes outputs."""
+        began, last_report = None, time.monotonic()
         for key in outputs.ready(bank):
             began = began or time.monotonic()
-            if time.monotonic() - last_sign >= _SIGN_OF_LIFE:
-                last_sign = time.monotonic()
+            if time.monotonic() - last_report >= _REPORT_INTERVAL:
+                last_report = time.monotonic()
                 teacher = self._specs[key]
                 yield self._progress("waiting", self.stages.index(teacher), teacher, None)
         if began is not None:
@@ -199,13 +202,13 @@ class Trial:
         self._count(forwards)
 
     def _count(self, forwards: ForwardCount) -> None:
-        """Add to the result what teachers were run for since the last call."""
+        """Move the count of forward passes to the result."""
         self.result.computing += forwards.seconds
         self.result.forwards += forwards.computed
         forwards.seconds, forwards.computed = 0.0, 0
 
     def _keep(self, spec: StageSpec, trainer: Trainer, before: int) -> None:
-        """After every epoch: nothing that was trained is lost, whatever comes next."""
+        """Store the stage or its checkpoint, after every epoch."""
         description = StageRecord(spec, tuple(trainer.rows)).to_json()
         if trainer.finished:
             self.store.put(spec.key, trainer.weights(), description)
@@ -216,12 +219,14 @@ class Trial:
     def _replay(self, position: int, record: StageRecord) -> Iterator[TrialProgress]:
         spec, rows = record.spec, record.rows
         self._record(spec, rows, 0)
-        # Only a student's epochs mean something to a pruner; of the others the end is enough.
+        # Pruners need all epochs of the student; of other stages the last epoch is enough.
         following = self.stages[position + 1 : position + 2]
         more = any(self._finished(stage.key) is not None for stage in following)
-        yield from self._again("replayed", position, spec, rows[-1:] if following else rows, more)
+        yield from self._past_epochs(
+            "replayed", position, spec, rows[-1:] if following else rows, more
+        )
 
-    def _again(
+    def _past_epochs(
         self,
         event: ProgressEvent,
         position: int,
@@ -261,5 +266,5 @@ class Trial:
 
 @lru_cache(maxsize=1)
 def device_data(path: Path, device: torch.device, threads: int) -> TrainingData:
-    """The dataset on the device: once a process, whatever trials it runs."""
+    """Return the dataset on the device, loaded once per process."""
     return open_data(open_prepared(path), device, threads)

@@ -1,4 +1,4 @@
-"""Which store a search's trials use: one that everybody shares, or a private one each."""
+"""The stores of a search's trials: one shared store, or a private one for each trial."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class TrialStores:
     """The stores of one search.
 
     Attributes:
-        root: the shared store, or the folder of the private ones.
-        shared: whether trials share the store.
-        limit: bytes of stored outputs in one store; None for no limit.
-        pretrained: the teacher that every store is to hold, if a user has brought it along.
+        root: the shared store, or the folder of the private stores.
+        shared: whether trials share one store.
+        limit: bytes that the stored outputs of one store may occupy; None for no limit.
+        pretrained: the pretrained teacher to put into every store, if any.
     """
 
     root: Path
@@ -31,18 +31,18 @@ class TrialStores:
 
     @property
     def data(self) -> Path:
-        """Where prepared datasets lie; they are shared whatever trials do."""
+        """The folder of prepared datasets, which trials always share."""
         return self.root / "data"
 
     def path_for(self, stages: Sequence[StageSpec]) -> Path:
-        """The store of the trial that trains these stages."""
-        # No student is trained twice in a study, so its key names its trial. (Where ``none`` is
-        # among the guidances, its trial is the reference, and finds it trained.) Who teaches it
-        # again with fresh seeds has the assistants there.
+        """Return the path of the store for the trial that trains these stages."""
+        # A study trains no student twice, so the student's key identifies its trial. (A trial with
+        # guidance ``none`` equals the baseline on labels alone, and finds it in the store.)
+        # Replicates use the same store, which contains their assistants.
         return self.root if self.shared else self.root / replace(stages[-1], replicate=0).key
 
     def open(self, stages: Sequence[StageSpec]) -> Store:
-        """The store of that trial, holding what is given."""
+        """Open the store for that trial, with the pretrained teacher in it."""
         store = Store(self.path_for(stages), self.limit)
         if self.pretrained is not None and self.pretrained.record.spec.key not in store:
             self.pretrained.put_into(store)
@@ -53,17 +53,18 @@ class TrialStores:
 def open_stores(
     shared: Path | None, private: Path, limit: int | None
 ) -> Iterator[tuple[TrialStores, Store | None]]:
-    """The stores of a search, for its time; private ones are gone when it is over.
+    """Open the stores of a search; private stores are removed at the end.
 
     Args:
-        shared: folder of the store that trials share; None where they share nothing.
-        private: folder for stores of their own, where they do.
+        shared: folder of the shared store; None if trials share nothing.
+        private: folder of the private stores if trials share nothing.
+        limit: bytes that the stored outputs of one store may occupy; None for no limit.
 
     Yields:
-        The stores, and the shared one, opened.
+        The stores, and the opened shared store (None without one).
 
     Raises:
-        InputError: the shared store can't be used.
+        InputError: the shared store cannot be used.
     """
     if shared is not None:
         store = Store(shared, limit)

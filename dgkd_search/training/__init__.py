@@ -1,1 +1,1 @@
-"""One model trained from its teachers: recipe, loss, trainer; no store, no chain."""
+"""Training of one model from its teachers: recipe, loss, trainer. No store, no chains."""

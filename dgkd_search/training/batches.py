@@ -1,4 +1,4 @@
-"""Data where training happens: arrays on a device, batch by batch, and evaluation on them."""
+"""Training and validation data in batches, as tensors on a device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dgkd_search.data import DataInfo, PreparedData
 from dgkd_search.data.augmentation import Views
 from dgkd_search.models.layers import Normalize
 
-# Pixels of an evaluation batch, by device type: 512 images of 32 × 32 on a CPU, 4096 on a GPU.
+# Pixels per evaluation batch, by device type: 512 images of 32 × 32 on a CPU, 4096 on a GPU.
 _EVALUATION_PIXELS = {"cpu": 2**19, "cuda": 2**22}
 _LEAST, _MOST = 16, 4096
 
 
 class TrainingData(Protocol):
-    """The training and validation parts, wherever their images lie."""
+    """The training and validation parts, in memory or streamed."""
 
     info: DataInfo
     device: torch.device
@@ -27,34 +27,35 @@ class TrainingData(Protocol):
     def batches(
         self, batches: Sequence[Tensor], views: Views, bank: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Views of the training part, for each batch of rows.
+        """Iterate over views of training images.
 
         Args:
-            batches: int64 [B] on the CPU, places in the training part.
-            views: of the training part.
-            bank: which of each image's views.
+            batches: rows of the training part for each batch, int64 [B] on the CPU.
+            views: the views of the training part.
+            bank: number of the bank of views.
 
         Yields:
-            The rows, on the device, and normalized float [B, channels, size, size].
+            For each batch the rows, int64 [B] on the device, and the views, normalized float
+            [B, channels, size, size].
         """
 
     def labels(self, rows: Tensor) -> Tensor:
-        """int64 [B], for rows on the device."""
+        """Return the training labels, int64 [B], of rows on the device."""
 
     def in_order(self) -> Sequence[Tensor]:
-        """Rows of the whole training part in large batches, for what needs no gradient."""
+        """Return all rows of the training part in large batches, for passes without gradients."""
 
     def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The validation part in large batches: normalized images and labels."""
+        """Iterate over the validation part in large batches: normalized images and labels."""
 
 
 class DeviceData:
-    """Prepared data as tensors on a device; loaded once and shared by every stage of a process.
+    """Prepared data as tensors on a device, loaded once and shared by all stages of a process.
 
     Attributes:
         count: number N of training images.
         images, train_labels: the training part, uint8 [N, C, H, W] and int64 [N].
-        val_images, val_labels: the validation part.
+        val_images, val_labels: the validation part, likewise.
     """
 
     def __init__(self, prepared: PreparedData, device: torch.device) -> None:
@@ -90,13 +91,20 @@ class DeviceData:
 def to_batches(
     normalize: nn.Module, images: Tensor, labels: Tensor, size: int = 512
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images uint8 [N, C, H, W] and labels [N] as ``accuracy`` takes them."""
+    """Iterate over normalized images and labels in batches.
+
+    Args:
+        normalize: module that normalizes images.
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+        size: images per batch.
+    """
     for some, truth in zip(torch.split(images, size), torch.split(labels, size), strict=True):
         yield normalize(some), truth
 
 
 def split_to(batches: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
-    """The batches on a device, moved there in one copy."""
+    """Move the batches to a device in one copy."""
     if device.type == "cpu" or not batches:
         return batches
     joined = torch.cat(list(batches)).pin_memory().to(device, non_blocking=True)
@@ -104,6 +112,6 @@ def split_to(batches: Sequence[Tensor], device: torch.device) -> Sequence[Tensor
 
 
 def evaluation_batch(device: torch.device, image_size: int) -> int:
-    """Images of a batch without gradients; fixed, for it decides the last bits."""
+    """Return the batch size of passes without gradients; fixed, as it affects the last bits."""
     pixels = _EVALUATION_PIXELS.get(device.type, 2**19)
     return max(_LEAST, min(_MOST, pixels // image_size**2))

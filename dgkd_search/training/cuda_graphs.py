@@ -1,8 +1,8 @@
-"""CUDA graphs: a step's kernels launched at once, where one by one the GPU waits for the host.
+"""CUDA graphs: launch all kernels of a training step at once.
 
-A step of a small network is some two hundred kernels of a few microseconds each, and takes the
-host longer to launch than the GPU to run (experiments/figures/gpu_h200.jsonl). Weights
-are the same to the last bit: a graph is kept only after a replay gave what the step itself gave.
+A step of a small network has about two hundred kernels of a few microseconds each, which the host
+launches more slowly than the GPU runs them (experiments/figures/gpu_h200.jsonl). Weights are the
+same to the last bit: a graph is kept only if a replay gives the results of the step itself.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from dgkd_search.training.spec import StageSpec
 
 Tensors = tuple[Tensor | None, ...]
 Function = Callable[..., Tensors]
-# From a function and its input buffers: how to run it on them, and where the results then lie.
+# Maps a function and its input buffers to a callable that runs it on them, and its result buffers.
 Capture = Callable[[Function, Tensors], tuple[Callable[[], None], Tensors]]
 
 SWITCH = "DGKD_CUDA_GRAPHS"
-# Calls of one shape before it is captured: the libraries set themselves up in the first, and what
-# comes a few times in all is not worth a graph.
+# Calls of one shape before it is captured: libraries initialize themselves in the first ones, and a
+# shape that occurs only a few times is not worth a graph.
 _CALLS_BEFORE = 3
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def graphs_apply(spec: StageSpec, device: torch.device) -> bool:
-    """Whether the steps of a stage are captured.
+    """Return whether the steps of a stage are captured.
 
-    Not those of a user's own network or loss: what its code does in Python (a depth drawn anew, a
-    count of calls) would happen once, at the capture. Not compiled ones. ``DGKD_CUDA_GRAPHS=0`` in
-    the environment turns graphs off.
+    Steps with a custom network or loss are not, because Python code (such as a random depth or a
+    counter) would run only once, during the capture. Compiled steps are not either. The environment
+    variable ``DGKD_CUDA_GRAPHS=0`` turns graphs off.
     """
     return (
         device.type == "cuda"
@@ -50,7 +50,7 @@ def graphs_apply(spec: StageSpec, device: torch.device) -> bool:
 
 @contextlib.contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """A stream that can be captured, in order with what comes before and after."""
+    """Run the body on a stream that can be captured, ordered with the work before and after it."""
     outer, stream = torch.cuda.current_stream(device), _stream(device)
     stream.wait_stream(outer)
     try:
@@ -62,7 +62,7 @@ def side_stream(device: torch.device) -> Iterator[None]:
 
 @functools.cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    # one a process: memory is kept by stream
+    # one per process, because torch caches memory per stream
     stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     return stream
 
@@ -70,13 +70,13 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 class Graphed:
     """A function of tensors, replayed as one CUDA graph for each shape of its inputs.
 
-    Results lie in the graph's own memory: they hold until the next call.
+    Results are in the graph's own memory and valid until the next call.
 
     Args:
-        function: without effect but on ``state`` and its results; draws nothing, and decides
-            nothing by a tensor's value.
-        state: what a call changes in place, as the statistics of batch normalization.
-        capture: replaced by tests, on CPUs.
+        function: changes nothing but ``state``, draws no random numbers, and does not branch on a
+            tensor's value.
+        state: tensors that a call changes in place, such as batch normalization statistics.
+        capture: replaces CUDA's capture in tests on CPUs.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Graphed:
         self._on = True
 
     def __call__(self, *inputs: Tensor | None) -> Tensors:
-        """What ``function`` returns, to the last bit."""
+        """Return the results of ``function``, the same to the last bit."""
         if not self._on:
             return self._function(*inputs)
         shapes = tuple(None if x is None else (x.shape, x.stride(), x.dtype) for x in inputs)
@@ -103,7 +103,7 @@ class Graphed:
         return self._first(shapes, inputs)
 
     def release(self) -> bool:
-        """Give back the graphs and what they hold, and use none from now on.
+        """Free the graphs and their memory, and use none from now on.
 
         Returns:
             Whether there were any.
@@ -114,25 +114,25 @@ class Graphed:
         return held
 
     def _plain(self, inputs: Tensors) -> Tensors:
-        """A call as it is; where memory lacks that graphs hold, without them from now on."""
+        """Call the function without a graph; if memory is short, free the graphs and retry."""
         if not self._graphs:
             return self._function(*inputs)
         before = _copies(self._state)
         with contextlib.suppress(torch.OutOfMemoryError):
             return self._function(*inputs)
         self.release()
-        torch.cuda.empty_cache()  # does nothing where there is no GPU
+        torch.cuda.empty_cache()  # does nothing without a GPU
         _restore(self._state, before)
         return self._function(*inputs)
 
     def _first(self, shapes: object, inputs: Tensors) -> Tensors:
-        """One call, as it is and as a graph; the graph is kept if both give the same bits."""
+        """Call the function directly and as a graph; keep the graph if the results are equal."""
         before = _copies(self._state)
         results = self._plain(inputs)
         if not self._on:
             return results
         after = _copies(self._state)
-        problem = "a replay gave other bits than the step"
+        problem = "a replay differs from the step"
         try:
             buffers = tuple(None if x is None else torch.empty_like(x) for x in inputs)
             graph = _Graph(buffers, *self._capture(self._function, buffers))
@@ -169,20 +169,20 @@ class _Graph:
 class _CudaCapture:
     """Captures on the current stream, which must not be the default one.
 
-    The graphs of one function share memory: none needs what another left, but its results, which
-    are used up before the next replay.
+    The graphs of one function share memory. This is safe because no graph needs another's memory
+    except its results, which are consumed before the next replay.
     """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, function: Function, inputs: Tensors) -> tuple[Callable[[], None], Tensors]:
-        # A graph holds what a step holds, beside what other steps and evaluations need.
+        # A graph occupies as much memory as a step, in addition to other steps and evaluations.
         free, _ = torch.cuda.mem_get_info()
         if free < 2 * torch.cuda.memory_reserved():
             raise torch.OutOfMemoryError("no room for a graph")
         graph = torch.cuda.CUDAGraph()
-        # Other threads of this process may allocate meanwhile: loaders pin memory.
+        # thread_local, because other threads may allocate meanwhile: loaders pin memory.
         with torch.cuda.graph(
             graph,
             pool=self._pool,
@@ -204,7 +204,7 @@ def _restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 
 def _same_bits(one: Tensors, other: Tensors) -> bool:
-    """Bit for bit, so that a NaN equals itself; waits for the device."""
+    """Compare bit for bit, so that NaN equals NaN; waits for the device."""
     equal = [
         (a.detach().view(_BITS[a.itemsize]) == b.detach().view(_BITS[b.itemsize])).all()
         for a, b in zip(one, other, strict=True)
@@ -215,7 +215,7 @@ def _same_bits(one: Tensors, other: Tensors) -> bool:
 
 def _warn(what: str) -> None:
     warnings.warn(
-        f"{what}: trained without CUDA graphs, with the same results in more time",
+        f"{what}; training goes on without CUDA graphs: same results, slower",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -1,7 +1,7 @@
-"""What decides the last bits, made so: threads, precision, memory format, compilation.
+"""Applying numerics, which affect the last bits: threads, precision, memory format, compilation.
 
-Settings come from a fixed table (``recipe.NUMERICS``) and options, never from a timing at start:
-identical options must mean identical weights.
+Settings come from options and a fixed table (``recipe.NUMERICS``), never from a benchmark at start:
+equal options must give equal weights.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def memory_format(numerics: Numerics) -> torch.memory_format:
 
 
 def autocast(numerics: Numerics) -> contextlib.AbstractContextManager[None]:
-    """The precision of a forward pass; the loss is computed in float32 whatever it is."""
+    """Set the precision of a forward pass; the loss is always computed in float32."""
     if numerics.precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(numerics.device_type, torch.bfloat16)
 
 
 def maybe_compile(model: nn.Module, numerics: Numerics) -> Callable[[Tensor], Tensor]:
-    """``model`` as training calls it: compiled, where ``numerics`` says so."""
+    """Return the callable that training uses for ``model``, compiled if ``numerics`` says so."""
     if not numerics.compiled:
         return model
-    # What torch compiled for other models of the class counts against one limit, beyond which it
-    # silently stops compiling: a model's last bits would depend on what was trained before it.
+    # Compilations of all models of a class count toward one limit, above which torch silently stops
+    # compiling: a model's last bits would depend on the models trained before it.
     torch.compiler.reset()
     compiled: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
     return compiled
@@ -47,12 +47,12 @@ def maybe_compile(model: nn.Module, numerics: Numerics) -> Callable[[Tensor], Te
 
 @contextlib.contextmanager
 def deterministic(numerics: Numerics) -> Iterator[None]:
-    """The number of threads, and kernels that always sum in one order."""
+    """Set the number of threads, and select deterministic kernels."""
     disable_malloc_trim()
     threads = torch.get_num_threads()
     torch.set_num_threads(numerics.threads)
     try:
-        # enabled is False by default here, which would leave cuDNN out altogether
+        # the default, enabled=False, would turn cuDNN off
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             yield
     finally:
@@ -61,11 +61,11 @@ def deterministic(numerics: Numerics) -> Iterator[None]:
 
 @functools.cache
 def disable_malloc_trim() -> None:
-    """Have this process keep memory that it frees, instead of handing it back to the system.
+    """Make this process keep freed memory instead of returning it to the system.
 
-    Activations of a batch are allocated anew at every step; by glibc's defaults the larger ones
-    are mapped, and their pages cleared, every time. experiments/bench_numerics.py measures what
-    that costs. Changes no result.
+    Activations are allocated at every step. By default, glibc maps large ones anew, and the system
+    clears their pages, every time; experiments/bench_numerics.py measures the cost. Results do not
+    change.
     """
     if not sys.platform.startswith("linux"):
         return

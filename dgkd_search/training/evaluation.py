@@ -1,4 +1,4 @@
-"""Accuracy of a model, on validation and on test images."""
+"""Accuracy of a model on validation and test images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from dgkd_search.utils.system import cores
 def test_accuracy(
     config: DataConfig, info: DataInfo, spec: StageSpec, weights: bytes
 ) -> tuple[float | None, str | None]:
-    """The student's accuracy on the test set in percent, if there is one, or what is wrong."""
+    """Return the student's test accuracy in percent, and an error message.
+
+    Both are None if there is no test set; one is None otherwise.
+    """
     try:
         if not has_test(config):
             return None, None
@@ -36,9 +39,10 @@ def test_accuracy(
 
 
 def accuracy_on_part(part: Part, info: DataInfo, spec: StageSpec, weights: bytes) -> float:
-    """A student's accuracy in percent on images that it wasn't trained on.
+    """Return a student's accuracy in percent on ``part``.
 
-    On the CPU in full precision, as whoever loads the student will find it; no trial runs now.
+    It is computed on the CPU in full precision, as a user who loads the student would. It uses all
+    cores, because no trial runs at that time.
     """
     normalize = Normalize(info.mean, info.std)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
@@ -47,13 +51,13 @@ def accuracy_on_part(part: Part, info: DataInfo, spec: StageSpec, weights: bytes
 
 
 def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Share of images that ``model`` classifies rightly, in percent.
+    """Return the share of images that ``model`` classifies correctly, in percent.
 
-    NaN where a logit isn't finite: a broken model is no model of the first class.
+    NaN if any logit is not finite, as argmax would count a diverged model's outputs as class 0.
 
     Args:
-        model: from images to logits [B, C]; left in eval mode.
-        batches: images as the model takes them, and their labels; at least one.
+        model: maps images to logits [B, C]; left in eval mode.
+        batches: normalized images and their labels; at least one batch.
     """
     model.eval()
     right: Tensor | int = 0
@@ -62,7 +66,7 @@ def accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> floa
     with torch.inference_mode():
         for images, labels in batches:
             logits = model(images)
-            # Sums stay on the device: nothing waits for it before the end.
+            # Sums stay on the device, so that the host does not wait for each batch.
             right = right + (logits.argmax(dim=1) == labels).sum()
             finite = finite & logits.isfinite().all()
             count += len(labels)

@@ -1,8 +1,8 @@
-"""Worker processes that start safely from a process with threads, and leave no trace.
+"""Worker processes that start safely from a process with threads, and end with it.
 
-They are forked from a server that has one thread and has never seen a GPU. Forked from a trial they
-would inherit locks that a thread of Ray's may hold at that moment, and wait for them forever;
-spawned, each would import torch for seconds, every epoch.
+Workers are forked from a server process with one thread and without a GPU context. If they were
+forked from a trial, they would inherit locks that a thread of Ray may hold, and could wait for them
+forever. If they were spawned, each would import torch, which takes seconds in every epoch.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ from typing import Any, ClassVar
 
 @functools.cache
 def start_fork_server(module: str) -> None:
-    """Start the server, once a process, with a module that workers need already imported.
+    """Start the server, once per process, with a module imported that the workers need.
 
     Raises:
-        OSError, EOFError: it can't be started.
+        OSError, EOFError: the server cannot be started.
     """
     multiprocessing.set_forkserver_preload([module])
-    # It inherits the mask, and its workers do: an interrupt from the keyboard reaches every process
-    # of the terminal, and they would each print a traceback. The tracker comes first, because
-    # starting it lets the signal through again.
+    # Ctrl-C reaches every process of the terminal, and each worker would print a traceback. The
+    # server and its workers inherit this mask, so they ignore it. The tracker is started first,
+    # because starting it unblocks the signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    # Waits for the import with a process that has nothing to lose: a worker, interrupted while it
-    # starts, finds its queues gone and says so.
+    # Wait for the server's import with a dummy process: a real worker that is interrupted while it
+    # starts would print an error about missing queues.
     first = WorkerProcess(target=os.getpid, daemon=True)
     first.start()
     first.join()
 
 
 def prepare_worker(number: int) -> None:
-    """To be called in a new worker: it prints nothing, and ends with whom it works for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where others had started the server
-    warnings.simplefilter("ignore")  # each would tell of the same odd images, every epoch
+    """Initialize a new worker: it prints nothing, and ends when its parent process ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # other code may have started the server
+    warnings.simplefilter("ignore")  # else every worker warns of the same images in every epoch
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    # If the parent is killed, nobody reads a pipe any more that the worker may be writing to, and a
-    # DataLoader's own watch sees the server alone, which lives as long as its workers.
+    # If the parent is killed, a worker may block on a pipe that nobody reads. A DataLoader's own
+    # watchdog only watches the fork server, which lives as long as its workers.
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -63,11 +63,11 @@ _starting = threading.Lock()
 
 
 class WorkerProcess(context.ForkServerProcess):
-    """A process that doesn't import the caller's main module.
+    """A process that does not import the caller's main module.
 
-    Python would have every worker run it, for what is defined there; workers need nothing of it. In
-    a Ray worker it imports Ray, and a script that trains without asking for its ``__name__`` would
-    train again in every worker, and wait there for the lock that it holds itself.
+    Python imports the main module in every worker, but these workers need nothing from it. In a Ray
+    worker it would import Ray. A script without an ``if __name__ == "__main__"`` guard would train
+    again in every worker, and wait there for a lock that the script itself holds.
     """
 
     def start(self) -> None:
@@ -81,6 +81,6 @@ class WorkerProcess(context.ForkServerProcess):
 
 
 class WorkerContext(context.ForkServerContext):
-    """What a DataLoader takes as its ``multiprocessing_context``."""
+    """The ``multiprocessing_context`` for a DataLoader."""
 
     Process: ClassVar[Any] = WorkerProcess

@@ -1,4 +1,4 @@
-"""The training loss of densely guided distillation, and the random dropping of its teachers.
+"""The training loss of densely guided distillation, and the random dropping of teachers.
 
 Source: Son et al., "Densely Guided Knowledge Distillation using Multiple Teacher Assistants",
 ICCV 2021, arXiv 2009.08825, equation 7 and section 3.3 (stochastic teaching).
@@ -22,28 +22,28 @@ def distillation_loss(
     teachers: int,
     distillation: Distillation | None,
 ) -> Tensor:
-    """The training loss of one mini-batch.
+    """Return the training loss of one mini-batch.
 
-    ``L = m(1−λ)·CE(z, y) + λ·τ²·Σ_i b_i·D(z_i, z)`` for m teachers, of which those with b_i = 1
-    survive; both terms are means over the batch. D is the divergence of ``distillation.loss``: in
-    the paper KL(softmax(z_i/τ) ‖ softmax(z/τ)). τ² falls out where a loss doesn't use τ. ``mean``
-    divides L by m (not by the number of survivors), so that chains of different length suit one
-    learning rate.
+    ``L = m(1−λ)·CE(z, y) + λ·τ²·Σ_i b_i·D(z_i, z)`` for m teachers, where b_i is 1 for surviving
+    and 0 for dropped teachers. Both terms are means over the batch. D is the divergence of
+    ``distillation.loss``, in the paper KL(softmax(z_i/τ) ‖ softmax(z/τ)); the factor τ² is left out
+    if it does not use τ. With the loss scale ``mean``, L is divided by m (not by the number of
+    survivors), so that one learning rate suits chains of different length.
 
     Args:
         logits: the learner's z, float [B, C].
         labels: int64 [B], each in [0, C).
-        survivors: logits z_i of the surviving teachers, float [k, B, C] with 1 <= k <= m, no
-            gradient; None where m is 0.
+        survivors: logits z_i of the surviving teachers, float [k, B, C] with 1 <= k <= m, without
+            gradient; None if m is 0.
         teachers: m, the number of teachers before dropping.
-        distillation: the loss, λ, τ and the loss scale; None exactly where m is 0.
+        distillation: the loss, λ, τ and the loss scale; None if and only if m is 0.
 
     Returns:
-        A scalar; plain cross-entropy where m is 0.
+        A scalar; plain cross-entropy if m is 0.
 
     Raises:
-        InputError: a loss of a user's own isn't known, or has other code.
-        StageFailed: it fails, or gives no scalar.
+        InputError: a custom loss is not registered, or its code has changed.
+        StageFailed: a custom loss fails, or returns no scalar.
     """
     label_loss = F.cross_entropy(logits.float(), labels)
     if distillation is None or survivors is None or teachers == 0:
@@ -59,15 +59,16 @@ def distillation_loss(
 def sample_teacher_mask(
     steps: int, teachers: int, drop_prob: float, generator: torch.Generator
 ) -> Tensor:
-    """Which teachers teach in each of ``steps`` mini-batches.
+    """Draw the surviving teachers of each of ``steps`` mini-batches.
 
-    Each teacher survives with probability s = 1 − drop_prob, independently; where all are dropped,
-    one, drawn uniformly, is kept. The effective survival of a teacher is s + (1−s)^m / m.
+    Each teacher survives independently with probability s = 1 − drop_prob. If all are dropped, one
+    of them, drawn uniformly, is kept. A teacher thus survives with probability s + (1−s)^m / m.
 
     Args:
+        steps: number of mini-batches.
         teachers: m, at least 1.
         drop_prob: in [0, 1).
-        generator: the only source of randomness; on the CPU, so that nothing waits for a device.
+        generator: source of all randomness; on the CPU, to avoid waiting for a device.
 
     Returns:
         bool [steps, m]; every row has at least one True.

@@ -1,4 +1,4 @@
-"""Device memory: given back, and what to do when there is too little."""
+"""Freeing device memory, and errors when there is too little."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from dgkd_search.training.spec import StageSpec
 
 
 def free_cached(device: torch.device) -> None:
-    """Give back memory that nobody uses any more: other processes may share the device."""
+    """Return cached memory to the device, which other processes may share."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 @contextlib.contextmanager
 def reraise_oom(spec: StageSpec, fitting: Callable[[], int | None] | None = None) -> Iterator[None]:
-    """Raises StageFailed where the device has too little memory for the stage.
+    """Raise StageFailed if the device runs out of memory in the body.
 
     Args:
-        fitting: finds a batch size for which it has enough; None where that isn't what is large.
+        spec: the stage that is trained.
+        fitting: returns a batch size that fits, or None if no size does; None if the batch size is
+            not the cause.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
-        traceback.clear_frames(error.__traceback__)  # they hold what didn't fit
-        hint = "give it a larger --gpus-per-trial"
+        traceback.clear_frames(error.__traceback__)  # the frames reference the large tensors
+        hint = "raise --gpus-per-trial"
         if fitting is not None:
             size = fitting()
-            hint = f"--batch-size {size} fits, or {hint}" if size else f"no smaller fits, {hint}"
+            hint = (
+                f"--batch-size {size} fits, or {hint}" if size else f"no smaller size fits, {hint}"
+            )
         raise StageFailed(
             f"{spec.architecture.name}: out of memory on the device with batch size "
             f"{spec.recipe.batch_size}; {hint}"
@@ -40,7 +44,7 @@ def reraise_oom(spec: StageSpec, fitting: Callable[[], int | None] | None = None
 
 
 def clear_frames(error: BaseException | None) -> None:
-    """Drop what the frames behind an error hold: a model would stay on the device with them."""
+    """Clear the frames behind an error, which would keep a model on the device."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__

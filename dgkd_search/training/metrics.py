@@ -1,4 +1,4 @@
-"""What an epoch gave. Plain values: no torch."""
+"""The results of an epoch. Plain values: no torch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One epoch of one model: the row that travels from the trainer to the study.
+    """The results of one epoch of one model.
 
     Attributes:
-        epoch: from 1.
+        epoch: number of the epoch, from 1.
         train_loss: mean over the epoch's images.
-        val_accuracy: in percent, after the epoch.
+        val_accuracy: validation accuracy after the epoch, in percent.
         seconds: wall time of the epoch, evaluation included.
-        taught: images that a teacher taught, over all teachers: an image that two teachers of a
-            mini-batch taught counts twice, one whose teacher was dropped doesn't.
+        taught: number of teacher outputs used, summed over images and teachers: an image with two
+            surviving teachers counts twice, one whose teachers were dropped does not count.
     """
 
     epoch: int
@@ -25,5 +25,5 @@ class EpochMetrics:
     taught: int = 0
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)

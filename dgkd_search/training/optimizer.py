@@ -1,6 +1,7 @@
-"""SGD with momentum, on torch's own function for it.
+"""SGD with momentum, using torch's functional implementation.
 
-``torch.optim.SGD`` would import torch's compiler at its first step: seconds, in every worker.
+``torch.optim.SGD`` would import torch's compiler at its first step, which takes seconds in every
+worker.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from torch.optim.sgd import sgd
 
 from dgkd_search.training.recipe import Recipe
 
-_BUFFER = "momentum."  # and the parameter's position
+_BUFFER = "momentum."  # prefix of the parameter's index
 
 
 class SGD:
-    """The steps of ``torch.optim.SGD``, bit for bit.
+    """SGD whose steps equal those of ``torch.optim.SGD`` bit for bit.
 
     Args:
-        parameters: of the model.
-        recipe: gives momentum and weight decay.
+        parameters: parameters of the model.
+        recipe: contains momentum and weight decay.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> None:
@@ -31,18 +32,18 @@ class SGD:
 
     @torch.no_grad()
     def step(self, rate: float, gradients: Sequence[Tensor | None]) -> None:
-        """Go down the gradients with this learning rate.
+        """Update the parameters.
 
         Args:
-            gradients: one a parameter, as ``gradients`` gave them; a parameter without one stays
-                as it is.
+            rate: learning rate.
+            gradients: one per parameter, from ``gradients``; a parameter with None is not changed.
         """
-        taught = [i for i, each in enumerate(gradients) if each is not None]
-        momenta = [self._momenta[i] for i in taught]
+        updated = [i for i, each in enumerate(gradients) if each is not None]
+        momenta = [self._momenta[i] for i in updated]
         sgd(
-            [self._parameters[i] for i in taught],
+            [self._parameters[i] for i in updated],
             [each for each in gradients if each is not None],
-            momenta,  # torch puts each buffer here at its first step
+            momenta,  # torch replaces None by a buffer at the first step
             lr=rate,
             momentum=self._recipe.momentum,
             weight_decay=self._recipe.weight_decay,
@@ -50,27 +51,27 @@ class SGD:
             nesterov=False,
             maximize=False,
         )
-        for i, momentum in zip(taught, momenta, strict=True):
+        for i, momentum in zip(updated, momenta, strict=True):
             self._momenta[i] = momentum
 
     def gradients(self, loss: Tensor) -> list[Tensor | None]:
-        """The gradients of a loss, one a parameter; None where it doesn't depend on one."""
+        """Return the gradients of a loss by parameter; None if it does not depend on one."""
         self.zero_grad()
         torch.autograd.backward(loss)
         return [parameter.grad for parameter in self._parameters]
 
     def zero_grad(self) -> None:
-        """Before the next mini-batch."""
+        """Drop all gradients."""
         for parameter in self._parameters:
             parameter.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """What it remembers, by names of its own; for ``restore``."""
+        """Return the momentum buffers by name, for ``restore``."""
         buffers = enumerate(self._momenta)
         return {f"{_BUFFER}{i}": buffer for i, buffer in buffers if buffer is not None}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Remember what ``state`` gave; other names in ``tensors`` are passed over."""
+        """Load the output of ``state``; other names in ``tensors`` are ignored."""
         for i, parameter in enumerate(self._parameters):
             buffer = tensors.get(f"{_BUFFER}{i}")
             if buffer is not None:

@@ -1,4 +1,4 @@
-"""What training is: the recipe, the distillation settings and the numerics of a stage."""
+"""The recipe, the distillation settings and the numerics of a stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 MAX_VIEWS = 32
 
 
-# Ranges that options share.
+# Ranges that are shared with command-line options.
 EPOCHS = Range(1, whole=True)
 BATCH_SIZE = Range(2, whole=True, why="batch normalization needs two images")
 WEIGHT_DECAY = Range(0)
@@ -30,32 +30,33 @@ THREADS = Range(1, whole=True)
 
 
 def _as_floats(owner: object, *names: str) -> None:
-    """1 and 1.0, 0.0 and -0.0 are one setting, and must give one key."""
+    """Convert fields to float: 1 and 1.0, and 0.0 and -0.0, must give the same key."""
     for name in names:
         object.__setattr__(owner, name, float(getattr(owner, name)) + 0.0)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is trained: SGD with momentum under a learning-rate schedule.
+    """Settings for training one model: SGD with momentum and a learning-rate schedule.
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images a step.
+        batch_size: images per step.
         lr: peak learning rate.
         weight_decay: L2 penalty on all parameters.
         schedule: ``step`` (divided by 10 at 1/2 and 3/4 of the epochs, as in arXiv 2009.08825),
-            ``late`` (at 5/8, 3/4 and 7/8, as in the field's CIFAR-100 benchmarks), ``thirds``
-            (at 3, 6 and 9 tenths, as on ImageNet), ``cosine`` (to 0), ``onecycle`` (linear up
-            over the first quarter, linear down to 0) or ``constant``.
-        augment: ``none``, ``crop`` (padding of an eighth of the image), ``flip``, ``crop+flip``, or
-            ``resized-crop`` (a part of random size and shape, as on ImageNet) with or without it.
-        views: number of banks of fixed views; epoch e trains on bank e mod views.
-            0 means min(epochs, 32), or 1 where nothing is augmented.
-        momentum: of SGD.
+            ``late`` (at 5/8, 3/4 and 7/8, as in CIFAR-100 distillation benchmarks), ``thirds``
+            (at 3/10, 6/10 and 9/10, as for ImageNet), ``cosine`` (to 0), ``onecycle`` (linear
+            increase over the first quarter, linear decrease to 0) or ``constant``.
+        augment: ``none``, ``crop`` (padding of an eighth of the image), ``flip``, ``crop+flip``,
+            ``resized-crop`` (random area and aspect ratio, as for ImageNet) or
+            ``resized-crop+flip``.
+        views: number of banks of fixed views; epoch e, from 0, trains on bank e mod views.
+            0 means min(epochs, 32), or 1 without augmentation.
+        momentum: momentum of SGD.
 
     Raises:
-        InputError: every value outside its range, all at once.
+        InputError: lists every value outside its range.
     """
 
     epochs: Annotated[int, EPOCHS]
@@ -76,18 +77,19 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Distillation:
-    """The loss of a learner with teachers: equation 7 of arXiv 2009.08825 and stochastic teaching.
+    """Settings of the distillation loss: equation 7 of arXiv 2009.08825, and teacher dropping.
 
     Attributes:
         kd_weight: λ, the weight of the distillation term, in [0, 1].
         temperature: τ, above 0.
-        loss_scale: ``sum`` (equation 7 to the letter) or ``mean`` (divided by the number of
-            teachers, so that chains of different length suit one learning rate).
+        loss_scale: ``sum`` (equation 7) or ``mean`` (equation 7 divided by the number of teachers,
+            so that one learning rate suits chains of different length).
         drop_prob: probability in [0, 1) that a teacher is dropped from a mini-batch.
-        loss: how far a learner is from a teacher; whether it is known is checked where it is used.
+        loss: the divergence between learner and teacher. Whether it is registered is checked when
+            it is used.
 
     Raises:
-        InputError: every value outside its range, all at once.
+        InputError: lists every value outside its range.
     """
 
     kd_weight: Annotated[float, KD_WEIGHT] = 0.9
@@ -101,15 +103,19 @@ class Distillation:
         check_fields(self)
 
     def canonical(self, teachers: int) -> Distillation | None:
-        """The same loss without the settings that mean nothing for ``teachers`` teachers.
+        """Return equivalent settings, with defaults for those that have no effect.
 
-        None without teachers (the loss is cross-entropy); with one teacher nothing can be dropped
-        (one teacher is always kept) and ``sum`` equals ``mean``. Where the distillation term weighs
-        nothing, its loss, its temperature and its drops don't matter; ``sum`` still scales the
-        label term. Where the loss doesn't use the temperature, that doesn't matter either.
+        Without teachers the result is None: the loss is cross-entropy. With one teacher, nothing
+        can be dropped (one teacher is always kept) and ``sum`` equals ``mean``. If the weight of
+        the distillation term is 0, its loss, temperature and drop probability have no effect, but
+        ``sum`` still scales the label term. The temperature has no effect if the loss does not use
+        it.
+
+        Args:
+            teachers: number of teachers.
 
         Raises:
-            InputError: a loss of a user's own isn't known here, or has other code.
+            InputError: a custom loss is not registered, or its code has changed.
         """
         if teachers == 0:
             return None
@@ -126,15 +132,15 @@ class Distillation:
 
     @property
     def used_temperature(self) -> float | None:
-        """τ; None where the loss doesn't use it.
+        """τ; None if the loss does not use it.
 
         Raises:
-            InputError: a loss of a user's own isn't known here, or has other code.
+            InputError: a custom loss is not registered, or its code has changed.
         """
         return self.temperature if loss_of(self.loss).uses_temperature else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; KL isn't spoken of, as before there were other losses."""
+        """Return plain JSON types; KL is left out, as in files from before other losses existed."""
         value = asdict(self)
         if self.loss == KL:
             del value["loss"]
@@ -144,13 +150,13 @@ class Distillation:
 
     @classmethod
     def from_dict(cls, value: object) -> Distillation:
-        """What ``to_dict`` gave.
+        """Build from the output of ``to_dict``.
 
         Raises:
-            ValueError, InputError: it is something else.
+            ValueError, InputError: ``value`` is not an output of ``to_dict``.
         """
         if not isinstance(value, Mapping):
-            raise ValueError(f"distillation {value!r}: is no table")
+            raise ValueError(f"distillation {value!r}: must be a mapping")
         loss = value.get("loss")
         spec = KL if loss is None else LossSpec.from_dict(loss)
         return from_exact(cls, {**value, "loss": spec})
@@ -158,9 +164,16 @@ class Distillation:
 
 @dataclass(frozen=True)
 class Numerics:
-    """What decides the last bits of the weights besides the recipe.
+    """Settings besides the recipe that affect the last bits of the weights.
 
-    Weights differ between one and two CPU threads, so ``threads`` is part of a stage's identity.
+    Weights differ between one and two CPU threads, so even ``threads`` is part of a stage's key.
+
+    Attributes:
+        device_type: ``cpu`` or ``cuda``.
+        threads: number of CPU threads.
+        precision: ``fp32`` or ``bf16`` (autocast).
+        memory_format: ``contiguous`` or ``channels_last``.
+        compiled: whether ``torch.compile`` compiles the model.
     """
 
     device_type: str = "cpu"
@@ -173,8 +186,8 @@ class Numerics:
         check_fields(self, {"threads": "cpus-per-trial"})
 
 
-# A fixed table, never a timing at start: identical options must mean identical weights. What it
-# rests on is measured by experiments/bench_numerics.py.
+# A fixed table, never a benchmark at start: equal options must give equal weights. The choices are
+# measured by experiments/bench_numerics.py.
 NUMERICS = {
     "cpu": Numerics("cpu", 1, "fp32", "channels_last"),
     "cuda": Numerics("cuda", 1, "bf16", "channels_last"),

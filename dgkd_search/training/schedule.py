@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of the step: nothing to save, nothing to restore."""
+"""The learning rate as a pure function of the step, so checkpoints need no scheduler state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from dgkd_search.training.recipe import Recipe
 
-_WARMUP = 0.25  # share of a one-cycle schedule in which the rate rises
+_WARMUP = 0.25  # share of the steps in which ``onecycle`` increases the rate
 # Shares of the epochs after which the rate is divided by 10.
 _DROPS = {
     "step": (Fraction(1, 2), Fraction(3, 4)),
@@ -17,10 +17,10 @@ _DROPS = {
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The rate of optimizer step ``step`` (0 is the first one of the first epoch).
+    """Return the learning rate of optimizer step ``step`` (0 is the first step of training).
 
-    ``step``, ``late`` and ``thirds`` change between epochs, ``cosine`` and ``onecycle`` with
-    every step.
+    The schedules ``step``, ``late`` and ``thirds`` change between epochs, ``cosine`` and
+    ``onecycle`` at every step.
     """
     total = recipe.epochs * steps_per_epoch
     progress = step / total
@@ -32,7 +32,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         case "cosine":
             return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
         case "onecycle":
-            middle = (step + 0.5) / total  # neither the first nor the last step is wasted at 0
+            middle = (step + 0.5) / total  # so that neither the first nor the last rate is 0
             rising = middle / _WARMUP
             falling = (1 - middle) / (1 - _WARMUP)
             return recipe.lr * min(rising, falling)

@@ -1,7 +1,7 @@
-"""What a stage is, and the key that names its result.
+"""Specifications of stages and teacher outputs, and their keys.
 
-A key is a hash of everything that determines a stage's weights, so two stages with one key are
-one stage: whoever needs it second loads it.
+The key of a stage is a hash of everything that determines its weights. Stages with equal keys are
+trained once and then loaded from the store.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.utils.hashing import derive_seed, digest
 from dgkd_search.utils.records import from_exact, from_plain
 
-# What fields are called in JSON, whose canonical form keys hash.
+# Names of fields in JSON, whose canonical form is hashed to keys: they must never change.
 _JSON_NAMES = {"teachers": "sources", "teacher": "source", "pretrained": "given"}
 
-# Raised whenever the training code changes what the same settings produce.
+# Increase when the same settings give different weights or outputs.
 TRAINING_VERSION = 2
 
 
@@ -28,16 +28,16 @@ class StageSpec:
     Attributes:
         data: fingerprint of the prepared data (images, labels and split).
         architecture: the network.
-        teachers: keys of the stages that teach it, largest model first; empty for labels alone.
+        teachers: keys of its teachers' stages, largest model first; empty for labels alone.
         recipe: how it is trained.
-        distillation: the loss where there are teachers, in canonical form, else None.
-        numerics: device type, threads, precision, memory format.
-        train_seed: seed of initialization, order and drops.
-        replicate: number of the repeat; only a final student has one above 0.
-        pretrained: checksum of the weights, where a user has brought them along: nothing is
-            trained.
-        outputs: how teachers are consulted: ``stored`` (their logits on each view, computed once
-            and kept in float16) or ``online`` (run on every batch).
+        distillation: the distillation loss in canonical form; None without teachers.
+        numerics: device type, threads, precision, memory format, compilation.
+        train_seed: seed of initialization, order of images and drops.
+        replicate: number of the replicate; 0 except for replicates of a student.
+        outputs: ``stored`` (teacher logits on each view are computed once and stored in float16)
+            or ``online`` (teachers are run on every batch).
+        pretrained: checksum of pretrained weights, with which the stage is not trained; else empty.
+        version: ``TRAINING_VERSION`` of the code that trains it.
     """
 
     data: str
@@ -54,7 +54,7 @@ class StageSpec:
 
     @property
     def key(self) -> str:
-        """32 hex digits; equal for two stages exactly if their weights are equal by design."""
+        """32 hex digits; equal for two stages if and only if their weights must be equal."""
         return digest(self.to_dict())
 
     @property
@@ -63,22 +63,22 @@ class StageSpec:
 
     @property
     def origins(self) -> frozenset[str]:
-        """Modules of a user's own whose code training runs: the network's, the loss's."""
+        """Modules of the custom network and the custom loss that training runs."""
         loss = self.distillation.loss.origin if self.distillation is not None else ""
         return frozenset({self.architecture.origin, loss} - {""})
 
     @property
     def given(self) -> str:
-        """An earlier name of ``pretrained``."""
+        """The former name of ``pretrained``."""
         return self.pretrained
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """An earlier name of ``teachers``."""
+        """The former name of ``teachers``."""
         return self.teachers
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         value: dict[str, object] = {
             _JSON_NAMES.get(name, name): field for name, field in asdict(self).items()
         }
@@ -87,22 +87,22 @@ class StageSpec:
         if self.distillation is not None:
             value["distillation"] = self.distillation.to_dict()
         if not self.teachers:
-            value["outputs"] = None  # nobody is consulted
+            value["outputs"] = None  # has no effect without teachers
         if not self.pretrained:
             del value["given"]
         return value
 
     @classmethod
     def from_dict(cls, value: Mapping[str, object]) -> StageSpec:
-        """What ``to_dict`` gave.
+        """Build from the output of ``to_dict``.
 
         Raises:
-            ValueError, LookupError, InputError: it is something else.
+            ValueError, LookupError, InputError: ``value`` is not an output of ``to_dict``.
         """
         settings = value["distillation"]
         names = ("data", "train_seed", "replicate", "version")
         parts = {
-            **{name: value[name] for name in names},  # each must be there: a default may change
+            **{name: value[name] for name in names},  # all required, as defaults may change
             "architecture": from_exact(Architecture, value["architecture"]),
             "recipe": from_exact(Recipe, value["recipe"]),
             "distillation": None if settings is None else Distillation.from_dict(settings),
@@ -116,13 +116,14 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class OutputsSpec:
-    """Everything that determines what a teacher says of one view of every training image.
+    """Everything that determines a teacher's outputs on one view of every training image.
 
     Attributes:
-        teacher: key of the stage that trained it (the data's fingerprint is part of that).
+        teacher: key of the teacher's stage (which includes the fingerprint of the data).
         augment: one of ``data.config.AUGMENTS``.
-        bank: which of each image's views, from 0.
-        numerics: of the forward pass.
+        bank: number of the bank of views, from 0.
+        numerics: numerics of the forward pass.
+        version: ``TRAINING_VERSION`` of the code that computes them.
     """
 
     teacher: str

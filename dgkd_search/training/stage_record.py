@@ -1,4 +1,4 @@
-"""What the store keeps beside a model's weights: what it is, and how its training went."""
+"""The description that the store keeps beside a model's weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from dgkd_search.utils.records import from_plain, to_plain
 
 @dataclass(frozen=True)
 class StageRecord:
-    """The description of a stage, finished or not.
+    """A stage, finished or not, and the results of its epochs.
 
     Attributes:
-        rows: one an epoch; a single one for weights that a user brought along: their accuracy.
+        spec: the stage.
+        rows: results of the finished epochs; for pretrained weights one row with their accuracy.
     """
 
     spec: StageSpec
@@ -23,21 +24,22 @@ class StageRecord:
 
     @property
     def seconds(self) -> float:
-        """That all of its epochs took."""
+        """Total wall time of its epochs."""
         return sum(row.seconds for row in self.rows)
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON types, as ``Store.put`` takes them."""
+        """Return plain JSON types, for ``Store.put``."""
         return {"spec": self.spec.to_dict(), "rows": [to_plain(row) for row in self.rows]}
 
     @classmethod
     def from_json(cls, spec: StageSpec, description: Mapping[str, object]) -> StageRecord:
-        """What the store describes.
+        """Build from a stored description.
 
         Args:
-            spec: of the stage, by whose key the description was found.
+            spec: the stage whose key the description was stored under.
+            description: the output of ``to_json``, possibly with other fields.
 
         Raises:
-            ValueError: its rows aren't what ``to_json`` writes.
+            ValueError: the rows are not an output of ``to_json``.
         """
         return cls(spec, from_plain(tuple[EpochMetrics, ...], description.get("rows")))

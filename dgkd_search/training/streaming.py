@@ -1,4 +1,4 @@
-"""Images decoded by worker processes while a model trains, for folders too large for memory."""
+"""Streamed data: worker processes decode images during training, for folders larger than memory."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ from dgkd_search.training.loader_workers import WorkerContext, prepare_worker, s
 from dgkd_search.utils.system import cores
 
 _MOST_WORKERS = 8
-_PREFETCH = 2  # batches that a worker decodes ahead
+_PREFETCH = 2  # batches that each worker decodes ahead
 _ADVICE = "if memory or processes are short, lower --concurrency or --batch-size"
 
 
 def open_data(prepared: PreparedData, device: torch.device, threads: int = 1) -> TrainingData:
-    """Prepared data for training on a device: loaded there, or streamed where they say so.
+    """Open prepared data for training: loaded to the device or streamed, as they were prepared.
 
     Args:
-        threads: CPU threads that the caller may use; no result depends on it.
+        prepared: the prepared data.
+        device: the device of training.
+        threads: CPU threads that the caller may use; results do not depend on it.
     """
     if not prepared.info.streamed:
         return DeviceData(prepared, device)
@@ -42,23 +44,26 @@ def open_data(prepared: PreparedData, device: torch.device, threads: int = 1) ->
 
 
 def worker_count(device: torch.device, threads: int) -> int:
-    """Processes that decode: on the CPU as many as a trial's threads, beside a GPU, which one
-    would keep waiting, as many as there are cores; 8 at most."""
+    """Return the number of decoding processes, 8 at most.
+
+    On a CPU it is the trial's number of threads. For a GPU, which would wait for a single process,
+    it is the number of cores.
+    """
     wanted = threads if device.type == "cpu" else cores()
     return max(1, min(wanted, cores(), _MOST_WORKERS))
 
 
 class StreamedData:
-    """Image files, decoded anew whenever they are shown; only labels lie on the device.
+    """Prepared data whose images are decoded when they are used; only labels stay on the device.
 
-    Every iterator starts processes of its own and stops them when it ends or is closed. For the
-    same pixels it yields what ``DeviceData`` does, to the last bit and for any number of workers.
+    Every iterator starts its own worker processes, and stops them when it ends or is closed. For
+    equal pixels it yields the same bits as ``DeviceData``, for any number of workers. Iterators
+    raise StageFailed if an image cannot be read or a worker dies.
 
     Args:
-        workers: processes of an iterator, at least 1.
-
-    Raises:
-        StageFailed: from an iterator: an image can't be read, or the processes died.
+        prepared: the prepared data.
+        device: the device of training.
+        workers: processes per iterator, at least 1.
     """
 
     def __init__(self, prepared: PreparedData, device: torch.device, workers: int) -> None:
@@ -74,8 +79,7 @@ class StreamedData:
     def batches(
         self, batches: Sequence[Tensor], views: Views, bank: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        # Without the bank that it may have drawn: workers draw theirs, which costs less than
-        # sending it.
+        # A copy without its last bank: drawing the bank in each worker costs less than sending it.
         views = Views(views.count, views.image_size, views.augment, views.seed)
         images = _Images(self._prepared, "train", views, bank)
         with contextlib.closing(self._stream(images, batches)) as stream:
@@ -99,7 +103,7 @@ class StreamedData:
         return evaluation_batch(self.device, self.info.image_size)
 
     def _stream(self, images: _Images, batches: Sequence[Tensor]) -> Generator[Tensor]:
-        """Normalized images of each batch, on the device."""
+        """Yield the normalized images of each batch, on the device."""
         if not batches:
             return
         iterator = _start(images, batches, self._workers, self.device.type == "cuda")
@@ -110,18 +114,18 @@ class StreamedData:
                     raise StageFailed(batch.problem)
                 yield self.normalize(batch.tensor().to(self.device, non_blocking=True))
         finally:
-            # The last reference: with it the workers go, however this ends.
+            # Deleting the last reference stops the workers, however this ends.
             del iterator
 
 
 @dataclass
 class _Batch:
-    """A batch on its way from a worker.
+    """A batch from a worker.
 
     Attributes:
-        images: uint8 [B, C, H, W]. An array, which goes through a pipe: a tensor would go through
-            shared memory, of which containers have 64 MB.
-        problem: why there are none, in one line.
+        images: uint8 [B, C, H, W]; None if there is a problem. Workers send an array, which passes
+            through a pipe: a tensor would pass through shared memory, often 64 MB in containers.
+        problem: a one-line error message.
     """
 
     images: Images | Tensor | None
@@ -131,16 +135,20 @@ class _Batch:
         return self.images if isinstance(self.images, Tensor) else torch.from_numpy(self.images)
 
     def pin_memory(self) -> _Batch:
-        """Called by the DataLoader, in a thread, where the device is a GPU."""
+        """Pin the images; the DataLoader calls this in a thread if the device is a GPU."""
         return self if self.images is None else _Batch(self.tensor().pin_memory())
 
 
 class _Images(TorchDataset[_Batch]):
-    """One part's images by batches of rows; travels to the workers, so it holds no arrays.
+    """The images of one part, indexed by batches of rows.
+
+    It is sent to the workers, so it contains no arrays.
 
     Args:
-        views: of the training part; None shows images as they are.
-        bank: which of each image's views.
+        prepared: the prepared data.
+        part: the part.
+        views: the views of the training part; None for the original images.
+        bank: number of the bank of views.
     """
 
     def __init__(
@@ -156,13 +164,13 @@ class _Images(TorchDataset[_Batch]):
     def __getitem__(self, rows: NDArray[np.int64]) -> _Batch:
         info, views = self._prepared.info, self._views
         paths = self._listing.paths(rows.tolist())
-        # Parts of the pictures as they are, not of what was made of them beforehand.
+        # Resized crops are taken from the original files, not from images resized before.
         resized = views is not None and views.resized
         crops = _crops(views, rows, self._bank) if views is not None and resized else None
         try:
             images = decode_images(paths, info.channels, info.image_size, threads=1, crops=crops)
         except InputError as error:
-            # Returned, for an exception would reach the user with the worker's traceback.
+            # Returned, because an exception would show the user the worker's traceback.
             return _Batch(None, error.messages[0])
         if views is not None and not resized:
             shown = views.apply(torch.from_numpy(images), torch.from_numpy(rows), self._bank)
@@ -184,20 +192,20 @@ def _crops(views: Views, rows: NDArray[np.int64], bank: int) -> list[Crop]:
 def _start(
     images: _Images, batches: Sequence[Tensor], workers: int, pinned: bool
 ) -> Iterator[_Batch]:
-    """Start workers that decode the batches, ahead but in order."""
+    """Start workers that decode batches ahead of time; the iterator yields them in order."""
     loader: DataLoader[_Batch] = DataLoader(
         images,
-        batch_size=None,  # an item is a whole batch already
+        batch_size=None,  # an item is already a batch
         sampler=[rows.numpy() for rows in batches],
         num_workers=min(workers, len(batches)),
         prefetch_factor=_PREFETCH,
         pin_memory=pinned,
         multiprocessing_context=WorkerContext(),
         worker_init_fn=prepare_worker,
-        generator=torch.Generator(),  # else it would draw from torch's global one
+        generator=torch.Generator(),  # else it would draw from torch's global generator
     )
     try:
-        start_fork_server(__name__)  # torch is imported there once, and not by each worker
+        start_fork_server(__name__)  # imports torch once in the server, not in each worker
         return iter(loader)
     except (OSError, EOFError) as error:
         reason = one_line(error)

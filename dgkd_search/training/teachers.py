@@ -1,6 +1,6 @@
-"""Frozen models that teach: run on every batch, or read from what they said of each view once.
+"""The teachers of a learner: frozen models run on every batch, or outputs that were computed once.
 
-Knows neither store nor trial.
+This module knows neither the store nor trials.
 """
 
 from __future__ import annotations
@@ -25,21 +25,24 @@ class Teachers(Protocol):
     def __len__(self) -> int: ...
 
     def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
-        """Logits of some teachers on one mini-batch, float [len(which), B, C] without gradient.
+        """Return teacher logits on one mini-batch, float [len(which), B, C] without gradient.
 
         Args:
-            which: places of the surviving teachers, ascending, at least one.
-            images: normalized float [B, channels, size, size], the views themselves.
-            rows: int64 [B], the images' places in the training part, on the data's device.
+            which: indices of the surviving teachers, ascending, at least one.
+            images: the views, normalized float [B, channels, size, size].
+            rows: rows of the images in the training part, int64 [B] on the data's device.
             bank: number of the bank of views.
         """
 
 
 class OnlineTeachers:
-    """Teachers that are run on every batch; the dropped ones aren't.
+    """Teachers that are run on every batch, except dropped ones.
 
     Args:
-        graphs: run them as CUDA graphs, see ``cuda_graphs.graphs_apply``.
+        models: the trained models; they are frozen.
+        device: the learner's device.
+        numerics: numerics of the forward pass.
+        graphs: whether to run them as CUDA graphs; see ``cuda_graphs.graphs_apply``.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class OnlineTeachers:
         with torch.inference_mode(), autocast(self._numerics):
             outputs = [logits for i in which for logits in self._forwards[i](images)]
             logits = torch.stack([each for each in outputs if each is not None])
-        return logits.clone()  # a normal tensor: autograd may save it for the learner's loss
+        # Cloned, because autograd cannot save an inference tensor for the learner's loss.
+        return logits.clone()
 
 
 def _forward_of(model: nn.Module) -> Function:
@@ -70,7 +74,7 @@ def _forward_of(model: nn.Module) -> Function:
 
 
 class CachedTeachers:
-    """Teachers whose outputs on the bank in use lie on the learner's device.
+    """Teachers whose outputs on one bank of views are held on the learner's device.
 
     Args:
         count: number m of teachers.
@@ -85,13 +89,13 @@ class CachedTeachers:
         return self._count
 
     def use(self, bank: int, outputs: Sequence[Tensor]) -> None:
-        """Teach from these outputs, one float16 [N, C] a teacher, until the next call."""
+        """Use these outputs from now on: one float16 [N, C] per teacher."""
         if len(outputs) != self._count:
-            raise ValueError(f"{self._count} teachers have {len(outputs)} outputs")
+            raise ValueError(f"{self._count} outputs needed, got {len(outputs)}")
         self._bank, self._outputs = bank, tuple(outputs)
 
     def drop(self) -> None:
-        """Let go of the bank in use, before another one takes its room."""
+        """Release the current bank's outputs, to free memory for the next bank."""
         self._bank, self._outputs = None, ()
 
     def holds(self, bank: int) -> bool:
@@ -99,35 +103,37 @@ class CachedTeachers:
 
     def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
         if self._bank != bank:
-            raise RuntimeError(f"outputs of bank {self._bank} are at hand, bank {bank} is asked")
-        # Row by row from each array: mapped ones stay on the disk but for what is read.
+            raise RuntimeError(f"bank {bank} requested, but outputs of bank {self._bank} are held")
+        # Select rows from each array: of mapped arrays, only these rows are read from disk.
         return torch.stack([self._outputs[i].index_select(0, rows) for i in which]).float()
 
 
 def compute_outputs(
     model: nn.Module, data: TrainingData, views: Views, bank: int, numerics: Numerics
 ) -> Tensor:
-    """A frozen model's logits on one view of every training image.
+    """Compute a teacher's logits on one view of every training image.
 
-    In the images' own order and in batches of a fixed size, so that they are the same to the last
-    bit whoever computes them.
+    Images are processed in dataset order and in batches of a fixed size, so that every process gets
+    the same bits.
 
     Args:
-        model: from ``freeze``.
-        views: of the training part.
-        bank: which of each image's views.
+        model: a model from ``freeze``.
+        data: the training data.
+        views: the views of the training part.
+        bank: number of the bank of views.
+        numerics: numerics of the forward pass.
 
     Returns:
-        float16 [N, C], on the CPU.
+        float16 [N, C] on the CPU.
 
     Raises:
-        StageFailed: a logit isn't finite, or too large for float16.
+        StageFailed: a logit is not finite or too large for float16.
     """
     with deterministic(numerics), torch.inference_mode():
         outputs = torch.cat(list(_batches(model, data, views, bank, numerics))).cpu()
     if not outputs.isfinite().all():
         raise StageFailed(
-            "a teacher's outputs are not finite (or beyond 65504, what float16 holds); "
+            "a teacher's outputs are not finite, or beyond the range of float16 (65504); "
             "lower --lr, or try --outputs online"
         )
     return outputs
@@ -144,6 +150,6 @@ def _batches(
 
 
 def freeze(model: nn.Module, device: torch.device, numerics: Numerics) -> nn.Module:
-    """The model on a device as a teacher: in eval mode, without gradients."""
+    """Move a model to a device as a teacher: in eval mode, without gradients."""
     model = model.to(device).to(memory_format=memory_format(numerics))
     return model.eval().requires_grad_(False)

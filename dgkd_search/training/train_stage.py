@@ -1,4 +1,4 @@
-"""One stage by itself, from start to end in this process: no store, no trial."""
+"""Training one stage in this process, without a store or a trial."""
 
 from __future__ import annotations
 
@@ -29,14 +29,19 @@ def train_stage(
     *,
     sources: Sequence[nn.Module] | None = None,
 ) -> Trainer:
-    """Train one model from start to end in this process.
+    """Train one model from start to end in this process; nothing is stored.
 
     Args:
+        spec: the stage.
+        data: the prepared data.
         teachers: trained models in the order of ``spec.teachers``; they are frozen.
-        sources: an earlier name of ``teachers``.
+        sources: the former name of ``teachers``.
 
     Returns:
-        The finished trainer: ``trainer.model``, ``trainer.rows``.
+        The finished trainer; see ``trainer.model`` and ``trainer.rows``.
+
+    Raises:
+        StageFailed: the loss or a teacher's outputs are not finite, or memory is short.
     """
     teachers = teachers if sources is None else sources
     device = torch.device(spec.numerics.device_type)

@@ -1,8 +1,8 @@
-"""One stage: a learner trained from its teachers, epoch by epoch.
+"""Training of one stage, epoch by epoch.
 
-Knows neither store nor trial. Every random draw comes from a generator seeded by the stage's
-key, the purpose and the epoch, so that a stage carried on from a checkpoint ends bit-identical
-to one that was never stopped.
+This module knows neither the store nor trials. Every random draw comes from a generator seeded with
+the stage's key, the purpose and the epoch, so that a stage resumed from a checkpoint ends
+bit-identical to one that was never stopped.
 """
 
 from __future__ import annotations
@@ -43,15 +43,16 @@ from dgkd_search.utils.hashing import derive_seed
 
 @dataclass
 class Trainer:
-    """A model in training.
+    """Trains one model.
 
     Args:
-        spec: what to train, and how.
-        data: on the device where training happens.
-        teachers: the frozen models, in the order of ``spec.teachers``; None where there are none.
+        spec: the stage.
+        data: the data, on the device of training.
+        teachers: the teachers, in the order of ``spec.teachers``; None without teachers.
 
-    Raises:
-        StageFailed: from ``train_epoch``: non-finite loss, or the device is out of memory.
+    Attributes:
+        model: the model on the device.
+        rows: results of the finished epochs.
     """
 
     spec: StageSpec
@@ -77,12 +78,12 @@ class Trainer:
 
     @property
     def sources(self) -> Teachers | None:
-        """An earlier name of ``teachers``."""
+        """The former name of ``teachers``."""
         return self.teachers
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Number of finished epochs."""
         return len(self.rows)
 
     @property
@@ -91,11 +92,16 @@ class Trainer:
 
     @property
     def bank(self) -> int:
-        """The bank of views that the next epoch trains on."""
+        """Number of the bank of views for the next epoch."""
         return self.epoch % self.spec.recipe.views
 
     def train_epoch(self) -> EpochMetrics:
-        """Train the next epoch and evaluate on validation."""
+        """Train the next epoch, and evaluate the model on the validation part.
+
+        Raises:
+            StageFailed: training diverged, a custom loss failed, an image cannot be read, or
+                memory is short.
+        """
         start = time.perf_counter()
         with (
             deterministic(self.spec.numerics),
@@ -109,16 +115,16 @@ class Trainer:
         return row
 
     def weights(self) -> bytes:
-        """The model as safetensors."""
+        """Return the model's weights as safetensors."""
         return to_bytes(self.model.state_dict())
 
     def checkpoint(self) -> bytes:
-        """Weights and optimizer state as safetensors; with ``rows`` enough to go on."""
+        """Return weights and optimizer state as safetensors, for ``restore``."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         return to_bytes(tensors | self._optimizer.state())
 
     def restore(self, checkpoint: bytes, rows: Sequence[EpochMetrics]) -> None:
-        """Go on after the last of ``rows`` from what ``checkpoint`` wrote then."""
+        """Continue after the last of ``rows`` from the ``checkpoint`` of that epoch."""
         tensors = from_bytes(checkpoint)
         prefix = "model."
         self.model.load_state_dict(
@@ -136,10 +142,10 @@ class Trainer:
 
     @contextlib.contextmanager
     def _seeded_global_rng(self) -> Iterator[None]:
-        """Seed what a user's own network or loss draws from torch's global state, as dropout does.
+        """Seed torch's global generators for custom networks and losses, for example for dropout.
 
-        By epoch, so that a stage that goes on from a checkpoint ends the same. What is built in
-        draws nothing.
+        The seed depends on the epoch, so that a stage resumed from a checkpoint ends the same.
+        Built-in networks and losses draw nothing.
         """
         if not self.spec.origins:
             yield
@@ -150,13 +156,16 @@ class Trainer:
             yield
 
     def _batches(self) -> Sequence[Tensor]:
-        """Rows of this epoch's mini-batches, shuffled; a last single image is left out."""
+        """Return the rows of this epoch's mini-batches, shuffled.
+
+        A last batch of one image is left out, as batch normalization needs two.
+        """
         order = torch.randperm(self.data.count, generator=self._generator("order", self.epoch))
         batches = torch.split(order, self.spec.recipe.batch_size)
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
     def _survivors(self, steps: int) -> list[list[int]]:
-        """The teachers that teach, for each mini-batch of this epoch."""
+        """Return the indices of the surviving teachers for each mini-batch of this epoch."""
         if self.spec.distillation is None or self.teachers is None:
             return [[]] * steps
         mask = sample_teacher_mask(
@@ -186,8 +195,8 @@ class Trainer:
             loss, *gradients = (self._graphs or self._gradients)(*batch)
             assert loss is not None
             self._optimizer.step(rate, gradients)
-            del gradients  # else they would lie beside the next ones
-            total += loss * len(rows)  # stays on the device: no waiting inside an epoch
+            del gradients  # else they would occupy memory beside the next ones
+            total += loss * len(rows)  # stays on the device, so that the host does not wait
             count += len(rows)
             taught += len(rows) * len(survivors[i])
         mean = float(total) / count
@@ -198,7 +207,7 @@ class Trainer:
     def _batch(
         self, rows: Tensor, views: Tensor, bank: int, survivors: Sequence[int]
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images, labels and the surviving teachers' logits of one mini-batch."""
+        """Return images, labels and the surviving teachers' logits of one mini-batch."""
         images = views.contiguous(memory_format=self._format)
         guidance = None
         if self.teachers is not None and survivors:
@@ -206,9 +215,10 @@ class Trainer:
         return images, self.data.labels(rows), guidance
 
     def _largest_fitting_batch(self) -> int | None:
-        """The largest half, quarter, ... of the batch size with which an epoch fits the device.
+        """Return the largest of a half, a quarter, ... of the batch size that fits in memory.
 
-        Found by trying a step and an evaluation, so the model is spoilt; None if no size does.
+        Each size is tried with a step and an evaluation, which changes the model. None if no size
+        fits.
         """
         if self._graphs:
             self._graphs.release()
@@ -230,7 +240,7 @@ class Trainer:
         if self._graphs is not None:
             with contextlib.suppress(torch.OutOfMemoryError):
                 return self._accuracy()
-            if self._graphs.release():  # what they held may be what is missing
+            if self._graphs.release():  # their memory may suffice
                 free_cached(self.data.device)
         return self._accuracy()
 
@@ -252,9 +262,9 @@ class Trainer:
 
 
 def _gradients_of(forward: Callable[[Tensor], Tensor], optimizer: SGD, spec: StageSpec) -> Function:
-    """From images, labels and the surviving teachers' logits to the loss and its gradients.
+    """Return a function from images, labels and surviving teachers' logits to loss and gradients.
 
-    No method: a trainer that is done with must free the device without Python's collector.
+    It is not a method, so that no reference cycle delays freeing a trainer's device memory.
     """
 
     def gradients(images: Tensor, labels: Tensor, guidance: Tensor | None) -> Tensors:
@@ -267,7 +277,9 @@ def _gradients_of(forward: Callable[[Tensor], Tensor], optimizer: SGD, spec: Sta
 
 
 def views_of(info: DataInfo, augment: str) -> Views:
-    """The views of a training part. They depend on the data alone: every learner of a teacher
-    sees the same banks."""
+    """Return the views of a training part.
+
+    They depend only on the data and the augmentation, so that all learners share banks.
+    """
     seed = derive_seed("views", info.fingerprint)
     return Views(info.train_count, info.image_size, augment, seed)

@@ -1,4 +1,4 @@
-"""Tensors as safetensors bytes, and models from them."""
+"""Conversion between tensors, models and safetensors bytes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def from_bytes(data: bytes) -> dict[str, Tensor]:
-    """On the CPU, in the order of their names."""
+    """Return tensors on the CPU, ordered by name."""
     return safetensors.torch.load(data)
 
 
 def load_model(spec: StageSpec, weights: bytes) -> nn.Module:
-    """A stage's model on the CPU, in eval mode."""
+    """Return a stage's model with these weights, on the CPU and in eval mode."""
     model = build(spec.architecture, torch.Generator())
     model.load_state_dict(from_bytes(weights))
     return model.eval()

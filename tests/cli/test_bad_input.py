@@ -141,8 +141,8 @@ def test_a_loss_of_ones_own_that_teaches_nothing_is_refused(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (line,) = refused(capsys, "--models", name, "--loss", "odd")
     assert line == (
-        f"loss 'odd' of {name}: the learner gets no gradient; compute it from student, without "
-        "detach, no_grad and item"
+        f"loss 'odd' of {name}: the learner gets no gradient; compute the divergence from student "
+        "without detach, no_grad or item"
     )
 
 

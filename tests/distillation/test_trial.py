@@ -343,7 +343,7 @@ def test_a_killed_trial_is_carried_on_where_it_died(
 def test_one_who_waits_carries_on_what_the_other_leaves(
     stages_of: StagesOf, trial_of: TrialOf, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_module, "_SIGN_OF_LIFE", 0.0)
+    monkeypatch.setattr(trial_module, "_REPORT_INTERVAL", 0.0)
     stages = stages_of("resnet8", epochs=3)
     first, second = iter(trial_of(stages, store)), iter(trial_of(stages, store))
     next(first)
@@ -478,5 +478,5 @@ def test_a_store_that_keeps_losing_its_stages_ends_the_trial(
         return load(self, key)
 
     monkeypatch.setattr(Trial, "_load", lose)
-    with pytest.raises(DgkdError, match=r"resnet14 vanished from .* again and again"):
+    with pytest.raises(DgkdError, match=r"resnet14 vanished from .* repeatedly"):
         trial_of(stages_of("resnet14", "resnet8"), store).run()

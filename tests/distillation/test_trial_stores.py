@@ -200,7 +200,7 @@ def test_trials_in_turns_end_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Epoch by epoch in one process, each waiting where the other trains what it needs."""
-    monkeypatch.setattr(trial_module, "_SIGN_OF_LIFE", 0.0)  # a row at every look at the lock
+    monkeypatch.setattr(trial_module, "_REPORT_INTERVAL", 0.0)  # a report at every poll of the lock
     monkeypatch.setattr(trial_module, "POLL", 0.0)
     plans, expected = alone
     trials = [Trial(plans[i], digits, shared.open(plans[i])) for i in (1, 2, 0)]

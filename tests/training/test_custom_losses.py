@@ -56,13 +56,13 @@ def test_a_loss_that_fails_in_training_is_named(
     monkeypatch.setattr(Noisy, "divergence", fails)
     with pytest.raises(StageFailed, match=r"loss 'noisy' of helpers\.losses: fails") as caught:
         Trainer(spec, data, teacher).train_epoch()
-    assert "(ArithmeticError: no such batch); mend its method" in str(caught.value)
+    assert "(ArithmeticError: no such batch); fix its method" in str(caught.value)
 
 
 def test_a_loss_with_other_code_trains_nothing(
     spec: StageSpec, data: DeviceData, teacher: OnlineTeachers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(get_loss("noisy"), "code", "c" * 32)
-    with pytest.raises(InputError, match=r"loss 'noisy': its code .* isn't the one that the stage"):
+    with pytest.raises(InputError, match=r"loss 'noisy': its code .* differs from the code that"):
         Trainer(spec, data, teacher).train_epoch()
     assert Noisy.calls == 0

@@ -27,4 +27,4 @@ def test_too_little_memory_fails_with_a_batch_size_that_fits(
         Trainer(stages_of("resnet20", "resnet8")[-1], data, spy).train_epoch()
     start = "resnet8: out of memory on the device with batch size 32; "
     assert str(caught.value).startswith(start + ways)
-    assert str(caught.value).endswith("give it a larger --gpus-per-trial")
+    assert str(caught.value).endswith("raise --gpus-per-trial")

@@ -1,1 +1,1 @@
-"""Who teaches whom in a chain: the methods that a search chooses from, a class and a file each."""
+"""Guidances, which assign teachers to the models of a chain: one class per module."""

@@ -1,4 +1,4 @@
-"""What a guidance is."""
+"""The interface of guidances."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 
 
 class Guidance(ABC):
-    """A rule for the teachers of each model in a chain.
+    """Base class of rules that assign teachers to each model of a chain.
 
     Attributes:
-        name: what ``--guidance`` and tables call it.
-        method: what the literature calls it.
-        color: of its points and lines, as ``#RRGGBB``.
-        marker: of its points, as matplotlib names them.
+        name: the name for ``--guidance`` and tables.
+        method: the name in the literature.
+        color: color of its points and lines in figures, as ``#RRGGBB``.
+        marker: matplotlib's marker of its points in figures.
     """
 
     name: str
@@ -22,11 +22,11 @@ class Guidance(ABC):
 
     @abstractmethod
     def teachers(self, position: int) -> tuple[int, ...]:
-        """Positions of the models that teach the one at ``position``.
+        """Return the positions of the teachers of the model at ``position``.
 
         Args:
-            position: 1 or more; 0 is the largest model, which has labels alone.
+            position: 1 or more. Position 0 is the largest model, which has no teachers.
 
         Returns:
-            Different positions below it, ascending: the largest model first.
+            Distinct positions below ``position``, ascending: the largest model first.
         """

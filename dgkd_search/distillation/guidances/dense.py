@@ -1,4 +1,4 @@
-"""Densely guided distillation: every larger model teaches."""
+"""Densely guided knowledge distillation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dgkd_search.distillation.guidances.base import Guidance
 
 
 class Dense(Guidance):
-    """All larger models (Son et al., arXiv 2009.08825, section 3)."""
+    """All larger models are teachers (Son et al., arXiv 2009.08825, section 3)."""
 
     name, method, color, marker = "dense", "DGKD", "#1F86C4", "o"
 

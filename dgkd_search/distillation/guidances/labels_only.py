@@ -6,7 +6,7 @@ from dgkd_search.distillation.guidances.base import Guidance
 
 
 class LabelsOnly(Guidance):
-    """Nobody."""
+    """No model has teachers."""
 
     name, method, color, marker = "none", "NOKD", "#CC79A7", "P"
 

@@ -1,7 +1,7 @@
-"""Guidances by name.
+"""The registry of guidances.
 
-Another one is a module beside this one and a word in ``_BUILT_IN`` or, in a package of one's own, a
-class that ``register_guidance`` makes known.
+To add a guidance, add a module to this folder and an instance to ``_BUILT_IN``. Other packages call
+``register_guidance``.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from dgkd_search.utils.registry import Registry, check_class
 
 DEFAULT_GUIDANCE = Dense.name
 NO_GUIDANCE = LabelsOnly.name
-_MARKERS = "osDdv^<>PXph*H8"  # filled ones of matplotlib's
+_MARKERS = "osDdv^<>PXph*H8"  # matplotlib's filled markers
 
 _BUILT_IN = (Dense(), Sequential(), TeacherOnly(), LabelsOnly())
 _registry = Registry[Guidance]("guidance", "dgkd_search.guidances", _BUILT_IN)
 
 
 def register_guidance(guidance: type[Guidance]) -> type[Guidance]:
-    """Make a guidance known to searches, as ``--guidance NAME``; also a decorator of its class.
+    """Register a guidance as ``--guidance NAME``; usable as a class decorator.
 
-    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
-    entry point of the group ``dgkd_search.guidances`` under the guidance's name.
+    Call it at the top level of a module. Pass that module to ``--models`` or, in a package, declare
+    it as an entry point of the group ``dgkd_search.guidances`` under the guidance's name.
 
     Raises:
-        ValueError: the class lacks a name or a method, one of its attributes is none, or the name
-            is taken.
+        ValueError: the name or method is missing, an attribute is invalid, or the name is taken.
     """
     check_class("guidance", guidance, "method")
     if not re.fullmatch("#[0-9A-Fa-f]{6}", guidance.color):
-        raise ValueError(f"guidance {guidance.name!r}: color {guidance.color!r} isn't as #1F86C4")
+        raise ValueError(
+            f"guidance {guidance.name!r}: color {guidance.color!r} must be like #1F86C4"
+        )
     if guidance.marker not in _MARKERS:
         raise ValueError(
-            f"guidance {guidance.name!r}: marker {guidance.marker!r} is none of "
+            f"guidance {guidance.name!r}: marker {guidance.marker!r} must be one of "
             f"{' '.join(_MARKERS)}"
         )
     _registry.register(guidance(), guidance.__module__)
@@ -49,22 +50,22 @@ def register_guidance(guidance: type[Guidance]) -> type[Guidance]:
 
 
 def get_guidance(name: str, label: str | None = None) -> Guidance:
-    """The guidance of that name.
+    """Return the guidance called ``name``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its package cannot be loaded.
     """
     return _registry.get(name, label)
 
 
 def guidance_names() -> tuple[str, ...]:
-    """Names of the guidances that are built in, registered or installed."""
+    """Return the names of all built-in, registered and installed guidances."""
     return _registry.names()
 
 
 def guidance_code(names: Sequence[str]) -> str:
-    """Checksum of the code of those that are a user's own; empty where none is."""
-    from dgkd_search.utils.hashing import digest  # --help does without
+    """Return a checksum of the code of the custom ones among these guidances; empty if none is."""
+    from dgkd_search.utils.hashing import digest  # not needed for --help
     from dgkd_search.utils.source_code import class_checksum
 
     own = [class_checksum(type(get_guidance(name))) for name in names]
@@ -72,24 +73,26 @@ def guidance_code(names: Sequence[str]) -> str:
 
 
 def teachers_of(name: str, position: int) -> tuple[int, ...]:
-    """Positions of the models that teach the one at ``position``, ascending; none for the first.
+    """Return the positions of the teachers of the model at ``position``, ascending.
+
+    The first model has none.
 
     Raises:
-        InputError: no guidance of that name, or one that breaks its rule.
+        InputError: there is no such guidance, or a custom one fails or returns invalid positions.
     """
     if position == 0:
         return ()
     guidance = get_guidance(name)
     try:
         teachers = tuple(int(operator.index(each)) for each in guidance.teachers(position))
-    except Exception as error:  # whatever a user's method raises or gives
+    except Exception as error:  # a user's method may raise or return anything
         raise InputError(
             f"guidance {name!r}: fails at position {position} "
-            f"({one_line(error, 200, with_class=True)}); mend its method teachers"
+            f"({one_line(error, 200, with_class=True)}); fix its method teachers"
         ) from error
     if list(teachers) != sorted({*teachers} & {*range(position)}):
         raise InputError(
-            f"guidance {name!r}: gives {list(teachers)} for the model at position {position}; "
-            f"give different positions from 0 to {position - 1}, ascending"
+            f"guidance {name!r}: returns {list(teachers)} for the model at position {position}; "
+            f"return distinct positions from 0 to {position - 1}, ascending"
         )
     return teachers

@@ -1,4 +1,4 @@
-"""Teacher assistant distillation: the model before teaches."""
+"""Teacher assistant knowledge distillation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dgkd_search.distillation.guidances.base import Guidance
 
 
 class Sequential(Guidance):
-    """The model before (Mirzadeh et al., arXiv 1902.03393)."""
+    """The next larger model is the only teacher (Mirzadeh et al., arXiv 1902.03393)."""
 
     name, method, color, marker = "sequential", "TAKD", "#E69F00", "s"
 

@@ -1,4 +1,4 @@
-"""Knowledge distillation: the first model teaches."""
+"""Knowledge distillation from the largest model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dgkd_search.distillation.guidances.base import Guidance
 
 
 class TeacherOnly(Guidance):
-    """The first model (Hinton et al., arXiv 1503.02531)."""
+    """The largest model is the only teacher (Hinton et al., arXiv 1503.02531)."""
 
     name, method, color, marker = "teacher", "KD", "#009E73", "^"
 

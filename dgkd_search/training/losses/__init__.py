@@ -1,1 +1,1 @@
-"""The losses that pull a learner towards its teachers, a class and a module each."""
+"""Distillation losses: one class per module."""

@@ -1,4 +1,4 @@
-"""What a distillation loss is, and what a stage's key says of it."""
+"""The interface of distillation losses, and their description in a stage's key."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossSpec:
-    """A distillation loss, fully named.
+    """The complete description of a distillation loss.
 
     Attributes:
-        name: of a registered loss, for example ``kl``.
-        origin: module that makes the loss known; empty for those that are built in.
-        code: checksum of the loss's code; empty likewise.
-        options: values of the options that it takes, by name.
+        name: name of a registered loss, for example ``kl``.
+        origin: module that registers the loss; empty for built-in losses.
+        code: checksum of the loss's code; empty for built-in losses.
+        options: values of the options that the loss takes, by name.
     """
 
     name: str
@@ -31,44 +31,45 @@ class LossSpec:
     options: OptionValues = ()
 
     def to_dict(self) -> dict[str, object]:
-        """Plain JSON types; of a loss that is built in and takes no options, the name alone."""
+        """Return plain JSON types without empty fields."""
         value = {**asdict(self), "options": dict(self.options)}
         return {name: field for name, field in value.items() if field}
 
     @classmethod
     def from_dict(cls, value: object) -> LossSpec:
-        """What ``to_dict`` gave.
+        """Build from the output of ``to_dict``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: ``value`` is not an output of ``to_dict``.
         """
         if not isinstance(value, Mapping) or not isinstance(value.get("options", {}), Mapping):
-            raise ValueError(f"loss {value!r}: is no table, or its options are none")
+            raise ValueError(f"loss {value!r}: must be a mapping, and so must its options")
         return from_exact(cls, {**value, "options": option_values(value.get("options", {}))})
 
 
-KL = LossSpec("kl")  # the loss of the paper, and of every stage that names none
+KL = LossSpec("kl")  # the paper's loss, and the default
 
 
 class DistillationLoss(ABC):
-    """How far a learner is from its teachers: the term KL of equation 7 of arXiv 2009.08825.
+    """Base class of the divergence between a learner and its teachers.
 
-    The labels' term, the weight λ, the factor τ² and ``--loss-scale`` are added by
-    ``training.loss.distillation_loss``, for all losses alike.
+    It replaces the KL term of equation 7 of arXiv 2009.08825. For every loss,
+    ``training.loss.distillation_loss`` adds the label term, the weight λ, the factor τ² and
+    ``--loss-scale``.
 
-    Built-in losses use methods of tensors alone, without importing torch: their names stand in
-    ``--help``. On a GPU their steps are replayed as CUDA graphs; steps with a loss of a user's own
-    are not, so that it may do in Python what it likes.
+    Built-in losses use only tensor methods and import no torch, because ``--help`` lists their
+    names. On a GPU, their steps are replayed as CUDA graphs; steps with a custom loss are not, so
+    its Python code may do anything.
 
     Attributes:
-        name: what ``--loss`` and tables call it.
-        title: what the literature calls it.
-        source: where it is published, for example ``arXiv 1503.02531``.
-        uses_temperature: whether it softens logits by τ. Its divergence is then multiplied by τ²,
-            so that gradients keep their size whatever τ is. Otherwise the temperature is no
-            setting: it changes no key, and ``--tune temperature`` is refused.
-        options: names of registered options that it takes. ``divergence`` gets the value of each
-            as one more argument, by its name in underscores; they are part of a stage's key.
+        name: the name for ``--loss`` and tables.
+        title: the name in the literature.
+        source: the publication, for example ``arXiv 1503.02531``.
+        uses_temperature: whether it softens logits by τ. If so, its divergence is multiplied by τ²,
+            which keeps the size of gradients independent of τ. If not, the temperature is not a
+            setting: it is not part of keys, and ``--tune temperature`` is refused.
+        options: names of the registered options that it takes. Their values are passed to
+            ``divergence`` as keyword arguments (with underscores) and are part of a stage's key.
         origin, code: see ``LossSpec``; set by ``register_loss``.
     """
 
@@ -82,17 +83,17 @@ class DistillationLoss(ABC):
 
     @property
     def spec(self) -> LossSpec:
-        """What stages say of it, without the values of its options."""
+        """The description of this loss, without the values of its options."""
         return LossSpec(self.name, self.origin, self.code)
 
     @abstractmethod
     def divergence(self, student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
-        """The sum over the teachers of how far the learner is from each.
+        """Return the divergence of the learner from its teachers.
 
-        Summed over teachers and averaged over images, so that a teacher weighs the same whoever
-        else survives, and an image the same in batches of any size. A built-in loss must be
-        capturable in a CUDA graph: it never reads a value on the host, as ``.item()`` and
-        ``if tensor`` do.
+        It is the sum over teachers of the mean over images, so that the weight of a teacher does
+        not depend on which others survive, nor the weight of an image on the batch size. A built-in
+        loss must be capturable in a CUDA graph: it must not read values on the host, as ``.item()``
+        and ``if tensor`` do.
 
         Args:
             student: the learner's logits, float32 [B, C], B >= 1, C >= 2, with gradient.
@@ -101,6 +102,6 @@ class DistillationLoss(ABC):
             temperature: τ, above 0.
 
         Returns:
-            A scalar with gradient towards ``student``, finite for finite logits, without the
-            factor τ².
+            A scalar without the factor τ², differentiable with respect to ``student`` and finite
+            for finite logits.
         """

@@ -1,4 +1,4 @@
-"""Losses of a user's own: what they do wrong is an error in one line that names them."""
+"""Custom losses: calls that turn their failures into one-line errors that name the loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dgkd_search.errors import InputError, StageFailed, one_line
 from dgkd_search.training.losses.base import DistillationLoss
 from dgkd_search.utils.option_values import OptionValues
 
-_IMAGES = 4  # that a loss is tried on
+_IMAGES = 4  # number of images in the trial call
 
 
 def checked_divergence(
@@ -21,25 +21,27 @@ def checked_divergence(
     temperature: float,
     options: OptionValues = (),
 ) -> Tensor:
-    """``loss.divergence``; built-in losses are known to keep its contract.
+    """Return ``loss.divergence(...)``, checked if the loss is custom.
 
     Args:
-        options: values of those that the loss takes.
+        loss: the loss.
+        student, teachers, temperature: see ``DistillationLoss.divergence``.
+        options: values of the options that the loss takes.
 
     Raises:
-        StageFailed: a user's own raises, or gives no scalar.
+        StageFailed: a custom loss raises, or returns no scalar.
     """
-    values: dict[str, Any] = dict(options)  # arguments that a loss with options has beside others
+    values: dict[str, Any] = dict(options)
     if not loss.origin:
         return loss.divergence(student, teachers, temperature, **values)
     try:
         value = loss.divergence(student, teachers, temperature, **values)
     except torch.OutOfMemoryError:
-        raise  # which says nothing about the loss
-    except Exception as error:  # whatever a user's method raises
+        raise  # not the loss's fault
+    except Exception as error:  # a user's method may raise anything
         raise StageFailed(
-            f"{_label(loss)}: fails on logits {list(student.shape)} of {len(teachers)} teachers' "
-            f"{list(teachers.shape)} ({one_line(error, 200, with_class=True)}); mend its method "
+            f"{_label(loss)}: fails on student logits {list(student.shape)} and teacher logits "
+            f"{list(teachers.shape)} ({one_line(error, 200, with_class=True)}); fix its method "
             "divergence"
         ) from error
     if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
@@ -47,21 +49,22 @@ def checked_divergence(
         if isinstance(value, Tensor):
             actual = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
         raise StageFailed(
-            f"{_label(loss)}: gives {actual}, not one float; sum over teachers and take the mean "
-            "over images"
+            f"{_label(loss)}: returns {actual}, not one float; sum over teachers and average over "
+            "images"
         )
     return value
 
 
 def validate_custom_loss(loss: DistillationLoss, classes: int, options: OptionValues = ()) -> None:
-    """Give a user's own loss a few logits; those that are built in are known to work.
+    """Call a custom loss on a few logits; do nothing for built-in losses.
 
     Args:
-        classes: of the data, at least 2.
-        options: values of those that the loss takes.
+        loss: the loss.
+        classes: number of classes of the dataset, at least 2.
+        options: values of the options that the loss takes.
 
     Raises:
-        InputError: it fails, gives no scalar or nothing finite, or the learner gets no gradient.
+        InputError: the loss fails, returns no finite scalar, or gives no finite gradient.
     """
     if not loss.origin:
         return
@@ -75,16 +78,16 @@ def validate_custom_loss(loss: DistillationLoss, classes: int, options: OptionVa
             except StageFailed as error:
                 raise InputError(str(error)) from error
             gradient = _gradient(loss, value, student)
-        for what, tensor in (("gives", value.detach()), ("has the gradient", gradient)):
+        for what, tensor in (("returns", value.detach()), ("has the gradient", gradient)):
             if not bool(tensor.isfinite().all()):
                 wrong = float(tensor[~tensor.isfinite()].flatten()[0])
                 raise InputError(
-                    f"{_label(loss)}: {what} {wrong} for finite logits; mend its method divergence"
+                    f"{_label(loss)}: {what} {wrong} for finite logits; fix its method divergence"
                 )
 
 
 def _gradient(loss: DistillationLoss, value: Tensor, student: Tensor) -> Tensor:
-    """Towards the learner's logits.
+    """Return the gradient with respect to the learner's logits.
 
     Raises:
         InputError: there is none.
@@ -94,14 +97,14 @@ def _gradient(loss: DistillationLoss, value: Tensor, student: Tensor) -> Tensor:
             (gradient,) = torch.autograd.grad(value, student, allow_unused=True)
             if gradient is not None:
                 return gradient
-    except Exception as error:  # of a user's own autograd function
+    except Exception as error:  # from a custom autograd function
         raise InputError(
-            f"{_label(loss)}: its gradient fails ({one_line(error, 200, with_class=True)}); mend "
+            f"{_label(loss)}: its gradient fails ({one_line(error, 200, with_class=True)}); fix "
             "its method divergence"
         ) from error
     raise InputError(
-        f"{_label(loss)}: the learner gets no gradient; compute it from student, without detach, "
-        "no_grad and item"
+        f"{_label(loss)}: the learner gets no gradient; compute the divergence from student "
+        "without detach, no_grad or item"
     )
 
 

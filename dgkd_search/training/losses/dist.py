@@ -1,4 +1,4 @@
-"""DIST: a student keeps the relations between its teacher's predictions, not their values."""
+"""DIST: match the relations between a teacher's predictions instead of their values."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dgkd_search.training.losses.base import DistillationLoss
 if TYPE_CHECKING:
     from torch import Tensor
 
-_EPSILON = 1e-8  # of the authors' code; keeps a constant row's correlation at 0
+_EPSILON = 1e-8  # as in the authors' code; makes the correlation of a constant row 0
 
 
 class DIST(DistillationLoss):
-    """Σ_i (1 − r_inter) + (1 − r_intra), both weights β and γ at 1 (Huang et al., NeurIPS 2022).
+    """Σ_i (1 − r_inter) + (1 − r_intra), with weights β = γ = 1 (Huang et al., NeurIPS 2022).
 
-    r_inter is Pearson's correlation between the class probabilities of teacher and learner on an
-    image, the mean over images; r_intra that between the images' probabilities of a class, the
-    mean over classes. A batch of one image has no r_intra: its term is 1, without gradient.
+    r_inter is Pearson's correlation of teacher and learner across the class probabilities of an
+    image, averaged over images. r_intra is their correlation across the images' probabilities of a
+    class, averaged over classes. For a batch of one image r_intra is undefined; its term is 1,
+    without gradient.
     """
 
     name, title, source = "dist", "DIST", "arXiv 2205.10536"
@@ -31,7 +32,7 @@ class DIST(DistillationLoss):
 
 
 def _correlation(one: Tensor, others: Tensor, dim: int) -> Tensor:
-    """Pearson's, along a dimension: of [B, C] with each of [k, B, C]."""
+    """Return Pearson's correlation of [B, C] with each of [k, B, C] along a dimension."""
     one = one - one.mean(dim=dim, keepdim=True)
     others = others - others.mean(dim=dim, keepdim=True)
     norms: Tensor = one.norm(dim=dim) * others.norm(dim=dim)

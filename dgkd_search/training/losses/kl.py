@@ -1,4 +1,4 @@
-"""The divergence of Kullback and Leibler, as in the DGKD paper."""
+"""The Kullback-Leibler divergence, as in the DGKD paper."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class KLDivergence(DistillationLoss):
     def divergence(self, student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
         log_student = (student / temperature).log_softmax(dim=1)
         log_teachers = (teachers / temperature).log_softmax(dim=2)
-        # batchmean: the sum over teachers, images and classes, divided by the images alone.
+        # as reduction="batchmean": the sum over everything, divided by the number of images
         return (log_teachers.exp() * (log_teachers - log_student)).sum() / len(student)

@@ -1,7 +1,7 @@
-"""Distillation losses by name; nothing here imports torch, for ``--help`` lists the names.
+"""The registry of distillation losses; imports no torch, because ``--help`` lists the names.
 
-Another one is a module beside this one and a word in ``_BUILT_IN`` or, in a package of one's own, a
-class that ``register_loss`` makes known.
+To add a loss, add a module to this folder and an instance to ``_BUILT_IN``. Other packages call
+``register_loss``.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ _registry = Registry[DistillationLoss]("loss", "dgkd_search.losses", _BUILT_IN)
 
 
 def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
-    """Make a loss known to searches, as ``--loss NAME``; also a decorator of its class.
+    """Register a loss as ``--loss NAME``; usable as a class decorator.
 
-    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
-    entry point of the group ``dgkd_search.losses`` under the loss's name. The files of the module
-    and of the classes that the loss inherits from are part of what identifies a trained model:
-    change them, and models are trained anew. What they import isn't looked at.
+    Call it at the top level of a module. Pass that module to ``--models`` or, in a package, declare
+    it as an entry point of the group ``dgkd_search.losses`` under the loss's name. The contents of
+    the module's file and of the files of the loss's own base classes are part of the key of a
+    trained model: if they change, models are trained again. Files that they import are not part of
+    it.
 
     Raises:
-        ValueError: the class lacks a name or a title, one of its attributes is none, or the name is
-            taken.
+        ValueError: the name or title is missing, an attribute is invalid, or the name is taken.
     """
-    from dgkd_search.utils.source_code import class_checksum  # --help does without
+    from dgkd_search.utils.source_code import class_checksum  # not needed for --help
 
     check_class("loss", loss, "title")
     if not isinstance(loss.uses_temperature, bool):
         raise ValueError(
-            f"loss {loss.name!r}: uses_temperature {loss.uses_temperature!r} is neither True nor "
-            "False"
+            f"loss {loss.name!r}: uses_temperature {loss.uses_temperature!r} must be True or False"
         )
     created = loss()
     created.options = option_names(loss.options)
@@ -46,29 +45,30 @@ def register_loss(loss: type[DistillationLoss]) -> type[DistillationLoss]:
 
 
 def get_loss(name: str, label: str | None = None) -> DistillationLoss:
-    """The loss of that name.
+    """Return the loss called ``name``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or its package cannot be loaded.
     """
     return _registry.get(name, label)
 
 
 def loss_names() -> tuple[str, ...]:
-    """Names of the losses that are built in, registered or installed."""
+    """Return the names of all built-in, registered and installed losses."""
     return _registry.names()
 
 
 def loss_of(spec: LossSpec) -> DistillationLoss:
-    """The loss that a stage was planned with.
+    """Return the loss that a stage was planned with.
 
     Raises:
-        InputError: there is none of that name, or its code is other.
+        InputError: no such loss is registered, or its code has changed.
     """
     loss = get_loss(spec.name)
     if (loss.origin, loss.code) != (spec.origin, spec.code):
         raise InputError(
-            f"loss {loss.name!r}: its code ({loss.origin or 'built in'}) isn't the one that the "
-            "stage was planned with; have the same everywhere, or begin a new search"
+            f"loss {loss.name!r}: its code ({loss.origin or 'built in'}) differs from the code "
+            "that the stage was planned with; use the same code on all machines, or start a new "
+            "search"
         )
     return loss

@@ -94,7 +94,9 @@ def test_one_that_breaks_the_rule_is_named(given_: tuple[int, ...]) -> None:
             return given_
 
     register_guidance(Odd)
-    message = r"guidance 'odd': gives \[.*\] for the model at position 1; give different positions"
+    message = (
+        r"guidance 'odd': returns \[.*\] for the model at position 1; return distinct positions"
+    )
     with pytest.raises(InputError, match=message):
         teachers_of("odd", 1)
     assert teachers_of("odd", 0) == ()
@@ -123,8 +125,8 @@ def test_a_class_without_a_name_is_refused() -> None:
 
     for attribute, value, message in (
         ("name", "two words", "'two words': a name has letters"),
-        ("color", "blue-ish", "color 'blue-ish' isn't as"),
-        ("marker", "?", "marker '\\?' is none of o s"),
+        ("color", "blue-ish", "color 'blue-ish' must be like"),
+        ("marker", "?", "marker '\\?' must be one of o s"),
     ):
         with pytest.raises(ValueError, match=message):
             register_guidance(type("Odd", (Skip,), {attribute: value}))

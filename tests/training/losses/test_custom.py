@@ -47,17 +47,17 @@ class BadBackward(torch.autograd.Function):
 BAD: dict[str, tuple[Divergence, str]] = {
     "raises": (
         lambda z, t, tau: 1 // 0,
-        "fails on logits [4, 10] of 1 teachers' [1, 4, 10] (ZeroDivisionError: ",
+        "fails on student logits [4, 10] and teacher logits [1, 4, 10] (ZeroDivisionError: ",
     ),
-    "an image each": (lambda z, t, tau: (t - z).square().sum((0, 2)), "gives float32 [4], not one"),
-    "a number": (lambda z, t, tau: 0.5, "gives float, not one float"),
-    "a count": (lambda z, t, tau: (t > z).sum(), "gives int64 [], not one float"),
-    "nothing": (lambda z, t, tau: None, "gives NoneType, not one float"),
+    "an image each": (lambda z, t, tau: (t - z).square().sum((0, 2)), "returns float32 [4], not"),
+    "a number": (lambda z, t, tau: 0.5, "returns float, not one float"),
+    "a count": (lambda z, t, tau: (t > z).sum(), "returns int64 [], not one float"),
+    "nothing": (lambda z, t, tau: None, "returns NoneType, not one float"),
     "detached": (lambda z, t, tau: (t - z.detach()).square().mean(), "learner gets no gradient"),
     "of itself": (lambda z, t, tau: torch.ones((), requires_grad=True) * 2, "gets no gradient"),
-    "not a number": (lambda z, t, tau: (z - 9).log().sum(), "gives nan for finite logits"),
+    "not a number": (lambda z, t, tau: (z - 9).log().sum(), "returns nan for finite logits"),
     "steep": (lambda z, t, tau: (z - z).abs().sqrt().sum(), "has the gradient nan for finite"),
-    "two teachers": (lambda z, t, tau: (t.squeeze(0) - z).sum((0, 1)), "gives float32 [10], not"),
+    "two teachers": (lambda z, t, tau: (t.squeeze(0) - z).sum((0, 1)), "returns float32 [10], not"),
     "backward": (lambda z, t, tau: BadBackward.apply(z), "its gradient fails (ArithmeticError: "),
 }  # fmt: skip
 

@@ -65,7 +65,9 @@ def test_other_code_is_another_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         specs.append(get_loss("mine").spec)
     assert len({spec.code for spec in specs}) == 4
     assert {spec.origin for spec in specs} == {names[1]}
-    message = rf"loss 'mine': its code \({names[1]}\) isn't the one that the stage was planned with"
+    message = (
+        rf"loss 'mine': its code \({names[1]}\) differs from the code that the stage was planned"
+    )
     with pytest.raises(InputError, match=message):
         loss_of(specs[0])
     assert loss_of(specs[-1]).name == "mine"
@@ -82,7 +84,7 @@ def test_an_unknown_one_is_named_with_those_there_are() -> None:
         ({"name": None}, "Odd: has no name"),
         ({"title": 3}, "Odd: has no title"),
         ({"name": "two words"}, "'two words': a name has letters"),
-        ({"uses_temperature": "no"}, "uses_temperature 'no' is neither True nor"),
+        ({"uses_temperature": "no"}, "uses_temperature 'no' must be True or"),
         ({"name": "kl"}, "loss 'kl': already registered"),
     ],
 )
