@@ -1,4 +1,4 @@
-"""Small real data, and chains on it that train in a fraction of a second."""
+"""Small real data, and chains that train on them in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.train_stage import train_stage
 from dgkd_search.training.trainer import Trainer
 
-# A busy machine is no failure.
+# A slow example on a busy machine is not a failure.
 hypothesis.settings.register_profile("patient", deadline=None, max_examples=100)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=450)
 hypothesis.settings.load_profile("patient")
@@ -98,7 +98,7 @@ def _without_seconds(rows: Iterable[EpochMetrics]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def without_seconds() -> WithoutSeconds:
-    """Rows as dictionaries, without what no two runs share."""
+    """Convert rows to dictionaries without times, which differ between runs."""
     return _without_seconds
 
 
@@ -118,11 +118,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def thorough(pytestconfig: pytest.Config) -> bool:
-    """Whether a test may take an hour."""
+    """Whether exhaustive tests run (``--thorough``)."""
     return bool(pytestconfig.getoption("--thorough"))
 
 
-# Files of many seconds, the longest first.
+# Slow files, the slowest first.
 LONG = (
     "e2e/test_search", "e2e/test_faults", "e2e/test_same_results", "e2e/test_cluster",
     "e2e/test_output", "e2e/test_private", "e2e/test_two_searches",
@@ -138,7 +138,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first: at the end no worker waits for one that another has just begun."""
+    """Run slow files first, so that no worker idles at the end while another runs one."""
     ranks = {name: rank for rank, name in enumerate(LONG)}
     here = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-"""A plain terminal, and a clock that tests turn."""
+"""A plain terminal, and a clock that tests advance."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ JOB = TrialInfo(0, ("resnet26", "resnet8"), "dense", None)
 
 
 class Screen:
-    """The latest page, and how many there were."""
+    """Records the latest page and the number of pages."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -89,7 +89,7 @@ def outputs(notebook: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def shown_by(cells: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a notebook would show as HTML, from its cells run in this process and without Ray."""
+    """Run a notebook's cells in this process, without Ray; return the HTML that they show."""
     progress: list[str] = []
     monkeypatch.setattr("dgkd_search.api.in_notebook", lambda: True)
     monkeypatch.setattr(
@@ -113,7 +113,7 @@ def shown_by(cells: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.e2e
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thorough: bool) -> None:
-    """What it shows is what it promises; with ``--thorough``, in a kernel of its own."""
+    """The example shows what it promises; with ``--thorough``, it runs in a separate kernel."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if thorough:

@@ -25,7 +25,7 @@ def test_a_job_that_ended_leaves_the_view_even_if_a_row_comes_late(clock: Clock)
 def test_counts_and_best() -> None:
     state = SearchState(Clock())
     state.update(SearchStarted(5, 1, None))
-    state.update(TrialEnded(ALONE, "complete", 99.9, None))  # the reference is no trial
+    state.update(TrialEnded(ALONE, "complete", 99.9, None))  # the baseline is not a trial
     assert (state.ended.total(), state.best) == (0, None)
     state.update(TrialEnded(OTHER, "complete", 90.0, None))
     state.update(TrialEnded(TRIAL, "pruned", 95.0, None))
@@ -33,7 +33,7 @@ def test_counts_and_best() -> None:
     state.update(TrialEnded(TRIAL, "complete", 89.0, None))
     assert state.ended == {"complete": 2, "pruned": 1, "failed": 1}
     assert state.best == (OTHER, 90.0)
-    assert state.count() == "3 of 5"  # a failed trial is made up for
+    assert state.count() == "3 of 5"  # another trial replaces a failed one
 
 
 def test_stages_are_reused_only_if_all_their_rows_are() -> None:
@@ -46,12 +46,12 @@ def test_stages_are_reused_only_if_all_their_rows_are() -> None:
     assert (state.trained, state.reused) == (0, 2)
     assert not state.add_progress(
         TrialUpdated(TRIAL, row("epoch", 1, 2))
-    )  # it was a checkpoint that was replayed
+    )  # a checkpoint was replayed
     assert not state.add_progress(TrialUpdated(TRIAL, row("epoch", 1, 3)))
     assert (state.trained, state.reused) == (1, 1)
     assert state.add_progress(
         TrialUpdated(OTHER, row("epoch", 1, 1))
-    )  # the same position of another job
+    )  # the same position of another trial
     assert (state.trained, state.reused) == (2, 1)
 
 
@@ -61,9 +61,9 @@ def test_estimates(clock: Clock) -> None:
     state.update(SearchStarted(6, 2, None))
     clock.now += 30
     state.update(TrialEnded(TRIAL, "complete", 90.0, None))
-    assert state.remaining() is None  # its neighbor may end in a second
+    assert state.remaining() is None  # the other trial may end in a second
     state.update(TrialEnded(OTHER, "failed", None, None))
-    assert state.remaining() is None  # that one doesn't count
+    assert state.remaining() is None  # that trial doesn't count
     state.update(TrialEnded(OTHER, "pruned", 50.0, None))
     assert state.remaining() == "about 1 min left"
     clock.now += 10

@@ -24,7 +24,7 @@ from dgkd_search.callbacks.terminal import LiveProgress, make_callback
 
 
 class Broken(Terminal):
-    """A stream whose reader leaves after ``good`` writes."""
+    """A stream whose reader closes it after ``good`` writes."""
 
     def __init__(self, error: Exception, good: int = 0) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def test_a_reader_that_leaves_does_not_end_the_search(
     for live in (False, True):
         out = Broken(error, good)
         play(LiveProgress(out, clock=clock, size=(60, 30)) if live else LineProgress(out), clock)
-        assert out.attempts == good + 1  # none after the first that failed
+        assert out.attempts == good + 1  # no attempt after the first failure
 
 
 def test_prints_of_others_appear_above_the_view(
@@ -203,9 +203,9 @@ def test_interrupted_on_a_real_terminal_without_rich_imported_early() -> None:
         stdout = process.stdout.read()
     text = visible(shown.decode())
     assert stdout == b"False\n"
-    assert "queued" in text  # the view was up
+    assert "queued" in text  # the live view was shown
     assert "Fatal" not in text
-    # The last frame, drawn after the traceback, no longer claims that anything runs.
+    # The last frame is drawn after the traceback and shows no running trials.
     end = text[text.rindex("KeyboardInterrupt") :]
     assert "0 of 3 trials" in end
     assert "queued" not in end[end.rindex("0 of 3 trials") :]

@@ -43,7 +43,7 @@ def row(
 def watch(observer: Callback) -> None:
     observer.notify(TrialStarted(ALONE))
     observer.notify(TrialStarted(JOB))
-    observer.notify(TrialStarted(JOB))  # again: its worker was lost
+    observer.notify(TrialStarted(JOB))  # started again after losing its worker
     observer.notify(TrialUpdated(JOB, row("resnet20", 2, 90.0, event="replayed")))
     observer.notify(TrialUpdated(JOB, row("resnet14", 0, None, event="waiting")))
     observer.notify(TrialUpdated(JOB, row("resnet8", 1, 60.0)))
@@ -56,7 +56,7 @@ def watch(observer: Callback) -> None:
 
 
 class Kept:
-    """A tracker that keeps what it is told."""
+    """A tracker that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -125,7 +125,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert ("resnet20/val_accuracy", 90.0, 2) in scalars
 
 
-@pytest.mark.filterwarnings("ignore")  # MLflow's own
+@pytest.mark.filterwarnings("ignore")  # MLflow's own warnings
 def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")

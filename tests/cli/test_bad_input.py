@@ -1,4 +1,4 @@
-"""Bad input: one line each that names the value and the way out, exit code 2, nothing written."""
+"""Bad input: one line with value and way out, exit code 2, and nothing is written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 
 
 def images(folder: str, parts: dict[str, str], count: int = 10) -> None:
-    """``parts`` maps ``train`` or ``test`` to its classes, one letter each."""
+    """Write images; ``parts`` maps ``train`` or ``test`` to its classes, one letter each."""
     generator = np.random.default_rng(0)
     for part, classes in parts.items():
         for name in classes:
@@ -49,7 +49,7 @@ def images(folder: str, parts: dict[str, str], count: int = 10) -> None:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
-    """The lines of a refusal; the same of a dry run where the data need not be decoded."""
+    """Return the error lines; a dry run gives the same ones unless data must be decoded."""
     before = tree(Path.cwd())
     assert main([*words, "--quiet"]) == 2
     out, err = capsys.readouterr()
@@ -223,7 +223,7 @@ def test_a_run_folder_that_cannot_be_written_is_refused(
     Path("file").touch()
     (line,) = refused(capsys, "--out", "file/run")
     assert line.startswith("--out file/run: ")
-    (line,) = refused(capsys, "--out", "/proc/run")  # its permissions say that it could
+    (line,) = refused(capsys, "--out", "/proc/run")  # permissions allow it, but writing fails
     assert "/proc is not writable" in line
     assert line.endswith("choose another folder")
 
@@ -279,7 +279,7 @@ def test_outputs_that_cannot_fit_are_told_before_the_search(
     capsys: pytest.CaptureFixture[str], store: str
 ) -> None:
     words = ["--store-limit", "10k", "--store", store, "--train-limit", "500"]
-    (line,) = refused(capsys, *words)  # a dry run says it already
+    (line,) = refused(capsys, *words)  # a dry run refuses it too
     assert main([*words, "--quiet"]) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"dgkd-search: {line}\n")

@@ -13,7 +13,7 @@ from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.data.kinds import dataset_names
 from dgkd_search.training.recipe import SCHEDULES
 
-# What bash does on Tab: it sets these variables, calls the function, and reads its answers.
+# As bash on Tab: set these variables, call the function, read its answers.
 TAB = """
 source ./script
 eval set -- $(complete -p dgkd-search)

@@ -1,4 +1,4 @@
-"""The command: what it prints, and that a dry run does nothing."""
+"""The command's output, and dry runs, which change nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dgkd-search store``: what it prints, and that it removes what it says and nothing else."""
+"""``dgkd-search store``: its output, and that it removes only what it names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store() -> Store:
-    """The one that is looked at where no other is named."""
+    """The default store."""
     return Store(default_root())
 
 
@@ -113,7 +113,7 @@ def test_stages_are_listed_the_last_used_first(
         [""],
     ]
     assert cells(lines[-1])[:2] == ["digits", "150"]
-    assert cells(lines[-1])[-1] == "2 h ago"  # with the stage that was trained on it
+    assert cells(lines[-1])[-1] == "2 h ago"  # the last use of the stage that was trained on it
 
 
 def test_help_names_every_word(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
-"""Run folders and stores that earlier versions wrote: they load, or are refused by name.
+"""Run folders and stores of earlier versions load, or are refused with a clear message.
 
-``frozen/make.py`` makes such an archive, once for each format and before names move.
+``frozen/make.py`` makes such archives, once for each format and before names move.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from dgkd_search.results.best import load_best
 
 FROZEN = Path(__file__).parent / "frozen"
 
-# Where the archive lies now; its files name the places where it was made.
+# Where the archive is now; its files contain the paths where it was made.
 PLACES = ("--store", "store", "--teacher-weights", "teacher.safetensors")
-# What options that are newer than an archive mean in it.
+# Values that newer options have in an older archive.
 SINCE = {"loss": "kl"}
 
 
@@ -83,9 +83,9 @@ def test_a_run_from_before_resuming_is_refused_and_its_student_loads(
 
 
 LATER = pytest.mark.later
-# Two runs, finished and stopped, their store, students; see ``make.py``. The oldest first.
+# Archives with a finished and a stopped run, their store and students, oldest first: ``make.py``.
 WORLDS = ("version-0.1.0", "definition-2", "best-3")
-# What takes longer is done with the oldest; with the others too by ``--thorough``.
+# Slow tests use the oldest archive; with ``--thorough`` the others too.
 EACH = pytest.mark.parametrize("world", WORLDS, indirect=True)
 OLDEST = pytest.mark.parametrize(
     "world",
@@ -112,7 +112,7 @@ def world(
 
 
 def stages() -> dict[str, bytes]:
-    """What the store says of each finished stage, which tells the time at which it was."""
+    """Return the description of each finished stage, which includes the time of training."""
     return {path.parent.name: path.read_bytes() for path in Path("store").glob("stages/*/*/*.json")}
 
 
@@ -122,13 +122,13 @@ def rows(run: str) -> list[dict[str, str]]:
 
 
 def untouched(before: dict[str, bytes]) -> bool:
-    """Whether nothing that was there is damaged, or was trained again."""
+    """Return whether no earlier stage is damaged or was trained again."""
     now = stages()
     return not [*Path().rglob("damaged")] and all(now[key] == said for key, said in before.items())
 
 
 def search(*words: str, ray: bool) -> str:
-    """In a process of its own, which starts Ray or runs its trials itself; what it says."""
+    """Run a search in a new process, with or without Ray; return its output."""
     program = ["-m", "dgkd_search"] if ray else [str(WITHOUT_RAY)]
     found = subprocess.run(
         [sys.executable, *program, *words, *PLACES],
@@ -144,7 +144,7 @@ def search(*words: str, ray: bool) -> str:
 
 
 def pictures() -> torch.Tensor:
-    """Every pixel follows from its place."""
+    """Return images whose pixels are computed from their position."""
     return (torch.arange(64 * 64).square() // 7 % 256).reshape(64, 1, 8, 8).float()
 
 
@@ -193,7 +193,7 @@ def test_what_defines_a_run_is_taken_as_options(
     world: Path, run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = yaml.safe_load(Path(run, "config.yaml").read_text())
-    # As it is spelled now; the other stays an alias.
+    # The current spelling; the former one stays an alias.
     said["normalize"] = said.pop("normalise", said.get("normalize"))
     assert said["normalize"] == "train"
     assert main(["--config", f"{run}/config.yaml", "--dry-run", *PLACES]) == 0
@@ -206,7 +206,7 @@ def test_what_defines_a_run_is_taken_as_options(
 
 
 def test_every_option_keeps_its_name_and_its_values() -> None:
-    """``options.yaml`` gives each option of version 0.1.0, hardly one of them at its default."""
+    """``options.yaml`` sets each option of version 0.1.0, nearly all to other than default values."""
     file = FROZEN / "options.yaml"
     options = parse_options(read_config(file, []))
     said = yaml.safe_load(file.read_text())
@@ -229,7 +229,7 @@ def test_a_finished_run_is_written_again(world: Path, capsys: pytest.CaptureFixt
     same = ("stages", "test_accuracy", "test_reads", "comparison", "confirmation", "data")
     assert {name: again[name] for name in same} == {name: best[name] for name in same}
     options = best["options"]
-    options["normalize"] = options.pop("normalise", options.get("normalize"))  # as spelled now
+    options["normalize"] = options.pop("normalise", options.get("normalize"))  # the current spelling
     assert again["options"] == {**SINCE, **options}
     assert again["test_reads"] == 1
     assert Path("run/student.safetensors").read_bytes() == weights
@@ -239,7 +239,7 @@ def test_a_finished_run_is_written_again(world: Path, capsys: pytest.CaptureFixt
 
 @EACH
 def test_a_student_is_exported_anew(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for target, formats in (("again", "torch"), ("exported", "none")):  # fresh, and over its own
+    for target, formats in (("again", "torch"), ("exported", "none")):  # a new folder, and an existing export
         words = ["export", "run", "--to", target, "--formats", formats, "--store", "store"]
         assert main(words) == 0
         for name in ("student.safetensors", "best.yaml"):

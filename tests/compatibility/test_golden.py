@@ -1,6 +1,6 @@
-"""Keys and weights are what they were when ``tests/compatibility/frozen/golden.json`` was written.
+"""Keys and weights are the same as in ``tests/compatibility/frozen/golden.json``.
 
-A key that changes orphans every store; weights that change under the same key are wrong.
+Another key would orphan every store; other weights under the same key would be wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import pytest
 from helpers import golden
 
 FROZEN: dict[str, Any] = json.loads(golden.FILE.read_text())
-# Last bits differ between processors; what they grow to in two steps, as a share of the change.
-# (A deep network on small pictures normalises twelve numbers at its end: they grow more.)
+# Tolerance for last bits, which differ between processors, as a share of the change in two steps.
+# (The last layers of a deep network normalize only twelve numbers on small images: more growth.)
 GROWN = {name: 5e-3 if name == "resnet18" else 1e-4 for name in golden.SMALLEST.values()}
 
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> dict[str, Any]:
-    """Two steps of each family's smallest member, under both losses."""
+    """Two steps of each family's smallest member, with and without teachers."""
     return golden.trained(folder)
 
 

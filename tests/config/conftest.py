@@ -1,4 +1,4 @@
-"""No GPU, whatever machine runs the tests."""
+"""Hides GPUs, so that tests do not depend on the machine."""
 
 from __future__ import annotations
 

@@ -59,10 +59,10 @@ def test_a_loss_without_temperature_has_none_to_set_or_to_search(
 
 
 def test_a_loss_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once, or where a module of the user's own might have made it known, after that."""
+    """At once, or after importing the user's module, if there is one that might register it."""
     isolate(monkeypatch)
     for options in ({}, {"models": "helpers.losses"}):
-        register_loss(LogitMSE)  # so that the module makes something known
+        register_loss(LogitMSE)  # so that the module registers something
         (message,) = messages(loss="hinton", **options)
         assert message.startswith("--loss hinton: unknown; choose from kl, dist, mse, or name the")
 

@@ -1,4 +1,4 @@
-"""Options that packages add: read, noted and handed on like the product's own."""
+"""Options of other packages: parsed, recorded and passed on like built-in ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ONE_LINE = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max
 
 
 def several(value: object) -> tuple[float, ...]:
-    """Numbers, separated by commas or in a list."""
+    """Parse numbers, separated by commas or in a list."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
         raise ValueError("must be numbers, separated by commas")
@@ -42,7 +42,7 @@ def several(value: object) -> tuple[float, ...]:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An option of each type, and a sampler that takes two of them."""
+    """Register an option of each type, and a sampler that takes two of them."""
     isolate(monkeypatch)
     register_option("search-width", int, 3, "trials that are looked at (3)", "N")
     register_option("beta", float, 1.0, "weight of the rest (1)", group="recipe")
@@ -184,7 +184,7 @@ def test_a_part_gets_what_it_takes_and_its_defaults_are_noted() -> None:
 
 
 def test_a_part_takes_registered_options_alone() -> None:
-    for name in ("nowhere", "epochs"):  # not the product's own, which aren't plain or may change
+    for name in ("nowhere", "epochs"):  # unknown, and built-in
         with pytest.raises(InputError, match=f"^--x y: takes --{name}, which nobody registers"):
             taken_values(Options(), [name], "--x y")
 

@@ -1,4 +1,4 @@
-"""The one table of options that the command line and ``--config`` files share."""
+"""The table of options that the command line and ``--config`` files share."""
 
 from __future__ import annotations
 

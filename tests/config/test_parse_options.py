@@ -1,4 +1,4 @@
-"""Words of users parsed by the table of options."""
+"""Parsing of options by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a user wrote to a value, or a rule that says what would be right."""
+"""Parsers return a value, or an error with the rule."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_the_ends_are_those_of_the_family(family: str, dataset: str, ends: tuple
 
 
 def test_every_design_has_a_recipe_of_its_own() -> None:
-    """Or a design would be a word without meaning."""
+    """Otherwise, the design would have no effect."""
     build = registry.get_family("resnet").build
     problems = get_dataset("cifar10"), get_dataset("digits")
     members = Member("a", 1), Member("b", 2)

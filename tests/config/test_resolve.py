@@ -61,7 +61,7 @@ def test_a_family_that_is_named_stays_whatever_models_are() -> None:
 
 
 def test_the_digits_of_an_earlier_version_are_split_as_they_were() -> None:
-    """Its config.yaml names the family and knows neither share nor replication by family."""
+    """Its config.yaml names the family but neither validation share nor replication."""
     config = resolved(family="resnet").config
     assert config.data.validation is None
     assert (config.confirm_top, config.confirm_seeds) == (3, 5)

@@ -1,4 +1,4 @@
-"""``--config`` files: what they may say, and what is said of odd ones."""
+"""``--config`` files: valid ones, and errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_values_are_texts_lists_flags_or_nothing(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "expected"),
     [
-        ("drop-prob: 0:0.5", "drop_prob", "0:0.5"),  # YAML 1.1: half a second
-        ("seed: 010", "seed", "010"),  # YAML 1.1: eight
+        ("drop-prob: 0:0.5", "drop_prob", "0:0.5"),  # YAML 1.1 would read 0.5 (sexagesimal)
+        ("seed: 010", "seed", "010"),  # YAML 1.1 would read 8 (octal)
         ("out: 2024-01-31", "out", "2024-01-31"),
         ("out: no", "out", "no"),
         ("lr: 1e-3", "lr", "1e-3"),

@@ -1,4 +1,4 @@
-"""A picture folder."""
+"""An image folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Views: reproducible, independent of batches, and what a plain loop over images gives."""
+"""Views: reproducible, independent of batches, and equal to a plain loop over images."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_apply_equals_a_loop_over_images(
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("augment", ["resized-crop", "resized-crop+flip"])
 def test_resized_crops_equal_a_loop_over_images(augment: str, dtype: torch.dtype) -> None:
-    """Each output pixel is the bilinear mean of the four around its place in the part."""
+    """Each output pixel is the bilinear mean of the four pixels around its position in the crop."""
     size, count = 12, 20
     views = Views(count, size, augment, seed=1)
     rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:15]
@@ -80,12 +80,12 @@ def test_resized_crops_lie_in_the_image_and_have_the_shapes_of_inception() -> No
         assert (ratio >= 0.7499).all() and (ratio <= 1.3335).all()
         assert (area >= 0.0799).all() and (area <= 1.0001).all()
     left, top, wide, tall = crop_box(draws, 1000, 1000).unbind(1)
-    assert abs(float((wide * tall).mean()) / 1e6 - 0.53) < 0.03  # uniform, the largest cut a little
+    assert abs(float((wide * tall).mean()) / 1e6 - 0.53) < 0.03  # uniform, with the largest boxes clipped
     assert abs(float((left + wide / 2).mean()) - 500) < 20
 
 
 def test_a_whole_image_is_shown_as_it_is() -> None:
-    draws = torch.tensor([[1.0, 0.5, 0.0, 0.0]])  # all of the area, square
+    draws = torch.tensor([[1.0, 0.5, 0.0, 0.0]])  # the whole area, square
     torch.testing.assert_close(crop_box(draws, 32, 32), torch.tensor([[0.0, 0.0, 32.0, 32.0]]))
 
 
@@ -101,7 +101,7 @@ def test_a_view_does_not_depend_on_the_batch() -> None:
     views = Views(40, 32, "crop+flip", seed=7)
     whole = views.apply(images, torch.arange(40), 3)
     order = torch.randperm(40)
-    views.apply(images, order, 4)  # another bank in between changes nothing
+    views.apply(images, order, 4)  # using another bank in between has no effect
     for rows in torch.split(order, 7):
         assert torch.equal(views.apply(images[rows], rows, 3), whole[rows])
 
@@ -121,7 +121,7 @@ def test_banks_differ_by_number_and_seed_alone() -> None:
 
 
 def test_banks_are_the_same_on_every_version() -> None:
-    # Stored outputs belong to these views: other numbers here call for a new TRAINING_VERSION.
+    # Stored outputs belong to these views: if these numbers change, increase TRAINING_VERSION.
     bank = Views(4, 32, "crop+flip", seed=0).bank(0)
     assert bank is not None
     assert bank.offsets.tolist() == [[6, 3], [5, 0], [8, 7], [6, 5]]

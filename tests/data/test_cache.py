@@ -1,4 +1,4 @@
-"""Prepared data: found again, checked, made anew; digits; settings; what an import costs."""
+"""Prepared data: caching, verification, repair; digits; settings; cost of imports."""
 
 import errno
 import json
@@ -30,7 +30,7 @@ DIGITS = DataConfig("digits")
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Counts how often data are decoded."""
+    """Count how often data are decoded."""
     calls: list[int] = []
     plain = module._build
 
@@ -195,7 +195,7 @@ def test_arrays_are_mapped_private_and_taken_by_torch(tmp_path: Path) -> None:
     data = prepare(DIGITS, tmp_path)
     part = data.train()
     assert isinstance(part.images.base, np.memmap)
-    tensor = torch.from_numpy(part.images)  # warnings are errors here
+    tensor = torch.from_numpy(part.images)  # must not warn: warnings are errors in tests
     before = int(part.images[0, 0, 0, 0])
     tensor[0, 0, 0, 0] = before ^ 1
     assert data.train().images[0, 0, 0, 0] == before

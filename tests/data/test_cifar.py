@@ -26,11 +26,11 @@ NAMES = {"cifar10": [f"class{i}" for i in range(10)], "cifar100": [f"fine{i}" fo
 
 
 class CifarFiles(NamedTuple):
-    """A folder of CIFAR, the class of torchvision that reads it, and what it holds.
+    """A CIFAR folder, the class of torchvision that reads it, and its contents.
 
     Attributes:
         images, labels: uint8 [N, 3, 32, 32] and int64 [N] of the training part.
-        test_images: uint8 [C, 3, 32, 32], one a class, in the order of the classes.
+        test_images: uint8 [C, 3, 32, 32], one per class, in the order of the classes.
     """
 
     config: DataConfig
@@ -42,7 +42,7 @@ class CifarFiles(NamedTuple):
 
 
 class _OldPickler(pickle.Pickler):
-    """Spells dtypes as numpy did in 2009, with numbers for flags: 2.4.0 to 2.4.4 warn."""
+    """Pickles dtypes as NumPy did in 2009, with integer flags, of which NumPy 2.4.0-2.4.4 warn."""
 
     dispatch_table = copyreg.dispatch_table | {
         np.dtypes.UInt8DType: lambda _: (
@@ -63,7 +63,7 @@ def _dump(value: object) -> bytes:
 def cifar(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> CifarFiles:
-    """A folder with four training images a class and one test image a class."""
+    """A folder with four training images and one test image per class."""
     dataset = request.param
     kind = datasets.CIFAR10 if dataset == "cifar10" else datasets.CIFAR100
     names = NAMES[dataset]
@@ -133,7 +133,7 @@ def test_other_image_size(cifar: CifarFiles, tmp_path: Path) -> None:
     resized = small.read("train", [3])
     assert resized.shape == (1, 3, 16, 16)
     means = images[3].reshape(3, 16, 2, 16, 2).mean((2, 4))
-    assert np.abs(resized[0] - means).mean() < 20  # noise of ±74, smoothed a little differently
+    assert np.abs(resized[0] - means).mean() < 20  # noise of ±74, smoothed slightly differently
 
 
 def test_test_images_stay_closed(

@@ -1,4 +1,4 @@
-"""Datasets that a user's module makes known."""
+"""Datasets that a user's module registers."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_damaged_images_are_all_named(root: Path) -> None:
     (root / "train/a/2.png").write_bytes(b"")
     (root / "train/b/3.png").write_bytes(b"not an image at all")
     messages = messages_of(root)
-    # Headers come first: the truncated one has a good header.
+    # Headers are checked first, and the truncated file has a valid header.
     assert len(messages) == 2
     assert all("not a readable image" in message for message in messages)
     assert "a/2.png" in messages[0] and "b/3.png" in messages[1]

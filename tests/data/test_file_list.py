@@ -1,4 +1,4 @@
-"""Folders that are streamed: when, what is stored of them, and what makes other data."""
+"""Streamed folders: when they are streamed, what is stored, what changes the fingerprint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dgkd_search.errors import InputError
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two classes of ten images of 16 x 16 pixels each, and own validation images, two a class."""
+    """Two classes with ten training and two validation images each, 16 x 16 pixels."""
     generator = np.random.default_rng(0)
     for part, count in (("train", 10), ("val", 2)):
         for name, low in (("a", 0), ("b", 128)):
@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 
 class Prepare(Protocol):
-    """Prepares the folder; the options are those of ``DataConfig``."""
+    """Prepares the folder with options of ``DataConfig``."""
 
     def __call__(
         self,
@@ -71,7 +71,7 @@ def test_a_listing_names_the_images_that_memory_would_hold(prepared: Prepare) ->
     as_streamed = replace(
         memory.info, fingerprint=streamed.info.fingerprint, path=streamed.info.path, streamed=True
     )
-    assert streamed.info == as_streamed  # mean and std too
+    assert streamed.info == as_streamed  # including mean and std
     assert not list(streamed.path.glob("*images*"))
     for listing, arrays in (
         (streamed.listing("train"), memory.train()),

@@ -1,4 +1,4 @@
-"""Image folders: what is read from them, and what is said of bad ones."""
+"""Image folders: reading, and errors for bad ones."""
 
 import errno
 import os
@@ -98,7 +98,7 @@ def test_bad_structure(root: Path) -> None:
     assert "is not a folder" in messages_of(empty)[0]
     empty.mkdir()
     assert "has no train/; add it" in messages_of(empty)[0]
-    # A level too deep, two, and one too high.
+    # One level too deep, two levels too deep, and one level too high.
     for deep in (root / "train", root / "train" / "b"):
         assert list(messages_of(deep)) == [
             f"data-dir {deep}: has no train/; name the folder above, {root.absolute()}"

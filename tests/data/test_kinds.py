@@ -1,4 +1,4 @@
-"""Kinds of datasets of a user's own, which are downloaded or streamed as the built-in ones are."""
+"""Custom dataset kinds, downloaded or streamed like built-in ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dgkd_search.data.types import Dataset
 from dgkd_search.errors import InputError
 from dgkd_search.workflows.validate import ValidatedSearch, validate
 
-_COUNT = 12  # images a class
+_COUNT = 12  # images per class
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 
 
 class Remote:
-    """A dataset of seven classes none of which is here yet: whatever reads it fails."""
+    """A dataset of seven classes that is not downloaded: reading it fails."""
 
     channels, image_size, validation_fraction, has_test = 3, 32, 0.1, True
 

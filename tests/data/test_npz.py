@@ -1,4 +1,4 @@
-"""Datasets of a user's own arrays."""
+"""Datasets in .npz files."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_draws_are_proportional_within_one_image(
     labels: Labels, data: st.DataObject, seed: int
 ) -> None:
     sizes = np.bincount(labels)
-    # From here on no class needs more than its share to be present at all.
+    # From this count on, every class has at least one image by its share.
     count = data.draw(st.integers(-(-len(labels) // sizes.min()), len(labels)))
     rows = draw_stratified(labels, count, np.random.default_rng(seed))
     got = np.bincount(labels[rows], minlength=len(sizes))

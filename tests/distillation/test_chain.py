@@ -1,4 +1,4 @@
-"""Who teaches whom, and when two chains mean the same student."""
+"""The teachers of each model, and which chains give the same student."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ chains = st.builds(
 
 
 def ancestry(chain: Chain, name: str) -> tuple[object, ...]:
-    """A model and, as nested tuples, everything that it was taught by."""
+    """Return a model and, as nested tuples, its teachers and theirs."""
     position = chain.models.index(name)
     return (name, *(ancestry(chain, chain.models[i]) for i in chain.teachers(position)))
 

@@ -18,7 +18,7 @@ IMAGES = 1000
 
 
 def naive(architecture: Architecture) -> int:
-    """Multiplications and additions of every convolution and linear layer, by their shapes."""
+    """Count multiplications and additions of all convolutions and linear layers, from shapes."""
     model, total = build(architecture, torch.Generator()), [0]
 
     def count(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
@@ -45,7 +45,7 @@ def test_operations_of_a_forward_pass(family: str, name: str) -> None:
 
 
 def test_the_field_s_figure_for_resnet20() -> None:
-    """40.8 million multiplications with their additions, as its tables give."""
+    """40.8 million multiply-adds, as in published tables."""
     architecture = get_family("resnet").architectures(10, 3, 32)("resnet20")
     assert forward_flops(architecture) / 2 == pytest.approx(40.8e6, rel=0.02)
 
@@ -76,7 +76,7 @@ def stages(
 def test_training_and_every_view_of_every_source_once() -> None:
     chain = ("resnet20", "resnet14", "resnet8")
     t, a, s = (forward_flops(stage.architecture) for stage in stages(*chain))
-    expected = 3 * (4 * t + 4 * a + 6 * s) + 3 * t + 3 * a  # three views, the student's
+    expected = 3 * (4 * t + 4 * a + 6 * s) + 3 * t + 3 * a  # three banks, the student's number of views
     assert training_tflop(stages(*chain), IMAGES) == pytest.approx(expected * IMAGES / 1e12)
 
 

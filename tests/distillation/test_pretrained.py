@@ -1,4 +1,4 @@
-"""A teacher that a user brings along: read, compared, measured, never trained."""
+"""Pretrained teachers: read, checked, measured, never trained."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_weights_are_the_same_however_they_are_kept(
     assert all(
         torch.equal(read[name], value) for name, value in tensors.items() if "num_" not in name
     )
-    if way != "half":  # which counts no batches
+    if way != "half":  # which has no num_batches_tracked
         assert found.checksum == expected.checksum
 
 

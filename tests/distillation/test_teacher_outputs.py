@@ -39,12 +39,12 @@ def store(tmp_path: Path) -> Store:
 
 @dataclass
 class School:
-    """A teacher and an assistant that teach, with their loads and forwards counted.
+    """A teacher and an assistant, both teachers of a learner; counts loads and forward passes.
 
     Attributes:
-        keys: of the teacher and the assistant.
+        keys: keys of the teacher and the assistant.
         loads: keys of the models that were loaded.
-        forwards: images that each source was run on.
+        forwards: number of images that each teacher was run on.
     """
 
     specs: tuple[StageSpec, ...]
@@ -83,7 +83,7 @@ class School:
 
 @pytest.fixture
 def school(stages_of: StagesOf, trained: tuple[Trainer, Trainer], data: DeviceData) -> School:
-    # The models weren't trained by these specs; who teaches is named by its key alone.
+    # The models weren't trained by these specs; only the keys matter.
     stages = stages_of("resnet20", "resnet14", "resnet8")
     specs = stages_of("resnet20", "resnet14", "resnet8", augment="crop+flip", epochs=4)
     assert specs[0].key != stages[0].key
@@ -93,7 +93,7 @@ def school(stages_of: StagesOf, trained: tuple[Trainer, Trainer], data: DeviceDa
 
 
 def learner_of(school: School, position: int = 2, **changes: Any) -> StageSpec:
-    """A stage that is taught, of 4 epochs on 2 banks of views; changes to it or its recipe."""
+    """Return a learner's stage with 4 epochs on 2 banks of views, and the given changes."""
     spec = school.specs[position]
     recipe: dict[str, Any] = {"views": 2}
     recipe |= {k: changes.pop(k) for k in ("augment", "views", "epochs") if k in changes}
@@ -106,7 +106,7 @@ def arrays(store: Store) -> list[Path]:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The bank of each call of ``compute_outputs``."""
+    """Records the bank of each call of ``compute_outputs``."""
     banks: list[int] = []
 
     def count(*args: Any) -> Tensor:
@@ -196,7 +196,7 @@ def test_a_supply_teaches_from_the_outputs_of_its_sources_in_their_order(
 
 
 class Witness:
-    """Compares what a learner is told of a batch with what the models say of its very pictures."""
+    """Compares the learner's teacher logits with the models' outputs on the same images."""
 
     def __init__(self, told: Teachers, models: list[nn.Module]) -> None:
         self.told, self.models = told, models
@@ -253,11 +253,11 @@ def test_a_store_at_its_limit_changes_no_result(
     computed.clear()
     narrow = Store(tmp_path / "narrow", arrays_kept * size + size // 2)
     with narrow.lease("trial") as lease:
-        lease.add(school.keys)  # so that nothing makes room
+        lease.add(school.keys)  # so that no outputs are removed
         learner, forwards = school.train(spec, narrow)
     assert learner.weights() == expected.weights()
     assert len(arrays(narrow)) == arrays_kept
-    # Two sources and four epochs on two banks; what found no room is computed at each change.
+    # Two teachers, four epochs, two banks: outputs without room are computed at each change of bank.
     assert len(computed) == {0: 8, 1: 7, 3: 5}[arrays_kept]
     assert forwards.computed == len(computed) * IMAGES
     assert sum(school.forwards.values()) == (4 + len(computed)) * IMAGES
@@ -270,7 +270,7 @@ def test_outputs_that_make_room_for_others_change_no_result(
     expected, _ = school.train(spec, store)
     size = max(file.size for file in store.outputs.files())
     computed.clear()
-    narrow = Store(tmp_path / "narrow", 2 * size + size // 2)  # nobody needs what lies there
+    narrow = Store(tmp_path / "narrow", 2 * size + size // 2)  # its outputs are idle
     learner, _ = school.train(spec, narrow)
     assert learner.weights() == expected.weights()
     assert len(arrays(narrow)) == 2
@@ -312,7 +312,7 @@ with FileLock(sys.argv[1]):
 
 @contextmanager
 def held_elsewhere(lock: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process holds a lock until it reads a line, or dies."""
+    """Hold a lock in another process until it reads a line or dies."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, lock],
         stdin=subprocess.PIPE,
@@ -330,7 +330,7 @@ def held_elsewhere(lock: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def waiting(school: School, store: Store) -> tuple[TeacherOutputs, ForwardCount, OutputsSpec]:
-    """A supply of a learner of two sources, and the second one's outputs on bank 1."""
+    """The outputs of a learner's two teachers, and the spec of the second one's on bank 1."""
     spec, forwards = learner_of(school), ForwardCount()
     wanted = OutputsSpec(school.keys[1], spec.recipe.augment, 1, spec.numerics)
     return school.supply(spec, store, forwards), forwards, wanted
@@ -413,7 +413,7 @@ def test_the_lock_is_free_after_a_failure(
         raise StageFailed("too large")
 
     monkeypatch.setattr(supply_module, "compute_outputs", fail)
-    failures = []  # kept, and so are their frames: no lock is free for being forgotten
+    failures = []  # keeps frames alive, so that no lock is released by garbage collection
     for _ in range(2):
         with pytest.raises(StageFailed, match="too large") as failure:
             list(supply.ready(1))

@@ -147,7 +147,7 @@ def test_results_are_the_same_in_a_shared_and_in_private_stores(
 def undisturbed(
     stages_of: StagesOf, digits: PreparedData, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Sequence[StageSpec], Store, list[TrialProgress]]:
-    """A chain of 2 + 2 + 3 epochs, the store in which it was trained, and its rows."""
+    """A chain of 2 + 2 + 3 epochs, the store that it was trained in, and its reports."""
     stages = stages_of(*CHAIN, epochs=2, student_epochs=3, **HARD)
     store = Store(tmp_path_factory.mktemp("whole"))
     return stages, store, list(Trial(stages, digits, store))
@@ -160,7 +160,7 @@ def test_a_closed_trial_is_carried_on_to_the_same_weights(
     tmp_path: Path,
     stop: int,
 ) -> None:
-    """Closed after epoch ``stop``, mostly in the midst of a stage."""
+    """Closed after epoch ``stop``, mostly in the middle of a stage."""
     stages, whole, expected = undisturbed
     store = Store(tmp_path / "stopped")
 
@@ -169,7 +169,7 @@ def test_a_closed_trial_is_carried_on_to_the_same_weights(
         for _ in range(stop):
             next(rows)
     for spec in stages:
-        store.lock(spec.key).acquire()  # free, or it would raise
+        store.lock(spec.key).acquire()  # raises if the lock is held
 
     later = trial_of(stages, tmp_path / "stopped")
     rows_later = list(later)
@@ -213,7 +213,7 @@ def test_a_finished_student_is_replayed_without_its_teacher(
     assert {row.event for row in replayed} == {"replayed"}
     assert outcome(replayed) == outcome(rows)
     assert stages[0].key not in store
-    # nor is one that is damaged made again: nobody needs it
+    # a damaged stage that is not needed is not trained again either
     (folder_of(store, stages[1]) / "weights.safetensors").write_bytes(b"")
     third = trial_of(stages, store)
     assert [row.event for row in third] == ["replayed"] * 2
@@ -229,7 +229,7 @@ def test_a_damaged_stage_is_made_again_the_same(
     trial_of(stages, store).run()
     before = weights(store, stages)
     (folder_of(store, stages[position]) / "weights.safetensors").write_bytes(b"damaged")
-    if position == 2:  # then its teacher is needed once more
+    if position == 2:  # then its teacher is needed again
         shutil.rmtree(folder_of(store, stages[0]))
     else:
         shutil.rmtree(folder_of(store, stages[2]))
@@ -273,7 +273,7 @@ print(json.dumps(trial.result.stats.to_json()), flush=True)
 def another_process(
     stages: Sequence[StageSpec], data: PreparedData, store: Store, sleep_after: int = 0
 ) -> Iterator[subprocess.Popen[str]]:
-    """Another process that runs the trial and prints its rows, then its result."""
+    """Start a process that runs the trial and prints its reports, then its result."""
     specs = json.dumps([spec.to_dict() for spec in stages])
     command = [
         sys.executable,
@@ -298,7 +298,7 @@ def test_two_processes_that_need_a_stage_train_it_once(
     stages = stages_of("resnet14", "resnet8", student_epochs=2, **HARD)
     mine = trial_of(stages, store)
     rows = iter(mine)
-    next(rows)  # the teacher's only epoch; its lock is held until the next row is asked for
+    next(rows)  # the teacher's only epoch; its lock is held until the next report is requested
     with another_process(stages, digits, store) as other:
         assert other.stdout is not None
         next(rows)  # the student's first epoch: its lock is held now
@@ -459,7 +459,7 @@ def test_a_source_that_vanishes_is_trained_again(
     rows = list(trial)
     assert weights(store, stages) == weights(sound, stages)
     assert [row.step for row in rows if row.event == "epoch" and row.step] == [1, 2]
-    # Each source was trained twice, and a result tells the epochs of the model that is there.
+    # Each teacher was trained twice; a result counts the epochs of the current model.
     assert [(s.name, s.epochs, s.finished) for s in trial.result.stages] == [
         ("resnet20", 1, True),
         ("resnet14", 1, True),

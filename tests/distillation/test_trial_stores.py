@@ -1,4 +1,4 @@
-"""Sharing never changes a result: whoever trained what, and whatever lay in the store by then."""
+"""Sharing changes no result, whichever trial trained a stage and whatever was stored before."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from dgkd_search.training.recipe import OUTPUTS, Distillation, Numerics, Recipe
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.stage_record import StageRecord
 
-# Chains of no, one and three assistants; all need the teacher, and the last two resnet26.
+# Chains with no, one and three assistants; all need the teacher, the last two also resnet26.
 CHAINS = (
     ("resnet32", "resnet8"),
     ("resnet32", "resnet26", "resnet8"),
     ("resnet32", "resnet26", "resnet20", "resnet14", "resnet8"),
 )
-EPOCHS, VIEWS = 3, 2  # the third epoch sees the first bank again
+EPOCHS, VIEWS = 3, 2  # the third epoch uses the first bank again
 DISTINCT = len({name for chain in CHAINS for name in chain[:-1]}) + len(CHAINS)
 
 Stages = tuple[StageSpec, ...]
@@ -75,7 +75,7 @@ def plan(digits: PreparedData) -> Callable[..., list[Stages]]:
 
 
 def found(store: Store, stages: Stages) -> Found:
-    """Weights and rows, without what no two runs share, of a chain's stages in a store."""
+    """Return weights and rows, without times, of a chain's stages in a store."""
     kept: Found = {}
     for spec in stages:
         entry = store.get(spec.key)
@@ -111,7 +111,7 @@ def privately(
 def alone(
     request: pytest.FixtureRequest, privately: Callable[[str], Alone], thorough: bool
 ) -> Alone:
-    """The stages of each chain, and what every one gives where no trial shares anything."""
+    """The stages of each chain, and their results if trials share nothing."""
     if request.param == "online" and not thorough:
         pytest.skip("as stored; pytest --thorough")
     return privately(request.param)
@@ -123,7 +123,7 @@ def shared(tmp_path: Path) -> TrialStores:
 
 
 def together(stores: TrialStores, plans: Sequence[Stages]) -> Found:
-    """What lies in the shared store for all chains."""
+    """Return the results of all chains in the shared store."""
     kept: Found = {}
     for stages in plans:
         kept |= found(stores.open(stages), stages)
@@ -177,7 +177,7 @@ def test_a_stage_that_others_carry_on_ends_the_same(
     position: int,
     stop: int,
 ) -> None:
-    """The longest trial ends within an assistant; then others come, and one like it again."""
+    """The longest trial stops within an assistant; others run, then the longest one again."""
     plans, expected = alone
     first = Trial(plans[2], digits, shared.open(plans[2]))
     with closing(iter(first)) as rows:
@@ -199,7 +199,7 @@ def test_trials_in_turns_end_the_same(
     digits: PreparedData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Epoch by epoch in one process, each waiting where the other trains what it needs."""
+    """Epoch by epoch in one process; each waits while another trains a stage that it needs."""
     monkeypatch.setattr(trial_module, "_REPORT_INTERVAL", 0.0)  # a report at every poll of the lock
     monkeypatch.setattr(trial_module, "POLL", 0.0)
     plans, expected = alone
@@ -307,7 +307,7 @@ def test_processes_that_share_a_store_end_the_same(
     assert sum(counts) + trained(results) == EPOCHS * DISTINCT
 
 
-# Which store a trial has.
+# The store of a trial.
 
 
 def test_trials_that_share_have_one_store(

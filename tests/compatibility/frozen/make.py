@@ -1,19 +1,19 @@
-"""Makes an archive of run folders and their store, as this version writes them.
+"""Make an archive of run folders and their store, as this version writes them.
 
     python tests/compatibility/frozen/make.py FILE.tar.xz
 
-Done once for each format, and once before names or modules move; what it made is never made
-again. A file called ``format-N`` holds one finished run. One of any other name holds
+Run it once for each format, and once before names or modules move. An archive is never made
+again. A file called ``format-N`` contains one finished run. A file with another name contains
 
-- ``teacher.safetensors``: the teacher of all, brought along: rounded, so that it packs well;
-- ``run``: a finished search with repeats;
-- ``stopped``: a search that SIGINT ended while its second trial was training, and its checkpoint;
-- ``store``: what both have trained;
+- ``teacher.safetensors``: the pretrained teacher of all runs, rounded to compress well;
+- ``run``: a finished search with replicates;
+- ``stopped``: a search that SIGINT ended while its second trial trained, and its checkpoint;
+- ``store``: the stages that both have trained;
 - ``trained``: the chain of ``run/best.yaml``, trained again;
-- ``exported``: the student of ``run``, as its users deploy it.
+- ``exported``: the exported student of ``run``.
 
-Absolute paths get into some of the files (the store's and the teacher's into config.yaml, those of
-the code into the forms that are exported), so all of it is made in a folder of a neutral name.
+Some files contain absolute paths (config.yaml those of the store and the teacher, exported models
+those of the code), so everything is made in a folder with a neutral name.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ FORMAT = """
     --concurrency 1 --out run --store store
 """
 
-# Every option that a search of grey images by built-in networks can be given, most of them not at
-# their default. (--normalise has one value for grey images.)
+# Every option for a search with gray images and built-in networks, most of them not at their
+# default. (--normalise has one value for gray images.)
 BOTH = """
     --dataset digits --train-limit 60 --image-size 8 --normalise train --images memory
     --split-seed 1 --family plain-c10 --teacher plain6-c10 --assistants plain4-c10
@@ -100,13 +100,13 @@ def stages() -> set[Path]:
 
 
 def carried_on() -> bool:
-    """Whether there is a checkpoint that is worth something."""
+    """Return whether there is a checkpoint of at least ``EPOCHS`` epochs."""
     found = (WORLD / "store" / "partial").glob("*/checkpoint.json")
     return any(len(json.loads(path.read_text())["rows"]) >= EPOCHS for path in found)
 
 
 def stop() -> None:
-    """A search that is interrupted after its first trial, while a student trains."""
+    """Run a search and interrupt it after its first trial, while a student trains."""
     table, before = WORLD / "stopped" / "trials.csv", stages()
     for _ in range(TRIES):
         process = subprocess.Popen(
@@ -120,7 +120,7 @@ def stop() -> None:
             time.sleep(0.01)
         if process.wait() == 130 and carried_on():
             return
-        shutil.rmtree(WORLD / "stopped")  # it came too late: a student had ended just then
+        shutil.rmtree(WORLD / "stopped")  # too late: the student had just ended
         for folder in stages() - before:
             shutil.rmtree(folder)
     raise RuntimeError("no search was stopped while a student trained")
@@ -135,7 +135,7 @@ def make(name: str) -> None:
     stop()
     for record in (WORLD / "store" / "users").glob("*.json"):
         if json.loads(record.read_text())["kind"] == "trial":
-            record.unlink()  # of a worker that is dead: it names the machine
+            record.unlink()  # the record of a dead worker, which names the machine
     run("train", "run/best.yaml", "--repeats", "1", "--out", "trained")
     run("export", "run", "--to", "exported")
 
@@ -147,7 +147,7 @@ def main(target: Path) -> None:
     try:
         make(target.name)
         shutil.rmtree(HOME)
-        # Literals by their place in four bytes: most of it are float32 weights.
+        # lp=2: literals depend on their position in four bytes, as most data are float32 weights.
         filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 0, "lp": 2}]
         with (
             lzma.open(target, "x", filters=filters) as packed,

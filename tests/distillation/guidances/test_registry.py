@@ -24,7 +24,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Skip(Guidance):
-    """From the teacher and the model before the last."""
+    """The teachers are the largest model and the model before the previous one."""
 
     name, method = "skip", "SkipKD"
 
@@ -60,7 +60,7 @@ def test_one_of_a_users_own_teaches_a_chain() -> None:
     assert [chain.teachers(i) for i in range(5)] == [(), (0,), (0,), (0, 1), (0, 2)]
     assert [models_needed("skip", most) for most in range(4)] == [2, 2, 3, 3], "in longer ones"
     assert guidance_code(("dense",)) == "" != guidance_code(("dense", "skip"))
-    register_guidance(Skip)  # a module that is imported again
+    register_guidance(Skip)  # as if its module were imported again
 
 
 def test_models_stay_that_others_would_lack_their_place_for() -> None:
