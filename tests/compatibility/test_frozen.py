@@ -206,7 +206,7 @@ def test_what_defines_a_run_is_taken_as_options(
 
 
 def test_every_option_keeps_its_name_and_its_values() -> None:
-    """``options.yaml`` sets each option of version 0.1.0, nearly all to other than default values."""
+    """``options.yaml`` sets each option of version 0.1.0, nearly all to other than defaults."""
     file = FROZEN / "options.yaml"
     options = parse_options(read_config(file, []))
     said = yaml.safe_load(file.read_text())
@@ -229,7 +229,7 @@ def test_a_finished_run_is_written_again(world: Path, capsys: pytest.CaptureFixt
     same = ("stages", "test_accuracy", "test_reads", "comparison", "confirmation", "data")
     assert {name: again[name] for name in same} == {name: best[name] for name in same}
     options = best["options"]
-    options["normalize"] = options.pop("normalise", options.get("normalize"))  # the current spelling
+    options["normalize"] = options.pop("normalise", options.get("normalize"))  # today's spelling
     assert again["options"] == {**SINCE, **options}
     assert again["test_reads"] == 1
     assert Path("run/student.safetensors").read_bytes() == weights
@@ -239,7 +239,7 @@ def test_a_finished_run_is_written_again(world: Path, capsys: pytest.CaptureFixt
 
 @EACH
 def test_a_student_is_exported_anew(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for target, formats in (("again", "torch"), ("exported", "none")):  # a new folder, and an existing export
+    for target, formats in (("again", "torch"), ("exported", "none")):  # new, and existing
         words = ["export", "run", "--to", target, "--formats", formats, "--store", "store"]
         assert main(words) == 0
         for name in ("student.safetensors", "best.yaml"):

@@ -80,7 +80,7 @@ def test_resized_crops_lie_in_the_image_and_have_the_shapes_of_inception() -> No
         assert (ratio >= 0.7499).all() and (ratio <= 1.3335).all()
         assert (area >= 0.0799).all() and (area <= 1.0001).all()
     left, top, wide, tall = crop_box(draws, 1000, 1000).unbind(1)
-    assert abs(float((wide * tall).mean()) / 1e6 - 0.53) < 0.03  # uniform, with the largest boxes clipped
+    assert abs(float((wide * tall).mean()) / 1e6 - 0.53) < 0.03  # uniform, largest boxes clipped
     assert abs(float((left + wide / 2).mean()) - 500) < 20
 
 

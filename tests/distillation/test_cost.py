@@ -76,7 +76,7 @@ def stages(
 def test_training_and_every_view_of_every_source_once() -> None:
     chain = ("resnet20", "resnet14", "resnet8")
     t, a, s = (forward_flops(stage.architecture) for stage in stages(*chain))
-    expected = 3 * (4 * t + 4 * a + 6 * s) + 3 * t + 3 * a  # three banks, the student's number of views
+    expected = 3 * (4 * t + 4 * a + 6 * s) + 3 * t + 3 * a  # three banks for the student
     assert training_tflop(stages(*chain), IMAGES) == pytest.approx(expected * IMAGES / 1e12)
 
 

@@ -257,7 +257,7 @@ def test_a_store_at_its_limit_changes_no_result(
         learner, forwards = school.train(spec, narrow)
     assert learner.weights() == expected.weights()
     assert len(arrays(narrow)) == arrays_kept
-    # Two teachers, four epochs, two banks: outputs without room are computed at each change of bank.
+    # Two teachers, four epochs, two banks: outputs without room are computed at each bank change.
     assert len(computed) == {0: 8, 1: 7, 3: 5}[arrays_kept]
     assert forwards.computed == len(computed) * IMAGES
     assert sum(school.forwards.values()) == (4 + len(computed)) * IMAGES

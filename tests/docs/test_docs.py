@@ -1,4 +1,4 @@
-"""What the pages in docs/ and the README say: their commands, messages, columns and links."""
+"""Commands, messages, columns and links in docs/ and in the README are correct."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Understood(Exception):
 
 
 def commands(text: str) -> list[str]:
-    """Command lines in blocks, joined where they are broken."""
+    """Return the command lines in code blocks; continued lines are joined."""
     joined = re.sub(r" *\\\n +", " ", text)
     found = re.findall(r"^ +(?:\$ )?(dgkd-search\b.*)$", joined, re.MULTILINE)
     return [re.split(r"\s{2,}#|\s[|>]\s", line)[0].strip() for line in found]
@@ -40,7 +40,7 @@ ALL = sorted({(name, line) for name, text in TEXTS.items() for line in commands(
 def test_every_command_is_one(
     page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is understood; whether it also does what is said is tested elsewhere."""
+    """Each command line is parsed; other tests check what it does."""
     monkeypatch.chdir(tmp_path)
     words = shlex.split(line)[1:]
     if words and words[0] in COMMANDS.names():
@@ -84,9 +84,9 @@ def test_every_option_that_is_named_exists() -> None:
     scripts = {"--scale", "--workers", "--json", "--preset", "--n", "--runs", "--table", "--seeds"}
     foreign = {"--upgrade", "--port", "--head", "--address", "--logdir", "--block", "--nodes"}
     foreign |= {"--ntasks", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--time"}
-    foreign |= {"--disable-usage-stats", "--generate", "--num-cpus"}  # of ray
+    foreign |= {"--disable-usage-stats", "--generate", "--num-cpus"}  # options of ray
     foreign |= {"--exclude", "--thorough", "--dist", "--check", "--set", "--ways", "--small"}
-    foreign |= {"--mse-scale", "--candidates"}  # of the examples in docs/extending.md
+    foreign |= {"--mse-scale", "--candidates"}  # options of the examples in docs/extending.md
     named = {
         (name, flag)
         for name, text in TEXTS.items()

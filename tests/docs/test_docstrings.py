@@ -1,4 +1,4 @@
-"""What docstrings name is there: arguments, attributes and names in double backquotes."""
+"""Arguments and attributes that docstrings name exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def documented(path: Path) -> Iterator[tuple[Documented, str]]:
 
 
 def named(text: str, section: str) -> list[str]:
-    """The names that a section of a docstring explains."""
+    """Return the names that a section of a docstring explains."""
     match = re.search(rf"^{section}:\n((?:[ ]+.*\n?|\n)+)", text, re.MULTILINE)
     lines = match[1].splitlines() if match else []
     heads = [line.strip().partition(":")[0] for line in lines if re.match(r" {4}\w[\w, *]*:", line)]
@@ -31,7 +31,7 @@ def named(text: str, section: str) -> list[str]:
 
 
 def parameters(node: Documented) -> set[str]:
-    """Of a function, or of what makes an object of a class."""
+    """Return the parameters of a function, or of a class's constructor."""
     functions = [node] if isinstance(node, ast.FunctionDef) else []
     if isinstance(node, ast.ClassDef):
         functions = [
@@ -48,7 +48,7 @@ def parameters(node: Documented) -> set[str]:
 
 
 def attributes(node: ast.ClassDef) -> set[str]:
-    """Fields, properties, and what methods set."""
+    """Return the fields and properties of a class, and the attributes that its methods set."""
     names: set[str] = set()
     for inner in ast.walk(node):
         if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name):

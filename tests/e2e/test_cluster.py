@@ -1,4 +1,4 @@
-"""A search on a cluster of two nodes, one of which goes."""
+"""A search on a cluster of two nodes, one of which is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from helpers.searches import TINY, trials
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-# In a process of its own: Ray stays in whatever process has begun to use it.
+# In a separate process, because Ray stays loaded in the process that uses it.
 SCRIPT = """
 import pathlib, subprocess, sys, time
 from ray.cluster_utils import Cluster
@@ -48,7 +48,7 @@ sys.exit(code)
 
 
 def test_the_trials_of_a_node_that_goes_are_moved(tmp_path: Path, thorough: bool) -> None:
-    """The short form is ``test_output``, in which a worker goes: its trial is moved likewise."""
+    """``test_output`` tests the same for a lost worker, in less time."""
     if not thorough:
         pytest.skip("a cluster of three nodes; pytest --thorough")
     options = "--concurrency 1 --gpus-per-trial 0 --budget 1 --student-epochs 12 --out run"

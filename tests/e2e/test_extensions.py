@@ -1,4 +1,4 @@
-"""What an installed package adds goes through search, resume, best.yaml, export and help."""
+"""Extensions of an installed package work in search, resume, best.yaml, export and help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEARCH = (
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of installed packages, to which the example is added."""
+    """The site folder, with the example package installed."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     return tmp_path / "site"
 

@@ -18,10 +18,10 @@ LONG = [*TINY, *"--budget 2 --concurrency 1 --seed 5 --student-epochs".split()]
 def test_nothing_is_lost_whatever_ends_a_search(
     monkeypatch: pytest.MonkeyPatch, thorough: bool
 ) -> None:
-    """The fault harness in short, on searches that take longer to end than to be disturbed.
+    """The fault harness on a few searches, which take longer to end than to be disturbed.
 
-    By default of a driver that trains itself; with ``--thorough``, of drivers and workers under
-    Ray (which ``test_output`` and ``test_cluster`` always run).
+    By default, the driver itself trains. With ``--thorough``, drivers and workers run under
+    Ray (as they always do in ``test_output`` and ``test_cluster``).
     """
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments")
     faults = import_module("faults")
@@ -37,7 +37,7 @@ def test_nothing_is_lost_whatever_ends_a_search(
 
         monkeypatch.setattr(faults.Search, "start", start_here)
     plan = ["kill driver", *(["kill worker"] if thorough else [])]
-    # Each half a second after a session's first epoch.
+    # Each fault comes half a second after a session's first epoch.
     tally = faults.measure(plan, seed=377, mounted=False)
     assert tally.problems == []
     assert dict(+tally.tried) == dict.fromkeys(plan, 1)

@@ -1,4 +1,4 @@
-"""The commands and scripts of docs/, run as they stand there, each page in a folder of its own."""
+"""The commands and scripts of docs/ run as printed, each page in a separate folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 DOCS = Path(__file__).parents[2] / "docs"
-# What a page shows for machines, data and files that are not here.
+# Commands that need machines, data or files that tests lack.
 ELSEWHERE = (
     "cifar", "HEAD", "RUN", "photos", "mymodels", "DIR", "venv", "install", "BEST", "--address",
 )  # fmt: skip
@@ -40,7 +40,7 @@ def test_a_page(page: str, tmp_path: Path, thorough: bool) -> None:
     found = commands(text)
     assert len(found) == COMMANDS[page]
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    if page == "sharing.md":  # a store to look into
+    if page == "sharing.md":  # it needs a store with entries
         found.insert(0, "dgkd-search --train-limit 100 --epochs 1 --budget 1 --confirm off --out x")
     for command in found:
         program, *words = shlex.split(command)

@@ -1,4 +1,4 @@
-"""Whole searches through Ray, as a user starts them, on tiny data."""
+"""Complete searches with Ray on tiny data, started as a user would."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUDGET = 9
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A finished search with pruned trials: its run folder, stdout and stderr."""
+    """A finished search with pruned trials: run folder, stdout and stderr."""
     cwd = tmp_path_factory.mktemp("finished")
     code, out, err = run(
         *TINY,
@@ -161,7 +161,7 @@ def test_the_figures_are_drawn_again_and_the_student_exported(
 
 
 def again_of(best: dict[str, Any]) -> list[float]:
-    """Accuracies of the best trial with fresh seeds."""
+    """Return the accuracies of the best trial with fresh seeds."""
     rows = best["confirmation"]["configurations"]
     return next(row["accuracies"] for row in rows if row["trial"] == best["trial"])
 
@@ -171,7 +171,7 @@ def test_the_configuration_repeats_the_search_without_training(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Though Ray ran the first one, and this process runs the other."""
+    """Even though Ray ran the first search, and this process runs the second one."""
     folder, _, _ = finished
     cwd = folder.parent
     words = ["--config", str(folder / "config.yaml"), "--concurrency", "1", "--out", "again"]
@@ -199,7 +199,7 @@ def test_the_configuration_repeats_the_search_without_training(
 
 
 def write_images(folder: Path, per_class: int, seed: int) -> None:
-    """Two classes that differ in brightness, as 12x12 PNG files."""
+    """Write two classes that differ in brightness, as 12x12 PNG files."""
     rng = np.random.default_rng(seed)
     for label, level in (("dark", 60), ("light", 180)):
         (folder / label).mkdir(parents=True)

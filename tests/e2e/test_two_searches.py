@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path, thorough: bool) -> None:
-    """At the same time, over the same teacher and assistants, and each with students of its own.
+    """Two concurrent searches with the same teacher and assistants, and different students.
 
-    In short ``tests/distillation/test_trial.py`` does so with two processes and one trial each.
+    ``tests/distillation/test_trial.py`` tests two processes with one trial each, in less time.
     """
     if not thorough:
         pytest.skip("two searches by Ray; pytest --thorough")
@@ -49,5 +49,5 @@ def test_two_searches_on_one_store_train_every_stage_once(tmp_path: Path, thorou
         )
     kept = {path.name for path in (tmp_path / "store" / "stages").glob("*/*")}
     assert dict(trained) == dict.fromkeys(kept, 1)
-    # The student alone, the teacher, one assistant, plain KD, and one student each.
+    # The baseline on labels, the teacher, one assistant, plain KD, and one student per search.
     assert len(kept) == 6

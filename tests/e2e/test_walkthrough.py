@@ -1,4 +1,4 @@
-"""docs/walkthrough.md, from top to bottom, as it stands there."""
+"""docs/walkthrough.md runs from top to bottom as printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks at their smallest: that they run, and that they count right."""
+"""The benchmarks at minimal size: they run, and they count correctly."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Imports a file of experiments/ as those files import each other."""
+    """Import a file of experiments/ as those files import each other."""
     monkeypatch.syspath_prepend(EXPERIMENTS)
     return importlib.import_module
 
 
 class Here:
-    """Stands for a process of its own, whose start takes seconds: calls at once, in this one."""
+    """Replaces a new process, whose start takes seconds: calls in this process, immediately."""
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -47,18 +47,18 @@ class Here:
 
 @pytest.fixture
 def one_process(script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Benchmarks start no process of their own."""
+    """Make benchmarks start no processes."""
     monkeypatch.setattr(script("bench"), "processes", lambda _: contextlib.nullcontext(Here()))
     monkeypatch.setattr(
         numerics, "disable_malloc_trim", numerics.disable_malloc_trim
-    )  # put back at the end
+    )  # restored at the end
 
 
 @pytest.fixture
 def figures(
     script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
-    """Runs a benchmark's command; gives what it wrote."""
+    """Run a benchmark's command; return the figures that it wrote."""
 
     def run(name: str, *arguments: str) -> dict[str, Any]:
         path = tmp_path / "figures.json"
@@ -110,10 +110,10 @@ def test_operations_of_two_chains_are_those_counted_with_pencil(
     hand = operations.by_hand(chains, sizes, cost)
     # Two epochs of 100 images, threefold: the teacher, an assistant, two students.
     assert hand.trained == 3 * 200 * (10 + 5 + 1 + 1)
-    # The teacher teaches both students and the assistant, the assistant a student.
+    # The teacher guides both students and the assistant, the assistant one student.
     assert hand.taught == 200 * (10 + 10 + 10 + 5)
     assert hand.forwards == 4 * 200
-    # Once the teacher and the assistant, twice each student.
+    # The teacher and the assistant once, each student twice.
     assert hand.evaluated == 10 * (10 + 5 + 2 + 2)
     assert hand.stages == 4
     shared = operations.shared(chains, sizes, cost)
@@ -134,8 +134,8 @@ def test_what_is_shared_counts_once_and_what_is_dropped_not_at_all(
     hand, shared = operations.by_hand(chains, sizes, cost), operations.shared(chains, sizes, cost)
     assert hand.trained == 3 * 200 * (10 + 2 * (5 + 1))
     assert shared.trained == 3 * 200 * (10 + 5 + 2)
-    # Of two sources dropped by half, each survives five times in eight: half of the time, and half
-    # of the quarter in which both would be dropped and one is kept.
+    # Each of two teachers with drop 0.5 survives with probability 5/8: 1/2, plus half of the 1/4 in
+    # which both would be dropped and one is kept.
     assert hand.taught == 200 * (2 * 10 + (1 + 0.625) * 15)
     assert shared.taught == 100 * 15
     student = chains[1][-1].key
@@ -194,13 +194,13 @@ def test_a_sample_is_scaled_but_for_the_start_and_the_teacher(
         "computing": 110.0,
     }
     scaled = bench_study.scaled(measured, bench_study.Scale([1, 4], 5.0), 2)
-    assert scaled["trials_seconds"] == 250  # 100 seconds of trials, five times, on two workers
+    assert scaled["trials_seconds"] == 250  # five times 100 seconds of trials on two workers
     assert scaled["wall"] == 100 - 60 + 250
     assert scaled["computing"] == 20 + 5 * 90
     assert bench_study.busy(scaled, 2) == pytest.approx(450 / 500)
 
 
-# ---- what they share ---------------------------------------------------------------------------
+# ---- shared parts ------------------------------------------------------------------------------
 
 
 def test_images_are_those_asked_for(script: Callable[[str], ModuleType], tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_images_are_those_asked_for(script: Callable[[str], ModuleType], tmp_pat
     assert all((made / f).read_bytes() == (again / f).read_bytes() for f in files)
     with Image.open(made / files[0]) as image:
         assert (image.mode, image.size) == ("RGB", (32, 32))
-    # Real images come from a folder of the same shape, none for training and validation both.
+    # Real images come from a folder of the same shape; none is in both training and validation.
     linked = bench.image_folder(tmp_path / "linked", made, train=10, validation=10, test=10, seed=2)
     sources = [path.resolve() for part in ("train", "val") for path in (linked / part).rglob("*.*")]
     assert len(sources) == len(set(sources)) == 20
@@ -338,7 +338,7 @@ def test_a_study_by_hand_and_shared_give_the_same_students(
     sizes = "--images 64 --validation 20 --held-out 20 --epochs 1 --first 2 --concurrency 1"
     found = figures("bench_study", *sizes.split(), "--runs", "by hand,shared")
     hand, shared = found["by hand"], found["shared"]
-    assert found["agreement"]["mean_absolute_difference"] <= 5  # of twenty held-out images, one
+    assert found["agreement"]["mean_absolute_difference"] <= 5  # one of twenty held-out images
     assert hand["stages"] == shared["stages"] == 5  # a teacher, two assistants, two students
     assert shared["forwards"] == shared["counted_forwards"] == 3 * 64
     assert shared["ideal"] > 1
@@ -353,7 +353,7 @@ def test_overhead_of_a_search_is_timed(
     request: pytest.FixtureRequest,
     thorough: bool,
 ) -> None:
-    """In this process and without Ray; with ``--thorough``, as it stands there."""
+    """In this process and without Ray; with ``--thorough``, the complete benchmark."""
     monkeypatch.setattr(script("bench_overhead"), "POOL", ("resnet20", "resnet14"))
     if not thorough:
         request.getfixturevalue("one_process")
@@ -375,5 +375,5 @@ def test_memory_of_this_process_is_read(
     assert before["peak"] >= before["own"] > 1
     np.save(tmp_path / "train_images.npy", np.ones(4 * 2**20, np.uint8))
     mapped = np.load(tmp_path / "train_images.npy", mmap_mode="r")
-    assert mapped.sum() == 4 * 2**20  # every page was looked at
+    assert mapped.sum() == 4 * 2**20  # every page was read
     assert memory()["images"] - before["images"] == pytest.approx(4, abs=0.1)

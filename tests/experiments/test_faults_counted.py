@@ -1,4 +1,4 @@
-"""What the fault harness counts, and the load on a store in short."""
+"""The counts of the fault harness, and a short load test of a store."""
 
 from __future__ import annotations
 

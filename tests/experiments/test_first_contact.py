@@ -1,4 +1,4 @@
-"""What is said of ten default searches: which gains exclude zero."""
+"""The report on ten default searches: which gains exclude zero."""
 
 from __future__ import annotations
 

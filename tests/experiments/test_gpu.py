@@ -1,4 +1,4 @@
-"""The check of a GPU machine, rehearsed on the CPU, and the script that packs it."""
+"""The check for GPU machines, rehearsed on the CPU, and the script that packs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER = ROOT / "experiments" / "gpu"
 
 
 def rehearse(*steps: str) -> dict[str, dict[str, object]]:
-    """What each step printed, by its name."""
+    """Run the check; return the output of each step by name."""
     command = [sys.executable, str(FOLDER / "gpu_check.py"), "--small", "--only", ",".join(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -1,4 +1,4 @@
-"""What benchmarks, tables and figures import of the package is there, wherever they import it."""
+"""All names that benchmarks, tables and figures import from the package exist."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import dgkd_search
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(p for folder in ("experiments", "analysis") for p in (ROOT / folder).rglob("*.py"))
-# What is written for users, who have nothing else.
+# The public names, which examples for users must not go beyond.
 PUBLIC = ("experiments/tables.py",)
 
 
 def imports(path: Path) -> list[tuple[str, str]]:
-    """Modules of the package and names of them, at any depth."""
+    """Return the names that a script imports from modules of the package, at any depth."""
     nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
     ours = [node for node in nodes if str(node.module).split(".")[0] == "dgkd_search"]
     return [(str(node.module), alias.name) for node in ours for alias in node.names]
 
 
 def modules(path: Path) -> list[str]:
-    """Modules of the package that a script imports whole."""
+    """Return the modules of the package that a script imports as modules."""
     nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import)]
     return [a.name for n in nodes for a in n.names if a.name.split(".")[0] == "dgkd_search"]
 

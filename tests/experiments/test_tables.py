@@ -1,4 +1,4 @@
-"""The studies in experiments/tables: each can be planned at both scales, and one is run."""
+"""The studies in experiments/tables: each can be planned at both scales, and one runs."""
 
 from __future__ import annotations
 
@@ -130,5 +130,5 @@ def test_overlap_of_errors_by_hand(tables: ModuleType, monkeypatch: pytest.Monke
     overlap = import_module("overlap").overlap
     truth = torch.tensor([0, 0, 0, 0, 1])
     upper = torch.tensor([1, 1, 2, 2, 1])  # four errors
-    lower = torch.tensor([1, 2, 0, 2, 0])  # three of them again, two with the same class
+    lower = torch.tensor([1, 2, 0, 2, 0])  # three errors again, two with the same class
     assert overlap(upper, lower, truth) == (75.0, 50.0)

@@ -1,4 +1,4 @@
-"""A search's controller, played by hand."""
+"""A search controller that tests drive by hand."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Watcher(Observer):
 
 
 class Search:
-    """A conductor with a clock of its own, driven as Tune would."""
+    """A controller with its own clock, driven as Tune would."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Search:
         value: float | None = 50.0,
         event: ProgressEvent = "epoch",
     ) -> bool:
-        position = 0 if step is None else 1  # of the teacher, or of the student
+        position = 0 if step is None else 1  # teacher or student
         row = progress(step or 1, value, event=event, position=position, epochs=EPOCHS)
         report = TrialReport((row,), TrialStats(computing=1.0, notes=(f"note {step}",)))
         return self.controller.on_report(identifier, decode_report(encode_report(report)))
@@ -112,12 +112,12 @@ class Search:
         return identifier
 
     def is_finished(self) -> bool:
-        """By its clock, so a method: it may differ from one line to the next."""
+        """A method, because the result depends on the clock and may change between calls."""
         return self.controller.is_finished
 
     @property
     def reference(self) -> StudentRecord:
-        """What is known of the student alone."""
+        """Return the baseline's replicates."""
         record = self.study.read(REFERENCE)
         assert record is not None
         return record
@@ -128,7 +128,7 @@ class Search:
 
 
 def confirmed(search: Search, values: dict[tuple[int | None, int], float]) -> None:
-    """Run everything that is taught again."""
+    """Run all replicates."""
     while not search.controller.is_finished:
         identifier = search.begin()
         job = search.watcher.started_jobs[-1]

@@ -1,8 +1,8 @@
-"""Ends a process at, or lets fail, every single change that it makes to the disk.
+"""Ends a process at every change that it makes to the disk, or makes that change fail.
 
-``points`` runs actions in forked processes, the k-th of which meets its fault at the k-th change,
-until one comes through without. Changes are the functions of ``os`` through which all of them go
-and, where SQLAlchemy is loaded, the commits of a database.
+``points`` runs actions in forked processes. The k-th process meets its fault at the k-th change,
+until a process ends without a fault. Changes are calls of the functions of ``os`` that write
+and, if SQLAlchemy is loaded, the commits of a database.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ ENDED, FAILED, THROUGH, BROKEN = 3, 4, 0, 1  # exit codes
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at a change.
+    """A fault at a change.
 
     Attributes:
-        kind: ``before`` or ``after`` (the process ends), ``power`` (it ends before, and what
-            wasn't flushed to the disk is lost), ``torn`` (likewise, but of written bytes half
-            is there), ``error`` (the change fails).
-        number: of the error.
+        kind: ``before`` or ``after`` (the process ends), ``power`` (it ends before, and data that
+            were not flushed to disk are lost), ``torn`` (likewise, but half of the written bytes
+            survive), ``error`` (the change fails).
+        number: errno of the error.
         for_good: whether all later changes fail too.
     """
 
@@ -63,12 +63,12 @@ FAULTS = [
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one process ended.
+    """The end of one process.
 
     Attributes:
-        k: number of the change at which the fault came.
-        done: actions that had returned by then.
-        failed: the index of the action that said that the disk failed, or None.
+        k: number of the change with the fault.
+        done: number of actions that had returned.
+        failed: index of the action that reported the disk error, or None.
         error: traceback of any other error.
     """
 
@@ -86,13 +86,13 @@ def points(
     first: int = 0,
     step: int = 1,
 ) -> Iterator[tuple[Outcome, Path]]:
-    """Every point at which the actions can meet the fault, and the folder as it leaves it.
+    """Yield every point at which the actions can meet the fault, and the resulting folder.
 
     Args:
-        fresh: makes a new folder, in which nothing was done.
-        actions: on that folder, in order.
-        stubborn: whether the next one is tried after one that failed.
-        first, step: which changes meet it, all by default.
+        fresh: creates a new folder.
+        actions: returns the actions on that folder, in order.
+        stubborn: whether to continue with the next action after a failed one.
+        first, step: the changes that meet the fault; all by default.
     """
     k = first
     while True:
@@ -162,14 +162,14 @@ def _act(
 
 @dataclass
 class _Disk:
-    """Stands between a process and its disk, and knows what a power cut would take back."""
+    """Intercepts changes to the disk, and records what a power cut would revert."""
 
     fault: Fault
     k: int
     root: Path
     count: int = 0
     met: bool = False
-    unsynced: set[Path] = field(default_factory=set)  # files written and not flushed
+    unsynced: set[Path] = field(default_factory=set)  # files with unflushed data
     pending: list[tuple[Path, Action]] = field(default_factory=list)  # folder, how to undo it
     paths: dict[int, Path] = field(default_factory=dict)  # by descriptor
 
@@ -198,7 +198,7 @@ class _Disk:
         DefaultDialect.do_commit = change  # type: ignore[method-assign]
 
     def _meet(self, error: Callable[[int], Exception]) -> bool:
-        """The next change, up to where it would happen; whether the fault is here."""
+        """Count a change before it happens; return whether it meets the fault."""
         here, self.count = self.count == self.k, self.count + 1
         if here or (self.met and self.fault.for_good):
             self.met = True
@@ -240,15 +240,15 @@ class _Disk:
             self.pending = [entry for entry in self.pending if entry[0] != path]
         elif name in ("rename", "replace", "link"):
             source, target = (Path(path).absolute() for path in arguments[:2])
-            if source in self.unsynced:  # its content is no safer under another name
+            if source in self.unsynced:  # renaming does not flush the content
                 self.unsynced.add(target)
 
     def _undo(
         self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Path, Action] | None:
-        """How to take a change of a folder back, as if it had never reached the disk."""
+        """Return an action that reverts a change of a folder, as if it had not reached the disk."""
         if name in ("write", "fsync", "utime") or options.get("dir_fd") is not None:
-            return None  # with dir_fd: inside a folder that is being removed, out of sight
+            return None  # with dir_fd: inside a folder that is being removed
         real = self.real
         if name in ("rename", "replace", "link"):
             source, path = (Path(path).absolute() for path in arguments[:2])
@@ -273,7 +273,7 @@ class _Disk:
         return None
 
     def _kept(self, path: Path) -> Path | None:
-        """A second name for what a change will hide."""
+        """Create a second link to a file that a change will hide."""
         if not path.is_file():
             return None
         name = self.root.with_name(f"{self.root.name}-kept-{self.count}")
@@ -287,12 +287,12 @@ class _Disk:
             if path.is_file():
                 os.truncate(path, path.stat().st_size // 2 if self.fault.kind == "torn" else 0)
         for _, undo in reversed(self.pending):
-            with contextlib.suppress(FileNotFoundError):  # it went with something else
+            with contextlib.suppress(FileNotFoundError):  # already removed with another
                 undo()
 
 
 def forked(action: Callable[[], object]) -> int:
-    """Run in a process of its own; its exit code."""
+    """Run in a forked process; return its exit code."""
     child = os.fork()
     if child == 0:
         code = 1

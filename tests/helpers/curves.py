@@ -13,7 +13,7 @@ def ask(study: ChainStudy) -> Proposal:
 
 
 def run(study: ChainStudy, values: list[float]) -> tuple[int, int]:
-    """A trial with the given curve: its number and how many epochs it ran."""
+    """Run a trial with the given curve; return its number and the number of epochs it ran."""
     number = ask(study).number
     for step, value in enumerate(values, start=1):
         if study.report(number, step, value):

@@ -1,4 +1,4 @@
-"""An installed package that adds one of each kind, as others would write it."""
+"""An installed package that adds one extension of each kind."""
 
 from __future__ import annotations
 
@@ -149,11 +149,11 @@ ENTRY_POINTS = """
 
 
 def install(site: Path, entry_points: bool = True) -> None:
-    """Lay the package where Python finds it, as an installer would.
+    """Install the package.
 
     Args:
-        site: a folder of the module path.
-        entry_points: without them, someone imports its modules or names them with ``--models``.
+        site: a folder on ``sys.path``.
+        entry_points: whether to declare them; else modules must be imported or named.
     """
     package = site / "extradistill"
     package.mkdir(parents=True)

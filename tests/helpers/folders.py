@@ -1,4 +1,4 @@
-"""Picture folders made by tests."""
+"""Image folders for tests."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What names and what decides trained weights, as plain values: written once, compared ever after.
+"""Golden values of keys and weights, and of everything that determines them.
 
     python tests/helpers/golden.py
 
-writes ``tests/compatibility/frozen/golden.json``. It is written again only where
-``TRAINING_VERSION`` is raised, or where a family is added; ``test_golden.py`` compares.
+writes ``tests/compatibility/frozen/golden.json``. Write it again only when
+``TRAINING_VERSION`` is raised or a family is added. ``test_golden.py`` compares with it.
 
-All that this needs of the package's inside is imported here, and nowhere else.
+Only this module imports the internals of the package that golden values need.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from dgkd_search.workflows.single_chain import plan
 
 FILE = Path(__file__).parents[1] / "compatibility" / "frozen" / "golden.json"
 
-# The smallest member of each family: every tensor is looked at, and two steps are trained.
+# The smallest member of each family: all tensors are compared, and two steps are trained.
 SMALLEST = {
     "resnet": "resnet8",
     "plain": "plain2",
@@ -46,7 +46,7 @@ SMALLEST = {
     "vgg": "vgg8",
     "resnet-imagenet": "resnet18",
 }
-# Others, which are built of parts that the smallest lack: only looked at as a whole.
+# Members with parts that the smallest ones lack: only totals are compared.
 OTHERS = {
     "resnet8x4": "resnet",
     "resnet20": "resnet",
@@ -56,7 +56,7 @@ OTHERS = {
     "vgg13": "vgg",
     "resnet50": "resnet-imagenet",
 }
-# Three members each, for keys alone.
+# Three members per family, only for keys.
 CHAINS = {
     "resnet": ("resnet20", "resnet14", "resnet8"),
     "plain": ("plain10", "plain6", "plain2"),
@@ -70,10 +70,10 @@ Values = dict[str, Any]
 
 
 def everything(folder: Path) -> Values:
-    """All that is written.
+    """Return all golden values.
 
     Args:
-        folder: an empty one, for data.
+        folder: an empty folder for data.
     """
     return {
         "data": fingerprints(folder),
@@ -87,7 +87,7 @@ def everything(folder: Path) -> Values:
     }
 
 
-# What names a stage.
+# Keys of stages.
 
 
 def named() -> Values:
@@ -98,7 +98,7 @@ def named() -> Values:
 
 
 def pictures(folder: Path) -> Path:
-    """Images in colour of three classes; every pixel follows from its place alone."""
+    """Return color images of three classes whose pixels are computed from their position."""
     file = folder / "pictures.npz"
     if not file.exists():
         count = 24 + 12
@@ -150,7 +150,7 @@ def stages(
     of: Callable[[str], Architecture] | None = None,
     **settings: Any,
 ) -> tuple[StageSpec, ...]:
-    """Of a chain of ResNets, on data that need not be there."""
+    """Return the stages of a ResNet chain, on data that need not exist."""
     values: dict[str, Any] = {
         "architecture": of or get_family("resnet").architectures(10, 1, 8),
         "data": "0123456789abcdef0123456789abcdef",
@@ -166,7 +166,7 @@ def stages(
 
 
 def settings() -> dict[str, tuple[StageSpec, ...]]:
-    """Chains in which one thing differs from the first, and one in which all that can does."""
+    """Return chains that differ from the first in one setting, and one that differs in all."""
     drop = Distillation(drop_prob=0.25)
     cpu = NUMERICS["cpu"]
 
@@ -228,7 +228,7 @@ def outputs() -> dict[str, OutputsSpec]:
 
 
 def defaults(folder: Path) -> Values:
-    """Keys of chains under what families and data sets set by default."""
+    """Return the keys of chains with the default settings of families and datasets."""
     data: dict[str, dict[str, Any]] = {
         "digits": {"train_limit": 100},
         "arrays": {"data_dir": str(pictures(folder))},
@@ -242,7 +242,7 @@ def defaults(folder: Path) -> Values:
     return keys
 
 
-# What decides its weights.
+# What determines the weights.
 
 
 def rounded(value: float) -> float:
@@ -250,19 +250,19 @@ def rounded(value: float) -> float:
 
 
 def sums(tensor: Tensor) -> list[float]:
-    """The sum of its values, and that of their sizes."""
+    """Return the sum of the values, and of the absolute values."""
     values = tensor.double()
     return [rounded(float(values.sum())), rounded(float(values.abs().sum()))]
 
 
 def network(family: str, name: str) -> dict[str, Tensor]:
-    """Weights as they are drawn."""
+    """Return a network with newly drawn weights."""
     architecture = get_family(family).architectures(3, 3, 8)(name)
     return build(architecture, torch.Generator().manual_seed(20090825)).state_dict()
 
 
 def drawn(family: str, name: str) -> list[list[Any]]:
-    """Of each tensor its name, shape, sums and first three values, in their order."""
+    """Return name, shape, sums and first three values of each tensor, in order."""
     return [
         [key, list(value.shape), *sums(value), *map(rounded, value.flatten()[:3].tolist())]
         for key, value in network(family, name).items()
@@ -270,7 +270,7 @@ def drawn(family: str, name: str) -> list[list[Any]]:
 
 
 def totals(family: str, name: str) -> list[Any]:
-    """How many tensors there are, a hash of their names and shapes, sums of all their values."""
+    """Return the number of tensors, a hash of names and shapes, and the sums of all values."""
     tensors = network(family, name)
     shapes = repr([(key, list(value.shape)) for key, value in tensors.items()])
     total, size = np.sum([sums(value) for value in tensors.values()], axis=0).tolist()
@@ -279,7 +279,7 @@ def totals(family: str, name: str) -> list[Any]:
 
 
 class Source(nn.Module):
-    """Teaches some pixels as logits: nothing in which machines could differ."""
+    """A teacher whose logits are some pixels, so that machines cannot differ."""
 
     def __init__(self, first: int) -> None:
         super().__init__()
@@ -291,10 +291,10 @@ class Source(nn.Module):
 
 
 def two_steps(family: str, name: str, data: PreparedData) -> dict[str, Values]:
-    """A stage on labels and one with two sources that drops some, an epoch of two steps each.
+    """Train two steps of a stage on labels and of one with two teachers and drops.
 
-    Of each the loss, how often an image was taught, by how much each tensor has changed (sums of
-    that, and of its size), and the checksum of the weights.
+    Returns for each the loss, the number of teacher outputs used, the change of each tensor (sum of
+    values and of absolute values), and the checksum of the weights.
     """
     recipe = Recipe(1, 12, 0.01, 0.05, "cosine", "crop+flip")
     chain = tuple(member.name for member in get_family(family).members[:3])[::-1]
@@ -329,7 +329,7 @@ def two_steps(family: str, name: str, data: PreparedData) -> dict[str, Values]:
 
 
 def generator(spec: StageSpec) -> torch.Generator:
-    """That a stage's weights are drawn from."""
+    """Return the generator that draws a stage's weights."""
     return torch.Generator().manual_seed(derive_seed(spec.seed, "initialisation", 0))
 
 
@@ -344,7 +344,7 @@ def trained(folder: Path) -> Values:
 
 
 def machine() -> dict[str, str]:
-    """What decides the last bits: the version of torch, and what kernels are chosen by."""
+    """Return what affects last bits: torch's version, and the properties that select kernels."""
     processor = platform.processor()
     described = Path("/proc/cpuinfo")
     if described.exists():
@@ -360,7 +360,7 @@ def machine() -> dict[str, str]:
 
 
 def to_text(values: Mapping[str, Any]) -> str:
-    """JSON, a line for each entry of the lowest kind."""
+    """Return JSON with one line per innermost entry."""
 
     def lines(value: object, indent: str) -> str:
         inner = f"{indent} "

@@ -1,4 +1,4 @@
-"""A stand-in for CUDA graphs on a CPU: the same buffers, run again instead of replayed."""
+"""A stand-in for CUDA graphs on a CPU: the same buffers, but calls instead of replays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dgkd_search.training.cuda_graphs import Function, Tensors
 
 
 class StandIn:
-    """Captures as CUDA does: running the function leaves no trace but the place of its results.
+    """Captures as CUDA does: running the function has no effect but to allocate its results.
 
     Args:
-        state: what the function changes in place.
+        state: tensors that the function changes in place.
 
     Attributes:
-        captures, replays: how often.
+        captures, replays: number of calls.
     """
 
     def __init__(self, state: Iterable[Tensor] = ()) -> None:
@@ -28,12 +28,12 @@ class StandIn:
         self.captures += 1
         for buffer in inputs:
             if buffer is not None:
-                buffer.zero_()  # CUDA runs nothing here; this does, and needs valid labels
+                buffer.zero_()  # unlike CUDA, this runs the function, which needs valid labels
         before = [tensor.clone() for tensor in self._state]
         results = function(*inputs)
         for tensor, value in zip(self._state, before, strict=True):
             tensor.copy_(value)
-        # Whoever reads results before a replay must find nothing of use.
+        # Results must not be usable before a replay.
         with torch.no_grad():
             for result in results:
                 if result is not None:

@@ -1,4 +1,4 @@
-"""Rows and reports of trials that nobody ran."""
+"""Made-up progress reports of trials."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def progress(
     epochs: int = 3,
     loss: float = 0.5,
 ) -> TrialProgress:
-    """A row, of the student unless ``position`` says otherwise; one without a value waits."""
+    """Return a report, by default of the student; without a value it is a waiting one."""
     metrics = None if value is None else EpochMetrics(epoch, loss, value, 1.0)
     return TrialProgress(event, stage, position, stages, epochs, metrics)

@@ -9,7 +9,7 @@ import torch
 
 
 def random_states() -> tuple[list[int], object, list[int]]:
-    """Those of torch, of ``random`` and of NumPy, as values that compare."""
+    """Return the states of torch, ``random`` and NumPy as comparable values."""
     return (
         torch.get_rng_state().tolist(),
         random.getstate(),

@@ -1,6 +1,6 @@
-"""Searches whose trials this process runs itself, one after the other, in place of Ray.
+"""Searches whose trials run in this process, one after the other, instead of under Ray.
 
-As a script: the command ``dgkd-search`` in that way, or several with ``+`` between them.
+As a script it is the command ``dgkd-search``, or several commands separated by ``+``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dgkd_search.study.ray_tune.messages import TrialReport, decode_task
 
 
 def train(controller: SearchController, encode_trial: Callable[[Any], str], *_: object) -> None:
-    """What ``run_tune`` does, without Ray: row by row, until the end or the pruner's verdict."""
+    """Run trials as ``run_tune`` does, without Ray, until they end or are pruned."""
     while (stages := controller.next_trial(name := uuid.uuid4().hex)) is not None:
         task = decode_task(encode_trial(stages))
         trial = Trial(task.stages, open_prepared(task.data), Store(task.store))
@@ -40,7 +40,7 @@ def train(controller: SearchController, encode_trial: Callable[[Any], str], *_: 
 
 
 def _reports(rows: Iterator[TrialProgress]) -> Iterator[TrialReport]:
-    """A trial's rows, and its failure where the disk failed it."""
+    """Yield a trial's reports, and its failure if the disk failed."""
     try:
         for row in rows:
             yield TrialReport((row,))
@@ -50,7 +50,7 @@ def _reports(rows: Iterator[TrialProgress]) -> Iterator[TrialReport]:
 
 @contextlib.contextmanager
 def without_ray() -> Iterator[pytest.MonkeyPatch]:
-    """Yields the patch, for more of it."""
+    """Patch Ray away; yield the patch, to be extended."""
     with pytest.MonkeyPatch.context() as patch:
         runtime = SimpleNamespace(run_tune=train)
         ray = SimpleNamespace(ray_session=lambda _: contextlib.nullcontext(Path()))
@@ -60,7 +60,7 @@ def without_ray() -> Iterator[pytest.MonkeyPatch]:
 
 
 def run_each(words: list[str]) -> int:
-    """Commands with ``+`` between them, one after the other until one fails; its exit code."""
+    """Run commands separated by ``+`` until one fails; return the last exit code."""
     for is_end, group in itertools.groupby(words, lambda word: word == "+"):
         if not is_end and (code := _run(group)):
             return code
@@ -70,7 +70,7 @@ def run_each(words: list[str]) -> int:
 def _run(words: Iterable[str]) -> int:
     try:
         return main([*words])
-    except SystemExit as end:  # after a help
+    except SystemExit as end:  # after --help
         return int(end.code or 0)
 
 

@@ -1,4 +1,4 @@
-"""What a test registers is forgotten after it."""
+"""Restoring registries after a test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dgkd_search.utils import registry
 
 
 def isolate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every registry that there is hold, after a test, what it holds now."""
+    """Restore all registries to their present state after the test."""
     for each in registry._registries:
         monkeypatch.setattr(each, "_known", dict(each._known))
         monkeypatch.setattr(each, "_origins", dict(each._origins))

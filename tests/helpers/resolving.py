@@ -1,4 +1,4 @@
-"""Options as a study takes them, and what is said of those that it doesn't."""
+"""Resolved options, and the errors of invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock and a terminal to draw a search on."""
+"""A clock and a terminal for drawing a search."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def row(
 
 
 def visible(text: str) -> str:
-    """Without colors and cursor movements; where the cursor went back, a new line begins."""
+    """Remove colors and cursor movements; a cursor that moves back begins a new line."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.replace("\r", "\n"))
 
 
 def view(progress: LiveProgress, width: int) -> list[str]:
-    """The live area as a terminal of that width would show it."""
+    """Return the live area as a terminal of that width shows it."""
     out = io.StringIO()
     Console(file=out, force_terminal=True, width=width, height=50).print(progress)
     lines = [line.rstrip() for line in visible(out.getvalue()).splitlines()]
@@ -82,7 +82,7 @@ def view(progress: LiveProgress, width: int) -> list[str]:
 
 
 def busy(clock: Clock) -> LiveProgress:
-    """Seven trials done, three jobs under way; never drawn by itself."""
+    """Return a state with seven finished and three running trials; it is not drawn by itself."""
     progress = LiveProgress(Terminal(), clock=clock, size=(200, 50))
     progress.state.update(SearchStarted(20, 2, None))
     ends: list[tuple[int, TrialOutcome, float | None]] = [

@@ -1,4 +1,4 @@
-"""How tests start searches: each in its own process, as from a shell."""
+"""Starting searches in new processes, as from a shell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITHOUT_RAY = Path(__file__).with_name("rayless.py")
 
 
 def start(*options: object, cwd: Path, ray: bool = True) -> subprocess.Popen[str]:
-    """A search in its own process, as from a shell; or one that runs its trials itself."""
+    """Start a search in a new process, as from a shell, with or without Ray."""
     program = ["-m", "dgkd_search"] if ray else [str(WITHOUT_RAY)]
     return subprocess.Popen(
         [sys.executable, *program, *map(str, options)],

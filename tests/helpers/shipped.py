@@ -1,4 +1,4 @@
-"""Run folders as a search leaves them, of a chain that trains in a moment, without a search."""
+"""Run folders as a search writes them, made without a search from a small chain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHAIN = ("resnet20", "resnet14", "resnet8")
 
 
 def make_run(folder: Path, names: Sequence[str] = CHAIN, **options: Any) -> RunFolder:
-    """``folder/run``, with what it was trained with in ``folder/store``."""
+    """Make the run folder ``folder/run``, with its stages in ``folder/store``."""
     store = folder / "store"
     said: dict[str, Any] = {
         "dataset": "digits",

@@ -1,4 +1,4 @@
-"""Types of the fixtures of ``conftest.py`` that are functions."""
+"""Types of fixtures in ``conftest.py`` that are functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WithoutSeconds = Callable[[Iterable[EpochMetrics]], list[dict[str, Any]]]
 
 
 class StagesOf(Protocol):
-    """The stages of a resnet chain on the ``digits`` fixture; the settings are the student's."""
+    """Returns the stages of a resnet chain on fixture ``digits``; settings are the student's."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Small stores with something of every kind in them."""
+"""Small stores with entries of every kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def key(name: str) -> str:
 def meta(
     name: str, data: str = "d" * 32, accuracy: float = 50.0, epochs: int = 2
 ) -> dict[str, Any]:
-    """What a trial says of a stage."""
+    """Return the description of a stage that a trial writes."""
     return {
         "spec": {
             "data": data,
@@ -44,7 +44,7 @@ def meta(
 
 
 def put_stage(store: Store, name: str, age: float = DAY, **said: Any) -> Path:
-    """A finished stage, made ``age`` seconds ago; its folder."""
+    """Store a finished stage, made ``age`` seconds ago; return its folder."""
     with mock.patch("dgkd_search.store.store.time.time", return_value=time.time() - age):
         store.put(key(name), WEIGHTS, meta(name, **said))
     return store.root / "stages" / key(name)[:2] / key(name)
@@ -84,14 +84,14 @@ def put_data(store: Store, data: PreparedData, name: str = "data", age: float = 
 
 
 def put_damaged(store: Store, name: str) -> Path:
-    """A stage whose weights are cut, once it was met."""
+    """Store a stage, truncate its weights, and read it, so that it is moved to ``damaged/``."""
     (put_stage(store, name) / "weights.safetensors").write_bytes(b"")
     assert store.get(key(name)) is None
     return next((store.root / "damaged").glob(f"{key(name)}-*"))
 
 
 def put_temporary(store: Store, name: str, age: float = DAY) -> Path:
-    """What a process leaves that is killed while it writes a stage."""
+    """Write what a process leaves if it is killed while it writes a stage."""
     folder = store.root / "stages" / key(name)[:2] / f".tmp-0123456789ab-{key(name)}"
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").write_bytes(WEIGHTS)
@@ -102,7 +102,7 @@ def put_temporary(store: Store, name: str, age: float = DAY) -> Path:
 
 
 def fill(store: Store, data: PreparedData, name: str = "resnet8", age: float = DAY) -> None:
-    """One of every kind, all of it ``age`` seconds old but for what was set aside."""
+    """Add an entry of every kind, ``age`` seconds old except the damaged one."""
     put_stage(store, name, age, data=data.info.fingerprint)
     put_partial(store, f"{name}-partial", age)
     put_outputs(store, name, 0, age)
@@ -117,7 +117,7 @@ def paths(store: Store, *kinds: str) -> set[Path]:
 
 
 def snapshot(root: Path) -> dict[str, tuple[bytes | None, float]]:
-    """Every file and folder with its content and time, but for locks."""
+    """Return all files and folders with contents and times, except locks."""
     return {
         str(path.relative_to(root)): (
             path.read_bytes() if path.is_file() else None,

@@ -1,4 +1,4 @@
-"""Studies for tests: small spaces, and a made-up accuracy instead of training."""
+"""Studies for tests: small spaces, and made-up accuracies instead of training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _scripts: list[ScriptDirectory] = []
 
 
 def _scripts_read_once(self: _VersionManager) -> ScriptDirectory:
-    """Optuna reads its migration scripts, 30 modules, whenever a database is opened."""
+    """Cache Optuna's migration scripts, 30 modules that it reads whenever a database is opened."""
     if not _scripts:
         _scripts.append(_read_scripts(self))
     return _scripts[0]
@@ -75,13 +75,13 @@ def make_study(
 
 
 def accuracy(configuration: Configuration, epoch: int) -> float:
-    """A fixed noise of the configuration; good curves rise by epoch, bad ones fall."""
+    """Return a fixed noise of the configuration; good curves rise by epoch, bad ones fall."""
     height = derive_seed(configuration.identity) % 6000 / 100
     return 30 + height + (epoch if height > 30 else -epoch) / 10
 
 
 def run_trial(study: ChainStudy, proposal: Proposal) -> int:
-    """Report the made-up curve until the end or until pruned; the number of epochs run."""
+    """Report the made-up curve until it ends or is pruned; return the number of epochs."""
     epochs = study.config.student_recipe.epochs
     for step in range(1, epochs + 1):
         if study.report(proposal.number, step, accuracy(proposal.configuration, step)):
@@ -92,7 +92,7 @@ def run_trial(study: ChainStudy, proposal: Proposal) -> int:
 
 
 def run_trials(study: ChainStudy, count: int) -> list[tuple[dict[str, Any], int]]:
-    """Up to ``count`` trials one after the other: parameters and epochs run of each."""
+    """Run up to ``count`` trials in sequence; return parameters and number of epochs of each."""
     done: list[tuple[dict[str, Any], int]] = []
     while len(done) < count and (proposal := study.ask()) is not None:
         epochs = run_trial(study, proposal)
@@ -101,14 +101,14 @@ def run_trials(study: ChainStudy, count: int) -> list[tuple[dict[str, Any], int]
 
 
 def stats_of(study: ChainStudy, trial: FrozenTrial) -> TrialStats:
-    """What is known of a trial of which something must be."""
+    """Return the statistics of a trial, which must exist."""
     stats = study.stats(trial)
     assert stats is not None
     return stats
 
 
 def outcome(study: ChainStudy) -> dict[str, Any]:
-    """All that must not depend on how often the search was stopped."""
+    """Return everything that must not depend on how often the search was stopped."""
     return {
         "trials": [
             [

@@ -1,4 +1,4 @@
-"""What a search found, made up."""
+"""Made-up results of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of trials for tests, as ``trial_rows`` makes them."""
+"""Made-up rows of ``trial_rows``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def make_rows(*trials: dict[str, Any]) -> tuple[TrialRow, ...]:
-    """Trials of plain KD but for what is given of each, numbered from 0."""
+    """Return trials numbered from 0: plain KD, with the given changes of each."""
     base: dict[str, Any] = {
         "state": "COMPLETE",
         "teacher": "resnet26",
@@ -30,14 +30,14 @@ def trial(count: int, accuracy: float | None, **more: Any) -> dict[str, Any]:
 
 
 def texts(path: Path) -> list[str]:
-    """What a reader of the SVG reads, spaces normalized."""
+    """Return the texts of an SVG, with normalized spaces."""
     root = ET.parse(path).getroot()
     found = ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
     return [" ".join(text.split()) for text in found]
 
 
 def best_of(rows: Sequence[TrialRow]) -> int | None:
-    """The number of the trial that a study of these trials would call the best."""
+    """Return the number of the best trial of a study with these trials."""
     known = [row for row in rows if row.completed and row.val_accuracy is not None]
     known = [row for row in known if row.repeats_mean is not None] or known
     ranks = [

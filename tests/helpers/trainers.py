@@ -1,4 +1,4 @@
-"""Teachers whose calls are seen."""
+"""Teachers that record their calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def online(*models: nn.Module) -> OnlineTeachers:
 
 
 class Spy:
-    """Sources that remember which of them were asked for what rows, and call back."""
+    """Teachers that record which of them were asked for which rows, and call back."""
 
     def __init__(self, sources: Teachers, notice: Callable[[], Any] = lambda: None) -> None:
         self.sources, self.notice = sources, notice
