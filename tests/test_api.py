@@ -18,7 +18,7 @@ CHAIN = ["resnet20", "resnet14", "resnet8"]
 
 @pytest.fixture
 def small(tmp_path: Path) -> dict[str, Any]:
-    """Options of a plan that trains in a moment, in a store of its own."""
+    """Return options of a plan that trains in a moment, with a new store."""
     return {"dataset": "digits", "train_limit": 100, "epochs": 1, "store": str(tmp_path / "store")}
 
 
@@ -29,7 +29,7 @@ def test_a_stage_trains_in_three_lines(small: dict[str, Any]) -> None:
     assert student.finished
     assert 0 <= student.rows[-1].val_accuracy <= 100
     store = Store(small["store"])
-    assert all(stage.key not in store for stage in stages)  # a stage knows no store
+    assert all(stage.key not in store for stage in stages)  # train_stage stores nothing
 
 
 def test_a_trial_runs_in_two_lines_and_is_not_repeated(small: dict[str, Any]) -> None:
@@ -67,13 +67,13 @@ def test_a_plan_is_the_chain_that_was_named(small: dict[str, Any]) -> None:
     assert student is not None
     assert (student.drop_prob, student.temperature, student.kd_weight) == (0.25, 3.0, 0.5)
     assert stages[1].distillation is not None
-    assert stages[1].distillation.drop_prob == 0  # the student's sources alone are dropped
+    assert stages[1].distillation.drop_prob == 0  # only the student's teachers are dropped
 
 
 def test_drop_scope_all_reaches_assistants(small: dict[str, Any]) -> None:
     stages, _ = plan(["resnet26", *CHAIN], drop_prob=0.25, drop_scope="all", **small)
     drops = [stage.distillation.drop_prob for stage in stages if stage.distillation]
-    assert drops == [0, 0.25, 0.25]  # with one source nothing can be dropped
+    assert drops == [0, 0.25, 0.25]  # with one teacher nothing can be dropped
 
 
 @pytest.mark.parametrize(

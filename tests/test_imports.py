@@ -1,4 +1,4 @@
-"""Imports go one way; heavy packages and disks are for those alone that need them."""
+"""Imports go one way; only modules that need heavy packages or the disk use them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import dgkd_search
 
 ROOT = Path(dgkd_search.__file__).parent
 REPOSITORY = Path(__file__).parents[1]
-# From the top: a part imports only itself and what stands further down in CONTRIBUTING's list.
+# In CONTRIBUTING's list, a part imports only itself and parts below it.
 ORDER = re.findall(
     r"^\| `(\w+)", (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
 )
-# Packages that only some parts may know.
+# Packages that only some parts may import.
 MAY_IMPORT = {
     "ray": {"study/ray_tune"},
     "optuna": {"study", "workflows", "results"},
@@ -29,7 +29,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 def part(path: Path) -> str:
-    """``study`` of ``study/space.py``, ``api`` of ``api.py``."""
+    """Return the part of a file: ``study`` for ``study/space.py``, ``api`` for ``api.py``."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
@@ -38,7 +38,7 @@ def is_type_checking(node: ast.AST) -> bool:
 
 
 def imports(path: Path) -> list[tuple[int, str]]:
-    """What is imported anywhere in a file, except for type checkers, with its line."""
+    """Return all imports of a file with their lines, except those for type checkers."""
     found: list[tuple[int, str]] = []
     pending: list[ast.AST] = [ast.parse(path.read_text())]
     while pending:
@@ -100,7 +100,7 @@ def test_only_the_parts_that_may_know_a_package_import_it(path: Path) -> None:
         assert package not in packages or allowed, package
 
 
-# Functions that change a disk: of whatever they are called on, and of some modules.
+# Functions that change the disk: methods of any object, and functions of some modules.
 CHANGES = set(
     "write_text mkdir makedirs unlink rmdir removedirs rmtree symlink utime chmod copyfile "
     "copytree to_csv mkstemp mkdtemp NamedTemporaryFile".split()
@@ -109,12 +109,12 @@ CHANGES |= {
     f"os.{name}" for name in "open write truncate remove rename renames replace link".split()
 }
 CHANGES |= {"shutil.copy", "shutil.copy2", "shutil.move"}
-# Ray's temporary folder, and the user's own of downloads: nothing in a store or run folder.
+# These write to Ray's temporary folder and the download folder, not to a store or run folder.
 MAY_CHANGE = {"utils/files.py", "study/ray_tune/ray_session.py", "data/cifar.py"}
 
 
 def changes(path: Path) -> list[str]:
-    """Calls in a file that change a disk, with their lines."""
+    """Return the calls in a file that change the disk, with their lines."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, ast.Call):
@@ -131,7 +131,7 @@ def changes(path: Path) -> list[str]:
 
 
 def test_one_module_alone_writes_to_store_and_run_folder() -> None:
-    """So that every change can be interposed upon (tests/helpers/crashing.py)."""
+    """So that tests can intercept every change (tests/helpers/crashing.py)."""
     found = {ids(path): lines for path in FILES if (lines := changes(path))}
     assert found.keys() == MAY_CHANGE, found
 

@@ -1,4 +1,4 @@
-"""A distillation loss of a user's own."""
+"""Custom distillation losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dgkd_search.training.losses.base import DistillationLoss
 
 
 class LogitMSE(DistillationLoss):
-    """Σ_i ‖z_i − z‖², the mean over images (Kim et al., 2021); knows no temperature."""
+    """Σ_i ‖z_i − z‖², averaged over images (Kim et al., 2021); uses no temperature."""
 
     name, title, source = "mse", "logit MSE", "arXiv 2105.08919"
     uses_temperature = False
@@ -19,7 +19,7 @@ class LogitMSE(DistillationLoss):
 
 
 class Noisy(LogitMSE):
-    """Draws from torch's global state, and keeps count of its calls."""
+    """Draws from torch's global generator, and counts its calls."""
 
     name, calls = "noisy", 0
 

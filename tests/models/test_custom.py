@@ -1,4 +1,4 @@
-"""Families of a user's own: found, built, identified, and refused in one line."""
+"""Custom families: loading, building, checksums, and one-line errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Write = Callable[..., str]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Write a module of a fresh name into the current folder; the registry is as before."""
+    """Write a module with a new name into the current folder; restore the registry afterwards."""
     monkeypatch.chdir(tmp_path)
     isolate(monkeypatch)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -137,7 +137,7 @@ def test_other_code_is_another_model(write: Write) -> None:
 
 
 def test_code_of_other_files_counts_where_callables_come_from_it(write: Write) -> None:
-    """Partial objects and objects that are called included."""
+    """Including partial objects and callable objects."""
     name = Path.cwd().name
     user = f"""
 from functools import partial

@@ -1,4 +1,4 @@
-"""Every family under every guidance, trained for real."""
+"""Every family with every guidance is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.weights import load_model
 from dgkd_search.workflows.single_chain import plan, run_trial
 
-# The smallest of each family; three where they are small enough to train three in seconds.
+# The smallest members of each family; three if they are small enough to train in seconds.
 CHAINS = {
     "resnet": ("resnet20", "resnet14", "resnet8"),
     "plain": ("plain4", "plain3", "plain2"),
@@ -30,8 +30,8 @@ def test_a_chain_is_trained(
 ) -> None:
     if not (thorough or family == "resnet" or guidance == "dense"):
         pytest.skip("guidance is the same in every family; pytest --thorough")
-    store = tmp_path_factory.getbasetemp() / f"store-{family}"  # what guidances share is shared
-    lr = 0.002 if family == "resnet-imagenet" else 0.02  # eight pixels are few for it
+    store = tmp_path_factory.getbasetemp() / f"store-{family}"  # guidances share stages
+    lr = 0.002 if family == "resnet-imagenet" else 0.02  # it diverges more easily on eight pixels
     stages, data = plan(
         CHAINS[family],
         guidance=guidance,

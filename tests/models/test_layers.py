@@ -1,4 +1,4 @@
-"""How weights are drawn: from the explicit generator alone, by the rule of each layer."""
+"""Initialization: draws only from the given generator, by the rule of each layer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_generator_advances_and_networks_share_nothing() -> None:
     second_storage = {t.data_ptr() for t in second.state_dict().values()}
     assert not second_storage & {t.data_ptr() for t in first.state_dict().values()}
     kept = {k: v.clone() for k, v in second.state_dict().items()}
-    first(torch.randn(2, 3, 8, 8, generator=generator))  # moves the running statistics of one
+    first(torch.randn(2, 3, 8, 8, generator=generator))  # updates running statistics
     assert all(torch.equal(v, kept[k]) for k, v in second.state_dict().items())
 
 
@@ -69,7 +69,7 @@ def test_convolutions_are_kaiming_normal_fan_out() -> None:
     deviation = math.sqrt(2 / (256 * 9))  # fan-in would give twice as much
     assert weight.std().item() == pytest.approx(deviation, rel=0.02)
     assert weight.mean().item() == pytest.approx(0, abs=0.02 * deviation)
-    # a normal law, not a uniform one, has 4.6 % beyond two deviations
+    # a normal distribution, unlike a uniform one, has 4.6 % beyond two deviations
     assert (weight.abs() > 2 * deviation).float().mean().item() == pytest.approx(0.0455, abs=0.003)
     assert conv.bias is not None and not conv.bias.any()
 
@@ -104,7 +104,7 @@ def test_batch_normalization_starts_as_the_identity() -> None:
 
 
 class Scaled(nn.Conv2d):
-    """A convolution with a parameter of its own, for which there is no rule."""
+    """A convolution with an additional parameter, which has no rule."""
 
     def __init__(self) -> None:
         super().__init__(1, 1, 1)
@@ -112,7 +112,7 @@ class Scaled(nn.Conv2d):
 
 
 class Buffered(nn.Module):
-    """A module that holds a buffer alone."""
+    """A module with only a buffer."""
 
     def __init__(self) -> None:
         super().__init__()

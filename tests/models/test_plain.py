@@ -32,7 +32,7 @@ COUNTS_C10 = {
     "plain8-c10": 327_962,
     "plain10-c10": 2_487_850,
 }
-# written out from the published tables, unlike the package's own, which are composed
+# copied in full from the published tables, while the package composes its specifications
 LAYERS = {
     "plain2": "32 M 32 M F100",
     "plain5": "32 32 M 64 64 M 128 F100",
@@ -52,7 +52,7 @@ def network(name: str, image_size: int = 32) -> PlainCNN:
 
 
 def layers_run(name: str, image_size: int = 32) -> list[nn.Module]:
-    """The layers in the order in which a forward pass runs them."""
+    """Return the layers in the order in which a forward pass runs them."""
     model = network(name, image_size)
     order: list[nn.Module] = []
     for module in model.modules():
@@ -90,7 +90,7 @@ def test_layers_run_in_the_published_order(name: str, spec: str) -> None:
     expected: list[tuple[str, int | None]] = []
     for layer in spec.split():
         if layer == "M":
-            expected.insert(-1, ("MaxPool2d", None))  # the same as after the ReLU: see below
+            expected.insert(-1, ("MaxPool2d", None))  # equivalent to after the ReLU, see below
         elif layer.startswith("F"):
             expected += [("Linear", int(layer[1:])), ("ReLU", None)]
         else:

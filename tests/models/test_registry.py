@@ -1,4 +1,4 @@
-"""Families, validation, and what networks do with images."""
+"""Families, validation of architectures, and forward passes."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_autocast_yields_float32_logits(family: str, name: str) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(images)
     assert logits.dtype == torch.float32
-    assert not torch.equal(logits, expected)  # autocast did take effect
+    assert not torch.equal(logits, expected)  # autocast has an effect
     torch.testing.assert_close(logits, expected, rtol=0.1, atol=0.1)
 
 

@@ -86,7 +86,7 @@ def test_a_block_adds_its_residual_to_the_shortcut() -> None:
     block = BasicBlock(4, 4, stride=1).eval()
     images = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        block.norm2.weight.zero_()  # the residual is then norm2's bias
+        block.norm2.weight.zero_()  # then the residual is norm2's bias
         block.norm2.bias.fill_(0.5)
         torch.testing.assert_close(block(images), (images + 0.5).clamp(min=0))
 

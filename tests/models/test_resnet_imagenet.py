@@ -1,4 +1,4 @@
-"""torchvision's residual networks: its counts, its names, its outputs."""
+"""torchvision's residual networks: its parameter counts, names and outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torchvision import models
 from dgkd_search.models import build, get_family, parameter_count
 from dgkd_search.models.architecture import Architecture
 
-# As torchvision documents its weights (num_params), with 1,000 classes.
+# num_params in torchvision's documentation, for 1,000 classes.
 COUNTS = {
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,

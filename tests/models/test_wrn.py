@@ -1,4 +1,4 @@
-"""Wide residual networks: counts, order, lines, shortcuts."""
+"""Wide residual networks: counts, order, shared axes, shortcuts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_shortcut_is_a_bare_convolution_where_the_width_changes(name: str, f
 def test_the_shortcut_is_fed_what_was_activated() -> None:
     block = PreActivationBlock(2, 3, 2).eval()
     assert block.shortcut is not None
-    nn.init.zeros_(block.conv2.weight)  # then nothing is left but the shortcut
+    nn.init.zeros_(block.conv2.weight)  # then only the shortcut remains
     images = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(block(images), block.shortcut(torch.relu(block.norm1(images))))
 

@@ -48,7 +48,7 @@ def run(
 
 
 def edit(run: RunFolder, change: Callable[[dict[str, Any]], object]) -> None:
-    """As if it had been written so."""
+    """Change a file as if it had been written that way."""
     value: dict[str, Any] = dict(load_best(run.best))
     change(value)
     run.best.write_text(yaml.safe_dump(with_checksum(value)))
@@ -64,7 +64,7 @@ def test_best_yaml_says_the_whole_chain(run: RunFolder, stages_of: StagesOf) -> 
         "assistants": [],
         "student": "resnet14",
         "guidance": "dense",
-        "drop_probability": None,  # one source: nothing to drop
+        "drop_probability": None,  # one teacher: nothing to drop
         "temperature": 4.0,
         "kd_weight": 0.9,
         "test_accuracy": 61.5,

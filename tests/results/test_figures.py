@@ -21,7 +21,7 @@ def test_the_winner_under_fresh_seeds_is_the_best(monkeypatch: pytest.MonkeyPatc
     run_trials(study, 4)
     first, second, *_ = [trial.number for trial in study.ranked()]
     assert best_trial(study) == first
-    # The first has the higher mean, but one of its seeds failed: it isn't shipped, nor starred.
+    # The first has the higher mean, but one of its seeds failed: it is neither shipped nor starred.
     stats = (
         ReplicateStats(first, {1: 90.0}, {2: "no memory"}),
         ReplicateStats(second, {1: 80.0, 2: 81.0}),
@@ -39,7 +39,7 @@ def test_the_figure_and_the_page_star_what_is_shipped(tmp_path: Path) -> None:
         study.complete(proposal.number, value, TrialStats())
     run = make_run(tmp_path, ("resnet56", "resnet20", "resnet8"))
     best, weights = load_best(run.best), run.student.read_bytes()
-    for trial, starred in ((1, 1), (7, 0)):  # a trial 7 is of another study
+    for trial, starred in ((1, 1), (7, 0)):  # there is no trial 7 in this study
         write_best(run, replace(best, trial=trial), weights)
         figure = next(path for path in draw_figures(run, study) if path.suffix == ".svg")
         assert any(f"trial {starred}, " in text for text in texts(figure))

@@ -1,4 +1,4 @@
-"""Reading a run folder back: nothing damaged is believed, nothing that defines it changes."""
+"""Reading a run folder: damaged files are rejected, and its definition must not change."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(resolved: Resolved, begun: Path) -> RunFolder:
-    """A copy of that run in the folder of the test."""
+    """A copy of that run in the test's folder."""
     shutil.copytree(begun, "run")
     return RunFolder("run")
 
@@ -147,13 +147,13 @@ def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
 def test_what_a_user_brought_along_must_be_the_same(
     run: RunFolder, resolved: Resolved, name: str, what: str
 ) -> None:
-    """Else old trials and new ones would be of two kinds in one study."""
+    """Otherwise, old and new trials of one study would not be comparable."""
     record, config = read_manifest(run), resolve(resolved.options).config
     changed = SearchDefinition.of(record.options, DATA, None, {name: "c" * 32})
     noted = replace(record, definition=replace(changed, checksums={name: "b" * 32}))
     with pytest.raises(InputError, match=f"begun with other .*{what}"):
         load_study(noted, config, changed, Listener())
-    if name in ("guidance", "sampler", "pruner"):  # of which early runs noted nothing
+    if name in ("guidance", "sampler", "pruner"):  # which early runs did not record
         assert len(load_study(record, config, changed, Listener()).trials) == 2
     else:
         with pytest.raises(InputError, match=f"begun with other .*{what}"):
@@ -222,7 +222,7 @@ def test_other_data_are_refused(run: RunFolder) -> None:
     [
         ({}, None),
         ({"budget": "3", "time_budget": "2h", "concurrency": "2", "quiet": True}, None),
-        ({"epochs": "4", "student": "cnn3"}, None),  # as it was
+        ({"epochs": "4", "student": "cnn3"}, None),  # unchanged
         ({"epochs": "5"}, "--epochs 5: the run was begun with 4; leave it out"),
         ({"cpus_per_trial": 2}, "--cpus-per-trial 2: the run was begun with 1"),
         ({"gpus-per-trial": "1"}, "--gpus-per-trial 1: the run was begun with 0"),
@@ -306,7 +306,7 @@ def test_options_of_a_package_are_kept_and_missed(
     edit(folder, beta=0.3)
     with pytest.raises(InputError, match=r"beta 0.3: the run was begun with 0.1; put that back"):
         read_manifest(folder)
-    monkeypatch.delitem(OPTIONS._known, "beta")  # its package is gone
+    monkeypatch.delitem(OPTIONS._known, "beta")  # its package is no longer installed
     before = {path: path.read_bytes() for path in folder.path.iterdir()}
     for use in (read_manifest, open_readonly, lambda run: check_resumption(run, NO_OPTIONS)):
         with pytest.raises(InputError, match=r"^run: was made with --beta, which no package"):
@@ -317,7 +317,7 @@ def test_options_of_a_package_are_kept_and_missed(
 def test_a_stop_while_a_budget_is_raised_is_no_damage(
     run: RunFolder,
 ) -> None:
-    """Between the definition and its copies: config.yaml, then study.db."""
+    """A stop between writing the definition and its copies: config.yaml, then study.db."""
     record = read_manifest(run)
     before = run.config.read_bytes()
     options = check_resumption(run, parse_values({"budget": 5})).validated.resolved.options
@@ -452,7 +452,7 @@ def test_without_any_definition_there_is_no_way_on(run: RunFolder) -> None:
 
 
 def test_a_damaged_definition_in_the_study_is_not_believed(run: RunFolder) -> None:
-    """Not even where there is no other one: config.yaml alone can't tell a budget from a slip."""
+    """Even if it is the only one: config.yaml alone cannot tell a new budget from a typo."""
     run.definition.unlink()
     change(
         run, "UPDATE study_user_attributes SET value_json = replace(value_json, ': 3,', ': 7,') "

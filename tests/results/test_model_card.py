@@ -150,7 +150,7 @@ def test_the_card_of_a_best_yaml(card: ModelCard) -> None:
 
 
 def test_the_template_is_in_the_package() -> None:
-    """setuptools packs what pyproject.toml names, and nothing else that isn't Python."""
+    """setuptools includes only non-Python files that pyproject.toml names."""
     root = Path(__file__).parents[2]
     patterns = tomllib.loads((root / "pyproject.toml").read_text())
     named = patterns["tool"]["setuptools"]["package-data"]["dgkd_search"]

@@ -37,7 +37,7 @@ def draw(
         assert image.size == (round(SIZE[0] * DPI), round(SIZE[1] * DPI))
         gray = np.asarray(image.convert("L"))
     assert (gray < 128).any()
-    assert (gray[:, :1] == 255).all()  # nothing is cut off at the sides
+    assert (gray[:, :1] == 255).all()  # nothing is clipped at the sides
     assert (gray[:, -1:] == 255).all()
     return texts(svg)
 
@@ -73,7 +73,7 @@ def test_the_figure_says_what_it_shows(tmp_path: Path) -> None:
         "best of each count",
     ):
         assert text in found, text
-    # Trials that didn't end are no points and take no room: counts 0 to 2, completed 2, 1, 2.
+    # Unfinished trials are not drawn and take no room: counts 0 to 2, completed 2, 1, 2.
     assert [text for text in found if text.startswith("n = ")] == ["n = 2", "n = 1", "n = 2"]
 
 
@@ -97,7 +97,7 @@ def test_several_guidances_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_one_guidance_needs_no_name(tmp_path: Path) -> None:
-    # Without assistants the table says dense, whatever the study's only guidance is.
+    # Without assistants the table always says dense, also if the study has another guidance.
     found = draw(tmp_path, make_rows(trial(2, 97.0, guidance="sequential"), trial(0, 96.0)))
     assert "completed" in found
     assert not any(text.startswith("completed,") for text in found)
@@ -108,7 +108,7 @@ def test_collapsed_trials_go_to_the_bottom_with_their_number(tmp_path: Path) -> 
     found = draw(tmp_path, make_rows(*rows))
     assert "completed, below the scale (number)" in found
     assert "mean, below the scale (%)" in found
-    assert "2" in found  # no such tick: the counts are 0 and 1
+    assert "2" in found  # from a label: the ticks are 0 and 1
     assert "79.2" in found
 
 
@@ -160,7 +160,7 @@ def test_equal_values_and_lines(tmp_path: Path) -> None:
     found = draw(tmp_path, rows, reference=100.0, teacher=100.0)
     assert found.count("100.00 %") == 2
     ticks = [float(text) for text in found if text.replace(".", "").isdigit()]
-    assert max(ticks) == 100.0  # the axis goes on, its numbers don't
+    assert max(ticks) == 100.0  # the axis extends further, the numbers do not
 
 
 def test_labels_alone_is_a_trial_but_no_chain(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_no_label_hides_another(
 ) -> None:
     figure = draw_accuracy(prepare(rows, reference, teacher), "a long title " * 9)
     figure.draw_without_rendering()
-    # A text's own window extent leaves out the arrows, which no annotation here has.
+    # Text.get_window_extent leaves out arrows, but no annotation here has one.
     drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
     boxes = [(text.get_text(), Text.get_window_extent(text)) for text in drawn]
     hidden = [

@@ -1,4 +1,4 @@
-"""Where a run goes, and how its config.yaml repeats it."""
+"""The location of a run, and config.yaml, which repeats it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEFINITION = SearchDefinition.of(Options(), "f" * 32, None)
 
 
 def begun(**said: Any) -> RunFolder:
-    """A run of which the study was just made."""
+    """A run whose study was just created."""
     resolved = resolve(parse_options({"concurrency": 1, "out": "run", **said}))
     run = RunFolder.choose(resolved.options)
     with run.begin():
@@ -134,7 +134,7 @@ def test_config_yaml_repeats_the_search(tmp_path: Path, said: dict[str, Any]) ->
     problems: list[str] = []
     again = parse_options(read_config(run.config, problems))
     assert problems == []
-    assert (again.out, again.quiet) == (None, False)  # another run goes elsewhere
+    assert (again.out, again.quiet) == (None, False)  # a repeated search gets another folder
     assert resolve(again).config == resolved.config
     assert resolve(again).resources == resolved.resources
     assert replace(resolved.options, out=None, quiet=False) == read_manifest(run).options
@@ -191,7 +191,7 @@ def test_a_folder_has_one_driver_and_others_are_told_who(tmp_path: Path) -> None
 
 
 def test_whoever_is_refused_leaves_the_lock(tmp_path: Path) -> None:
-    """A driver holds its folder before the run is described in it."""
+    """A driver locks its folder before it writes the description of the run."""
     with RunFolder("run").begin():
         for _ in range(2):
             with pytest.raises(InputError, match="is running"), RunFolder("run").begin():

@@ -27,7 +27,7 @@ CHAIN = Chain(("resnet56", "resnet20", "resnet8"))
 
 
 def lines(summary: Summary) -> dict[str, str]:
-    """The value of each line by its name."""
+    """Return the value of each line by name."""
     return {line[:12].strip(): line[12:] for line in summary.lines()}
 
 
@@ -199,7 +199,7 @@ def test_the_teachers_accuracy_comes_from_any_trial_that_met_it() -> None:
 def test_a_summary_counts_trials_and_the_stages_of_all_of_them() -> None:
     study = make_study()
     one, two, three, four = (ask(study) for _ in range(4))
-    study.fail(four, "not begun: interrupted", TrialStats(begun=False))  # counts as no trial
+    study.fail(four, "not begun: interrupted", TrialStats(begun=False))  # does not count as a trial
     stages = (stage("resnet56", 3), stage("resnet8", 1))
     study.complete(one, 70.0, TrialStats(stages, 5.0, 1.0, taught=700, forwards=100, seconds=7.5))
     study.report(two, 1, 50.0)

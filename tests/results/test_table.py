@@ -52,7 +52,7 @@ def make_study(epochs: int = 3, **space: Any) -> ChainStudy:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The file as its users read it."""
+    """Read the file as users do."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     assert list(table) == list(COLUMNS)
     for name, dtype in COLUMNS.items():
@@ -77,7 +77,7 @@ def ask(study: ChainStudy) -> int:
 
 @pytest.fixture
 def study() -> ChainStudy:
-    """Completed KD, pruned full chain, failed and running single assistants."""
+    """A study: completed KD, pruned full chain, failed and running single assistants."""
     study = make_study()
     for step, value in ((1, 80.0), (2, 90.0), (3, 96.123456789)):
         if step == 1:
@@ -121,14 +121,14 @@ def test_each_state_in_order(study: ChainStudy) -> None:
     assert list(table["number"]) == [0, 1, 2, 3]
     assert list(table["state"]) == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
     assert list(table["student_epochs"]) == [3, 2, 0, 1]
-    # The latest step counts, not the latest report.
+    # The highest step counts, not the latest report.
     assert table["val_accuracy"].tolist()[:2] == [96.123456789, 70.0]
     assert table["val_accuracy"].isna().tolist() == [False, False, True, False]
     assert table["val_accuracy"][3] == 55.5
     assert list(table["student_key"]) == ["key1", "", "", ""]
     assert list(table["reason"]) == ["", "", 'loss is "nan", not a number', ""]
     assert table["finished"].isna().tolist() == [False, False, False, True]
-    # Told with the end; a trial that failed before it began took none.
+    # Recorded at the end; a trial that failed before it started took no time.
     assert table["seconds"].isna().tolist() == [False, False, True, True]
     assert table["seconds"][0] == 13.5
 
@@ -185,7 +185,7 @@ def test_sequential_guidance_is_named_and_drops_nothing() -> None:
 
 def test_a_trial_that_died_before_it_was_drawn_has_no_chain() -> None:
     study = make_study()
-    study._study.ask()  # no parameter suggested: what a driver leaves that dies inside ``ask``
+    study._study.ask()  # no parameter suggested, as if a driver died inside ``ask``
     row = trials_table(study).iloc[0]
     assert row["state"] == "RUNNING"
     assert (row["teacher"], row["assistants"], row["student"], row["guidance"]) == ("",) * 4

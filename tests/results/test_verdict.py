@@ -7,7 +7,7 @@ from dgkd_search.study.replication import ReplicateStats, Replication
 
 
 def confirmation(*rows: tuple[int | None, list[float]]) -> Replication:
-    """Of trials by number and of the student alone; trial 0 is plain KD."""
+    """Return replicates of trials by number and of the baseline; trial 0 is plain KD."""
     return of(*(ReplicateStats(trial, dict(enumerate(values, 1))) for trial, values in rows))
 
 

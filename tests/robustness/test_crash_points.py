@@ -1,6 +1,6 @@
-"""Whatever moment a process ends at, and whichever write fails: nothing finished is lost.
+"""Nothing finished is lost, at whatever moment a process ends and whichever write fails.
 
-Every change to the disk is a point; see ``crashing``.
+Every change to the disk is tested; see ``crashing``.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ NEWER = WEIGHTS[::-1]
 
 @dataclass(frozen=True)
 class Scenario:
-    """Actions on a folder, and what must hold however far they came.
+    """Actions on a folder, and what must hold after any number of them.
 
     Attributes:
-        before: makes the folder as it is when they begin.
-        check: is given the folder, and how many actions have returned.
-        stubborn: whether they go on after one that failed.
+        before: creates the initial folder.
+        check: called with the folder and the number of actions that have returned.
+        stubborn: whether to continue after a failed action.
     """
 
     before: Callable[[Path], object]
@@ -45,7 +45,7 @@ class Scenario:
 
 
 def stage(store: Store, name: str = "a") -> bytes | None:
-    """The weights of a stage, as they were put or not there."""
+    """Check that a stage is missing or has the weights that were put."""
     entry = store.get(key(name))
     if entry is not None:
         assert entry.meta["rows"] == meta(name)["rows"]
@@ -58,7 +58,7 @@ def partial(store: Store, name: str = "a") -> bytes | None:
 
 
 def training(root: Path) -> list[Action]:
-    """A stage from its first checkpoint to its end, under its lock."""
+    """Train a stage from its first checkpoint to its end, under its lock."""
     store = Store(root)
     lock = store.lock(key("a"))
     return [
@@ -97,12 +97,12 @@ def outputs(root: Path, limit: int | None = None) -> list[Action]:
     store = Store(root, limit)
     user = store.lease("trial")
 
-    def put(bank: int, user: Lease = user) -> None:  # as long as it is there, so is its lease
+    def put(bank: int, user: Lease = user) -> None:  # keeps a reference to the lease
         if not store.outputs.put(outputs_of("x", bank), logits(bank)):
             raise OSError("no room for it, which is no error")
 
     if limit is None:
-        user.add([key("x")])  # else a full disk would rightly have the first make room
+        user.add([key("x")])  # else, on a full disk, the first outputs would rightly be removed
     return [lambda: put(0), lambda: store.outputs.get(outputs_of("x", 0)), lambda: put(1)]
 
 
@@ -151,7 +151,7 @@ def check_leases(root: Path, done: int) -> None:
 
 
 def running(root: Path) -> list[Action]:
-    """A run folder from its making to its last result."""
+    """Write a run folder from its creation to its last result."""
     run = RunFolder(root / "run")
     stack = run.begin()
     definition = SearchDefinition.of(Options(budget=3), "f" * 32, None)
@@ -194,7 +194,7 @@ SCENARIOS = {
     "outputs": Scenario(Store, outputs, check_outputs),
     "scarce room": Scenario(
         Store,
-        lambda root: outputs(root, 1500),  # for one of the two
+        lambda root: outputs(root, 1500),  # room for one of the two
         lambda root, done: check_outputs(root, done, kept=False),
     ),
     "damage": Scenario(damage, lambda root: [lambda: Store(root).get(key("a"))], check_mended),
@@ -210,7 +210,7 @@ SCENARIOS = {
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk that needs no time to flush, where the system has one."""
+    """A folder in memory if the system has one, as flushing to disk takes time."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
         return
@@ -221,7 +221,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_point(memory: Path, name: str, fault: Fault, thorough: bool) -> None:
-    """Each change meets some of the faults; with ``--thorough``, all of them."""
+    """Test some of the faults at each change; with ``--thorough``, all of them."""
     first, step = (0, 1) if thorough else (FAULTS.index(fault) % 3, 3)
     scenario = SCENARIOS[name]
     numbers = itertools.count()
@@ -242,15 +242,15 @@ def test_every_point(memory: Path, name: str, fault: Fault, thorough: bool) -> N
 
 def check(scenario: Scenario, outcome: Outcome, root: Path) -> None:
     __tracebackhide__ = True
-    # An action that failed may have been followed by others that returned: all is said of those
-    # before it alone.
+    # After a failed action, others may have returned: only the actions before it are known to be
+    # complete.
     done = outcome.done if outcome.failed is None else outcome.failed
     scenario.check(root, done)
 
 
 @pytest.mark.parametrize("durable", [False, True])
 def test_the_harness_finds_what_was_not_flushed(tmp_path: Path, durable: bool) -> None:
-    """Else every point above could pass whatever the code does."""
+    """Otherwise, the tests above could pass for any code."""
 
     def careless(root: Path) -> list[Action]:
         def write() -> None:
@@ -271,7 +271,7 @@ def test_the_harness_finds_what_was_not_flushed(tmp_path: Path, durable: bool) -
         return root
 
     def last(kind: str) -> bytes | None:
-        """What the file holds when the last change meets its fault."""
+        """Return the content of the file after the last change has met its fault."""
         *_, found = [
             (root / "file").read_bytes() if (root / "file").exists() else None
             for _, root in points(Fault(kind), fresh, careless)

@@ -1,4 +1,4 @@
-"""Every byte of an entry changed, every length it can be cut to: found and made again."""
+"""Entries with any byte changed or any length cut off are detected and recreated."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dgkd_search.store.store import Store
 
 @dataclass(frozen=True)
 class Entry:
-    """A kind of entry.
+    """A kind of store entry.
 
     Attributes:
-        make: writes it, again if it is gone.
-        read: whether it is there and sound; it must never be there and otherwise.
+        make: writes the entry if it is missing.
+        read: returns whether the entry is present; raises if it is present but wrong.
     """
 
     make: Callable[[Store], object]
@@ -66,7 +66,7 @@ ENTRIES = {
 
 
 def damages(data: bytes, step: int) -> Iterator[bytes]:
-    """Every ``step``-th byte changed and length cut to, the last of each among them."""
+    """Yield data with every ``step``-th byte changed, and cut to every ``step``-th length."""
     for place in range((len(data) - 1) % step, len(data), step):
         for bit in (1, 128):
             yield data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :]
@@ -78,7 +78,7 @@ def damages(data: bytes, step: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_byte_and_every_length(tmp_path: Path, name: str, thorough: bool) -> None:
-    """Every fifth of them; with ``--thorough``, all."""
+    """Every fifth byte and length; with ``--thorough``, all."""
     step = 1 if thorough else 5
     entry, store = ENTRIES[name], Store(tmp_path)
     entry.make(store)
@@ -97,7 +97,7 @@ def test_every_byte_and_every_length(tmp_path: Path, name: str, thorough: bool) 
             store.notes.clear()
             if tried % 50 == 0:
                 entry.make(store)
-            else:  # as it was, without waiting for the disk each time
+            else:  # restore it without waiting for the disk
                 folder.mkdir()
                 for again, whole in files.items():
                     (folder / again).write_bytes(whole)

@@ -1,4 +1,4 @@
-"""Whatever is typed, and whatever lies in a run folder: exit code 0, or 2 with what is wrong."""
+"""Any input and any run folder give exit code 0, or 2 with an error message."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORDS = st.one_of(
 
 
 def many(share: float) -> settings:
-    """A share of the examples that any property has; with ``--thorough`` these are more."""
+    """Return a share of the usual number of examples, which is larger with ``--thorough``."""
     assert settings.default is not None
     return settings(
         max_examples=int(share * settings.default.max_examples),
@@ -54,7 +54,7 @@ def said(words: list[str]) -> tuple[int, str, str]:
 
 
 def check(words: list[str]) -> int:
-    """Run a command that must end as promised."""
+    """Run a command, and check its exit code and messages."""
     code, out, err = said(words)
     assert code in (0, 2), (code, err)
     if code == 2:

@@ -1,6 +1,6 @@
-"""A search without training, ended before or after each commit: it goes on as if it never was.
+"""A search without training that is ended before or after any commit resumes identically.
 
-Trials run through the conductor in this process, with made-up curves instead of training.
+Trials run through the controller in this process, with made-up curves instead of training.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ ENDED = 3
 
 
 def accuracy(stages: tuple[StageSpec, ...], epoch: int) -> float:
-    """A fixed noise of the student: good curves rise, bad ones fall."""
+    """Return a fixed noise of the student: good curves rise, bad ones fall."""
     height = derive_seed(stages[-1].key) % 6000 / 100
     return 30 + height + (epoch if height > 30 else -epoch) / 10
 
 
 class Search:
-    """A search of a few trials, stopped by its clock or by the process's end."""
+    """A search of a few trials, stopped by its clock or by the end of the process."""
 
     def __init__(
         self, path: Path, concurrency: int = 1, epochs: int = EPOCHS, **config: Any
@@ -65,12 +65,12 @@ class Search:
         self.running: dict[str, tuple[tuple[StageSpec, ...], int]] = {}
 
     def begin(self) -> None:
-        """Start what may start."""
+        """Start all trials that may start."""
         while (stages := self.controller.next_trial(name := os.urandom(8).hex())) is not None:
             self.running[name] = stages, 0
 
     def step(self) -> None:
-        """The next epoch of every running trial; finished ones replay theirs from the store."""
+        """Run the next epoch of each trial; trials with a cached student replay it."""
         for name, (stages, before) in list(self.running.items()):
             epoch = before + 1
             metrics = EpochMetrics(epoch, 0.5, accuracy(stages, epoch), 1.0)
@@ -97,7 +97,7 @@ Commit = Callable[[Any, Any], None]
 
 
 def end_at(k: int, after: bool) -> None:
-    """From now on the k-th commit of this process is its end."""
+    """Make the k-th commit from now on end this process."""
     commit: Commit = DefaultDialect.do_commit
     count = [0]
 
@@ -113,10 +113,10 @@ def end_at(k: int, after: bool) -> None:
 
 
 def run_in_pieces(path: Path, lengths: list[int], after: bool, **config: Any) -> bool:
-    """Sessions that end at the commits given, then one that runs to the end.
+    """Run sessions that end at the given commits, then one that runs to the end.
 
     Returns:
-        Whether a session came through earlier.
+        Whether a session ended earlier by itself.
     """
 
     def session(k: int | None) -> None:
@@ -135,7 +135,7 @@ def run_in_pieces(path: Path, lengths: list[int], after: bool, **config: Any) ->
 
 
 def keep_each_commit(path: Path, **config: Any) -> None:
-    """A whole search, and the database as each of its commits leaves it: 0.db, 1.db, …"""
+    """Run a complete search; keep the database after each of its commits as 0.db, 1.db, …"""
     commit: Commit = DefaultDialect.do_commit
     numbers = itertools.count()
 
@@ -152,13 +152,13 @@ def trials_in(path: Path) -> int:
     with contextlib.closing(sqlite3.connect(path)) as database:
         try:
             return int(database.execute("SELECT COUNT(*) FROM trials").fetchone()[0])
-        except sqlite3.OperationalError:  # there is no table yet
+        except sqlite3.OperationalError:  # there are no tables yet
             return 0
 
 
 @pytest.fixture(scope="module", autouse=True)
 def warm() -> None:
-    """What Optuna imports late, so that the forked processes needn't."""
+    """Import what Optuna imports late, so that forked processes need not."""
     make_study().ask()
     optuna.storages.RDBStorage("sqlite://")
 
@@ -166,26 +166,26 @@ def warm() -> None:
 def test_a_search_ended_at_any_commit_goes_on_identically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thorough: bool
 ) -> None:
-    """With a pruner that keeps notes in its trials: a stop may come between note and verdict.
+    """Uses a pruner that stores attributes in trials: a stop may come before its decision.
 
     At every nineteenth commit and at every third of the last trial, which is pruned; with
     ``--thorough``, at every one.
     """
-    monkeypatch.setattr("dgkd_search.study.strategies.STARTUP_TRIALS", 2)  # then TPE has its say
+    monkeypatch.setattr("dgkd_search.study.strategies.STARTUP_TRIALS", 2)  # so that TPE samples
     config: dict[str, Any] = {"pruner": "hyperband", "budget": 5, "reference": False}
-    config["epochs"] = 4 if thorough else 2  # of several rungs, or of one
+    config["epochs"] = 4 if thorough else 2  # several rungs, or one
     assert forked(lambda: keep_each_commit(tmp_path / "whole.db", **config)) == 0
     whole = json.loads((tmp_path / "whole.json").read_text())
     assert {trial[1] for trial in whole["trials"]} == {"COMPLETE", "PRUNED"}
     assert thorough or whole["trials"][-1][1] == "PRUNED"
     count = len(list(tmp_path.glob("[0-9]*.db")))
     assert count > 60
-    for k in range(count):  # after one commit is before the next
+    for k in range(count):  # after one commit means before the next
         path = tmp_path / f"{k}.db"
         last = trials_in(path) == len(whole["trials"])
         if not (thorough or k % 19 == 0 or (last and k % 3 == 0)):
             continue
-        if thorough:  # with a process that ends for good, and what it leaves beside the database
+        if thorough:  # with a real process end, and the journal files that it leaves
             path = tmp_path / "ended" / path.name
             path.parent.mkdir(exist_ok=True)
             assert not run_in_pieces(path, [k], k % 2 == 0, **config)

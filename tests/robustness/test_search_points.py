@@ -1,8 +1,7 @@
-"""A whole search, ended at or failed by every change that it makes to the disk or study.db.
+"""A complete search that is ended by, or fails at, any change to the disk or study.db.
 
-From the making of its folder over its trials to the reading of the test set, and again where its
-budget is raised. In place of Ray this process runs the trials, all stages of which are in the
-store already.
+It covers everything from creating the run folder to reading the test set, and raising the budget.
+This process runs the trials instead of Ray, and all their stages are cached.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ SAID = {
 }  # fmt: skip
 
 
-# What a search that has ended goes on with.
+# Options that resume a finished search.
 MORE: dict[str, dict[str, object]] = {"raised": {"budget": 3, "confirm": "1x2"}}
 
 
@@ -63,7 +62,7 @@ def page(runs: object, path: Path, study: object) -> Path:
 
 
 def readings(root: Path) -> Path:
-    """Where each reading of the test set leaves a letter; outside the disk that fails."""
+    """A file to which each reading of the test set appends a letter; not on the failing disk."""
     return root.with_name(f"{root.name}-readings")
 
 
@@ -80,7 +79,7 @@ def go_on(root: Path, **given: object) -> None:
 
 @contextlib.contextmanager
 def reading(root: Path) -> Iterator[None]:
-    """Note readings of the test set."""
+    """Record readings of the test set."""
     real = dgkd_search.training.evaluation.load_test
 
     def read(data: Any) -> Any:
@@ -94,21 +93,21 @@ def reading(root: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def in_this_process() -> Iterator[None]:
-    """Searches with their trials in this process, and with figures that take no time."""
+    """Make searches run their trials in this process, and draw no figures."""
     with without_ray() as patch:
         patch.setattr("dgkd_search.results.plot.plot_accuracy", figure)
         patch.setattr("dgkd_search.results.report.page.render_report", page)
         found = digits._read()
-        patch.setattr(digits, "_read", lambda: found)  # parsed once, not a thousand times
+        patch.setattr(digits, "_read", lambda: found)  # parsed once instead of a thousand times
         patch.setattr(
             "dgkd_search.training.evaluation.cores", lambda: 1
-        )  # forked processes have no more
+        )  # forked processes have only one thread
         yield
 
 
 @pytest.fixture(scope="module")
 def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder on a disk that needs no time to flush, where the system has one."""
+    """A folder in memory if the system has one, as flushing to disk takes time."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path_factory.mktemp("disk")
         return
@@ -121,9 +120,9 @@ class Whole:
     """Undisturbed searches.
 
     Attributes:
-        filled: a folder whose store has everything that a search needs.
-        ended: the same with a run that has ended.
-        results: of the run, and of it with a trial more.
+        filled: a folder whose store contains everything that a search needs.
+        ended: the same with a finished run.
+        results: results of the run, and of the run with one more trial.
         students: weights by key.
     """
 
@@ -155,7 +154,7 @@ def whole(memory: Path) -> Whole:
 def results(root: Path) -> dict[str, Any]:
     run = RunFolder(root / "run")
     best = yaml.safe_load(run.best.read_text())
-    for name in ("test_reads", "checksum"):  # which may count a reading that was cut off
+    for name in ("test_reads", "checksum"):  # an interrupted reading may be counted
         best.pop(name)
     return {
         **trials_of(open_readonly(run)),
@@ -165,7 +164,7 @@ def results(root: Path) -> dict[str, Any]:
 
 
 def finished(found: dict[str, Any]) -> dict[str, Any]:
-    """Values and curves by parameters."""
+    """Return values and curves by parameters."""
     return {json.dumps(t[2]): t[3:5] for t in found["trials"] if t[1] in ("COMPLETE", "PRUNED")}
 
 
@@ -174,9 +173,9 @@ def finished(found: dict[str, Any]) -> dict[str, Any]:
 def test_every_point_of_a_search(
     whole: Whole, memory: Path, name: str, fault: Fault, thorough: bool
 ) -> None:
-    """Every seventeenth change meets one of the faults; with ``--thorough``, each meets all.
+    """Test one fault at every seventeenth change; with ``--thorough``, all faults at all changes.
 
-    Writing a file takes five changes, so that a fault comes upon all kinds of them.
+    Writing a file takes five changes, so the faults meet all kinds of changes.
     """
     first, step = (0, 1) if thorough else (17 * FAULTS.index(fault), 17 * len(FAULTS))
     numbers = itertools.count()
@@ -199,7 +198,7 @@ def test_every_point_of_a_search(
 
 
 def check(root: Path, name: str, fault: Fault, outcome: Outcome, whole: Whole) -> None:
-    """Go on, and compare."""
+    """Resume the search, and compare the results."""
     __tracebackhide__ = True
     run, expected = RunFolder(root / "run"), whole.results[name]
 
@@ -215,7 +214,7 @@ def check(root: Path, name: str, fault: Fault, outcome: Outcome, whole: Whole) -
     found = results(root)
     if fault.kind != "error":
         assert found == expected, outcome
-    # A trial that met a failing disk may be tried again, later: others may come first.
+    # A trial that met a disk error may be retried after other trials.
     values, known = finished(found), finished(whole.results["raised"])
     assert values == {params: known[params] for params in values}, outcome
     best = yaml.safe_load(run.best.read_text())

@@ -1,4 +1,4 @@
-"""What a store holds, whatever lies in it."""
+"""Listing of stores with any content."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_everything_is_listed_with_its_size(store: Store, digits: PreparedData) 
     for entry in inventory.entries:
         files = [path for path in entry.path.rglob("*") if path.is_file()]
         assert entry.size == sum(path.stat().st_size for path in files) > 0
-    # nothing is counted twice, and nothing but records and locks is left out
+    # nothing is counted twice, and only records and locks are left out
     assert sum(entry.size for entry in inventory.entries) == size_of(store.root) - len(
         to_json({"format": 1})
     )
@@ -122,7 +122,7 @@ def test_searches_that_used_an_entry_are_named(store: Store) -> None:
     both = ("runs/first", "runs/second")
     assert named == {
         ("stage", key("resnet20")): both,
-        ("stage", key("resnet14")): (),  # a trial is no search
+        ("stage", key("resnet14")): (),  # trials do not count as searches
         ("outputs", key("resnet20")): both,
     }
 

@@ -1,4 +1,4 @@
-"""Who uses a store: known as long as the process lives, whatever its end."""
+"""Users of a store are known as long as their process lives, however it ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ lease.release()
 
 @contextmanager
 def holder(folder: Path, kind: str, name: str = "it") -> Iterator[subprocess.Popen[str]]:
-    """Another process with a lease on a and b, until its input ends."""
+    """Another process that holds a lease on a and b until its input ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, folder, kind, name],
         stdin=subprocess.PIPE,
@@ -40,7 +40,7 @@ def holder(folder: Path, kind: str, name: str = "it") -> Iterator[subprocess.Pop
     )
     try:
         assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"  # and it loads nothing heavy
+        assert process.stdout.readline() == "held\n"  # and no heavy package is loaded
         yield process
     finally:
         process.kill()
@@ -55,7 +55,7 @@ def names(folder: Path) -> list[str]:
 def test_a_user_in_another_process_is_live(tmp_path: Path, kind: str) -> None:
     before = time.time()
     with holder(tmp_path, kind):
-        for _ in range(2):  # looking changes nothing
+        for _ in range(2):  # reading changes nothing
             (user,) = store_users(tmp_path)
             assert user == StoreUser(kind, "it", user.since, frozenset("ab"), True)
             assert before <= user.since <= time.time()
@@ -146,7 +146,7 @@ def test_damaged_records_are_passed_over(tmp_path: Path, text: bytes) -> None:
 
 
 def test_a_record_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
-    """Its lock is named otherwise, so it looks like one of a dead trial."""
+    """A temporary record has no lock of its name, so it looks like that of a dead trial."""
     writing = tmp_path / ".tmp-0123456789ab-0123.json"
     writing.write_bytes(to_json({**GOOD, "kind": "trial"}))
     assert store_users(tmp_path) == []
@@ -198,7 +198,7 @@ def test_records_of_another_account_are_read_and_kept(
     monkeypatch.setattr(Path, "unlink", refuse)
     assert store_users(tmp_path) == []
     (tmp_path / "y.json").write_bytes(to_checksummed_json({**GOOD, "kind": "trial"}))
-    (tmp_path / "y.lock").mkdir()  # can't be taken: whether it is held isn't known
+    (tmp_path / "y.lock").mkdir()  # cannot be locked, so it may be held
     assert [user.live for user in store_users(tmp_path)] == [True]
 
 

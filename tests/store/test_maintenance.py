@@ -1,4 +1,4 @@
-"""What is damaged is found, what is freed was needed by nobody, and a stop does no harm."""
+"""Damage is found, entries in use are not freed, and interruptions do no harm."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from dgkd_search.store.store import Store
 from dgkd_search.utils.files import remove_unless, size_of
 from dgkd_search.utils.hashing import to_json
 
-HELD = {  # kinds that each word frees
+HELD = {  # kinds of entries that each choice frees
     "outputs": {"outputs"},
     "checkpoints": {"checkpoint"},
     "stages": {"stage", "outputs"},
@@ -105,9 +105,9 @@ def test_damage_is_found_and_set_aside(
     if damage is Path.unlink or file.suffix != ".json":
         damage(file)
     else:
-        file.write_bytes(file.read_bytes()[:-3])  # more than white space
+        file.write_bytes(file.read_bytes()[:-3])  # cuts more than white space
     if name == "checkpoint.json" and damage is Path.unlink:
-        assert verify_store(store) == []  # as after a stop before the first checkpoint
+        assert verify_store(store) == []  # as if stopped before the first checkpoint
         return
     (problem,) = verify_store(store)
     assert problem.startswith(f"{folder.name}: damaged (")
@@ -133,7 +133,7 @@ def test_statistics_that_are_not_those_of_the_pixels_are_damage(
 def test_a_checkpoint_that_is_being_replaced_is_left_alone(store: Store) -> None:
     folder = put_partial(store, "x")
     (tensors,) = folder.glob("*.safetensors")
-    tensors.unlink()  # as between two looks
+    tensors.unlink()  # as if removed between two reads
     with store.lock(key("x")):
         assert verify_store(store) == []
         assert folder.exists()
@@ -204,7 +204,7 @@ def test_what_somebody_uses_is_never_freed(
     gone = {e.path for e in before.entries if e.kind in HELD[what] | {"temporary"}} - stays
     assert {entry.path for entry in freed.entries} == gone
     assert {entry.path for entry in after.entries} == {e.path for e in before.entries} - gone
-    # What is in a record, and the data of that, isn't even asked for by "unused".
+    # "unused" does not even consider recorded stages and their data.
     asked = set() if what == "unused" else HELD[what] - {"damaged"}
     assert {entry.kind for entry in freed.kept_in_use} == asked
     assert store.get(key("used")) is not None
@@ -244,7 +244,7 @@ def test_a_user_who_comes_meanwhile_is_heeded(
     with store.lease("trial") as lease:
 
         def come(path: Path, needed: Callable[[], bool]) -> int | None:
-            lease.add(map(key, names))  # after the last look before the removal
+            lease.add(map(key, names))  # after the last check before the removal
             return remove_unless(path, needed)
 
         monkeypatch.setattr(dgkd_search.store.maintenance, "remove_unless", come)
@@ -256,7 +256,7 @@ def test_a_user_who_comes_meanwhile_is_heeded(
 
 
 def test_a_checkpoint_in_training_stays(store: Store) -> None:
-    """Even without a record: whoever trains a stage holds its lock."""
+    """Even without a record, because the process that trains a stage holds its lock."""
     put_partial(store, "trained")
     put_partial(store, "idle")
     with store.lock(key("trained")):
@@ -322,7 +322,7 @@ def test_temporaries_of_killed_processes_go_within_the_hour(store: Store) -> Non
     freed = free_space(store, "outputs")
     assert {entry.path for entry in freed.entries} == {old, record}
     assert new.exists()
-    # a slow writer is no dead one: what it wrote last counts
+    # a slow writer is not dead: the time of its last write counts
     again = put_temporary(store, "old", 7200)
     os.utime(again / "weights.safetensors")
     assert free_space(store, "all").entries == ()
@@ -362,7 +362,7 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize("what", FREEABLE)
@@ -384,14 +384,14 @@ def test_a_stop_between_the_name_and_the_content_leaves_a_sound_store(
     gone = [entry for entry in before.entries if not entry.path.exists()]
     assert [left.path.name.split("-", 2)[2]] == [entry.path.name for entry in gone]
     assert left.size == gone[0].size
-    # Whoever looks finds nothing there, or all of it, and can make it again.
+    # Readers find nothing or the complete entry, and can store it again.
     assert verify_store(store) == []
     put_stage(store, "resnet8")
     assert store.outputs.put(outputs_of("resnet8"), logits())
     assert store.get(key("resnet8")) is not None
     assert store.outputs.get(outputs_of("resnet8")) is not None
     assert all(note.startswith(key("resnet8-damaged")) for note in store.notes)
-    # And what was left goes with the next call, once it is old.
+    # The next call removes the remains once they are old.
     for path in (left.path, *left.path.iterdir()) if left.path.is_dir() else (left.path,):
         os.utime(path, (1, 1))
     free_space(store, what)

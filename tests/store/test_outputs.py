@@ -1,4 +1,4 @@
-"""Stored outputs come back bit by bit or not at all, and stay within their limit."""
+"""Stored outputs are returned bit by bit or not at all, and stay within their limit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder_of(store: Store, name: str, bank: int = 0) -> Path:
 
 
 def limited(store: Store, arrays: float) -> Store:
-    """The store, with room for so many arrays of ``logits``."""
+    """Return the store with room for ``arrays`` arrays of ``logits``."""
     return Store(store.root, int(arrays * size_of(put_outputs(store, "sized"))))
 
 
@@ -68,7 +68,7 @@ def test_an_array_is_mapped_and_stays_readable_when_it_is_removed(store: Store) 
     assert full.outputs.put(outputs_of("resnet8"), logits(1))
     assert not folder_of(store, "resnet20").exists()
     assert (found == array).all()
-    found[:] = 0  # copy on write: nobody else sees it
+    found[:] = 0  # copy-on-write: the file does not change
     assert store.outputs.get(outputs_of("resnet20")) is None
 
 
@@ -159,7 +159,7 @@ def test_what_appears_or_goes_between_two_looks_is_no_damage(
     spec, read_bytes = outputs_of("x"), Path.read_bytes
 
     def appear(self: Path) -> bytes:
-        monkeypatch.undo()  # too early; its writer finishes right then
+        monkeypatch.undo()  # first read: too early, then its writer finishes
         put_outputs(store, "x")
         raise FileNotFoundError(self)
 
@@ -204,7 +204,7 @@ def test_an_error_of_the_system_is_no_damage(store: Store, monkeypatch: pytest.M
 
 
 def test_the_oldest_outputs_make_room(store: Store) -> None:
-    full = limited(store, 3.5)  # and one of them is there
+    full = limited(store, 3.5)  # one array is stored
     for bank, age in ((0, 3), (1, 2)):
         put_outputs(full, "resnet20", bank, age * DAY)
     assert full.outputs.put(outputs_of("resnet20", 2), logits())
@@ -229,7 +229,7 @@ def test_verifying_is_no_use(store: Store) -> None:
     folder = put_outputs(store, "resnet20", age=5 * DAY)
     assert store.outputs.verify(folder)
     assert time.time() - folder.stat().st_mtime > 4 * DAY
-    assert not store.outputs.verify(folder_of(store, "resnet14"))  # gone: no damage either
+    assert not store.outputs.verify(folder_of(store, "resnet14"))  # removed, which is not damage
     assert store.notes == []
 
 
@@ -246,7 +246,7 @@ def test_what_running_trials_need_stays(store: Store) -> None:
 
 
 def test_a_search_alone_holds_no_outputs(store: Store) -> None:
-    """Its trials do: a search names every stage that it ever used."""
+    """Only trials do, because a search's record names every stage that it ever used."""
     full = limited(store, 1.5)
     with store.lease("search", "run") as lease:
         lease.add([key("sized")])
@@ -329,7 +329,7 @@ def test_one_process_at_a_time_computes_an_array(store: Store) -> None:
         with pytest.raises(TimeoutError):
             same.acquire()
         with store.outputs.lock(outputs_of("x", 1)):
-            pass  # others are free
+            pass  # other outputs are not locked
     with same:
         pass
 
@@ -353,7 +353,7 @@ def test_on_a_full_disk_idle_arrays_go_and_needed_ones_stay(
         assert store.outputs.put(outputs_of("new"), logits())
         assert store.outputs.get(outputs_of("new")) is not None
         assert store.outputs.get(outputs_of("idle")) is None
-        assert not store.outputs.put(outputs_of("one more"), logits())  # still no room, no error
+        assert not store.outputs.put(outputs_of("one more"), logits())  # no room, but no error
         assert store.outputs.get(outputs_of("needed")) is not None
 
 

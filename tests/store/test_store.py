@@ -45,7 +45,7 @@ def files_under(root: Path) -> dict[str, bytes]:
 
 
 def expect_damage(store: Store, read: Callable[[], object], folder: Path, content: object) -> None:
-    """Nothing is returned; what lay there lies in damaged/ now, and one line says so."""
+    """Check that nothing is returned, the entry is in damaged/, and one line says so."""
     assert read() is None
     assert not folder.exists()
     (moved,) = (store.root / "damaged").iterdir()
@@ -78,7 +78,7 @@ def test_what_is_put_first_stays(store: Store) -> None:
     entry = store.get(KEY)
     assert entry is not None
     assert entry.tensors == WEIGHTS
-    assert [p.name for p in stage_folder(store).parent.iterdir()] == [KEY]  # nothing temporary
+    assert [p.name for p in stage_folder(store).parent.iterdir()] == [KEY]  # no temporary files
 
 
 def test_a_checkpoint_is_replaced_and_dropped_with_the_finished_stage(store: Store) -> None:
@@ -100,7 +100,7 @@ def test_a_stop_between_checkpoint_and_its_description_keeps_the_older_one(store
     entry = store.get_partial(KEY)
     assert entry is not None
     assert entry.tensors == b"one"
-    # ... and before the first description there is simply none
+    # ... and before the first description there is no checkpoint
     other = KEY[::-1]
     (store.root / "partial" / other).mkdir()
     (store.root / "partial" / other / f"{sha256(b'two')}.safetensors").write_bytes(b"two")
@@ -109,7 +109,7 @@ def test_a_stop_between_checkpoint_and_its_description_keeps_the_older_one(store
 
 
 def sealed(value: dict[str, Any]) -> bytes:
-    """JSON with a checksum that is right."""
+    """Return JSON with a correct checksum."""
     return to_json(value | {"checksum": sha256(to_json(value))})
 
 
@@ -137,7 +137,7 @@ def test_a_foreign_description_is_set_aside(store: Store, text: bytes) -> None:
     (stage_folder(store) / "stage.json").write_bytes(text)
     content = {"weights.safetensors": WEIGHTS, "stage.json": text}
     expect_damage(store, lambda: store.get(KEY), stage_folder(store), content)
-    store.put(KEY, WEIGHTS, META)  # made again
+    store.put(KEY, WEIGHTS, META)  # stored again
     assert store.get(KEY) is not None
 
 
@@ -177,7 +177,7 @@ def test_a_stage_that_appears_between_two_looks_is_found(
 
     def read(self: Path) -> bytes:
         looks.append(self)
-        if len(looks) == 1:  # too early; its trainer finishes right then
+        if len(looks) == 1:  # first read: too early, then its writer finishes
             monkeypatch.undo()
             store.put(KEY, WEIGHTS, META)
             raise FileNotFoundError(errno.ENOENT, "not yet", str(self))
@@ -233,7 +233,7 @@ def test_a_checkpoint_without_its_tensors_is_set_aside(store: Store) -> None:
 def test_no_damaged_byte_and_no_cut_goes_unnoticed(
     partial: bool, description: bool, place: int, flips: int
 ) -> None:
-    """What is read is what was put, or nothing; no flips stand for a cut."""
+    """The result is what was put, or None. Without flips, the file is cut instead."""
     with tempfile.TemporaryDirectory() as root:
         store = Store(root)
         (store.put_partial if partial else store.put)(KEY, WEIGHTS, META)
@@ -248,7 +248,7 @@ def test_no_damaged_byte_and_no_cut_goes_unnoticed(
         got = read(KEY)
         if got is None:
             assert len(store.notes) == 1
-        else:  # white space, or 1E-05 for 1e-05: the same value in other letters
+        else:  # white space, or 1E-05 instead of 1e-05: the same value
             assert description
             assert got == whole
 
@@ -331,12 +331,12 @@ def test_a_lock_excludes_other_processes_until_its_holder_dies(store: Store) -> 
     )
     try:
         assert holder.stdout is not None
-        # the store is light: it loads neither torch nor Ray nor Optuna
+        # the store imports neither torch nor Ray nor Optuna
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(Timeout):
             store.lock(KEY).acquire()
         with store.lock(KEY[::-1]):
-            pass  # other stages are free
+            pass  # other stages are not locked
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         began = time.monotonic()

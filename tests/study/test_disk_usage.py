@@ -1,4 +1,4 @@
-"""Estimates of the room for stored outputs, against every chain of small pools."""
+"""Estimates of the size of stored outputs, compared with every chain of small pools."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def config_of(pool: Sequence[str], bound: int, **values: Any) -> StudyConfig:
 
 
 def sources_of(config: StudyConfig) -> list[frozenset[str]]:
-    """The keys of all models that teach, for each student of the space."""
+    """Return the keys of all teachers in the chain of each student of the space."""
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
     planner = Planner(config, INFO)
     chains = [planner.stages(space.configuration(params)) for params in space.all_params()]
@@ -55,13 +55,13 @@ def sources_of(config: StudyConfig) -> list[frozenset[str]]:
 
 
 def most(sources: Sequence[frozenset[str]], trials: int) -> int:
-    """Sources that ``trials`` students need at most, whichever they are."""
+    """Return the number of teachers that ``trials`` students need at most."""
     chosen = itertools.combinations(sources, min(trials, len(sources)))
     return max(len(frozenset().union(*some)) for some in chosen)
 
 
 def estimated(config: StudyConfig, concurrency: int = 1) -> tuple[int, int]:
-    """Sources of the running trials and of the whole study, as the estimate counts them."""
+    """Return the estimated number of teachers of the running trials and of the whole study."""
     estimate = estimate_for(config, INFO, concurrency)
     if not estimate.teacher:
         assert (estimate.store, estimate.running, estimate.total) == (0, 0, 0)
@@ -114,7 +114,7 @@ def test_a_small_budget_bounds_the_estimate_for() -> None:
     pool = tuple(f"resnet{6 * n + 2}" for n in range(8, 1, -1))
     assert len(pool) == 7
     config = config_of(pool, 3, budget=5)
-    # Five trials at most, of a teacher that they share and three assistants each.
+    # At most five trials with a shared teacher and three assistants each.
     assert estimated(config, concurrency=2) == (1 + 2 * 3, 1 + 5 * 3)
     assert estimated(replace(config, budget=AMPLE))[1] == 1 + 7 + 21 + 35
 
@@ -130,7 +130,7 @@ def test_room_grows_with_images_classes_and_views() -> None:
         assert more.views == views
         assert more.teacher == views * one.teacher
     large = replace(INFO, train_count=50_000, classes=tuple(map(str, range(100))))
-    # float16: the numbers alone take 10 MB
+    # float16: the values without headers take 10 MB
     assert 10**7 <= estimate_for(config, large, 1).teacher < 1.01 * 10**7
 
 
@@ -179,7 +179,7 @@ def test_private_stores_share_not_even_the_teacher() -> None:
     shared = estimate_for(config, INFO, 4)
     private = estimate_for(config, INFO, 4, shared=False)
     assert private.teacher == shared.teacher
-    # A limit holds for each store, the disk for all of them: none is gone before the end.
+    # The limit applies to each store, the disk to all of them: all stay until the end.
     assert private.store == 3 * private.teacher
     assert private.running == 4 * private.store
     assert private.total == 8 * private.store

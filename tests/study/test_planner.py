@@ -1,4 +1,4 @@
-"""From a configuration to its stages: what is shared, and what is the same student."""
+"""Stages of configurations: which ones are shared, and which students are equal."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_configurations_are_identical_exactly_if_their_student_is(
 def test_near_configurations_are_told_apart_by_their_student_alone(
     scope: str, configuration: Configuration, chain: Chain, drop: float
 ) -> None:
-    """As above, for pairs that differ in one thing: two free draws seldom share a student."""
+    """As above, for pairs with one difference, as two random draws rarely share a student."""
     loss = replace(configuration.distillation, drop_prob=drop)
     for near in (replace(configuration, chain=chain), replace(configuration, distillation=loss)):
         same = keys(scope, near)[-1] == keys(scope, configuration)[-1]

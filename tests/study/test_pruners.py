@@ -14,7 +14,7 @@ def test_a_pruner_stops_a_clearly_bad_curve_among_good_ones(pruner: str) -> None
     bad = [run(study, [20.0 - step for step in range(9)])[1] for _ in range(4)]
     assert max(good[3:]) == 9, "nothing good was let through"
     assert min(bad) < 9
-    if pruner != "hyperband":  # its brackets decide how early
+    if pruner != "hyperband":  # its brackets determine how early it prunes
         assert max(bad) < 9
 
 
@@ -25,7 +25,7 @@ def test_no_pruner_never_stops_anything() -> None:
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_the_first_trials_are_never_pruned(pruner: str) -> None:
-    # The full chain is asked for last, when there is enough to compare it with.
+    # The full chain comes last, when there are enough trials to compare it with.
     study = make_study(pruner=pruner)
     first = [ask(study) for _ in range(3)]
     for level in range(60, 66):

@@ -22,7 +22,7 @@ from dgkd_search.study.study import ChainStudy
 
 
 def study_of(values: list[float | None], **config: Any) -> ChainStudy:
-    """A study of trials with these accuracies, None for a failed one; the first is plain KD."""
+    """Return a study of trials with these accuracies (None: failed); the first is plain KD."""
     study = make_study(**{"confirm_top": 2, "confirm_seeds": 3, "epochs": 1} | config)
     for value in values:
         proposal = study.ask()
@@ -62,7 +62,7 @@ def test_what_comes_to_the_same_student_stands_once() -> None:
     assert left(study_of([90.0, 60.0, 80.0], confirm_seeds=2)) == [
         (0, 1), (2, 1), (None, 1), (0, 2), (2, 2), (None, 2),
     ]  # fmt: skip
-    # A chain of guidance "none" is the student alone.
+    # A chain with guidance "none" is the baseline on labels.
     space = make_space((), guidances=("none",), drop_probs=(0.0,))
     study = study_of([90.0], space=space)
     assert left(study) == [(0, 1), (0, 2), (0, 3)]

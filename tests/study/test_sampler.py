@@ -26,7 +26,7 @@ BOUNDED = make_space(max_assistants=1, drop_probs=(0.0, 0.1, 0.5))
 def test_every_configuration_is_tried_once_and_then_none_is_left(
     space: Any, seed: int, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_ATTEMPTS", 3)  # draws of TPE are slow
+    monkeypatch.setattr(module, "_ATTEMPTS", 3)  # sampling with TPE is slow
     study = make_study(space, epochs=1, seed=seed, sampler=sampler)
     done = run_trials(study, 1000)
     assert study.ask() is None
@@ -63,11 +63,11 @@ def test_the_same_reports_give_the_same_suggestions_whatever_else_is_random(samp
     random.seed(1)
     one = run_trials(make_study(pruner="median", sampler=sampler, seed=7), 14)
     random.seed(2)
-    optuna.samplers.RandomSampler()  # draws entropy of its own
+    optuna.samplers.RandomSampler()  # uses entropy of the system
     two = run_trials(make_study(pruner="median", sampler=sampler, seed=7), 14)
     other = run_trials(make_study(pruner="median", sampler=sampler, seed=8), 14)
     assert one == two
-    assert one[:3] == other[:3]  # the first trials are given
+    assert one[:3] == other[:3]  # the first trials are fixed
     assert one != other
 
 
@@ -91,7 +91,7 @@ def test_memory_and_sqlite_give_the_same_study(tmp_path: Path) -> None:
 
 
 class Spy(TPESampler):
-    """Remembers how TPE was asked."""
+    """Records the calls of TPE."""
 
     relative: list[tuple[int, set[str]]]
     independent: list[int]
@@ -151,7 +151,7 @@ def test_a_tuned_learning_rate_is_never_exhausted_and_never_repeats() -> None:
 def test_an_endless_space_goes_on_where_no_draw_keeps_the_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_ATTEMPTS", 1)  # as with many candidates and a tight bound
+    monkeypatch.setattr(module, "_ATTEMPTS", 1)  # as with many candidates, a tight limit
     study = make_study(make_space(max_assistants=0, tune=("lr",)), epochs=1)
     assert len(run_trials(study, 6)) == 6
     rates = {study.configuration(trial).lr for trial in study.trials}

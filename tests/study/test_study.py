@@ -179,7 +179,7 @@ def test_facts_of_the_study_survive(tmp_path: Path) -> None:
 def test_a_draw_that_was_cut_off_is_finished_as_it_was_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever would be drawn now: here a failed configuration that is to be tried again."""
+    """Even if another configuration would be next: here, a failed one that is to be retried."""
     path = tmp_path / "study.db"
     study = make_study(path=path)
     failed = study.ask()

@@ -1,4 +1,4 @@
-"""Data on the device, and teachers."""
+"""Fixtures: data on the device, and teachers."""
 
 from __future__ import annotations
 

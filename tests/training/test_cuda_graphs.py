@@ -207,7 +207,7 @@ def test_only_what_is_built_in_is_captured_on_a_gpu(
 
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StandIn]]:
-    """Everything that a GPU would capture goes through stand-ins."""
+    """Replace CUDA's captures by stand-ins."""
     made: list[StandIn] = []
     init = Graphed.__init__
 

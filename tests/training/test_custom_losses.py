@@ -1,4 +1,4 @@
-"""Losses of a user's own in training: what they draw is theirs to repeat."""
+"""Training with custom losses: their random draws are reproducible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BATCHES = 4
 
 @pytest.fixture
 def spec(stages_of: Any, monkeypatch: pytest.MonkeyPatch) -> StageSpec:
-    """A student that a loss of a user's own teaches."""
+    """Return the stage of a student that is trained with a custom loss."""
     isolate(monkeypatch)
     register_loss(Noisy)
     monkeypatch.setattr(Noisy, "calls", 0)
@@ -39,7 +39,7 @@ def test_a_loss_that_draws_is_carried_on_to_the_same_weights(
     assert Noisy.calls == 3 * BATCHES
     stopped.train_epoch()
     assert torch.equal(torch.get_rng_state(), before)
-    torch.rand(7)  # others draw in between
+    torch.rand(7)  # other code draws in between
     resumed = Trainer(spec, data, teacher)
     resumed.restore(stopped.checkpoint(), stopped.rows)
     for _ in range(2):

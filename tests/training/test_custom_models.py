@@ -1,4 +1,4 @@
-"""Networks of a user's own in training: what they draw is theirs to repeat."""
+"""Training of custom networks: their random draws are reproducible."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_network_that_drops_units_is_carried_on_to_the_same_weights(module: st
     before = torch.get_rng_state()
     whole, stopped = Store("whole"), Store("stopped")
     Trial(stages, data, whole).run()
-    for _ in range(5):  # each attempt ends after an epoch, and others draw in between
+    for _ in range(5):  # each attempt ends after an epoch, and other code draws in between
         with closing(iter(Trial(stages, data, stopped))) as rows:
             next(row for row in rows if row.event == "epoch")
     assert torch.equal(torch.get_rng_state(), before)

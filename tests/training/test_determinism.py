@@ -35,7 +35,7 @@ def data(digits: PreparedData) -> DeviceData:
 
 
 def settings() -> tuple[int, bool, bool, bool]:
-    """What decides in which order sums are taken."""
+    """Return the settings that determine the order of summation."""
     cudnn = torch.backends.cudnn
     return torch.get_num_threads(), cudnn.enabled, cudnn.benchmark, cudnn.deterministic
 
@@ -66,7 +66,7 @@ def test_a_learner_lies_in_its_memory_format(
 def test_a_checkpoint_is_the_same_learner_whatever_the_memory_format(
     stages_of: StagesOf, data: DeviceData
 ) -> None:
-    """Stored arrays are contiguous; a learner carried on from them ends with the same bits."""
+    """Stored tensors are contiguous; a trainer resumed from them ends with the same bits."""
     numerics = Numerics(memory_format="channels_last")
     spec = replace(stages_of("resnet8", epochs=3)[0], numerics=numerics)
     whole, later = Trainer(spec, data), Trainer(spec, data)
@@ -134,14 +134,14 @@ def test_settings_are_put_back_after_an_exception(
 
 @pytest.fixture
 def afresh() -> Iterator[None]:
-    """As if nothing had been set in this process yet."""
+    """Make this process look as if nothing had been set yet."""
     disable_malloc_trim.cache_clear()
     yield
     disable_malloc_trim.cache_clear()
 
 
 class Library:
-    """glibc, as far as it matters here."""
+    """Stands for glibc; records the calls of ``mallopt``."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, int]] = []
@@ -200,7 +200,7 @@ def test_keeping_memory_harms_nothing() -> None:
 
 
 class Compiler:
-    """Stands for ``torch.compile``: remembers what it was asked for, and runs the model itself."""
+    """Stands for ``torch.compile``: records its calls, and runs the model itself."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[nn.Module, dict[str, Any]]] = []
@@ -238,7 +238,7 @@ def test_a_model_is_compiled_where_the_numerics_say_so(compiler: Compiler) -> No
 def test_models_are_compiled_however_many_were_before(
     monkeypatch: pytest.MonkeyPatch, thorough: bool
 ) -> None:
-    """Torch counts compilations by the code of a class, and gives up in silence after eight."""
+    """Torch counts compilations per class, and silently stops compiling after eight."""
     compiled: list[str] = []
 
     def backend(graph: Any, inputs: Any) -> Any:
@@ -273,7 +273,7 @@ def test_a_learner_trains_compiled_and_keeps_its_names(
 
 
 def test_numerics_are_a_fixed_table() -> None:
-    """Part of every key: a change makes everything that is stored useless."""
+    """They are part of every key: a change makes all stored stages useless."""
     assert {
         "cpu": Numerics("cpu", 1, "fp32", "channels_last", False),
         "cuda": Numerics("cuda", 1, "bf16", "channels_last", False),

@@ -11,7 +11,7 @@ from dgkd_search.training.evaluation import accuracy
 
 
 class Reader(nn.Module):
-    """Names as class the value of each image's first pixel; remembers how it was run."""
+    """Predicts the value of each image's first pixel as its class; records its modes."""
 
     def __init__(self, classes: int = 4, offset: float = 0.0) -> None:
         super().__init__()
@@ -44,6 +44,6 @@ def test_accuracy_is_the_share_of_right_answers(count: int) -> None:
 
 @pytest.mark.parametrize("offset", [math.nan, math.inf])
 def test_accuracy_of_a_broken_model_is_nan(offset: float) -> None:
-    truth = torch.zeros(600, dtype=torch.int64)  # argmax of NaN is class 0: all would be right
+    truth = torch.zeros(600, dtype=torch.int64)  # argmax of NaN is class 0: all would be correct
     batches = to_batches(nn.Identity(), images_of(truth), truth)
     assert math.isnan(accuracy(Reader(offset=offset), batches))

@@ -1,4 +1,4 @@
-"""Workers start from anywhere, say nothing, and end with whom they work for."""
+"""Workers start from any process, print nothing, and end with their parent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def work(queue):
     time.sleep(600)
 """
 
-# Asks nowhere for its __name__.
+# A script without an ``if __name__ == "__main__"`` guard.
 SCRIPT = """
 import multiprocessing, os, signal, sys, time
 import helper
@@ -45,7 +45,7 @@ except KeyboardInterrupt:
 
 
 class Caller:
-    """A process that runs the script, in a process group of its own; it has two workers."""
+    """Runs the script in a process with its own process group; it has two workers."""
 
     def __init__(self, folder: Path, seconds: float) -> None:
         (folder / "helper.py").write_text(HELPER)
@@ -63,7 +63,7 @@ class Caller:
         self.workers = [int(pid) for pid in self.process.stdout.readline().split()]
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for it: its exit status, what it still printed, and its errors."""
+        """Wait for its end; return its exit status, the rest of its output, and its errors."""
         out, errors = self.process.communicate(timeout=60)
         return self.process.returncode, out, errors
 
@@ -84,7 +84,7 @@ def call(tmp_path: Path) -> Iterator[Callable[[float], Caller]]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process is there, and no zombie that its next parent is still to bury."""
+    """Return whether a process is running, and not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -28,7 +28,7 @@ def softmax(logits: Array) -> list[float]:
 
 
 def naive_loss(z: Array, y: list[int], sources: Array, b: list[int], d: Distillation) -> float:
-    """Equation 7, term by term: loops over images, sources and classes."""
+    """Equation 7, term by term: loops over images, teachers and classes."""
     m, tau, lam = len(sources), d.temperature, d.kd_weight
     cross_entropy = sum(-math.log(softmax(z[n])[y[n]]) for n in range(len(z))) / len(z)
     if m == 0:
@@ -72,7 +72,7 @@ def test_loss_is_equation_7(
     assert got == pytest.approx(naive_loss(z, y, sources, b, settings_), rel=1e-4, abs=1e-5)
 
 
-# Two classes, z = (0, 0), label 0, so CE = ln 2 whatever τ. A source with logits (τ·ln 3, 0) has
+# Two classes, z = (0, 0), label 0, so CE = ln 2 for any τ. A teacher with logits (τ·ln 3, 0) has
 # softened probabilities (3/4, 1/4), and KL against (1/2, 1/2) is
 #   3/4·ln(3/2) + 1/4·ln(1/2) = 3/4·ln 3 − ln 2 = 0.130812...
 LN2, KL = 0.6931471805599453, 0.13081203594113694
@@ -81,12 +81,12 @@ LN2, KL = 0.6931471805599453, 0.13081203594113694
 @pytest.mark.parametrize(
     ("scale", "sources", "kept", "expected"),
     [
-        # λ = 0.9, τ = 4, so τ² = 16: one source 0.1·ln 2 + 0.9·16·KL
+        # λ = 0.9, τ = 4, so τ² = 16: one teacher gives 0.1·ln 2 + 0.9·16·KL
         ("sum", 1, 1, 0.1 * LN2 + 14.4 * KL),
-        # three equal sources: 3·0.1·ln 2 + 3·14.4·KL = 3 times as much
+        # three equal teachers: 3·0.1·ln 2 + 3·14.4·KL = 3 times as much
         ("sum", 3, 3, 0.3 * LN2 + 43.2 * KL),
         ("mean", 3, 3, 0.1 * LN2 + 14.4 * KL),
-        # one of three dropped: labels keep the weight m, and the mean divides by m, not by 2
+        # one of three is dropped: the weight of labels stays m, and the mean divides by m, not by 2
         ("sum", 3, 2, 0.3 * LN2 + 28.8 * KL),
         ("mean", 3, 2, 0.1 * LN2 + 9.6 * KL),
     ],
@@ -98,7 +98,7 @@ def test_loss_is_what_a_hand_computes(scale: str, sources: int, kept: int, expec
 
 
 def test_divergence_is_not_divided_by_the_classes() -> None:
-    # A hundred classes, 98 of them out of reach (e^-200): the same two-class KL as above.
+    # A hundred classes, 98 of them negligible (e^-200): the same two-class KL as above.
     z, source = torch.full((1, 100), -800.0), torch.full((1, 1, 100), -800.0)
     z[:, :2], source[..., 0], source[..., 1] = 0.0, 4 * math.log(3), 0.0
     loss = distillation_loss(z, torch.tensor([0]), source, 1, Distillation(1.0, 4.0))
@@ -170,7 +170,7 @@ def test_half_precision_logits_are_compared_in_single_precision() -> None:
 def test_other_losses_take_the_place_of_kl(
     loss: type[DistillationLoss], factor: float, scale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """τ² scales those that soften logits; λ, m and the labels' term are the same for all."""
+    """τ² scales losses that soften logits; λ, m and the label term are the same for all."""
     isolate(monkeypatch)
     register_loss(LogitMSE)
     draw = torch.Generator().manual_seed(0)
@@ -254,7 +254,7 @@ def test_survival_is_s_plus_the_share_of_rescues(sources: int, drop: float) -> N
 
 
 def test_the_rescued_source_is_drawn_uniformly() -> None:
-    # at drop 0.999 nearly every row is a rescue: three in ten thousand have a survivor of its own
+    # with drop 0.999, one teacher is kept in nearly every row: 3 in 10,000 have a natural survivor
     steps = 30_000
     counts = sample_teacher_mask(steps, 3, 0.999, generator(1)).sum(dim=0).tolist()
     error = math.sqrt(steps * (1 / 3) * (2 / 3))
@@ -264,7 +264,7 @@ def test_the_rescued_source_is_drawn_uniformly() -> None:
 def test_survivors_of_sources_are_independent() -> None:
     mask = sample_teacher_mask(40_000, 6, 0.5, generator(2)).double()
     correlation = torch.corrcoef(mask.T) - torch.eye(6)
-    assert correlation.abs().max() < 0.03  # 1/64 of rows are rescues; six standard errors
+    assert correlation.abs().max() < 0.03  # all drop in 1/64 of rows; six standard errors
 
 
 def test_without_drop_all_survive() -> None:

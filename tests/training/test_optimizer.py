@@ -21,7 +21,7 @@ def network() -> nn.Sequential:
 
 
 def loss_of(model: nn.Sequential, step: int, whole: bool = True) -> Tensor:
-    """With a gradient; ``whole``: in every layer."""
+    """Return a loss with a gradient; ``whole``: in every layer."""
     batch = torch.randn(4, 5, generator=torch.Generator().manual_seed(step))
     layers = model if whole else model[:3]
     loss: Tensor = layers(batch).square().sum()
@@ -41,7 +41,7 @@ def test_every_step_is_that_of_torchs_class(momentum: float, decay: float) -> No
     reference = torch.optim.SGD(theirs.parameters(), 1.0, momentum, weight_decay=decay)
     for step, rate in enumerate(RATES):
         reference.zero_grad()
-        whole = step not in (0, 3)  # the last layer begins late, and pauses
+        whole = step not in (0, 3)  # the last layer has no gradient at first and later once more
         optimizer.step(rate, optimizer.gradients(loss_of(ours, step, whole)))
         torch.autograd.backward(loss_of(theirs, step, whole))
         reference.param_groups[0]["lr"] = rate
@@ -62,11 +62,11 @@ def test_what_it_remembers_goes_on_elsewhere() -> None:
     for each, its in ((model, optimizer), (other, successor)):
         its.step(0.1, its.gradients(loss_of(each, 2)))
     assert same(model, other)
-    assert len(state) == 4  # a layer that nothing taught has none
+    assert len(state) == 4  # a layer without gradients has no buffers
 
 
 def test_training_does_without_torchs_compiler() -> None:
-    # It takes a worker seconds to import.
+    # Importing it would take seconds in a worker.
     code = """
 import sys
 from tempfile import TemporaryDirectory

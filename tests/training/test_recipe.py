@@ -98,7 +98,7 @@ def test_the_edges_of_ranges_are_allowed() -> None:
         (160, "crop", 0, 32),
         (12, "crop+flip", 0, 12),
         (160, "flip", 8, 8),
-        (12, "flip", 20, 12),  # a bank that no epoch reaches is none
+        (12, "flip", 20, 12),  # banks that no epoch reaches do not count
         (160, "crop", 160, 160),
     ],
 )

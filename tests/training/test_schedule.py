@@ -13,7 +13,7 @@ def recipe(schedule: str, epochs: int, lr: float = 0.1) -> Recipe:
 
 
 def by_epoch(schedule: str, epochs: int, steps: int = 3) -> list[list[float]]:
-    """Rates of all steps, one list an epoch."""
+    """Return the rates of all steps, one list per epoch."""
     rates = [learning_rate(recipe(schedule, epochs), s, steps) for s in range(epochs * steps)]
     return [rates[i : i + steps] for i in range(0, len(rates), steps)]
 
@@ -95,4 +95,4 @@ def test_a_schedule_reaches_its_peak_and_turns_at_most_once(
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
-    assert max(rates) >= 0.066  # a one-cycle of a single step reaches two thirds
+    assert max(rates) >= 0.066  # a one-cycle with a single step reaches two thirds

@@ -1,4 +1,4 @@
-"""Keys: equal exactly for what trains the same weights."""
+"""Keys: equal if and only if the weights are equal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPEC = StageSpec(
     distillation=Distillation(0.9, 4, "mean", 0.25),
     numerics=Numerics(),
 )
-# Another valid value for every text or flag; numbers are counted on.
+# Another valid value for every text or flag; numbers are incremented.
 OTHER = {
     "data": "e" * 32,
     "teachers": ("a" * 32,),
@@ -49,7 +49,7 @@ OTHER = {
 
 
 def changed(value: Any) -> Iterator[tuple[str, Any]]:
-    """The value with each of its fields changed, at any depth; a new field is never forgotten."""
+    """Yield the value with one field changed, for every field at any depth, also future ones."""
     for f in fields(value):
         old = getattr(value, f.name)
         if is_dataclass(old):
@@ -84,7 +84,7 @@ def test_how_sources_are_consulted_means_nothing_without_any() -> None:
 
 
 def test_a_change_of_identity_is_noticed() -> None:
-    """A new value here orphans every store in the world: raise TRAINING_VERSION knowingly."""
+    """Another key orphans every store: increase TRAINING_VERSION only deliberately."""
     assert SPEC.key == "d4429eea2ad91801047bd094930a0787"
     assert SPEC.seed == 411639946024504525
 
@@ -128,7 +128,7 @@ def test_a_stage_comes_back_from_json(spec: StageSpec) -> None:
 
 def test_from_dict_needs_every_field() -> None:
     required = [f.name for f in fields(StageSpec) if f.default is MISSING]
-    spoken = {f.name for f in fields(StageSpec)} - {"pretrained"}  # only where there are any
+    spoken = {f.name for f in fields(StageSpec)} - {"pretrained"}  # only present if not empty
     assert set(SPEC.to_dict()) == spoken - {"teachers"} | {"sources"}
     assert set(required) < spoken
     for name in SPEC.to_dict():

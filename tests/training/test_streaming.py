@@ -1,4 +1,4 @@
-"""Streamed images are those of memory, to the last bit, and leave nothing behind."""
+"""Streamed images equal those in memory to the last bit, and no process is left behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from dgkd_search.training.trainer import Trainer, views_of
 
 CPU = torch.device("cpu")
 
-# Three workers are more than some machines have cores.
+# Some machines have fewer than three cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
 
@@ -68,7 +68,7 @@ def memory(folder: Path) -> PreparedData:
 
 @pytest.fixture(scope="module")
 def streamed(folder: Path, memory: PreparedData) -> PreparedData:
-    """The same images, streamed; with the fingerprint of those in memory, which seeds the views."""
+    """The same images, streamed; with the in-memory fingerprint, which seeds the views."""
     data = prepared_from(folder, "stream", folder.parent / "cache")
     assert data.info.streamed and data.info.fingerprint != memory.info.fingerprint
     return PreparedData(data.path, replace(data.info, fingerprint=memory.info.fingerprint))
@@ -81,7 +81,7 @@ def data(streamed: PreparedData) -> StreamedData:
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[WorkerProcess]]:
-    """Every worker that a test starts; afterwards none of them lives."""
+    """Records every worker that a test starts; afterwards, none may live."""
     started: list[WorkerProcess] = []
     plain = WorkerProcess.start
 
@@ -95,7 +95,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[WorkerProcess]]:
 
 
 def is_there(worker: WorkerProcess) -> bool:
-    """Whether a process still exists, if only as a zombie; its server may take a moment."""
+    """Return whether a process still exists, even as a zombie; its server may take a moment."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
@@ -111,7 +111,7 @@ def shuffled(count: int, size: int = 32) -> tuple[Tensor, ...]:
 
 
 def equal(some: Iterator[Any], others: Iterator[Any]) -> bool:
-    """Whether two iterators yield the same tensors, and as many."""
+    """Return whether two iterators yield the same tensors."""
     pairs = list(itertools.zip_longest(some, others))
     return bool(pairs) and all(torch.equal(x, y) for pair in pairs for x, y in zip(*pair))  # noqa: B905
 
@@ -164,7 +164,7 @@ def test_labels_validation_and_order_are_those_of_memory(
     assert equal(data.validation(), at_hand.validation())
     assert equal(iter([data.in_order()]), iter([at_hand.in_order()]))
     views = views_of(memory.info, "none")
-    with torch.inference_mode():  # as sources are run
+    with torch.inference_mode():  # as teachers are run
         assert equal(
             data.batches(data.in_order(), views, 0), at_hand.batches(data.in_order(), views, 0)
         )
@@ -195,7 +195,7 @@ def close(stream: Any) -> None:
 
 
 def forget(stream: Any) -> None:
-    """Nothing: whoever holds it lets it go."""
+    """Do nothing: the last reference to the argument ends here."""
 
 
 def fail(stream: Any) -> None:
@@ -256,7 +256,7 @@ def test_a_worker_that_cannot_be_started_ends_the_stage_in_one_line(
 
 
 def specs(data: PreparedData, outputs: str = "stored", epochs: int = 2) -> tuple[StageSpec, ...]:
-    """A small chain on the data."""
+    """Return a small chain on the data."""
     info = data.info
     recipe = Recipe(epochs, 27, 0.05, 5e-4, "constant", "crop+flip")
     return chain_stages(
@@ -301,7 +301,7 @@ def test_a_trial_on_streamed_data(
     data = PreparedData(streamed.path, replace(streamed.info, fingerprint="f" * 32))
     store = Store(tmp_path)
     stages = specs(data, outputs)
-    # A search prunes between two epochs.
+    # As a search that prunes between two epochs.
     rows = iter(Trial(stages, data, store))
     assert [next(rows).stage for _ in range(2)] == ["resnet14", "resnet8"]
     rows.close()

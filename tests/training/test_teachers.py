@@ -44,7 +44,7 @@ def views(data: DeviceData, augment: str = "crop+flip") -> Views:
 
 
 def by_hand(data: DeviceData, bank: int, i: int) -> Tensor:
-    """Image i as a bank shows it, float [1, channels, size, size], one pixel loop at a time."""
+    """Return the view of image i in a bank, float [1, channels, size, size], by pixel loops."""
     shown, size = views(data), data.info.image_size
     known = shown.bank(bank)
     assert known is not None
@@ -56,12 +56,12 @@ def by_hand(data: DeviceData, bank: int, i: int) -> Tensor:
 
 
 def close(one: Tensor, other: Tensor) -> bool:
-    """But for twice the rounding of float16, and that of float32 over other batches."""
+    """Compare up to twice the rounding of float16, plus that of float32 for other batches."""
     return torch.allclose(one, other, rtol=2.0**-10, atol=1e-4)
 
 
 class Says(nn.Module):
-    """Says one thing of every image but the last of the first batch, of which it says another."""
+    """Returns one value for every image except the last one of the first batch."""
 
     def __init__(self, usual: float, once: float) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def test_stored_and_online_sources_say_the_same_up_to_float16(
 )
 def test_rows_of_the_right_image_of_every_survivor(which: list[int], rows: list[int]) -> None:
     def said(source: int, image: int, label: int) -> int:
-        return 600 * source + 10 * image + label  # below 2048 float16 holds every whole number
+        return 600 * source + 10 * image + label  # float16 represents all integers below 2048
 
     outputs = [
         torch.tensor([[said(m, n, c) for c in range(10)] for n in range(40)]).half()
@@ -172,7 +172,7 @@ def test_without_augmentation_outputs_are_those_of_the_images(
 def test_outputs_are_the_same_bits_whoever_asks(data: DeviceData, models: list[nn.Module]) -> None:
     first = compute_outputs(models[0], data, views(data), 1, Numerics())
     used = views(data)
-    compute_outputs(models[1], data, used, 4, Numerics())  # another source, another bank
+    compute_outputs(models[1], data, used, 4, Numerics())  # another teacher, another bank
     other = freeze(copy.deepcopy(models[0]).train(), CPU, Numerics())
     torch.manual_seed(3)
     torch.set_num_threads(2)
@@ -199,7 +199,7 @@ def test_outputs_have_the_precision_and_threads_of_the_numerics(
 
 
 class Color:
-    """As much of training data as computing outputs takes, in color."""
+    """Color data with only the methods that computing outputs needs."""
 
     def batches(
         self, batches: Sequence[Tensor], views: Views, bank: int

@@ -52,7 +52,7 @@ def test_frozen_sources_are_left_as_they_were(
         lambda: modes.extend(model.training for model in models),
     )
     learner = run(Trainer(stages_of(*CHAIN, epochs=2)[-1], data, spy))
-    assert len(modes) == 2 * 4 * 2  # sources, batches, epochs
+    assert len(modes) == 2 * 4 * 2  # teachers, batches, epochs
     assert not any(modes)
     for model, state in zip(models, before, strict=True):
         assert not any(module.training for module in model.modules())
@@ -121,7 +121,7 @@ def test_first_loss_is_equation_7_on_the_whole_model(
     trained: tuple[Trainer, Trainer],
     scale: str,
 ) -> None:
-    # One batch of all images at a rate of nearly 0: the weights stay, so the loss can be repeated.
+    # One batch of all images with a rate near 0: the weights stay, so the loss can be recomputed.
     spec = stages_of(*CHAIN, batch_size=100, lr=1e-30, loss_scale=scale, temperature=3.0)[-1]
     learner = Trainer(spec, data, sources)
     loss = learner.train_epoch().train_loss
@@ -151,7 +151,7 @@ def test_another_seed_or_recipe_gives_another_model(
 ) -> None:
     specs = [stages_of("resnet8"), stages_of("resnet8", **change)]
     fresh = [Trainer(stages[-1], data).weights() for stages in specs]
-    assert fresh[0] != fresh[1]  # the initialization already
+    assert fresh[0] != fresh[1]  # the initialization differs already
 
 
 def test_global_random_state_is_neither_read_nor_changed(
@@ -217,7 +217,7 @@ def test_a_learner_learns(stages_of: StagesOf, tmp_path: Any) -> None:
 def test_a_student_learns_from_its_sources_alone(
     stages_of: StagesOf, tmp_path: Any, digits: PreparedData
 ) -> None:
-    """With λ = 1 labels play no part: only what the teacher knows can be learnt."""
+    """With λ = 1, labels have no effect: the student can only learn from the teacher."""
     teacher, student = stages_of(
         "resnet14", "resnet8", epochs=10, schedule="onecycle", lr=0.1, kd_weight=1.0
     )
@@ -282,7 +282,7 @@ def test_outputs_that_are_not_finite_fail_too(stages_of: StagesOf, data: DeviceD
     learner = Trainer(stages_of("resnet8", lr=1e-30)[0], data)
     normalization = learner.model.get_submodule("stem.1")
     assert isinstance(normalization, nn.BatchNorm2d) and normalization.running_var is not None
-    with torch.no_grad():  # the running statistics serve in evaluation alone
+    with torch.no_grad():  # running statistics are only used in evaluation
         normalization.running_var.fill_(math.nan)
         normalization.momentum = 0.0
     with pytest.raises(StageFailed, match="outputs are no longer finite in epoch 1"):

@@ -1,4 +1,4 @@
-"""Models survive their bytes, whatever their layout in memory."""
+"""Models are restored from bytes, for any memory format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_model_is_loaded_ready_to_use(stages_of: StagesOf) -> None:
     (spec,) = stages_of("resnet8")
     model = build(spec.architecture, torch.Generator().manual_seed(3))
     for _ in range(2):
-        model(torch.randn(4, 1, 8, 8))  # moves the running statistics
+        model(torch.randn(4, 1, 8, 8))  # changes the running statistics
     images = torch.randn(4, 1, 8, 8)
     loaded = load_model(spec, to_bytes(model.state_dict()))
     assert not loaded.training

@@ -1,4 +1,4 @@
-"""Files and folders become visible whole or not at all."""
+"""Files and folders appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def names(folder: Path) -> list[str]:
 
 
 class Broken(BaseException):
-    """Neither an Exception nor an OSError: as a stop that arrives anywhere."""
+    """Neither an Exception nor an OSError, like an interruption at any point."""
 
 
 def break_call(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
@@ -178,7 +178,7 @@ def test_a_folder_that_is_needed_after_all_is_back_unless_another_took_its_place
     (folder / "weights").write_text("old")
 
     def asked() -> bool:
-        assert not folder.exists()  # whoever looks now finds nothing
+        assert not folder.exists()  # readers find nothing from now on
         return True
 
     assert remove_unless(folder, asked) is None

@@ -15,7 +15,7 @@ LETTERS = st.text("ab1 \\`*_[]()<>|&;~!#", min_size=1, max_size=12)
 
 
 def shown(cell: str) -> str:
-    """What a reader of GitHub's Markdown sees in a table's cell of that text."""
+    """Return what GitHub's Markdown shows for that text in a table cell."""
     lines = Table((Column("name"), Column("x")), [(cell, "x")]).markdown()
     page = MarkdownIt("gfm-like", {"linkify": False}).render("\n".join(lines))
     (row,) = re.findall(r"<tbody>\s*<tr>\s*<td>(.*)</td>\s*<td>x</td>", page)

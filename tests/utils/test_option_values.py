@@ -1,4 +1,4 @@
-"""Plain values: what keys, YAML and JSON can hold."""
+"""Plain values, which keys, YAML and JSON can contain."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def registry(*names: str) -> Registry[Thing]:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two packages: one that registers a thing in the registry ``THINGS``, one that is broken."""
+    """Two packages: one registers an item in the registry ``THINGS``, one is broken."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "things_of_others.py").write_text(
         "from test_registry_things import THINGS, Thing\n"
@@ -64,7 +64,7 @@ def test_what_is_installed_is_loaded_when_it_is_asked_for(
     items, problems = things.load_all()
     assert [thing.name for thing in items] == ["b", "a", "theirs"]
     assert len(problems) == 1 and "no licence" in problems[0]
-    importlib.reload(sys.modules["things_of_others"])  # a module that is imported again
+    importlib.reload(sys.modules["things_of_others"])  # imported again
 
 
 def test_a_name_may_have_other_spellings(installed: None) -> None:

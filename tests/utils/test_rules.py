@@ -84,7 +84,7 @@ def test_one_value() -> None:
 
 
 RECIPE = {"lr": 0.1, "weight_decay": 0, "schedule": "step", "augment": "none"}
-OWNERS = {  # option, the class that it ends up in, its other fields
+OWNERS = {  # option, the class whose field it sets, the other fields
     "epochs": (Recipe, {**RECIPE, "batch_size": 2}),
     "batch_size": (Recipe, {**RECIPE, "epochs": 1}),
     "weight_decay": (Recipe, {**RECIPE, "epochs": 1, "batch_size": 2}),
@@ -97,7 +97,7 @@ OWNERS = {  # option, the class that it ends up in, its other fields
 @pytest.mark.parametrize("name", OWNERS)
 @pytest.mark.parametrize("value", [-1, 0, 0.5, 1, 2, 3, 1e6])
 def test_an_option_and_the_field_that_it_sets_have_one_rule(name: str, value: float) -> None:
-    """They accept the same values, and refuse one with the same words."""
+    """They accept the same values, and reject others with the same message."""
     owner, others = OWNERS[name]
     field = {"cpus_per_trial": "threads"}.get(name, name)
     messages = []

@@ -24,7 +24,7 @@ def test_columns_are_as_wide_as_they_need() -> None:
     assert TABLE.lines() == [
         "model       MB  by",
         "resnet8   0.30  a, b",
-        "犬|`*    12.00",  # a letter that takes two columns of a terminal
+        "犬|`*    12.00",  # a character that takes two columns of a terminal
     ]
     assert TABLE.lines(header=False, gap=1)[0] == "resnet8  0.30 a, b"
 

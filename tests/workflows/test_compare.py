@@ -49,7 +49,7 @@ def test_methods_share_what_they_have_in_common(small: dict[str, Any]) -> None:
     assert [*found] == ["NOKD", "KD", "TAKD", "DGKD", "DGKD, drop 0.25"]
     assert told[0].startswith("NOKD, seed 1 of 2: ")
     kept = [*(Path(small["store"]) / "stages").glob("*/*")]
-    # A teacher and an assistant for all; two students a method. TAKD's assistant is DGKD's.
+    # One teacher and one assistant for all, as TAKD and DGKD share it; two students per method.
     assert len(kept) == 2 + 2 * 5
     for runs in found.values():
         assert [run.replicate for run in runs] == [0, 1]

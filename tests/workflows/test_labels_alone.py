@@ -1,4 +1,4 @@
-"""A student that labels alone teach best: it is shipped, and everything goes on from it."""
+"""If labels alone train the best student, it is shipped, and all commands work with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import Event, Message
 from dgkd_search.results.summary import Summary
 
-# A teacher of one epoch is worse than a student of eight, who is to believe it alone.
+# A teacher with one epoch is worse than a student with eight, which learns only from it.
 OPTIONS = {
     "dataset": "digits",
     "teacher": "cnn32",

@@ -1,4 +1,4 @@
-"""A run goes on with the same parts of the user's own alone."""
+"""A run only resumes with the same custom extensions."""
 
 from __future__ import annotations
 

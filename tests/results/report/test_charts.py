@@ -32,16 +32,16 @@ def prepare(rows: tuple[TrialRow, ...], **known: float | None) -> AccuracyChart:
 
 
 def content(spec: ChartSpec | None) -> dict[str, Any]:
-    """A specification, which is one that Vega-Lite understands."""
+    """Return a specification, validated by Altair."""
     assert spec is not None
     assert "<" not in spec.json
     found: dict[str, Any] = json.loads(spec.json)
-    alt.LayerChart.from_dict(found)  # validates it
+    alt.LayerChart.from_dict(found)  # raises if it is invalid
     return found
 
 
 def layers(spec: dict[str, Any], mark: str, **look: Any) -> list[list[dict[str, Any]]]:
-    """The data of each layer of a mark with that look."""
+    """Return the data of each layer with that mark and look."""
     return [
         spec["datasets"][layer["data"]["name"]]
         for layer in spec["layer"]
@@ -73,7 +73,7 @@ SIZE = {"filled": True, "size": 70}
 
 
 def offsets(figure: Any, label: str) -> set[tuple[float, float]]:
-    """Where matplotlib has put the points of a label."""
+    """Return the positions where matplotlib has drawn the points of a label."""
     (axes,) = figure.axes
     return {
         (float(x), float(y))

@@ -32,7 +32,7 @@ WICKED = "</script><script>document.title='taken'</script><img src=x onerror=ale
 
 @pytest.fixture(scope="module", autouse=True)
 def bundled_once() -> Iterator[None]:
-    """The script of the figures, which takes seconds to put together, is the same every time."""
+    """Build the script of the figures once; it takes seconds and is always the same."""
     with pytest.MonkeyPatch.context() as patch:
         bundle = functools.cache(vl_convert.javascript_bundle)
         patch.setattr(vl_convert, "javascript_bundle", bundle)
@@ -184,7 +184,7 @@ addEventListener("load", () => setTimeout(() => {
 def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int) -> None:
     copy = tmp_path / "report.html"
     before, _, after = page.read_text().rpartition("</body>")
-    # A window has 500 pixels at least.
+    # A browser window is at least 500 pixels wide.
     narrow = f"<style>body {{ max-width: {width}px }}</style>" if width < 500 else ""
     copy.write_text(before.replace("</head>", f"{narrow}</head>", 1) + CHECK + after)
     command = f"""chromium --headless --no-sandbox --disable-gpu --disable-background-networking

@@ -81,7 +81,7 @@ def test_a_worker_that_died_again_and_again_fails_its_trial() -> None:
         search.searcher.suggest(identifier)
         assert search.study.trials[0].state == TrialState.RUNNING
         search.searcher.on_trial_complete(identifier, error=True)
-        search.searcher.on_trial_complete(identifier, error=True)  # told twice
+        search.searcher.on_trial_complete(identifier, error=True)  # reported twice
     (trial,) = search.study.trials
     assert trial.state == TrialState.FAIL
     reason = trial.user_attrs["reason"]

@@ -1,4 +1,4 @@
-"""What can be said of a cluster without one."""
+"""Checks of clusters, with made-up nodes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_trial_that_no_node_carries_is_refused() -> None:
     check_nodes(Resources(1, cpus_per_trial=4, gpus_per_trial=1), NODES)
     with pytest.raises(InputError, match=r"--gpus-per-trial 2: the largest node has 1 GPUs"):
         check_nodes(Resources(1, gpus_per_trial=2), NODES)
-    # Each has what the other needs.
+    # Each node lacks what the other one has.
     apart = [node(CPU=16.0), node(CPU=2.0, GPU=1.0)]
     with pytest.raises(InputError, match=r"--cpus-per-trial 4 with --gpus-per-trial 1: no single"):
         check_nodes(Resources(1, cpus_per_trial=4, gpus_per_trial=1), apart)
@@ -119,7 +119,7 @@ def test_a_head_that_goes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
             assert gone.wait(5)
     assert told == [address]
     with watch_cluster(Resources(address=address), notice):
-        pass  # over before it was looked at
+        pass  # ended before the check
     with watch_cluster(Resources(), notice):
         time.sleep(0.3)
     assert told == [address]
@@ -128,7 +128,7 @@ def test_a_head_that_goes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_node_that_lacks_something_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whatever other nodes say: of four, one has all that it needs."""
+    """All of them, although one of the four nodes lacks nothing."""
     answers: dict[str, list[str] | Exception] = {
         "first": ["has no store"],
         "second": [],

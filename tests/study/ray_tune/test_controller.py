@@ -207,7 +207,7 @@ def test_an_interrupted_search_leaves_nothing_running(tmp_path: Path) -> None:
     search.row(running, 1, 40.0)
     for step in (1, 2, 3):
         search.row(done, step, 60.0)
-    search.study.ask()  # interrupted before the conductor knew of it
+    search.study.ask()  # interrupted before the controller knew of it
     search.controller.abandon("interrupted")
     assert search.states == ["FAIL", "COMPLETE", "FAIL"]
     assert search.study.trials[0].user_attrs["reason"] == "interrupted"
@@ -232,7 +232,7 @@ def test_facts_stay_with_the_trial_and_notes_with_the_search() -> None:
 
 
 def test_attempts_at_one_trial_are_added_up() -> None:
-    """A worker dies with the teacher trained and the student begun; Tune repeats the trial."""
+    """A worker dies after training the teacher and starting the student; Tune retries the trial."""
     search = Search()
     trial = search.begin()
 
@@ -260,7 +260,7 @@ def test_attempts_at_one_trial_are_added_up() -> None:
 
 def test_the_best_are_taught_again_when_all_trials_have_ended() -> None:
     search = Search(budget=2, reference=True, confirm_top=1, confirm_seeds=2)
-    search.finish(search.begin(), 40.0)  # the student alone
+    search.finish(search.begin(), 40.0)  # the baseline on labels
     first, second = search.begin(), search.begin()
     search.finish(second, 80.0)
     assert search.start() is None, "the other trial may turn out best"

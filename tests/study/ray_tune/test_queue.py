@@ -12,12 +12,12 @@ from dgkd_search.study.replication import Replication
 
 
 def finish_stage(search: Search, identifier: str, *names: str) -> None:
-    """Whoever runs under ``identifier`` has trained these models."""
+    """Report that the trial ``identifier`` has trained these models."""
     search.trained |= {s.key for s in search.stages[identifier] if s.architecture.name in names}
 
 
 def needed(search: Search, identifier: str) -> str:
-    """Key of the stage that a trial trains next."""
+    """Return the key of the stage that a trial trains next."""
     return search.controller._queue.needed_first(search.stages[identifier])
 
 
@@ -71,7 +71,7 @@ def test_over_never_takes_itself_back() -> None:
     search = Search(space=make_space(("resnet20",)), concurrency=5)
     one, two = search.begin(), search.begin()
     search.fail(one)
-    assert search.controller.is_finished  # Tune asks no more once it was told so
+    assert search.controller.is_finished  # then Tune requests no more trials
     search.finish(two)
     assert search.controller.is_finished
     assert search.study.trials[0].state == TrialState.FAIL
@@ -86,7 +86,7 @@ def test_a_trial_that_would_only_wait_lets_others_go_first() -> None:
     at = full
     search.finish(kd)
     others = [search.begin()]
-    # The middle assistant is at work beside the full chain: nobody waits for the other.
+    # The middle assistant's chain runs beside the full chain: neither waits for the other.
     assert needed(search, at) != needed(search, others[0])
     for _ in range(6):
         search.finish(others[-1])
@@ -100,7 +100,7 @@ def test_a_trial_that_would_only_wait_lets_others_go_first() -> None:
 def test_a_trial_that_was_held_back_goes_as_soon_as_its_stage_is_trained() -> None:
     search = Search(concurrency=2, share=True, budget=4, space=make_space(("resnet20",)))
     kd = search.begin()
-    second = search.begin()  # needs the teacher too, as all do: somebody has to wait
+    second = search.begin()  # needs the teacher, as all do: one has to wait
     assert needed(search, kd) == needed(search, second)
     assert [job.number for job in search.watcher.started_jobs] == [0, 1]
     finish_stage(search, kd, "resnet56")

@@ -1,4 +1,4 @@
-"""What can be said of Ray's start without Ray."""
+"""Starting Ray, with Ray replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgkd_search.study.ray_tune.ray_session import _connect, _environment
 def test_a_sigterm_while_ray_starts_is_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray takes it with a handler of its own until its start is over."""
+    """Ray handles the signal itself until its start is complete."""
 
     def terminated(**_: object) -> None:
         sys.exit(15)

@@ -1,4 +1,4 @@
-"""What a worker reports, without Ray: ``tune.report`` is replaced."""
+"""Reports of a worker, with ``tune.report`` replaced."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_row_is_reported_with_the_stats(
     assert len({event.attempt for event in events}) == 1
     train(stages)
     again = [[row.step for row in event.rows] for event in events[3:]]
-    assert again == [[None, 1, 2]]  # what is finished comes together
+    assert again == [[None, 1, 2]]  # finished epochs are reported together
     assert len({event.attempt for event in events}) == 2
 
 
@@ -107,7 +107,7 @@ def test_rows_that_nobody_judges_come_together(
     ]
     if pause:
         assert [len(rows) for rows in found] == [1] * 7
-    else:  # the end of a stage is always told, and the first sign of life
+    else:  # the first report and the end of a stage are always reported
         assert [len(rows) for rows in found] == ([1, 3, 1, 1, 1] if judged else [1, 3, 3])
     assert [event.stats.stages[-1].epochs for event in events] == [rows[-1][1] for rows in found]
 

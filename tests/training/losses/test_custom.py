@@ -1,4 +1,4 @@
-"""What a user's own loss does wrong is said in one line, before anything is trained."""
+"""Faults of custom losses are reported in one line, before any training."""
 
 from __future__ import annotations
 

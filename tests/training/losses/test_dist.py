@@ -77,7 +77,7 @@ def test_the_gradient_is_that_of_the_naive_reference() -> None:
 
 
 def test_relations_are_kept_whatever_the_scale() -> None:
-    """Opposite predictions of two classes give 2 + 2; the same ones nothing."""
+    """Opposite predictions of two classes give 2 + 2, equal ones give 0."""
     z = np.array([[2.0, 0.0], [0.0, 1.0]])
     assert divergence(z, z[None], 4).item() == pytest.approx(0, abs=1e-5)
     assert divergence(z, -z[None], 4).item() == pytest.approx(4, abs=1e-5)
@@ -85,7 +85,7 @@ def test_relations_are_kept_whatever_the_scale() -> None:
 
 @pytest.mark.parametrize("logits", [torch.zeros(3, 4), torch.ones(1, 4).cumsum(dim=1)], ids=str)
 def test_where_nothing_varies_value_and_gradient_are_finite(logits: torch.Tensor) -> None:
-    """A network that tells no image from another, and a batch of one image."""
+    """For equal outputs on all images, and for a batch of one image."""
     student = logits.clone().requires_grad_()
     teachers = torch.arange(2.0 * logits.numel()).view(2, *logits.shape)
     value = DIST().divergence(student, teachers, 4.0)

@@ -1,4 +1,4 @@
-"""Losses by name, and what a stage says of one of a user's own."""
+"""The registry of losses, and custom losses in the specs of stages."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_one_of_a_users_own_is_named_with_its_module_and_code() -> None:
     assert (spec.name, spec.origin, len(spec.code)) == ("mse", "helpers.losses", 32)
     assert LossSpec.from_dict(spec.to_dict()) == spec
     assert loss_of(spec) is get_loss("mse")
-    register_loss(LogitMSE)  # a module that is imported again
+    register_loss(LogitMSE)  # as if its module were imported again
     assert get_loss("mse").spec == spec
     assert LogitMSE.origin == LogitMSE.code == "", "the class is the user's"
 
 
 def test_other_code_is_another_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code of classes that it inherits from in other files included, whatever classes these are."""
+    """Including the code of its base classes in other files, whatever classes these are."""
     monkeypatch.syspath_prepend(tmp_path)
     names = f"parent_{tmp_path.name}", f"child_{tmp_path.name}", f"mixin_{tmp_path.name}"
     parent, child, mixin = (tmp_path / f"{name}.py" for name in names)
