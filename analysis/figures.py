@@ -1,8 +1,8 @@
-"""The tables of a study as figures: mean, 95 % interval and every seed of each row.
+"""Draw the tables of a study: mean, 95 % interval and every seed of each row.
 
     python analysis/figures.py experiments/figures/plain_cifar10_small.json
 
-Rows whose names read ``METHOD, COUNT`` (``TAKD, two``) become one line a method over the counts.
+Rows called ``METHOD, COUNT`` (``TAKD, two``) become one line per method over the counts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Row:
     """A row of a table.
 
     Attributes:
-        accuracies: in percent, of each seed.
+        accuracies: accuracy of each seed in percent.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a study; ``part`` says what of the data its accuracies are of."""
+    """A table of a study; ``part`` is the part of the data of its accuracies."""
 
     title: str
     part: str
@@ -62,7 +62,7 @@ class Table:
 
     @property
     def scale(self) -> Scale:
-        """All seeds, and the intervals as long as they don't squash them."""
+        """Return the axis limits: all seeds, and intervals unless they would squash the seeds."""
         values = [value for row in self.rows for value in row.accuracies]
         known = [row for row in self.rows if len(row.accuracies) >= INTERVAL_VALUES]
         ends = [row.mean + s * (row.half_width or 0.0) for row in known for s in (-1, 1)]
@@ -71,13 +71,13 @@ class Table:
 
 
 def method_looks() -> dict[str, Look]:
-    """Of the methods that are compared over assistants, as in every other figure."""
+    """Return color and marker of each method, as in all other figures."""
     guidances = [get_guidance(name) for name in ("sequential", "dense")]
     return {each.method: Look(each.method, each.color, each.marker) for each in guidances}
 
 
 def bars(axes: Axes, table: Table) -> None:
-    """A mark with its interval for each row, and its seeds beside it."""
+    """Draw a mark with its interval for each row, and its seeds beside it."""
     for place, row in enumerate(table.rows):
         look = method_looks().get(row.method, _PLAIN)
         draw_row(axes, row, place, look, table.scale, aside=0.15)
@@ -87,7 +87,7 @@ def bars(axes: Axes, table: Table) -> None:
 
 
 def lines(axes: Axes, table: Table) -> None:
-    """Accuracy over the number of assistants, a line a method; plain KD begins each."""
+    """Draw accuracy over the number of assistants, one line per method, each from plain KD."""
     start = [(0, row) for row in table.rows if row.name.startswith("none")]
     most = 0
     for shift, look in enumerate(method_looks().values()):
@@ -108,7 +108,7 @@ def lines(axes: Axes, table: Table) -> None:
 def draw_row(
     axes: Axes, row: Row, x: float, look: Look, scale: Scale, aside: float = 0.0
 ) -> Interval:
-    """The mean of a row with its interval, and its seeds ``aside`` of it."""
+    """Draw the mean of a row with its interval, and its seeds at the offset ``aside``."""
     count = len(row.accuracies)
     interval = make_interval((x, row.mean), row.half_width, count, row.name, scale)
     draw_intervals(axes, [interval], look, 4)
@@ -132,7 +132,7 @@ def draw(study: str, table: Table, path: Path) -> None:
 
 
 def read_tables(study: Any, part: str) -> list[Table]:
-    """The tables in the JSON of experiments/tables.py, with what they tell of ``part``."""
+    """Return the tables in the JSON of experiments/tables.py, with the accuracies of ``part``."""
     known = {row["identity"]: row["runs"] for row in study["rows"]}
     return [
         Table(

@@ -1,9 +1,9 @@
-"""Does a search find? Where its best stands among all configurations, trial after trial.
+"""Rank the best configuration of searches among all configurations of a pool.
 
     python analysis/found.py runs/* --table experiments/figures/pool_cifar10_small.json
 
-Each run is a search over the pool whose configurations have all been trained once; after 6, 12 and
-18 trials the best validation accuracy so far is ranked among them (1 is the best of all).
+Each run is a search over a pool whose configurations have all been trained once. The best
+validation accuracy after 6, 12 and 18 trials is ranked among them (1 is the best).
 """
 
 from __future__ import annotations

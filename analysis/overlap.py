@@ -1,12 +1,12 @@
-"""Errors that travel down a ladder: of what a model gets wrong, how much does the next one too?
+"""Measure how many errors of a model the next smaller model of its chain makes too.
 
     python analysis/overlap.py experiments/tables/plain_cifar10.yaml --scale small --data-dir DIR \
         --store STORE --out experiments/figures
 
-TAKD hands errors from one assistant to the next; DGKD (arXiv 2009.08825) shows each learner all
-larger models, to stop that. Both ladders of the study are taken from the store, and every model
-looks at the validation images: the overlap of two neighbors is the share of the larger one's
-errors that the smaller one makes as well, with the very same wrong class in brackets.
+TAKD passes errors from one assistant to the next; DGKD (arXiv 2009.08825) trains each learner from
+all larger models to avoid that. Both chains of the study are loaded from the store, and every model
+classifies the validation images. The overlap of two neighbors is the share of the larger model's
+errors that the smaller one makes too; in brackets, those with the same wrong class.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from dgkd_search.workflows.single_chain import plan
 
 
 def predictions(stage: StageSpec, store: Store, data: PreparedData) -> torch.Tensor:
-    """Classes that a model gives the validation images."""
+    """Return the classes that a model predicts for the validation images."""
     entry = store.get(stage.key)
     if entry is None:
         name = stage.architecture.name
@@ -50,7 +50,10 @@ def predictions(stage: StageSpec, store: Store, data: PreparedData) -> torch.Ten
 
 
 def overlap(upper: torch.Tensor, lower: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
-    """Shares, in percent, of the upper model's errors that the lower one makes: any, the same."""
+    """Return the percentages of the upper model's errors that the lower one makes too.
+
+    The first one counts any wrong class, the second one only the same wrong class.
+    """
     wrong = upper != truth
     both = wrong & (lower != truth)
     same = wrong & (lower == upper)

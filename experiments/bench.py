@@ -1,4 +1,4 @@
-"""What the benchmarks share: images, processes of their own, timing in rounds, tables, JSON."""
+"""Shared parts of the benchmarks: images, new processes, timing in rounds, tables, JSON."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ SIZE, CHANNELS, CLASSES = 32, 3, 10
 PARTS = ("train", "val", "test")
 _PACKAGES = ("dgkd-search", "torch", "torchvision", "ray", "optuna", "numpy")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_CHUNK = 1000  # generated images at once
+_CHUNK = 1000  # images generated at a time
 
 
 # ---- the command -------------------------------------------------------------------------------
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """The options of every benchmark; ``doc`` is its docstring."""
+    """Return a parser with the options of every benchmark; ``doc`` is its docstring."""
     made = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -57,7 +57,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 
 def comma(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """The type of an option that takes values separated by commas."""
+    """Return the type of an option that takes values separated by commas."""
 
     def parse(text: str) -> list[Any]:
         return [kind(part) for part in text.split(",") if part]
@@ -72,12 +72,12 @@ def save(
     figures: Mapping[str, Any],
     threads: int = 1,
 ) -> None:
-    """Write the figures where ``--json`` says, with all that one needs to read them.
+    """Write the figures to the file ``--json``, with everything needed to interpret them.
 
     Args:
-        began: of the benchmark, on ``time.perf_counter``.
+        began: start of the benchmark on ``time.perf_counter``.
         sizes: numbers of images, epochs and the like.
-        threads: of each process that was timed.
+        threads: number of threads of each timed process.
     """
     if args.json is None:
         return
@@ -96,7 +96,7 @@ def save(
 
 
 def command(words: Sequence[str]) -> str:
-    """The command as another machine would give it: the places of files are left out."""
+    """Return the command line without paths, which differ between machines."""
     places = {"--data-dir": "DIR", "--json": "FILE"}
     said = [f"python experiments/{Path(words[0]).name}"]
     before = ""
@@ -129,7 +129,7 @@ def _processor() -> str:
 
 
 def _rounded(value: Any) -> Any:
-    """Six significant digits, and null for what isn't finite: JSON knows no NaN."""
+    """Round to six significant digits; None for values that are not finite, as JSON has no NaN."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -140,7 +140,7 @@ def _rounded(value: Any) -> Any:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under their columns, numbers to the right."""
+    """Print rows below their columns, with numbers aligned to the right."""
     first, *rest = columns
     shown = Table([Column(first, format=_cell), *(Column(c, "right", _cell) for c in rest)], rows)
     print("\n".join(["", title, *shown.lines()]), flush=True)
@@ -159,7 +159,7 @@ def _cell(value: Any) -> str:
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
-    """A folder for images, stores and runs, gone at the end."""
+    """Create a folder for images, stores and runs; remove it at the end."""
     with TemporaryDirectory(prefix="bench-") as folder:
         yield Path(folder)
 
@@ -173,13 +173,13 @@ def image_folder(
     test: int = 0,
     seed: int = 0,
 ) -> Path:
-    """An image folder with a given number of images in each part, evenly over ten classes.
+    """Make an image folder with a given number of images in each part, evenly over ten classes.
 
     Args:
-        where: the folder to make.
-        data_dir: real images, which are linked: ``train/`` gives training and validation, ``test/``
-            the test part. None: images are generated, learnable ones of the same shape.
-        seed: of the choice, or of the images.
+        where: the folder to create.
+        data_dir: folder of real images, which are linked: training and validation images from
+            ``train/``, test images from ``test/``. None generates learnable images of that shape.
+        seed: seed of the selection, or of the generated images.
 
     Returns:
         ``where``, with ``train/<class>/``, ``val/<class>/`` and, unless empty, ``test/<class>/``.
@@ -196,7 +196,7 @@ def image_folder(
 
 
 def shares(count: int, classes: int = CLASSES) -> list[int]:
-    """``count`` split evenly, the first classes one image ahead."""
+    """Split ``count`` evenly; the first classes get the extra images."""
     return [count // classes + (i < count % classes) for i in range(classes)]
 
 
@@ -243,10 +243,10 @@ def _generate(where: Path, counts: Mapping[str, int], seed: int) -> None:
 
 
 def generated(label: int, count: int, random_state: np.random.Generator) -> NDArray[np.uint8]:
-    """Images of a class, [count, SIZE, SIZE, 3]: waves of its own direction and color.
+    """Generate images of a class, [count, SIZE, SIZE, 3]: waves of its direction and color.
 
-    The waves start anywhere, and lie under others of any direction and under noise, so that a
-    network has something to learn and never learns all of it. A class is its own mirror image.
+    Phases are random, and waves of random direction and noise are added, so that a network can
+    learn the classes but not perfectly. Mirroring does not change the class.
     """
     y, x = np.mgrid[0:SIZE, 0:SIZE] * (2 * math.pi / SIZE)
     across, down = [(1, 4), (3, 4), (4, 3), (4, 1), (2, 2)][label % 5]
@@ -272,11 +272,11 @@ def generated(label: int, count: int, random_state: np.random.Generator) -> NDAr
 def planned(
     folder: Path, store: Path, models: Sequence[str], **options: Any
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
-    """The stages of a chain on an image folder, and its data: ``dgkd_search.plan``.
+    """Return the stages of a chain on an image folder, and its data; see ``dgkd_search.plan``.
 
     Args:
-        folder: from ``image_folder``.
-        store: where the decoded images go.
+        folder: folder from ``image_folder``.
+        store: folder of the store for the decoded images.
     """
     from dgkd_search import plan
 
@@ -289,12 +289,12 @@ def planned(
 
 @contextlib.contextmanager
 def processes(count: int, threads: int = 1) -> Iterator[ProcessPoolExecutor]:
-    """Fresh processes, not copies of this one, each with a given number of threads.
+    """Start new processes, not forks of this one, each with a given number of threads.
 
-    What one process keeps (memory, caches, Ray) so never reaches what is timed in another.
+    Memory, caches and Ray of one process therefore do not affect the timing of another.
     """
-    # Threads are read when torch is imported; the path is for Ray's workers, which import these
-    # files too.
+    # Torch reads the number of threads when it is imported. The path is for Ray's workers, which
+    # import these files too.
     settings = dict.fromkeys(_THREADS, str(threads))
     paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))
     settings["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -322,17 +322,17 @@ def _set_threads(threads: int) -> None:
 
 
 def alone(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function of a module in a process of its own that ends with it."""
+    """Call a function of a module in a new process."""
     with processes(1) as pool:
         return pool.submit(function, *args).result()
 
 
 def in_rounds(actions: Mapping[Name, Callable[[], Value]], rounds: int) -> dict[Name, list[Value]]:
-    """What each action returned in each round.
+    """Run the actions in rounds; return the results of each action by round.
 
-    They take turns, so that whatever else the machine does in the meantime meets all of them; the
-    order is turned round by round, so that none is always the one after the slowest. A round
-    before the first, which fills caches, doesn't count.
+    The actions take turns, so that other load on the machine affects all of them. Their order is
+    rotated in every round, so that none always follows the slowest one. An uncounted first round
+    fills caches.
     """
     names = list(actions)
     values: dict[Name, list[Value]] = {name: [] for name in names}
@@ -346,7 +346,7 @@ def in_rounds(actions: Mapping[Name, Callable[[], Value]], rounds: int) -> dict[
 
 @dataclass(frozen=True)
 class Spread:
-    """Some measurements of one thing."""
+    """Repeated measurements of one quantity."""
 
     values: tuple[float, ...]
 
@@ -373,5 +373,5 @@ class Spread:
 
 
 def paired_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Median of the ratios round by round: what slows a round slows both of its sides."""
+    """Return the median of the ratios per round, as a slow round slows both sides."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))

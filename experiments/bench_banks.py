@@ -1,21 +1,21 @@
-"""What a limited number of views costs in accuracy.
+"""Measure how much accuracy a limited number of views costs.
 
     python experiments/bench_banks.py [--data-dir DIR] [--views 1,8,32,48] --json FILE
 
-resnet8 learns from resnet14, with crop and flip, in ways that differ only in the views that the
-student is shown:
+resnet8 learns from resnet14 with crop and flip. The variants differ only in the student's views:
 
-V views    epoch e shows every image in view e mod V, and the teacher's outputs on V banks of views
-           are stored (the product's way; V = epochs is a fresh view in every epoch)
-fresh      in every epoch a view drawn by another generator, the teacher run on every batch: what
-           V = epochs must equal in distribution
+V views    epoch e trains on view e mod V of every image, and the teacher's outputs on V banks of
+           views are stored (as in dgkd-search; V = epochs means a new view in every epoch)
+fresh      every epoch draws new views from another generator, and the teacher is run on every
+           batch; V = epochs must equal this in distribution
 
-All have one teacher, one split, and as many repeats (--seeds: initialization, order and, for fresh,
-views). Given are mean and standard error of the validation accuracy after the last epoch, and of
-the differences to fresh by seed. The differences of one seed share teacher, split and validation
-images, not the initialization. Two processes of one thread train side by side.
+All variants have the same teacher, split and number of seeds (--seeds: initialization, order and,
+for fresh, views). The table shows mean and standard error of the validation accuracy after the last
+epoch, and of the differences to fresh by seed. The two students of a difference share teacher,
+split and validation images but not the initialization. Two processes with one thread each train
+concurrently.
 
-An image has 9 · 9 · 2 = 162 views under crop and flip; the fewer images, the more they matter.
+With crop and flip, an image has 9 · 9 · 2 = 162 views; they matter more with fewer images.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ FRESH = "fresh"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all students of the benchmark share."""
+    """The settings that all students of the benchmark share."""
 
     folder: Path
     store: Path
     teacher: str
     student: str
     options: tuple[tuple[str, Any], ...]
-    views: int  # of the teacher: one an epoch
+    views: int  # views of the teacher: one per epoch
 
     def chain(self) -> tuple[tuple[StageSpec, ...], PreparedData]:
         return bench.planned(
@@ -68,7 +68,7 @@ class Setting:
 
 
 class FreshData(DeviceData):
-    """Shows views of its own, whatever banks a learner asks for."""
+    """Training data with new views in every epoch, independent of the requested bank."""
 
     def __init__(self, prepared: PreparedData, device: torch.device, seed: int) -> None:
         super().__init__(prepared, device)
@@ -82,13 +82,13 @@ class FreshData(DeviceData):
 
 
 def train_teacher(setting: Setting) -> float:
-    """Leave the teacher in the store; returns its validation accuracy."""
+    """Train the teacher into the store; return its validation accuracy."""
     stages, data = setting.chain()
     return run_trial(stages[:1], data, setting.store).val_accuracy
 
 
 def train_student(setting: Setting, way: str, seed: int) -> tuple[float, float]:
-    """The student's validation accuracy after its last epoch, and the seconds it took."""
+    """Train a student; return its validation accuracy after the last epoch, and the seconds."""
     began = time.perf_counter()
     stages, data = setting.chain()
     teacher, student = stages
@@ -183,14 +183,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _train(
     setting: Setting, ways: Sequence[str], args: Any
 ) -> tuple[float, dict[str, list[float]], dict[str, list[float]]]:
-    """The teacher's accuracy; each way's accuracies and seconds, seed by seed."""
+    """Return the teacher's accuracy, and accuracies and seconds of each variant by seed."""
     values = {way: [0.0] * args.seeds for way in ways}
     seconds = {way: [0.0] * args.seeds for way in ways}
     with bench.processes(args.processes) as pool:
         teacher = pool.submit(train_teacher, setting).result()
         print(f"{setting.teacher}: {teacher:.2f} %", file=sys.stderr)
         jobs: dict[Future[tuple[float, float]], tuple[str, int]] = {}
-        # Fresh ones run their teacher, so they take longest and come first.
+        # Fresh variants run their teacher, so they take longest and come first.
         for way in reversed(ways):
             for seed in range(args.seeds):
                 jobs[pool.submit(train_student, setting, way, seed)] = (way, seed)

@@ -1,21 +1,20 @@
-"""What the fixed table of precision and memory format (``recipe.NUMERICS``) rests on.
+"""Measure the speed of precisions and memory formats, the basis of ``recipe.NUMERICS``.
 
     python experiments/bench_numerics.py [--data-dir DIR] --json FILE
 
-Milliseconds a training step (128 images, labels alone, nothing augmented) and milliseconds an
-evaluation batch (as large as the library's on this device), for each network, of
+Milliseconds per training step (128 images, labels alone, no augmentation) and per evaluation batch
+(as large as the library's on this device), for each network and variant:
 
 contiguous     float32, images as [N, C, H, W]
 channels_last  float32, images as [N, H, W, C] in memory
-bf16           channels_last under bfloat16 autocast; left out where its first step takes more than
-               ten times that of float32, as on processors without instructions for it
-compiled       channels_last, the network's training step through torch.compile; left out where
-               torch finds no compiler. Evaluation isn't compiled, here as in the library
+bf16           channels_last under bfloat16 autocast; left out if its first step takes more than ten
+               times that of float32, as on processors without instructions for it
+compiled       channels_last, with the network's training step compiled by torch.compile; left out
+               if torch finds no compiler. Evaluation is not compiled, as in the library
 
-in processes that keep the memory that they free (determinism.disable_malloc_trim, as the library
-does) and in processes that hand it back as the system's defaults say. The ways take turns, in two
-processes of one thread; a figure is the median over rounds, a ratio the median of the rounds'
-ratios.
+Processes either keep freed memory (determinism.disable_malloc_trim, as the library does) or return
+it as by the system's defaults. The variants take turns, in two processes with one thread each. A
+figure is the median over rounds, a ratio is the median of the ratios per round.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ WAYS = ("contiguous", "channels_last", "bf16", "compiled")
 MEMORY = ("kept", "handed back")
 _TOO_SLOW = 10  # times a float32 step
 
-_learners: dict[str, Trainer] = {}  # of this process, by way
+_learners: dict[str, Trainer] = {}  # trainers of this process, by variant
 
 
 def settings(way: str, device: str) -> Numerics:
@@ -61,23 +60,23 @@ def settings(way: str, device: str) -> Numerics:
 
 
 def begin(memory: str) -> None:
-    """Decide, before anything is trained in this process, what it does with freed memory."""
+    """Set what this process does with freed memory, before it trains anything."""
     if memory == "handed back":
         numerics.disable_malloc_trim = _nothing  # type: ignore[assignment]
 
 
 def _nothing() -> None:
-    """Leaves memory to the system."""
+    """Do nothing, so that freed memory is returned to the system."""
 
 
 def prepare(data: Path, spec: StageSpec, way: str, limit: float | None) -> float | str:
-    """Have a learner ready, warmed up.
+    """Prepare and warm up a trainer.
 
     Args:
         limit: milliseconds that its first step may take; None for no limit.
 
     Returns:
-        Milliseconds of that step, or why the way is left out.
+        Milliseconds of that step, or the reason why the variant is left out.
     """
     # The first step is measured on one mini-batch: hundreds of slow ones would take hours.
     at_hand = DeviceData(open_prepared(data), torch.device(spec.numerics.device_type))
@@ -102,13 +101,13 @@ def prepare(data: Path, spec: StageSpec, way: str, limit: float | None) -> float
 
 
 def measure(way: str) -> tuple[float, float]:
-    """Milliseconds of a training step and of an evaluation batch."""
+    """Return the milliseconds of a training step and of an evaluation batch."""
     learner = _learners[way]
     info, recipe = learner.data.info, learner.spec.recipe
     size = evaluation_batch(learner.data.device, info.image_size)
     with numerics.deterministic(learner.spec.numerics):
         began = time.perf_counter()
-        learner._train()  # both end with a number on the CPU: nothing is left to wait for
+        learner._train()  # both end with a value on the CPU, so the device has finished
         trained = time.perf_counter()
         learner._accuracy()
         ended = time.perf_counter()

@@ -1,28 +1,28 @@
-"""What a search costs beside its training: seconds a trial, seconds to start, and memory.
+"""Measure the overhead of a search: seconds per trial, seconds to start, and memory.
 
     python experiments/bench_overhead.py [--data-dir DIR] --json FILE
 
-Time: a store is filled with made-up stages, all that a search over resnet110 > resnet8 with subsets
-of six assistants and the usual drop values (--drops) can ask for, so that its 64 trials of 16
-epochs train nothing. It runs at one and at two trials at once, each time in a process of its own,
-on the product's own path: sampler, Ray, Tune, store, study, files. A trial reads and verifies its
-stages and reports the student's 16 epochs. Given are
+Time: a store is filled with made-up stages for every chain of a search over resnet110 > resnet8
+with subsets of six assistants and the usual drop values (--drops), so that its 64 trials of 16
+epochs train nothing. The search runs with one and with two concurrent trials, each time in a new
+process, with sampler, Ray, Tune, store, study and files. A trial reads and verifies its stages and
+reports the student's 16 epochs. The table shows
 
-starting   from the call to the first sign of life of a trial: Ray, and a worker that imports torch
-a trial    from that to the end of the last trial, times the trials at once, by trials
-later      the same for the second half of the trials: no worker starts any more
-closing    from there to the return: the best student's test, figures, files
+starting   from the call to the first report of a trial: Ray, and a worker that imports torch
+a trial    from then to the end of the last trial, times concurrent trials, divided by trials
+later      the same for the second half of the trials, in which no worker starts
+closing    from then to the return: the best student's test, figures, files
 alone      a trial in this process, without Ray: median
-ask, tell  of a study like that, without Ray, in the same process: drawing a trial; reporting its
+ask, tell  of a similar study, without Ray, in the same process: sampling a trial; reporting its
            epochs and its end: median over the trials
 
 Memory: a search of one trial (plain4-c10 > plain2-c10, one epoch each) with as many images as
-CIFAR-10 has, decoded beforehand. Both processes, the driver and the worker that trains, are looked
-at every fifth of a second: `peak` is the most that was resident (VmHWM of /proc), `own` the most
-that no file stands behind (RssAnon: what each process needs for itself), `files` the most that one
-does stand behind (RssFile: libraries and mapped images, which the processes of a machine share),
-`images` the most that was resident of the mapped images alone. `beside the images` is peak less
-images. For comparison, a process that has imported torch, and one that has imported ray as well.
+CIFAR-10 has, decoded beforehand. The driver and the worker that trains are sampled every fifth of a
+second. `peak` is the maximum of resident memory (VmHWM of /proc), `own` the maximum without files
+behind it (RssAnon: needed by each process), `files` the maximum with files behind it (RssFile:
+libraries and mapped images, which processes share), `images` the resident maximum of the mapped
+images alone. `beside the images` is peak minus images. For comparison, there is a process that has
+imported torch, and one that has imported torch and ray.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ from dgkd_search.distillation.stats import TrialStats
 
 POOL = ("resnet56", "resnet44", "resnet32", "resnet26", "resnet20", "resnet14")
 EPOCHS = 16
-POLL = 0.2  # seconds between two looks at the processes
+POLL = 0.2  # seconds between samples of the processes
 MAPPED = re.compile(r"(train|validation)_(images|labels)\.npy$")
 
 
 class Times(Observer):
-    """When things happened, in seconds of ``time.perf_counter``."""
+    """Records the times of events, in seconds of ``time.perf_counter``."""
 
     def __init__(self) -> None:
         self.first_row: float | None = None
@@ -93,10 +93,10 @@ def search_options(folder: Path, store: Path, trials: int, drops: str) -> dict[s
 
 
 def fill_store(options: dict[str, Any]) -> float:
-    """Put a finished stage of random weights under every key that the search may ask for.
+    """Store a finished stage with random weights under every key that the search may need.
 
     Returns:
-        Milliseconds of a trial of such stages in this process, without Ray: median.
+        Median milliseconds of a trial of such stages in this process, without Ray.
     """
     import safetensors.torch
     import torch
@@ -135,7 +135,7 @@ def fill_store(options: dict[str, Any]) -> float:
 
 
 def study_alone(options: dict[str, Any], path: Path) -> dict[str, float]:
-    """Milliseconds that a trial costs in the study: the driver spends them for each."""
+    """Return the milliseconds that the driver spends on the study for each trial."""
     from dgkd_search.config.resolve import resolve
     from dgkd_search.study.study import ChainStudy
 
@@ -148,7 +148,7 @@ def study_alone(options: dict[str, Any], path: Path) -> dict[str, float]:
         if proposal is None:
             raise RuntimeError("the space has fewer configurations than --trials")
         began = time.perf_counter()
-        # Values as a search has them: some chains are better than others.
+        # Realistic values: some chains are better than others.
         height = 50.0 + 4 * len(proposal.configuration.chain.models) - proposal.number % 7
         for epoch in range(EPOCHS):
             study.report(proposal.number, epoch + 1, height + epoch)
@@ -158,7 +158,7 @@ def study_alone(options: dict[str, Any], path: Path) -> dict[str, float]:
 
 
 def timed_search(options: dict[str, Any]) -> dict[str, float]:
-    """A search that trains nothing, in this process."""
+    """Run a search that trains nothing in this process."""
     from dgkd_search.workflows.search import run_search
 
     times, began = Times(), time.perf_counter()
@@ -182,11 +182,11 @@ def timed_search(options: dict[str, Any]) -> dict[str, float]:
 
 @contextlib.contextmanager
 def watched() -> Iterator[dict[str, dict[str, float]]]:
-    """Look at this process and at Ray's workers below it until the block ends.
+    """Sample the memory of this process and of its Ray workers until the block ends.
 
     Yields:
-        Megabytes by process ("driver" or "worker": of several, the one that grew largest) and by
-        kind: peak, own, images.
+        Megabytes by process ("driver" or "worker", the largest of several) and by kind: peak, own,
+        files, images.
     """
     found: dict[int, dict[str, float]] = {}
     result: dict[str, dict[str, float]] = {}
@@ -210,7 +210,7 @@ def watched() -> Iterator[dict[str, dict[str, float]]]:
 
 
 def memory(process: int | str = "self") -> dict[str, float]:
-    """Megabytes that a process has, or had, resident; see the top of this file."""
+    """Return the resident megabytes of a process by kind; see the module docstring."""
     status = Path(f"/proc/{process}/status").read_text()
     kilobytes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", status, re.MULTILINE))
     return {
@@ -222,7 +222,7 @@ def memory(process: int | str = "self") -> dict[str, float]:
 
 
 def _mapped(process: int | str) -> int:
-    """Kilobytes resident of the arrays of prepared data."""
+    """Return the resident kilobytes of mapped arrays of prepared data."""
     total, ours = 0, False
     for line in Path(f"/proc/{process}/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
@@ -238,7 +238,7 @@ def _take(most: dict[str, float], now: dict[str, float]) -> None:
 
 
 def _workers(root: int) -> list[int]:
-    """Ray's workers among the descendants of a process."""
+    """Return the Ray workers among the descendants of a process."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -259,7 +259,7 @@ def _workers(root: int) -> list[int]:
 
 
 def memory_of_search(options: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """A search of one trial, in this process, and what it had resident."""
+    """Run a search of one trial in this process; return its resident memory."""
     from dgkd_search.workflows.search import run_search
 
     with watched() as result:

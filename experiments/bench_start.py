@@ -1,12 +1,11 @@
-"""How long a command takes to say something: seconds, the median of several runs, and their ratio
-to a Python that does nothing.
+"""Measure how long commands take to start: median seconds, and ratio to an empty Python process.
 
     python experiments/bench_start.py [--runs 5] --json FILE
 
-`import` is `import dgkd_search`; `help`, `version` and `dry run` are the commands to their end;
-`first sign` is the time until a search on a terminal has drawn something; `first epoch` the time
-until a trial of a search from an empty store has trained one (one trial at once, digits, two models
-of two epochs), most of which are the imports of Python packages in two processes and Ray.
+`import` is `import dgkd_search`; `help`, `version` and `dry run` are the commands until their end.
+`first sign` is the time until a search on a terminal draws something. `first epoch` is the time
+until a trial of a search with an empty store has trained an epoch (one concurrent trial, digits,
+two models of two epochs); most of it is spent on Ray and on imports in two processes.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def to_the_end(*command: str) -> float:
 
 
 def to_the_first_sign() -> float:
-    """On a terminal of its own."""
+    """Return the seconds until a search on a new terminal draws something."""
     with tempfile.TemporaryDirectory() as folder:
         above, below = pty.openpty()
         began = time.perf_counter()
@@ -94,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="of each (5)")
     args = parser.parse_args(arguments)
     found: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for _ in range(args.runs):  # in turn, so that a busy spell of the machine hits all
+    for _ in range(args.runs):  # in turn, so that other load affects all
         for name, take in MEASURES.items():
             found[name].append(take())
     plain = statistics.median(found["python"])

@@ -1,27 +1,27 @@
-"""What teaching costs a training step, and what an epoch costs beside a plain training loop.
+"""Measure the cost of teachers per training step, and an epoch beside a plain training loop.
 
     python experiments/bench_step.py [--data-dir DIR] --json FILE
 
-Steps, in milliseconds, of plain2 under plain10, 8, 6, 4 and of resnet8 under resnet26, 20, 14, in
-mini-batches of 128, nothing dropped, nothing augmented:
+Milliseconds per step of plain2 under plain10, 8, 6, 4 and of resnet8 under resnet26, 20, 14, in
+mini-batches of 128, without drops and augmentation:
 
-alone      on labels
-stored     taught by stored outputs
+alone      labels only
+stored     teachers with stored outputs
 online     teachers run on every batch, without gradients
-autograd   teachers run on every batch with gradients enabled, as the public reference code runs
-           them: the backward pass goes through them too
+autograd   teachers run on every batch with gradients enabled, as in the public reference code: the
+           backward pass goes through them too
 
-The four take turns in one process; a figure is the median over all rounds of the mean over a
-round's steps, a ratio the median of the rounds' ratios. Sources have random weights: what they say
-costs the same.
+The four variants take turns in one process. A figure is the median over rounds of the mean over a
+round's steps, a ratio is the median of the ratios per round. Teachers have random weights, as their
+outputs do not affect the cost.
 
-An epoch of resnet8 on labels, with crop and flip, trained by our learner and by a plain loop:
-torchvision's transforms over PIL images, a DataLoader (with no worker, one and two; the fastest
-counts), the same network, optimizer and batches, contiguous float32. Ours differs in its data path
-and in the numerics of this device (recipe.NUMERICS; on the CPU memory is kept when it is freed,
+An epoch of resnet8 on labels, with crop and flip, is trained by our trainer and by a plain loop:
+torchvision's transforms of PIL images, a DataLoader (with no worker, one and two; the fastest one
+counts), the same network, optimizer and batches, contiguous float32. Our trainer differs in its
+data path and in the numerics of this device (recipe.NUMERICS; on the CPU, freed memory is kept, see
 determinism.disable_malloc_trim).
-`same numerics` is the plain loop with those: what is left is the data path.
-Every side has a process of its own, and they take turns.
+`same numerics` is the plain loop with these numerics, so that only the data path differs.
+Every side has its own process, and the sides take turns.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PARTS = ("plain", "resnet", "epoch")
 
 
 class AutogradSources:
-    """Sources that are run with gradients enabled; nothing ever steps their weights."""
+    """Teachers that are run with gradients enabled; their weights are never updated."""
 
     def __init__(self, models: Sequence[nn.Module], numerics: Numerics) -> None:
         self._models = [model.eval().requires_grad_() for model in models]
@@ -84,7 +84,7 @@ class AutogradSources:
 def learners(
     stages: Sequence[StageSpec], alone: StageSpec, data: PreparedData
 ) -> dict[str, Trainer]:
-    """The student in each of the ways, on one copy of the data."""
+    """Return a trainer of the student for each variant, on one copy of the data."""
     spec = stages[-1]
     numerics, device = spec.numerics, torch.device(spec.numerics.device_type)
     at_hand = DeviceData(data, device)
@@ -95,7 +95,7 @@ def learners(
     taught: dict[str, Teachers] = {
         "stored": stored,
         "online": OnlineTeachers(models, device, numerics),
-        # Copies: the other ways need theirs without gradients.
+        # Copies, because the other variants need teachers without gradients.
         "autograd": AutogradSources([new_source(stage, device) for stage in stages[:-1]], numerics),
     }
     return {
@@ -110,12 +110,12 @@ def new_source(stage: StageSpec, device: torch.device) -> nn.Module:
 
 
 def milliseconds_a_step(learner: Trainer, steps: int) -> Callable[[], float]:
-    """Trains an epoch, without the evaluation at its end."""
+    """Train an epoch without evaluation; return the milliseconds per step."""
 
     def run() -> float:
         with deterministic(learner.spec.numerics):
             began = time.perf_counter()
-            learner._train()  # ends with a number on the CPU: nothing is left to wait for
+            learner._train()  # ends with a value on the CPU, so the device has finished
             return 1000 * (time.perf_counter() - began) / steps
 
     return run
@@ -124,7 +124,7 @@ def milliseconds_a_step(learner: Trainer, steps: int) -> Callable[[], float]:
 def steps_of(
     family: str, data: Path, specs: tuple[Sequence[StageSpec], StageSpec], steps: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Milliseconds of a step by kind, round by round; to be called in a process of its own."""
+    """Return milliseconds per step by variant and round; call it in a new process."""
     stages, alone = specs
     ways = learners(stages, alone, open_prepared(data))
     return bench.in_rounds({name: milliseconds_a_step(ways[name], steps) for name in KINDS}, rounds)
@@ -134,12 +134,12 @@ def steps_of(
 
 OURS = "ours"
 SAME = "same numerics, no loader worker"
-PLAIN = Numerics()  # what a script has that asks for nothing
-_epochs: dict[str, Callable[[], None]] = {}  # by side: what its process keeps between epochs
+PLAIN = Numerics()  # PyTorch's defaults
+_epochs: dict[str, Callable[[], None]] = {}  # trains an epoch, by side; kept by its process
 
 
 def prepare_ours(side: str, data: Path, spec: StageSpec) -> None:
-    """Our learner, which goes on to another bank of views in every epoch."""
+    """Prepare our trainer, which uses another bank of views in every epoch."""
     at_hand = DeviceData(open_prepared(data), torch.device(spec.numerics.device_type))
     learner = Trainer(spec, at_hand)
 
@@ -152,7 +152,7 @@ def prepare_ours(side: str, data: Path, spec: StageSpec) -> None:
 
 
 def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int, numerics: Numerics) -> None:
-    """The loop as scripts have it, with what it needs at hand."""
+    """Prepare a plain training loop, with data and model loaded."""
     from torch.utils.data import DataLoader
     from torchvision import transforms
 
@@ -200,7 +200,7 @@ def prepare_plain(side: str, data: Path, spec: StageSpec, workers: int, numerics
 
 
 class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images in memory, made PIL images one by one, as torchvision's CIFAR-10 does."""
+    """Images in memory, converted to PIL images one by one, as in torchvision's CIFAR-10."""
 
     def __init__(self, prepared: PreparedData, transform: Callable[[Any], Tensor]) -> None:
         train = prepared.train()
@@ -218,7 +218,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def run_epoch(side: str) -> float:
-    """Seconds of the next epoch of a side, in its process."""
+    """Train the next epoch of a side in its process; return the seconds."""
     began = time.perf_counter()
     _epochs[side]()
     return time.perf_counter() - began
@@ -227,7 +227,7 @@ def run_epoch(side: str) -> float:
 def epochs_of(
     data: Path, spec: StageSpec, workers: Sequence[int], rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of an epoch by side, round by round."""
+    """Return the seconds per epoch by side and round."""
     with contextlib.ExitStack() as stack:
         sides = {OURS: stack.enter_context(bench.processes(1))}
         ready = [sides[OURS].submit(prepare_ours, OURS, data, spec)]

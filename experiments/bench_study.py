@@ -1,43 +1,43 @@
-"""What a whole search costs, against a Ray Tune script that one writes by hand.
+"""Compare the cost of a complete search with a handwritten Ray Tune script.
 
     python experiments/bench_study.py [--preset 32|64] [--sample K] [--data-dir DIR] --json FILE
 
-The same list of configurations is trained four times, each time from Python's start in a process
-of its own, with two trials at once and one thread a trial:
+The same list of configurations is trained four times, each time in a new process, with two
+concurrent trials and one thread per trial:
 
 by hand    handwritten.py: the teacher is trained once; every trial trains its assistants and its
-           student, and runs the teachers that survive on every batch
-shared     dgkd-search on an empty store, without a pruner
-pruned     dgkd-search on an empty store of its own, with Optuna's median pruner
-again      dgkd-search on the store that `shared` filled: it must train nothing and run no source
+           student, and runs the surviving teachers on every batch
+shared     dgkd-search with an empty store, without a pruner
+pruned     dgkd-search with another empty store, with Optuna's median pruner
+again      dgkd-search with the store of `shared`: it must train nothing and run no teacher
 
-Presets: 32 is plain10 > plain2 over {plain8, plain6, plain4} (8 chains) with drop 0, .25, .5, .75
-wherever there is something to drop (29 different students) and, to make 32, drop .125 for the three
-chains of two assistants. 64 draws 64 different configurations from plain9 ... plain3 and the four
-drop values. Both orders are shuffled by --seed. Networks are those for 100 classes, with as many
-outputs as the data has; all models train 16 epochs. Nothing is augmented, so that outputs are
-computed for one bank; with --augment crop+flip they are for as many as there are --views (16).
+Presets: 32 is plain10 > plain2 with subsets of {plain8, plain6, plain4} (8 chains) and drop 0, .25,
+.5, .75 for chains with assistants (29 different students), plus drop .125 for the three chains with
+two assistants. 64 draws 64 different configurations from plain9 ... plain3 and the four drop
+values. Both lists are shuffled by --seed. Networks are those for 100 classes, with as many outputs
+as the data have classes; all models train 16 epochs. There is no augmentation, so outputs are
+computed for one bank; with --augment crop+flip there are --views (16) banks.
 
-`ideal` is the ratio of operations alone (operations.py): what `wall` would be if nothing but
-convolutions and linear layers took time, at the same rate everywhere. They don't run at one rate: a
-small student is slower for each of its operations than its large teachers are. So every network's
-training step and forward pass is timed before the runs, in as many processes as there are trials at
-once, and `attainable` is the ratio of wall times if nothing but these took any: the teacher first,
-while the other workers have nothing to do, then everything else without a gap.
+`ideal` is the ratio of operations (operations.py): `wall` would have this ratio if only
+convolutions and linear layers took time, all at the same rate. In fact, small students take more
+time per operation than large teachers. Therefore, the training step and the forward pass of every
+network are timed before the runs, in as many processes as concurrent trials. `attainable` is the
+ratio of wall times if only these took time: the teacher first, while the other workers are idle,
+then everything else without gaps.
 
-`busy` is the share of the workers' time that went into training and running teachers, from the end
-of the teacher's training to the end of the last trial. `stages` are those begun: of pruned students
-some epochs alone. `wall` is from the call to its return: decoding images and Ray's start, the
-teacher (with the start of a worker where a worker trains it), the trials, and at the end the best
-student's test and what else is written then.
+`busy` is the share of the workers' time spent on training and running teachers, from the end of the
+teacher's training to the end of the last trial. `stages` counts the started ones; pruned students
+have trained only some epochs. `wall` is the time from the call to its return: decoding images,
+starting Ray, the teacher (with the start of a worker if a worker trains it), the trials, and at the
+end the test of the best student and the result files.
 
-Both sides train a student from the same seed and in the same order of images, so that accuracies
-differ by what rounding does alone (outputs are kept in float16), which training amplifies: the
-students of both sides are compared on the held-out images, after all runs.
+Both sides train a student from the same seed and with the same order of images. Accuracies differ
+only by rounding (outputs are stored in float16), which training amplifies. The students of both
+sides are compared on held-out images after all runs.
 
-With --sample, by hand a seeded sample of the list is trained, and what follows the teacher's
-training is scaled by operations, as if no worker were ever idle; the table says so. By default
-that is done for 64.
+With --sample, the handwritten script trains a seeded sample of the list, and the time after the
+teacher's training is scaled by operations, as if no worker were ever idle; the table says so. For
+64 this is the default.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ POOLS = {
     "64": ("plain9", "plain8", "plain7", "plain6", "plain5", "plain4", "plain3"),
 }
 DROPS = (0.0, 0.25, 0.5, 0.75)
-EXTRA_DROP = 0.125  # fills the 29 students of the smaller preset up to 32
-IMAGES = 256  # either preset then ends in about half an hour on two slow cores
+EXTRA_DROP = 0.125  # extends the 29 students of the smaller preset to 32
+IMAGES = 256  # either preset then takes about half an hour on two slow cores
 SAMPLE = {"32": None, "64": 6}
 RUNS = ("by hand", "shared", "pruned", "again")
 
 
 def configurations(preset: str, seed: int) -> list[dict[str, Any]]:
-    """The list of a preset, as parameters of a study."""
+    """Return the configurations of a preset as parameters of a study."""
     pool = POOLS[preset]
     chosen: list[dict[str, Any]] = []
     for count in range(len(pool) + 1):
@@ -105,7 +105,7 @@ def configurations(preset: str, seed: int) -> list[dict[str, Any]]:
 
 
 def options(args: Any, folder: Path) -> dict[str, Any]:
-    """Of the command line, for both sides."""
+    """Return the command-line options for both sides."""
     return {
         "dataset": "imagefolder",
         "data_dir": str(folder),
@@ -132,11 +132,11 @@ def options(args: Any, folder: Path) -> dict[str, Any]:
 
 
 class Times(Observer):
-    """When things happened in a search, in seconds of ``time.perf_counter``."""
+    """Records the times of a search's events, in seconds of ``time.perf_counter``."""
 
     def __init__(self) -> None:
         self.first_job: float | None = None
-        self.teacher: float | None = None  # its end
+        self.teacher: float | None = None  # end of its training
         self.last_end = 0.0
 
     def job_started(self, job: TrialInfo) -> None:
@@ -153,7 +153,7 @@ class Times(Observer):
 
 
 def search_shared(task: Task, store: Path, pruner: str) -> dict[str, Any]:
-    """The list through dgkd-search, in this process."""
+    """Run the list with dgkd-search in this process."""
     import optuna
 
     from dgkd_search.workflows.search import run_search
@@ -206,17 +206,17 @@ def _trial_of(trials: Sequence[Any], params: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Scale:
-    """How a sample's seconds become those of the whole list."""
+    """Factors that scale a sample's seconds to the complete list."""
 
     sampled: list[int]
     factor: float
 
 
 def scaled(figures: dict[str, Any], scale: Scale, concurrency: int) -> dict[str, Any]:
-    """What the whole list would have taken; the start and the teacher's training stay.
+    """Return the estimated seconds of the complete list; start and teacher are not scaled.
 
-    As if no worker were ever without a trial: in a short sample the last trial runs alone, in a
-    long list that hardly counts, and the comparison is not to gain by it.
+    The estimate assumes that no worker is ever idle. In a short sample, the last trial runs alone,
+    which hardly matters in a long list, and our side must not benefit from it.
     """
     trials = scale.factor * figures["inside_trials"] / concurrency
     added = trials - figures["trials_seconds"]
@@ -237,9 +237,9 @@ def scaled(figures: dict[str, Any], scale: Scale, concurrency: int) -> dict[str,
 def seconds_an_image(
     chain: Sequence[StageSpec], data: Path, repeats: int
 ) -> dict[str, list[float]]:
-    """Of each network of a chain: seconds to train an image, and to run one; medians of epochs.
+    """Return the seconds to train and to run an image, for each network (medians of epochs).
 
-    To be called in several processes at once: they share caches and memory as trials do.
+    Call it in several concurrent processes, which share caches and memory bandwidth as trials do.
     """
     prepared = open_prepared(data)
     device = torch.device(chain[0].numerics.device_type)
@@ -272,7 +272,7 @@ def attainable(
     seconds: dict[str, list[float]],
     concurrency: int,
 ) -> dict[str, float]:
-    """Wall seconds of both sides if only training steps and forward passes took any."""
+    """Return the wall seconds of both sides if only training steps and forward passes took time."""
 
     def training(architecture: Architecture) -> float:
         return seconds[architecture.name][0]
@@ -290,13 +290,13 @@ def attainable(
 
 
 def busy(figures: dict[str, Any], concurrency: int) -> float:
-    """Share of the workers' time after the teacher's training that was not lost."""
+    """Return the share of the workers' time after the teacher's training that was used."""
     working: float = figures["computing"] - figures["teacher_seconds"]
     return working / float(figures["trials_seconds"] * concurrency)
 
 
 def plan_list(args: Any, folder: Path, store: Path) -> list[tuple[StageSpec, ...]]:
-    """The stages of every configuration; its data is prepared apart from every run."""
+    """Return the stages of every configuration; their data are prepared separately from runs."""
     config = resolve(parse_options(options(args, folder), "{}")).config
     planner = Planner(config, prepare(config.data, store).info)
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
@@ -309,7 +309,7 @@ def plan_list(args: Any, folder: Path, store: Path) -> list[tuple[StageSpec, ...
 def tested(
     args: Any, folder: Path, place: Path, chains: Sequence[Sequence[StageSpec]], sampled: list[int]
 ) -> dict[str, list[float]]:
-    """Accuracy on the held-out images of every student that both sides trained, after all runs."""
+    """Return held-out accuracies of all students that both sides trained, after all runs."""
     config = resolve(parse_options(options(args, folder), "{}")).config
     info, part = prepare(config.data, place / "planned").info, load_test(config.data)
     images, labels = torch.from_numpy(part.images), torch.from_numpy(part.labels)
@@ -448,7 +448,7 @@ def _run_all(
 def _seconds(
     args: Any, chains: Sequence[Sequence[StageSpec]], place: Path
 ) -> dict[str, list[float]]:
-    """``seconds_an_image`` of every network of the list, in ``--concurrency`` processes at once."""
+    """Return ``seconds_an_image`` of all networks, from ``--concurrency`` concurrent processes."""
     networks = {stage.architecture.name: stage for chain in chains for stage in chain}
     longest = sorted(
         networks.values(), key=lambda stage: -operations.forward_operations(stage.architecture)
@@ -475,7 +475,7 @@ def _seconds(
 
 
 def agreement(values: dict[str, list[float]]) -> dict[str, Any]:
-    """How far the students of the two sides are apart, in percentage points of accuracy."""
+    """Return how much the students of both sides differ, in percentage points of accuracy."""
     differences = [a - b for a, b in zip(values["by hand"], values["shared"], strict=True)]
     found = bench.Spread.of(differences)
     return {
@@ -550,7 +550,7 @@ def report(args: Any, chains: Sequence[Sequence[StageSpec]], results: dict[str, 
 def _report_agreement(
     held_out: int, chains: Sequence[Sequence[StageSpec]], found: dict[str, Any]
 ) -> None:
-    """Students of the same configurations, by hand and shared."""
+    """Print how students of equal configurations differ, by hand and shared."""
     bench.table(
         f"accuracy of every student on {held_out:,} held-out images, in percent",
         ("", "drop", "by hand", "shared"),
@@ -576,7 +576,7 @@ def _drop(chain: Sequence[StageSpec]) -> float | None:
 
 
 def _check(results: dict[str, Any]) -> None:
-    """What must hold whatever the machine."""
+    """Check what must hold on any machine."""
     again = results.get("again")
     if again is not None and (again["stages"] or again["forwards"]):
         raise SystemExit(

@@ -1,24 +1,24 @@
-"""Searches that are killed, interrupted, damaged and starved of room, again and again.
+"""Kill, interrupt and damage searches at random, fill their disk, and check that nothing is lost.
 
     python experiments/faults.py --n 100 --seed 0 --json FILE
 
-A small search on digits is run once undisturbed. Then it is run again, and at random moments one
-thing of a seeded list is done to it: the driver, a worker or both are killed, it is interrupted,
-a random file of its store is cut, changed by one bit or deleted, or its disk is full. After each
-it is resumed, and once it has come to its end by itself everything is compared with the
-undisturbed run; then the next search begins, until N things were done.
+A small search on digits runs once undisturbed. Then it runs again, with faults from a seeded list
+at random moments: the driver, a worker or both are killed, the search is interrupted, a random file
+of its store is truncated, changed by one bit or deleted, or its disk is full. After each fault the
+search is resumed. When it has ended by itself, everything is compared with the undisturbed run, and
+the next search starts, until there were N faults.
 
-Every session ends with a known exit code and without a traceback, one that is interrupted within
-10 s and saying how to go on, or the search counts as wrong.
-A trial is lost if the undisturbed run has it and the other hasn't, doubled if two that finished
-have the same parameters, wrong if its number, its curve or its student's weights are others (its
-number may be another after a full disk); likewise stages.
-Epochs are done again where a stage's checkpoint falls behind one that was seen before; one that is
-deleted or damaged is made again by training, so from then on that search isn't watched for it. A
-damaged stage that nobody has needed since is needed by another search before it counts as lost.
+Every session must end with a known exit code and without a traceback. An interrupted one must end
+within 10 s and print how to resume. Otherwise, the search counts as wrong.
+A trial is lost if only the undisturbed run has it, doubled if two finished trials have the same
+parameters, and wrong if its number, its curve or its student's weights differ (after a full disk,
+its number may differ). The same holds for stages.
+Epochs are repeated if the checkpoint of a stage falls behind an earlier one. If a checkpoint is
+deleted or damaged, its epochs must be trained again, so that search is no longer checked for
+repeated epochs. A damaged stage only counts as lost if another search that needs it has run.
 
-The disk is a small tmpfs where this process may mount one. Elsewhere that fault is left out, and
-the table says so (tests/test_crash_points.py has every single write fail).
+The disk is a small tmpfs if this process may mount one. Otherwise, that fault is left out, and the
+table says so (tests/robustness/test_crash_points.py makes every single write fail).
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ OPTIONS = """
     --lr 0.02 --drop-prob 0.25 --pruner none --budget 8 --concurrency 1 --confirm off
 """
 SEARCH = OPTIONS.split()
-PATIENCE = 300  # seconds for a session; one that takes longer hangs
+PATIENCE = 300  # seconds after which a session counts as hanging
 PROMPTNESS = 10  # seconds from a signal to the end
-OWN = re.compile(r"\d\d:\d\d:\d\d |dgkd-search: ")  # how a line of the search begins
-# Exit codes that a session may end with: 0 where its end came before, or in spite of the fault.
+OWN = re.compile(r"\d\d:\d\d:\d\d |dgkd-search: ")  # the start of the search's own lines
+# Allowed exit codes of a session: 0 if it ended before or in spite of the fault.
 ENDINGS = defaultdict(
     lambda: {0},
     {
@@ -81,24 +81,24 @@ ROOM = 48 * 2**20  # bytes of the small disk
 
 @dataclass
 class Tally:
-    """What was found over all searches."""
+    """Counts over all searches."""
 
     tried: Counter[str] = field(default_factory=Counter)
     wrong: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     first_epochs: list[float] = field(default_factory=list)  # seconds from --resume
-    again: list[int] = field(default_factory=list)  # epochs done again in each session
+    again: list[int] = field(default_factory=list)  # repeated epochs of each session
     problems: list[str] = field(default_factory=list)
 
 
 class Search:
-    """A search in a folder, in sessions."""
+    """A search in a folder, run in one or more sessions."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.store = folder, folder / "store"
-        self.seen: dict[str, int] | None = {}  # epochs of every stage so far; None: not watched
+        self.seen: dict[str, int] | None = {}  # epochs of every stage so far; None: not checked
 
     def look(self) -> tuple[int, int]:
-        """Epochs that the store has of all stages, and how many fewer than it had."""
+        """Return the epochs of all stages in the store, and how many of them were lost."""
         now = self.progress()
         if self.seen is None:
             return sum(now.values()), 0
@@ -107,7 +107,7 @@ class Search:
         return sum(now.values()), fewer
 
     def start(self) -> subprocess.Popen[str]:
-        """The first session, or the next one."""
+        """Start the first session, or the next one."""
         config = self.folder / "run" / "config.yaml"
         begun = config.exists() or (self.folder / "run" / "study.db").exists()
         words = ["--resume", "run"] if begun else [*SEARCH, "--out", "run", "--store", "store"]
@@ -121,8 +121,8 @@ class Search:
         )
 
     def whole_again(self) -> None:
-        """Other searches, in which whatever is missing in the store is needed: the same one needs
-        all students, and one with students of its own all that teaches them."""
+        """Run searches that need all missing stages: the same one again needs all students, and one
+        with different students needs all teachers."""
         for name, more in (("again", ()), ("others", ("--student-epochs", "1"))):
             words = [*SEARCH, *more, "--out", name, "--store", "store"]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -132,7 +132,7 @@ class Search:
             )
 
     def progress(self) -> dict[str, int]:
-        """Epochs of every stage that the store has, by key."""
+        """Return the number of epochs of every stage in the store, by key."""
         found: dict[str, int] = {}
         for pattern in ("stages/*/*/stage.json", "partial/*/checkpoint.json"):
             for path in self.store.glob(pattern):
@@ -142,7 +142,7 @@ class Search:
         return found
 
     def results(self) -> dict[str, Any]:
-        """Finished trials by parameters, students and stages by their checksums."""
+        """Return finished trials by parameters, and checksums of students and stages."""
         import optuna
         from optuna.trial import TrialState
 
@@ -174,7 +174,7 @@ class Search:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """The processes that a process has started, and theirs."""
+    """Return the descendants of a process."""
     children = defaultdict(list)
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -188,7 +188,7 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def workers(driver: int) -> list[int]:
-    """Processes in which Ray runs trials of this driver."""
+    """Return the processes in which Ray runs trials of this driver."""
     found = []
     for pid in descendants(driver):
         with contextlib.suppress(OSError):
@@ -204,7 +204,7 @@ def kill(*pids: int) -> None:
 
 
 def damage(kind: str, store: Path, rng: random.Random) -> str | None:
-    """Do something to a file of the store that holds results; its name, if there is one."""
+    """Damage a random result file of the store; return its name, or None without one."""
     files = sorted(
         path
         for part in ("stages", "partial", "outputs")
@@ -232,11 +232,11 @@ def damage(kind: str, store: Path, rng: random.Random) -> str | None:
 
 
 def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bool:
-    """A session with a fault in it; whether the search came to its end by itself."""
+    """Run a session with a fault; return whether the search ended by itself."""
     resumed = search.store.exists()
     before, again = search.look()[0], 0
     process, began = search.start(), time.monotonic()
-    delay = rng.uniform(1, 8) if rng.random() < 0.2 else None  # while it starts
+    delay = rng.uniform(1, 8) if rng.random() < 0.2 else None  # during the start
     first = sent = None
     done = False
     if kind == "full disk" and shutil.disk_usage(search.folder).free < ROOM / 2:
@@ -285,7 +285,7 @@ def one_fault(search: Search, kind: str, rng: random.Random, tally: Tally) -> bo
 def _act(
     kind: str, process: subprocess.Popen[str], search: Search, rng: random.Random, filler: Path
 ) -> bool:
-    """Do it; whether there was anything to do it to."""
+    """Cause the fault; return whether there was something to do it to."""
     if kind in ("kill worker", "kill both"):
         if not (found := workers(process.pid)):
             return False
@@ -305,10 +305,10 @@ def _act(
 
 
 def compare(found: dict[str, Any], whole: dict[str, Any], kinds: list[str], tally: Tally) -> None:
-    """Count what a search of these faults has lost, doubled, or has otherwise than the other."""
+    """Count what a search with these faults has lost, doubled or changed."""
     name = kinds[0] if len(set(kinds)) == 1 else ", ".join(sorted(set(kinds)))
     trials, expected = dict(found["trials"]), dict(whole["trials"])
-    if "full disk" in kinds:  # what it stopped was tried again, under a number of its own
+    if "full disk" in kinds:  # stopped trials were retried under new numbers
         trials, expected = (
             {key: said[:2] for key, said in some.items()} for some in (trials, expected)
         )
@@ -333,7 +333,7 @@ def compare(found: dict[str, Any], whole: dict[str, Any], kinds: list[str], tall
 
 @contextlib.contextmanager
 def folder(root: Path, mounted: bool) -> Iterator[Path]:
-    """A fresh folder on a small disk of its own, where one can be mounted."""
+    """Create a folder, on a new small disk if one can be mounted."""
     root.mkdir()
     if mounted:
         subprocess.run(
@@ -354,10 +354,10 @@ def can_mount(root: Path) -> bool:
 
 
 def measure(plan: Sequence[str], seed: int, mounted: bool) -> Tally:
-    """Do the things of a plan to searches, one after the other.
+    """Run searches with the faults of a plan, one after the other.
 
     Args:
-        mounted: whether each search has a small disk of its own.
+        mounted: whether each search has its own small disk.
     """
     rng, tally = random.Random(seed), Tally()
     with TemporaryDirectory(prefix="dgkd-faults-") as work:
@@ -382,7 +382,7 @@ def measure(plan: Sequence[str], seed: int, mounted: bool) -> Tally:
                 found = search.results()
                 lacks = whole["stages"].keys() - found["stages"].keys()
                 if lacks and not {*met}.isdisjoint(DAMAGING):
-                    search.whole_again()  # nobody has needed it since it was damaged
+                    search.whole_again()  # no search has needed it since the damage
                     found["stages"] = search.results()["stages"]
                 compare(found, whole, met, tally)
             print(f"{sum(tally.tried.values())} faults, {number} searches", file=sys.stderr)

@@ -1,15 +1,15 @@
-"""Ten default searches on the embedded digits: how often their gains are told from zero.
+"""Ten default searches on scikit-learn's digits: how often their gains exclude zero.
 
     python experiments/first_contact.py [--seeds 10] [--json FILE] [-- OPTION...]
 
-Each search is the default command with another ``--seed`` and another ``--train-seed``, on an empty
-store of its own, one after another. (With the same training seed all searches would share the
-student that is trained on labels alone: ten results would hang on its luck.) What follows ``--``
-is added to every command.
+The searches run in sequence. Each is the default command with another ``--seed``, another
+``--train-seed`` and an empty store. (With equal training seeds, all searches would share the
+student on labels alone, and all gains would depend on its luck.) Options after ``--`` are added to
+every command.
 
-A row is a search: the chain it ships, its gain over the student on labels alone and over plain KD
-with half of the 95 % interval, in points on validation, with fresh seeds of the student; the test
-accuracy; seconds from the command to its end. A star marks an interval that excludes zero.
+A row is a search: the shipped chain; its gains over labels alone and over plain KD in points of
+validation accuracy with fresh seeds, with half of the 95 % interval; the test accuracy; seconds
+from the start to the end of the command. A star marks an interval that excludes zero.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dgkd_search.utils.tables import Column, Table
 
 @dataclass(frozen=True)
 class Gain:
-    """Points of validation accuracy, with half of the 95 % interval; None where there is none."""
+    """A gain in points of validation accuracy, and half of its 95 % interval (None without one)."""
 
     mean: float
     half_width: float | None
@@ -44,12 +44,12 @@ class Gain:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What one search found.
+    """The results of one search.
 
     Attributes:
-        over_baseline, over_kd: None where the search shipped just that.
-        test: accuracy in percent.
-        seconds: from the command to its end.
+        over_baseline, over_kd: gain over labels alone and over plain KD; None if that is shipped.
+        test: test accuracy in percent.
+        seconds: duration of the command.
     """
 
     seed: int
@@ -62,7 +62,7 @@ class SearchResult:
 
 
 def run_search(seed: int, options: list[str], folder: Path) -> SearchResult:
-    """Run one search in a process of its own."""
+    """Run one search in a new process."""
     command = [sys.executable, "-m", "dgkd_search", "--json", "--seed", str(seed)]
     command += ["--train-seed", str(seed), "--out", str(folder / "run")]
     command += ["--store", str(folder / "store"), *options]
@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def table(results: list[SearchResult]) -> Table:
-    """A row a search."""
+    """Return a table with a row for each search."""
     columns = (
         Column("seed", "right"),
         Column("chain"),

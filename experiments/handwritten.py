@@ -1,9 +1,9 @@
-"""The search as one writes it by hand with Ray Tune: what bench_study.py compares the product with.
+"""A search written by hand with Ray Tune, which bench_study.py compares with dgkd-search.
 
 The teacher is trained once, to a file. A trial trains every assistant of its chain, then the
-student; every source that wasn't dropped is run on every batch, without gradients. Tune takes the
-configurations from a list, two at a time, in actors that are kept. Training steps, data and
-evaluation are the library's own, so that what differs is what the library adds to them.
+student. Every teacher that is not dropped is run on every batch, without gradients. Tune takes the
+configurations from a list, two at a time, in reused actors. Training steps, data and evaluation are
+the library's own, so that the comparison measures what the library adds to them.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Task:
     """Configurations to train.
 
     Attributes:
-        options: of the command line, by name.
-        configurations: parameters of each, as study.db names them.
-        folder: where to write; made where it is missing.
+        options: command-line options by name.
+        configurations: parameters of each configuration, named as in study.db.
+        folder: output folder, created if missing.
     """
 
     options: dict[str, Any]
@@ -50,7 +50,7 @@ class Task:
 
 
 class EvaluatedOnce(Trainer):
-    """Nobody looks at a teacher's or an assistant's accuracy before its end."""
+    """A trainer that evaluates only after the last epoch, for teachers and assistants."""
 
     def _accuracy(self) -> float:
         last = self.epoch + 1 == self.spec.recipe.epochs
@@ -58,7 +58,7 @@ class EvaluatedOnce(Trainer):
 
 
 def train_chain(config: dict[str, Any]) -> None:
-    """One trial, for Tune: the assistants from the first on, then the student."""
+    """Run one trial for Tune: train the assistants in order, then the student."""
     from ray import tune
 
     began = time.time()
@@ -93,7 +93,7 @@ def train_chain(config: dict[str, Any]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def opened(folder: str) -> tuple[list[list[dict[str, Any]]], DeviceData, nn.Module]:
-    """What every trial of an actor needs: opened once."""
+    """Open what every trial of an actor needs, once per actor."""
     task = json.loads(Path(folder, "task.json").read_text())
     spec = StageSpec.from_dict(task["stages"][0][0])
     device = torch.device(spec.numerics.device_type)
@@ -105,8 +105,8 @@ def opened(folder: str) -> tuple[list[list[dict[str, Any]]], DeviceData, nn.Modu
 def _run_trials(
     folder: Path, chains: Sequence[Sequence[StageSpec]], data: PreparedData, resources: Resources
 ) -> dict[int, dict[str, Any]]:
-    """The last report of every trial, by its place in the list."""
-    # Ray reads its settings when it is first imported; with those of a search it is as quiet.
+    """Run all trials; return the last report of each, by index in the list."""
+    # Ray reads its settings when it is imported; use those of a search, so that it is as quiet.
     from dgkd_search.study.ray_tune.ray_session import ray_session
 
     stages = [[spec.to_dict() for spec in chain] for chain in chains]

@@ -1,9 +1,9 @@
-"""What a list of chains costs in floating-point operations, by hand and with everything shared.
+"""Count floating-point operations of a list of chains, by hand and with everything shared.
 
-With F for the forward operations of one image, counted on convolutions and linear layers, training
-takes 3F an image (the backward pass is counted as two forwards), teaching and evaluating take F.
-Seconds measured for each network, in place of operations, give what the time would be if nothing
-but its training steps and forward passes took any.
+Let F be the forward operations of one image, counted over convolutions and linear layers. Training
+takes 3F per image (the backward pass counts as two forward passes), teacher outputs and evaluation
+take F. If measured seconds replace operations, the results are the times if only training steps and
+forward passes took time.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dgkd_search.training.spec import StageSpec
 
 Chain = Sequence[StageSpec]  # in training order, teacher first, student last
 Cost = Callable[[Architecture], float]
-TRAINING = 3  # forwards that training an image amounts to
+TRAINING = 3  # cost of training an image, in forward passes
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Images of the training and of the validation part."""
+    """Number of images of the training and the validation part."""
 
     train: int
     validation: int
@@ -34,12 +34,12 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Operations:
-    """Floating-point operations, and what they are for.
+    """Floating-point operations by purpose.
 
     Attributes:
-        trained, taught, evaluated: operations for training, of teachers, for evaluation.
-        stages: models trained.
-        forwards: images that went through a source.
+        trained, taught, evaluated: operations of training, teachers and evaluation.
+        stages: number of trained models.
+        forwards: number of images run through teachers.
     """
 
     trained: float = 0.0
@@ -64,7 +64,7 @@ class Operations:
 
 @functools.cache
 def forward_operations(architecture: Architecture) -> float:
-    """F of a network: of one image, as torch counts it, a multiplication and an addition as two."""
+    """Return F of a network as torch counts it; a multiply-add counts as two."""
     model = build(architecture, torch.Generator()).eval()
     size = architecture.image_size
     counter = FlopCounterMode(display=False)
@@ -81,15 +81,15 @@ def by_hand(
     *,
     teacher: bool = True,
 ) -> Operations:
-    """Every chain on its own, but for the teacher, which is trained once.
+    """Count operations if chains share only the largest model, which is trained once.
 
-    Sources that survive are run on every batch. Teacher and assistants are evaluated once, at
-    their end; the student after each epoch.
+    Surviving teachers are run on every batch. The largest model and assistants are evaluated once,
+    at their end; the student after each epoch.
 
     Args:
-        cost: of a forward pass of one image.
-        training: of training one image; 3 ``cost`` if None.
-        teacher: whether its training is counted.
+        cost: cost of a forward pass of one image.
+        training: cost of training one image; 3 ``cost`` if None.
+        teacher: whether to count the training of the largest model.
     """
     training = training or _thrice(cost)
     total = Operations()
@@ -117,13 +117,14 @@ def shared(
     *,
     epochs: Mapping[str, int] | None = None,
 ) -> Operations:
-    """Each distinct stage once, and each source once on every image of every bank it teaches on.
+    """Count operations if each distinct stage is trained once, and each teacher is run once on
+    every image of every bank that its learners use.
 
     Every model is evaluated after each of its epochs.
 
     Args:
         cost, training: as for ``by_hand``.
-        epochs: done, by key, where they are not those of the recipe: of pruned students.
+        epochs: number of epochs by key for pruned students; others have those of their recipe.
     """
     training = training or _thrice(cost)
     stages = {stage.key: stage for chain in chains for stage in chain}
@@ -143,7 +144,7 @@ def shared(
 
 
 def survival(stage: StageSpec) -> float:
-    """The share of mini-batches in which a teacher teaches: s + (1−s)^m / m for m teachers."""
+    """Return a teacher's probability to survive in a mini-batch: s + (1−s)^m / m of m teachers."""
     count = len(stage.teachers)
     drop = stage.distillation.drop_prob if stage.distillation else 0.0
     return 1 - drop + drop**count / count if count else 0.0
@@ -171,6 +172,6 @@ def _training(
 
 
 def _images(stage: StageSpec, sizes: Sizes) -> int:
-    """Images of an epoch: a last mini-batch of one image is left out."""
+    """Return the images of an epoch; a last mini-batch of one image is left out."""
     alone = sizes.train > stage.recipe.batch_size and sizes.train % stage.recipe.batch_size == 1
     return sizes.train - alone

@@ -1,13 +1,13 @@
-"""Many writers on one store, while it is verified and freed.
+"""Load test of a store: many writers while it is verified and freed.
 
     python experiments/store_load.py --json FILE
 
-Every stage is wanted by two writers, chosen by chance; as trials do, each looks for it, takes its
-lock, looks again, keeps a checkpoint and then the stage. Beside them one process verifies the
-whole store and another frees it, over and over; a part of the stages was there before, unused,
-and may go. Outputs are kept under a limit that has room for a tenth of them, so that writers evict
-each other's. Counted are stages that came back otherwise than they were put, stages that were put
-twice without having been freed in between, and damaged entries that anybody met.
+Every stage is needed by two random writers. As trials do, each one looks for it, takes its lock,
+looks again, and stores a checkpoint and then the stage. Meanwhile, one process repeatedly verifies
+the complete store, and another one repeatedly frees it. Some stages were there before, unused, and
+may be removed. The limit of outputs has room for a tenth of them, so that writers evict each
+other's outputs. The test counts stages that differ from what was put, stages that were put twice
+without having been freed in between, and damaged entries that any process found.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from dgkd_search.training.spec import OutputsSpec
 from dgkd_search.utils.hashing import digest
 
 IMAGES, CLASSES = 64, 10
-_PATIENCE = 1800  # seconds for all of it; a writer that dies says nothing
-_OLD = 0.1  # share of the stages that were there before
+_PATIENCE = 1800  # seconds for everything; a writer that dies reports nothing
+_OLD = 0.1  # share of stages that were there before
 
 
 def key(number: int) -> str:
@@ -43,7 +43,7 @@ def key(number: int) -> str:
 
 
 def content(number: int) -> bytes:
-    """A stage's weights: a few kilobytes that only its number makes."""
+    """Return a stage's weights: a few kilobytes that depend only on its number."""
     return hashlib.shake_256(str(number).encode()).digest(2000)
 
 
@@ -59,7 +59,7 @@ def outputs(number: int) -> tuple[OutputsSpec, Any]:
 
 
 def write(root: Path, limit: int, numbers: list[int], found: Any) -> None:
-    """One writer: has every stage of a list, in its order, made by itself or by another."""
+    """Run one writer, which gets every stage of a list in order, its own or another writer's."""
     store = Store(root, limit)
     corrupt, made = 0, []
     for number in numbers:
@@ -90,7 +90,7 @@ def write(root: Path, limit: int, numbers: list[int], found: Any) -> None:
 
 
 def look_after(root: Path, what: str, over: Event, found: Any) -> None:
-    """Verify, or free, until it is over."""
+    """Verify or free the store until the writers are done."""
     store, rounds, freed = Store(root), 0, []
     notes: list[str] = []
     while not over.is_set():
@@ -104,7 +104,7 @@ def look_after(root: Path, what: str, over: Event, found: Any) -> None:
 
 
 def load(root: Path, writers: int, puts: int, seed: int) -> dict[str, Any]:
-    """Run everything; counts of what was done and of what went wrong."""
+    """Run everything; return the counts of actions and errors."""
     rng = random.Random(seed)
     store = Store(root)
     old = int(puts * _OLD)
@@ -141,7 +141,7 @@ def load(root: Path, writers: int, puts: int, seed: int) -> dict[str, Any]:
         "writers": writers,
         "puts": sum(made.values()),
         "corrupt": sum(corrupt for corrupt, _, _ in answers),
-        # A stage is made once, and once more for each time that it was freed.
+        # A stage is put once, and once more for each time that it was freed.
         "twice": sum(
             max(0, count + (key(n) in was_there) - 1 - freed[key(n)]) for n, count in made.items()
         ),

@@ -1,11 +1,11 @@
-"""Tables of the paper, and others like them: every row taught with several seeds.
+"""Tables of the paper, and similar ones: every row is trained with several seeds.
 
     python experiments/tables.py experiments/tables/plain_cifar10.yaml --scale small --data-dir DIR
 
-A YAML file names rows (chains, guidances, drop probabilities) and two scales: ``paper``, with the
-paper's epochs, and ``small``, which takes hours on two cores. What is trained lies in the store, so
-a run that was interrupted goes on where it was, tables that share rows train them once, and several
-processes (``--workers``) share the work.
+A YAML file defines rows (chains, guidances, drop probabilities) and two scales: ``paper``, with the
+paper's epochs, and ``small``, which takes hours on two cores. Trained stages are in the store, so
+an interrupted run continues, rows that tables share are trained once, and several processes
+(``--workers``) share the work.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ import dgkd_search
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that belong together.
+    """One table.
 
     Attributes:
-        published: accuracy in percent by row, where a paper states it for its own recipe.
+        published: accuracies in percent by row, as a paper states them for its own recipe.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Table:
 
 
 def read(path: Path, scale: str) -> tuple[str, list[Table], dict[str, Any], int]:
-    """Title, tables, options and number of seeds of a study at a scale."""
+    """Return title, tables, options and number of seeds of a study at a scale."""
     said = yaml.safe_load(path.read_text())
     chosen = said["scales"][scale]
     options = {k.replace("-", "_"): v for k, v in {**said["options"], **chosen["options"]}.items()}
@@ -68,7 +68,7 @@ def _table(said: dict[str, Any], family: str) -> Table:
 
 
 def _grid(teacher: str, pool: str, student: str, drops: list[float]) -> Iterator[dict[str, Any]]:
-    """Every chain over a pool; those of one source once, for they have nothing to drop."""
+    """Return all chains over a pool; those with one teacher once, as they have nothing to drop."""
     candidates = pool.split()
     for count in range(len(candidates) + 1):
         for assistants in itertools.combinations(candidates, count):
@@ -79,7 +79,8 @@ def _grid(teacher: str, pool: str, student: str, drops: list[float]) -> Iterator
 
 
 def model(family: str, size: str) -> str:
-    """``plain-c10`` and 4: plain4-c10; ``wrn`` and 40_2: wrn_40_2; others: resnet20, vgg13."""
+    """Return a member's name: plain4-c10 for ``plain-c10`` and 4, wrn_40_2 for ``wrn`` and 40_2,
+    else for example resnet20."""
     stem, _, suffix = family.partition("-")
     if family == "resnet-imagenet":
         return f"resnet{size}"
@@ -165,7 +166,7 @@ def _public(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def command() -> str:
-    """This run's command line, without the places of a machine."""
+    """Return this run's command line without paths."""
     words = ["python", "experiments/tables.py"]
     skip = {"--data-dir": "DIR", "--store": "STORE", "--out": "experiments/figures"}
     arguments = iter(sys.argv[1:])

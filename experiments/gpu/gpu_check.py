@@ -1,14 +1,14 @@
-"""What only a GPU can tell about dgkd-search, in at most 8 minutes: one JSON line a step.
+"""Check dgkd-search on a GPU in at most 8 minutes: one JSON line per step.
 
     . .whl/there.sh; python3 .whl/gpu_check.py 2>&1 | tee $OUT/check.jsonl
 
-Steps run one after the other, the most valuable first, each in a process of its own with a time
-limit of its own; a step that crashes, hangs or spoils the device costs its own time alone.
+Steps run in sequence, the most valuable first, each in a new process with a time limit, so that a
+step that crashes, hangs or blocks the device does not affect the others.
 
-    --only a,b      these steps
-    --skip a,b      all but these
-    --total 480     seconds for everything; a step that can't be given 10 seconds any more is left out
-    --small         tiny sizes, to rehearse on a CPU
+    --only a,b      only these steps
+    --skip a,b      all steps except these
+    --total 480     seconds for everything; a step with less than 10 seconds left is skipped
+    --small         tiny sizes, for a rehearsal on a CPU
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from unittest import mock
 
-if TYPE_CHECKING:  # each step imports what it needs, in a process of its own
+if TYPE_CHECKING:  # each step imports what it needs, in its own process
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # each step imports what it needs, in a process of its own
     from dgkd_search.training.teachers import Teachers
     from dgkd_search.training.trainer import Trainer
 
-# name, seconds at most, what it decides
+# name, time limit in seconds, the question it answers
 STEPS = [
     ("machine", 45, "does bf16 convolution run; is fp32 TF32; is MPS there"),
     ("trial", 60, "one chain through the API on this device: stored and online sources"),
@@ -70,7 +70,7 @@ STEPS = [
 ]
 HERE = Path(__file__).resolve()
 
-# Of the step that this process runs; set by ``run_step``.
+# State of the step that this process runs; set by ``run_step``.
 SMALL: bool
 WORK: Path
 DEVICE: torch.device
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def watch_step(name: str, work: str, limit: float, small: bool) -> None:
-    """Run a step in a process of its own, for ``limit`` seconds at most, and print its line."""
+    """Run a step in a new process for at most ``limit`` seconds, and print its line."""
     start = time.monotonic()
     command = [sys.executable, str(HERE), "--step", name, "--work", work]
     command += ["--small"] if small else []
@@ -146,7 +146,7 @@ def watch_step(name: str, work: str, limit: float, small: bool) -> None:
 
 
 def end_group(child: subprocess.Popen[str]) -> tuple[str, str]:
-    """End a step's own process group, which holds all that it started; what it printed."""
+    """End a step's process group, including all processes it started; return its output."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, 15)
     try:
@@ -172,7 +172,7 @@ def run_step(name: str, work: Path, small: bool) -> int:
     return 0
 
 
-# --- what steps share -------------------------------------------------------------------------
+# --- shared by steps --------------------------------------------------------------------------
 
 
 def sync() -> None:
@@ -183,7 +183,7 @@ def sync() -> None:
 
 
 def arrays(train: int, rest: int = 1000, size: int | None = None, classes: int = 10) -> Path:
-    """Pictures that can be learnt, shaped as CIFAR's: a pattern a class, shifted, with noise."""
+    """Make learnable images of CIFAR's shape: one pattern per class, shifted, with noise."""
     import numpy as np
 
     size = size or sizes(32, 16)
@@ -224,7 +224,7 @@ def planned(
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
     import dgkd_search
 
-    # Everything is said, for a rehearsal on a CPU must take the same ways.
+    # All options are explicit, so that a rehearsal on a CPU takes the same path.
     said: dict[str, Any] = {
         "dataset": "arrays",
         "data_dir": str(arrays(train, sizes(1000, 200))),
@@ -262,7 +262,7 @@ def make_trainer(
     numerics: Callable[[Numerics], Numerics] | None = None,
     drop_prob: float = 0.0,
 ) -> Trainer:
-    """A trainer of the product's own, with untrained teachers: their outputs cost the same."""
+    """Return the product's trainer, with untrained teachers, whose outputs cost the same."""
     from dgkd_search.training.determinism import deterministic
     from dgkd_search.training.streaming import open_data
     from dgkd_search.training.trainer import Trainer
@@ -305,7 +305,7 @@ def untrained_teachers(
     from dgkd_search.training.trainer import views_of
 
     class FirstBank(CachedTeachers):
-        """Every bank holds what the first one does: what is measured is the step."""
+        """Teachers that return the first bank's outputs for every bank, to measure only the step."""
 
         def logits(self, which: Sequence[int], images: Tensor, rows: Tensor, bank: int) -> Tensor:
             return super().logits(which, images, rows, 0)
@@ -410,7 +410,7 @@ def step_trial() -> None:
 
 
 def step_search() -> None:
-    """The command itself, with Ray; what nvidia-smi saw meanwhile."""
+    """Run the command with Ray, sampling nvidia-smi meanwhile."""
     data = arrays(sizes(5000, 200), sizes(1000, 100))
     share = ["--gpus-per-trial", "0.25"] if DEVICE.type == "cuda" else ["--concurrency", "2"]
     out, store = WORK / "run", WORK / "store"
@@ -455,7 +455,7 @@ def step_search() -> None:
         values["gpu_util_max"] = max(u for u, _ in seen)
         values["memory_max_MiB"] = max(m for _, m in seen)
     say(**values)
-    # A finished run goes on with two trials more: workers, stored outputs, device again.
+    # The finished run is resumed with two more trials: workers, stored outputs, device again.
     more = subprocess.run(
         ["dgkd-search", "--resume", str(out), "--budget", str(sizes(10, 3)), "--json"],
         capture_output=True,
@@ -465,7 +465,8 @@ def step_search() -> None:
 
 
 def step_same() -> None:
-    """Bits of students trained twice, elsewhere, from a checkpoint, and beside a neighbor."""
+    """Compare bits of students trained twice, in another process, from a checkpoint, and beside
+    another process."""
     train = sizes(3000, 200)
     nets: list[Net] = [
         ("resnet8", "resnet", ["resnet14"]),
@@ -489,7 +490,7 @@ def step_same() -> None:
     command = child_command("same")
     said = subprocess.run(command, env=environment, capture_output=True, text=True).stdout
     process = first in said
-    # Beside a neighbor that keeps the device busy.
+    # Beside another process that keeps the device busy.
     code = (
         "import torch, time; d = torch.device('cuda' if torch.cuda.is_available() else 'cpu');"
         "a = torch.randn(2048, 2048, device=d); t = time.time()\n"
@@ -515,7 +516,7 @@ def trained_checksum(net: Net, train: int) -> str:
 
 
 def resumed_checksum(net: Net, train: int) -> str:
-    """Of a student that another trainer carries on after its first epoch."""
+    """Return the checksum of a student that a second trainer resumes after its first epoch."""
     from dgkd_search.training.trainer import Trainer
 
     half = make_trainer(*net, train=train, epochs=2)
@@ -528,14 +529,14 @@ def resumed_checksum(net: Net, train: int) -> str:
 
 
 def child_command(step: str) -> list[str]:
-    """A step in a process of its own, which GPU_CHECK_CHILD tells its part."""
+    """Return the command of a child process of a step; GPU_CHECK_CHILD names its part."""
     small = ["--small"] if SMALL else []
     return [sys.executable, str(HERE), "--step", step, "--work", str(WORK), *small]
 
 
 def step_steps() -> None:
-    """Steps a second as the product trains; what a step launches and waits for."""
-    train = sizes(3200, 256)  # what the profiler saw of 12,800 took it a minute to sum up
+    """Measure steps per second of the product, and what a step launches and waits for."""
+    train = sizes(3200, 256)  # the profiler takes a minute to summarize 12,800
     steps = -(-train // 128)
     for name, family, teachers in NETS[: sizes(len(NETS), 1)]:
         for outputs in ("labels", "stored", "online"):
@@ -556,7 +557,7 @@ def step_steps() -> None:
 
 
 def profiled_epoch(trainer: Trainer, steps: int, speed: float, top: bool) -> dict[str, object]:
-    """What the profiler saw of an epoch; ``top``: with the kernels that take longest."""
+    """Profile an epoch; ``top``: also list the slowest kernels."""
     from torch.profiler import ProfilerActivity, profile
 
     activities = [
@@ -587,7 +588,7 @@ def profiled_epoch(trainer: Trainer, steps: int, speed: float, top: bool) -> dic
 
 
 def device_data(trainer: Trainer) -> DeviceData:
-    """The images of a trainer of ``make_trainer``: they are never streamed."""
+    """Return the images of a trainer from ``make_trainer``, which are never streamed."""
     from dgkd_search.training.batches import DeviceData
 
     assert isinstance(trainer.data, DeviceData)
@@ -595,20 +596,20 @@ def device_data(trainer: Trainer) -> DeviceData:
 
 
 def one_step(trainer: Trainer, data: DeviceData, rows: Tensor, which: Sequence[int]) -> None:
-    """A step as the trainer takes it, without its own graphs."""
+    """Run a step of the trainer without its own graphs."""
     views = data.normalize(trainer._views.apply(data.images[rows], rows, 0))
     _, *gradients = trainer._gradients(*trainer._batch(rows, views, 0, which))
     trainer._optimizer.step(0.01, gradients)
 
 
 class Replayable(Protocol):
-    """A CUDA graph, or what a rehearsal has in its place."""
+    """A CUDA graph, or its replacement in a rehearsal."""
 
     def replay(self) -> None: ...
 
 
 class Captured(NamedTuple):
-    """A trainer's step as a graph: it trains on ``rows``, int64 [B], which are copied into."""
+    """A trainer's step as a graph; copy the rows of a batch, int64 [B], to ``rows``."""
 
     graph: Replayable
     rows: Tensor
@@ -616,7 +617,7 @@ class Captured(NamedTuple):
 
 
 def captured(trainer: Trainer, size: int = 128) -> Captured:
-    """A trainer's step as a CUDA graph: rows in a buffer of its own, the rate a constant."""
+    """Capture a trainer's step as a CUDA graph, with rows in a buffer and a constant rate."""
     import torch
 
     from dgkd_search.training.determinism import deterministic
@@ -629,7 +630,7 @@ def captured(trainer: Trainer, size: int = 128) -> Captured:
     def step() -> None:
         one_step(trainer, data, rows, which)
 
-    if DEVICE.type != "cuda":  # a rehearsal: what is done with graphs, without them
+    if DEVICE.type != "cuda":  # a rehearsal: the same without graphs
 
         class StandIn:
             def replay(self) -> None:
@@ -663,7 +664,7 @@ def step_graphs() -> None:
     orders = torch.stack([torch.randperm(train)[:128] for _ in range(count)]).to(DEVICE)
     for net in NETS:
         say(**{f"{net[0]} stored": graph_and_eager(net, train, orders)})
-    # Several students of one process, each a graph on a stream of its own.
+    # Several students in one process, each as a graph on its own stream.
     for name in ("resnet8", "resnet20", "plain2"):
         family = "plain" if name.startswith("plain") else "resnet"
         row: dict[int, float | str] = {}
@@ -688,7 +689,7 @@ def step_graphs() -> None:
 
 
 def graph_and_eager(net: Net, train: int, orders: Tensor) -> dict[str, object]:
-    """Steps a second as a graph and one by one, and whether both give the same bits.
+    """Measure steps per second with and without a graph, and compare the bits of both.
 
     Args:
         orders: int64 [steps, B], the rows of each step.
@@ -735,7 +736,7 @@ def graph_and_eager(net: Net, train: int, orders: Tensor) -> dict[str, object]:
 
 
 def step_replay() -> None:
-    """The trainer with and without its CUDA graphs: dropped teachers, a short last batch."""
+    """Run the trainer with and without CUDA graphs, with dropped teachers and a short last batch."""
     from dgkd_search.training import cuda_graphs
 
     train, epochs = sizes(6400, 256) + 40, sizes(4, 2)
@@ -774,7 +775,7 @@ def step_replay() -> None:
 
 
 def step_share() -> None:
-    """Processes that share the device, as --gpus-per-trial does."""
+    """Run processes that share the device, as with --gpus-per-trial."""
     seconds = 2 if SMALL else 6
     if os.environ.get("GPU_CHECK_CHILD"):
         trainer = make_trainer("resnet8", "resnet", None, train=sizes(12_800, 256), epochs=10_000)
@@ -799,7 +800,7 @@ def step_share() -> None:
     for processes in (1, 2) if SMALL else (1, 4, 8):
         share(processes, steps, {})
     if mps:
-        # A server of our own, ended below; it changes no setting of the device.
+        # A separate MPS server, ended below; it changes no setting of the device.
         places = {
             f"CUDA_MPS_{name}_DIRECTORY": str(WORK / f"mps-{name}") for name in ("PIPE", "LOG")
         }
@@ -818,7 +819,7 @@ def step_share() -> None:
 
 
 def share(processes: int, steps: int, places: Mapping[str, str]) -> None:
-    """Steps a second of all of some processes; under MPS where it has its places."""
+    """Return the total steps per second of several processes, under MPS if its folders are given."""
     environment = {**os.environ, "GPU_CHECK_CHILD": "1", "OMP_NUM_THREADS": "1", **places}
     children = [
         subprocess.Popen(
@@ -854,7 +855,7 @@ def share(processes: int, steps: int, places: Mapping[str, str]) -> None:
 
 
 def step_agree() -> None:
-    """One student's accuracy where it is trained and where its users run it."""
+    """Compare a student's accuracy on the device where it is trained and where users run it."""
     import torch
 
     import dgkd_search
@@ -913,7 +914,7 @@ def step_agree() -> None:
 
 
 def step_memory() -> None:
-    """Device memory of a process over trials, as a reused worker runs them."""
+    """Measure a process's device memory over several trials, as in a reused worker."""
     import torch
 
     from dgkd_search.distillation.trial import Trial
@@ -961,7 +962,7 @@ def step_memory() -> None:
 
 
 def step_oom() -> None:
-    """Too little memory: within the process, and because of a neighbor."""
+    """Run out of memory within the process, and because of another process."""
     import torch
 
     import dgkd_search
@@ -979,11 +980,11 @@ def step_oom() -> None:
         inside = short(error, 400)
     say(own_limit=inside, advises="fits" in inside)
     torch.cuda.set_per_process_memory_fraction(1.0)
-    # After an error the process works on: a reused worker does.
+    # After an error the process must keep working, as a reused worker does.
     stages, data = planned(["resnet8"], 3000, family="resnet", epochs=1)
     after = round(dgkd_search.train_stage(stages[0], data).rows[-1].val_accuracy, 1)
     say(after_it=after)
-    # A neighbor holds nearly all; a fresh process starts a trial.
+    # Another process holds nearly all memory; a new process starts a trial.
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()
     for left in (300 * 2**20, 900 * 2**20):
@@ -1006,7 +1007,7 @@ def step_oom() -> None:
 
 
 def step_own() -> None:
-    """Networks as users write them."""
+    """Train custom networks."""
     folder = WORK / "own"
     folder.mkdir(exist_ok=True)
     (folder / "checknets.py").write_text(
@@ -1088,7 +1089,7 @@ def step_stream() -> None:
 
 
 def step_fused() -> None:
-    """A convolution of 8 students: 8 kernels, or one grouped one."""
+    """Compare a convolution of 8 students as 8 kernels with one grouped kernel."""
     import torch
     from torch.nn import functional as F
 
@@ -1121,7 +1122,7 @@ def step_fused() -> None:
 
 
 def device_ms(function: Callable[[], None]) -> float:
-    """Milliseconds of a call: of the GPU alone, for launches can be hidden by graphs."""
+    """Return the GPU milliseconds of a call, without launches, which graphs can hide."""
     for _ in range(3):
         function()
     sync()
@@ -1144,7 +1145,7 @@ def device_ms(function: Callable[[], None]) -> float:
 
 
 def step_compile() -> None:
-    """--compile, in the product's way and with graphs of torch's own."""
+    """Measure --compile as in the product, and with torch's own graphs."""
     import torch
 
     train = sizes(12_800, 256)
@@ -1177,7 +1178,7 @@ def step_compile() -> None:
 
 
 def step_speed() -> None:
-    """What single changes would save of a step of resnet8 (host time, labels alone)."""
+    """Measure what single changes would save in a step of resnet8 (host time, labels alone)."""
     import torch
 
     from dgkd_search.training.determinism import deterministic
@@ -1194,7 +1195,7 @@ def step_speed() -> None:
         return shown
 
     def epoch_views() -> Tensor:
-        """All views of an epoch at once, in parts of 4096; then a step is one gather."""
+        """Compute all views of an epoch in chunks of 4096, so that a step is one gather."""
         return torch.cat(
             [trainer._views.apply(data.images[part], part, 0) for part in torch.split(every, 4096)]
         )
@@ -1226,7 +1227,7 @@ def step_speed() -> None:
 
 
 def microseconds(function: Callable[[], object], times: int | None = None) -> float:
-    """Host time of a call, by the mean of ``times`` (200, or 2 in a rehearsal)."""
+    """Return the mean host time of ``times`` calls (200, or 2 in a rehearsal)."""
     times = times or sizes(200, 2)
     for _ in range(sizes(20, 1)):
         function()
@@ -1239,7 +1240,7 @@ def microseconds(function: Callable[[], object], times: int | None = None) -> fl
 
 
 def bf16_microseconds(model: nn.Module, images: Tensor) -> float | str:
-    """Of forward and backward with weights kept in bf16 beside float32 batch normalization."""
+    """Return the time of forward and backward with bf16 weights and float32 batch normalization."""
     import torch
 
     for module in model.modules():
