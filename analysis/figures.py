@@ -62,7 +62,7 @@ class Table:
 
     @property
     def scale(self) -> Scale:
-        """Return the axis limits: all seeds, and intervals unless they would squash the seeds."""
+        """The scale for all seeds, and for intervals unless they would squash the seeds."""
         values = [value for row in self.rows for value in row.accuracies]
         known = [row for row in self.rows if len(row.accuracies) >= INTERVAL_VALUES]
         ends = [row.mean + s * (row.half_width or 0.0) for row in known for s in (-1, 1)]

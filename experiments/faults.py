@@ -174,7 +174,7 @@ class Search:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Return the descendants of a process."""
+    """Yield the descendants of a process."""
     children = defaultdict(list)
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

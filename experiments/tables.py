@@ -68,7 +68,7 @@ def _table(said: dict[str, Any], family: str) -> Table:
 
 
 def _grid(teacher: str, pool: str, student: str, drops: list[float]) -> Iterator[dict[str, Any]]:
-    """Return all chains over a pool; those with one teacher once, as they have nothing to drop."""
+    """Yield all chains over a pool; those with one teacher once, as they have nothing to drop."""
     candidates = pool.split()
     for count in range(len(candidates) + 1):
         for assistants in itertools.combinations(candidates, count):

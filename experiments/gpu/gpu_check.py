@@ -819,7 +819,7 @@ def step_share() -> None:
 
 
 def share(processes: int, steps: int, places: Mapping[str, str]) -> None:
-    """Return the total steps per second of several processes, under MPS if its folders are given."""
+    """Report the total steps per second of several processes, under MPS if its folders are given."""
     environment = {**os.environ, "GPU_CHECK_CHILD": "1", "OMP_NUM_THREADS": "1", **places}
     children = [
         subprocess.Popen(

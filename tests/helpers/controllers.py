@@ -117,7 +117,7 @@ class Search:
 
     @property
     def reference(self) -> StudentRecord:
-        """Return the baseline's replicates."""
+        """The baseline's replicates."""
         record = self.study.read(REFERENCE)
         assert record is not None
         return record

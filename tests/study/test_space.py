@@ -21,7 +21,7 @@ def assistants(params: Params) -> list[str]:
 
 
 def brute_force(space: SearchSpace) -> Iterator[Configuration]:
-    """Return every 0/1 vector × guidance × drop probability, duplicates included."""
+    """Yield every 0/1 vector × guidance × drop probability, duplicates included."""
     limits = space.space
     for bits in itertools.product((0, 1), repeat=len(limits.pool)):
         if sum(bits) > limits.max_assistants:
