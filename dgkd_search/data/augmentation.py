@@ -61,15 +61,13 @@ def crop_box(draws: Tensor, width: int, height: int) -> Tensor:
 
 
 class Views:
-    """The views of one part's images.
+    """The views of one part's images. Two ``Views`` with equal arguments have equal banks.
 
     Args:
         count: number N of images.
         image_size: height and width in pixels; crops shift by up to an eighth of it each way.
         augment: one of ``data.config.AUGMENTS``.
         seed: seed of all banks.
-
-    Two ``Views`` with equal arguments have equal banks.
 
     Raises:
         InputError: if ``augment`` is unknown.

@@ -105,7 +105,7 @@ class FunctionDataset(InMemoryDataset):
             try:
                 images, labels = self._functions[part]()
                 self._arrays[part] = np.asarray(images), np.asarray(labels)
-            except (Exception, SystemExit) as error:  # whatever a user's function raises
+            except (Exception, SystemExit) as error:  # a user function may raise anything
                 why = one_line(error, 200, with_class=True)
                 raise self._wrong(f"the function for {part} failed ({why})") from error
         images, labels = self._arrays[part]

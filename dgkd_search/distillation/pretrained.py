@@ -147,12 +147,12 @@ def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> EpochMetrics
     wanted = numerics.device_type if torch.cuda.is_available() else "cpu"
     device = torch.device(wanted)
     with deterministic(numerics), reraise_oom(spec):
-        at_hand = open_data(data, device, numerics.threads)
+        training_data = open_data(data, device, numerics.threads)
         form = memory_format(numerics)
         model = load_model(spec, weights).to(device).to(memory_format=form)
         # A driver without a GPU measures in full precision, even if trials run on GPUs.
         with autocast(numerics) if wanted == numerics.device_type else contextlib.nullcontext():
-            batches = ((x.contiguous(memory_format=form), y) for x, y in at_hand.validation())
+            batches = ((x.contiguous(memory_format=form), y) for x, y in training_data.validation())
             value = accuracy(model, batches)
     return EpochMetrics(1, 0.0, value, time.perf_counter() - began)
 

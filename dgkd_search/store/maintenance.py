@@ -170,11 +170,11 @@ class _InUse:
 def _unused(inventory: Inventory) -> Callable[[Entry], bool]:
     recorded = frozenset[str]().union(*(user.keys for user in inventory.users))
     stages = {entry.key for entry in inventory.of("stage")}
-    learnt = {e.data for e in inventory.of("stage", "checkpoint") if e.key in recorded}
+    used_data = {e.data for e in inventory.of("stage", "checkpoint") if e.key in recorded}
 
     def unused(entry: Entry) -> bool:
         if entry.kind == "data":
-            return entry.data not in learnt
+            return entry.data not in used_data
         if entry.kind == "outputs" and entry.key not in stages:
             return True  # outputs of a removed stage
         if entry.kind == "checkpoint" and entry.key in stages:

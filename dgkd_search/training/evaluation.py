@@ -25,7 +25,7 @@ def test_accuracy(
 ) -> tuple[float | None, str | None]:
     """Return the student's test accuracy in percent, and an error message.
 
-    Both are None if there is no test set; one is None otherwise.
+    Both are None if there is no test set, otherwise exactly one of them.
     """
     try:
         if not has_test(config):

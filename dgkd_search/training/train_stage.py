@@ -47,13 +47,13 @@ def train_stage(
     device = torch.device(spec.numerics.device_type)
     numerics, stored = spec.numerics, CachedTeachers(len(teachers))
     with reraise_oom(spec):
-        at_hand = open_data(data, device, numerics.threads)
+        training_data = open_data(data, device, numerics.threads)
         models = [freeze(teacher, device, numerics) for teacher in teachers]
         online = spec.outputs == "online"
-        taught_by: Teachers | None = stored if models else None
+        provider: Teachers | None = stored if models else None
         if models and online:
-            taught_by = OnlineTeachers(models, device, numerics, graphs_apply(spec, device))
-        trainer = Trainer(spec, at_hand, taught_by)
+            provider = OnlineTeachers(models, device, numerics, graphs_apply(spec, device))
+        trainer = Trainer(spec, training_data, provider)
     views = views_of(data.info, spec.recipe.augment)
     outputs: dict[int, list[Tensor]] = {}
     while not trainer.finished:
@@ -63,7 +63,8 @@ def train_stage(
                 stored.drop()
                 if bank not in outputs:
                     outputs[bank] = [
-                        compute_outputs(model, at_hand, views, bank, numerics) for model in models
+                        compute_outputs(model, training_data, views, bank, numerics)
+                        for model in models
                     ]
                 stored.use(bank, [output.to(device) for output in outputs[bank]])
         trainer.train_epoch()
