@@ -246,7 +246,7 @@ def test_a_damaged_stage_is_made_again_the_same(
 def test_a_trial_refuses_stages_of_other_data(
     stages_of: StagesOf, trial_of: TrialOf, store: Store
 ) -> None:
-    with pytest.raises(ValueError, match="other data"):
+    with pytest.raises(ValueError, match="different data"):
         trial_of([replace(stages_of("resnet8")[0], data="0" * 32)], store)
 
 
