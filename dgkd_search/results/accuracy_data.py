@@ -1,7 +1,7 @@
-"""What the chart of accuracy over assistant count shows, for whatever draws it.
+"""The prepared chart of accuracy versus number of assistants.
 
-``plot.py`` draws it with matplotlib and ``report/charts.py`` with Altair: which marks there are,
-where, with what looks and words, stands here alone.
+``plot.py`` draws it with matplotlib and ``report/charts.py`` with Altair. The marks, their
+positions, looks and texts are defined here only.
 """
 
 from __future__ import annotations
@@ -33,21 +33,22 @@ from dgkd_search.results.trial_row import TrialRow
 COUNT_TITLE = ("number of assistants", "(n = completed trials)")
 NOTHING_COMPLETED = "no trial has completed yet"
 
-_MEAN = 0.24  # where a count's mean stands, from the middle of its column
-_REACH = (-0.32, 0.32)  # of the line at a count's best
-_ROWS = (0.03, 0.08, 0.13)  # heights of the marks for what lies below the scale, as shares
-_MOST_TICKS = 11
+_MEAN = 0.24  # offset of a count's mean from the middle of its column
+_REACH = (-0.32, 0.32)  # ends of the line at a count's best, likewise
+_ROWS = (0.03, 0.08, 0.13)  # heights of the three rows of edge marks, as shares of the axis
+_MAX_TICKS = 11
 
 
 @dataclass(frozen=True)
 class AccuracyChart:
-    """Everything that the chart shows.
+    """The content of the chart.
 
     Attributes:
-        points: every trial that ended and has an accuracy, by number; ``shown`` are in sight.
-        completed: number of completed trials, by assistants, from 0.
+        points: every trial that ended and has an accuracy, by number; ``shown`` are those within
+            the scale.
+        completed: number of completed trials for each number of assistants, from 0.
         count_ticks: numbers of assistants that have a tick.
-        kinds: looks of the points, and ``looks`` all of them, in the order of the legend.
+        kinds: looks of the points; ``looks`` are those of all marks, in the order of the legend.
     """
 
     points: tuple[TrialPoint, ...]
@@ -89,12 +90,12 @@ class AccuracyChart:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the intervals must know, as far as it applies."""
+        """Remarks on the intervals that are drawn."""
         intervals, notes = [*self.replicates, *self.means], []
         if any(each.span is None for each in intervals):
-            notes.append(f"No interval is drawn for fewer than {INTERVAL_VALUES} values.")
+            notes.append(f"Intervals need at least {INTERVAL_VALUES} values.")
         if any(each.goes_below or each.goes_above for each in intervals):
-            notes.append("An arrowhead: the interval goes on beyond the scale.")
+            notes.append("An arrowhead marks an interval that extends beyond the scale.")
         return notes
 
 
@@ -104,16 +105,16 @@ def accuracy_chart(
     """Prepare the chart of a study.
 
     Args:
-        rows: of its trials, by number.
+        rows: the trials, by number.
         best: number of the best trial.
         reference: validation accuracy in percent of the student trained on labels alone.
-        teacher: the teacher's, likewise.
+        teacher: validation accuracy in percent of the teacher.
     """
     points, counts = trial_points(rows), accuracy_by_count(rows)
     scale = _scale(points, counts, _finite(reference), _finite(teacher))
     completed = {each.assistants: each.completed for each in counts}
     most = max((point.assistants for point in points), default=0)
-    step = -(-(most + 1) // _MOST_TICKS)
+    step = -(-(most + 1) // _MAX_TICKS)
     return AccuracyChart(
         points=points,
         replicates=tuple(_replicates(points, scale)),
@@ -143,7 +144,7 @@ def _scale(
     reference: float | None,
     teacher: float | None,
 ) -> Scale:
-    """Room for the points; means are among them, and intervals must not squash them."""
+    """Return the accuracy axis: it shows all means, and no interval compresses the points."""
     completed = [point.accuracy for point in points if point.completed]
     again = [point.replicates for point in points if point.replicates is not None]
     spans = [
@@ -164,7 +165,7 @@ def _scale(
 
 
 def _replicates(points: Iterable[TrialPoint], scale: Scale) -> Iterable[Interval]:
-    """What fresh seeds gave, over the place of their trial."""
+    """Yield the means with fresh seeds, each at the position of its trial."""
     for point in points:
         again = point.replicates
         if again is not None and again.mean >= scale.low:
@@ -187,7 +188,7 @@ def _mean_words(count: CountSummary) -> str:
 def _edge_marks(
     points: Iterable[TrialPoint], counts: Iterable[CountSummary], scale: Scale
 ) -> Iterable[EdgeMark]:
-    """How many trials lie below the scale, and which means; each kind in a row of its own."""
+    """Yield marks for trials and means below the scale; each kind has its own row."""
     below: dict[tuple[bool, int], list[int]] = defaultdict(list)
     for point in points:
         if point.accuracy < scale.low:
@@ -205,8 +206,8 @@ def _edge_marks(
 
 
 def _lines(scale: Scale, reference: float | None, teacher: float | None) -> Iterable[ReferenceLine]:
-    """The student alone and the teacher, named at the right edge, where no trial is."""
-    named = (("student alone", reference, (6.5, 2.6)), ("teacher", teacher, (1.3, 1.6)))
+    """Yield the lines of labels alone and of the teacher; their labels are right of the axes."""
+    named = (("labels alone", reference, (6.5, 2.6)), ("teacher", teacher, (1.3, 1.6)))
     known = sorted((value, name, dash) for name, value, dash in named if value is not None)
     heights = [min(max(value, scale.low), scale.high) for value, _, _ in known]
     sides: list[Align] = ["middle"] * len(known)

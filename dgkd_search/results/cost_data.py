@@ -1,4 +1,4 @@
-"""What the chart of accuracy over training cost shows, for whatever draws it.
+"""The prepared chart of accuracy versus training cost.
 
 ``plot_cost.py`` draws it with matplotlib and ``report/charts.py`` with Altair.
 """
@@ -18,15 +18,15 @@ from dgkd_search.results.points import TrialPoint
 from dgkd_search.results.scales import Scale, make_scale
 from dgkd_search.results.trial_row import TrialRow
 
-COST_TITLE = "training the chain from nothing (TFLOP)"
+COST_TITLE = "cost of training the chain from scratch (TFLOP)"
 
-# What labels take of a chart on a telephone, as shares of its width.
+# Widths of labels as shares of the narrowest chart, that on a phone.
 _BEST_WIDTH, _TRIAL_WIDTH = 0.36, 0.22
 
 
 @dataclass(frozen=True)
 class CostPoint:
-    """A completed trial and what training its chain from nothing costs, in TFLOP."""
+    """A completed trial and the cost of training its chain from scratch, in TFLOP."""
 
     point: TrialPoint
     cost: float
@@ -34,7 +34,7 @@ class CostPoint:
 
 @dataclass(frozen=True)
 class CostLabel:
-    """A text beside a point; that of the best trial has a star, too."""
+    """A text beside a point; the point of the best trial also has a star."""
 
     cost: float
     accuracy: float
@@ -45,13 +45,13 @@ class CostLabel:
 
 @dataclass(frozen=True)
 class CostChart:
-    """Everything that the chart shows.
+    """The content of the chart.
 
     Attributes:
         points: completed trials whose cost is known, by number.
-        front: those that no other beats in both, cheapest first: the steps of a line.
-        labels: of the best and of the points of the front that have room for one.
-        kinds: looks of the points, and ``looks`` all of them, in the order of the legend.
+        front: the Pareto front, cheapest first; drawn as the steps of a line.
+        labels: labels of the best trial and of the points of the front that have room for one.
+        kinds: looks of the points; ``looks`` are those of all marks, in the order of the legend.
     """
 
     points: tuple[CostPoint, ...]
@@ -67,10 +67,11 @@ class CostChart:
 
 
 def cost_chart(rows: Sequence[TrialRow], chart: AccuracyChart) -> CostChart:
-    """Prepare the chart of a study, with the points and accuracies of the other one.
+    """Prepare the chart of a study.
 
     Args:
-        rows: of its trials, as for ``chart``.
+        rows: the trials, by number.
+        chart: the accuracy chart of the same trials, whose points and scale are used.
     """
     known = {
         point.trial: CostPoint(point, point.cost)
@@ -97,7 +98,7 @@ def _labels(
     best: Best | None,
     scales: tuple[Scale, Scale],
 ) -> list[CostLabel]:
-    """The best first, then along the front from its ends, as long as no two would overlap."""
+    """Place the label of the best, then those along the front from its ends, without overlaps."""
 
     def shares(each: CostPoint) -> tuple[float, float]:
         return scales[0].share(each.cost), scales[1].share(each.point.accuracy)
@@ -123,7 +124,7 @@ def _labels(
 
 
 def _along(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points on the line of the front, which labels would better not hide."""
+    """Return points on the line of the front, so that labels avoid it."""
     shares = [i / 10 for i in range(1, 11)]
     points: list[tuple[float, float]] = []
     for (x, y), (right, top) in pairwise(corners):

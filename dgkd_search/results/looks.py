@@ -1,7 +1,7 @@
-"""Colors, markers and names of the figures and of the page: one look for one thing.
+"""Colors, markers and legend labels that the figures and the report page share.
 
-Okabe and Ito's colors, told apart by any eye; the blue is a little lighter, to be seen on a dark
-page too. In gray the markers carry the difference.
+The colors are those of Okabe and Ito, which are safe for color-blind readers; the blue is lighter
+so that it is visible on a dark page. The markers differ too, for prints in gray.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ GREEN, VERMILION, INK, GRAY = "#009E73", "#D55E00", "#222222", "#858585"
 
 @dataclass(frozen=True)
 class Look:
-    """How one kind of thing is drawn.
+    """How one kind of mark is drawn.
 
     Attributes:
         label: its name in legends.
         color: as ``#RRGGBB``.
-        marker: as matplotlib names it, or ``interval`` or ``bar``; ``vega_shape`` gives the page's.
-        filled: or an outline around the background.
+        marker: a matplotlib marker, or ``interval`` or ``bar``; ``vega_shape`` converts it.
+        filled: whether the marker is filled; otherwise it is an outline.
     """
 
     label: str
@@ -35,25 +35,25 @@ class Look:
 
 COMPLETED = Look("completed", BLUE, "o")
 PRUNED = Look("pruned (last accuracy)", GRAY, "x")
-COMPLETED_BELOW = Look("completed, below the scale (number)", BLUE, "v")
-PRUNED_BELOW = Look("pruned, below the scale (number)", GRAY, "v", filled=False)
-REPLICATES = Look("fresh seeds: mean with 95% t-interval", INK, "interval")
-COUNT_BEST = Look("best of each count", GREEN, "bar")
-COUNT_MEAN = Look("mean with 95% t-interval", VERMILION, "D", filled=False)
+COMPLETED_BELOW = Look("completed, below the scale (count)", BLUE, "v")
+PRUNED_BELOW = Look("pruned, below the scale (count)", GRAY, "v", filled=False)
+REPLICATES = Look("fresh seeds: mean, 95 % interval", INK, "interval")
+COUNT_BEST = Look("best per count", GREEN, "bar")
+COUNT_MEAN = Look("mean per count, 95 % interval", VERMILION, "D", filled=False)
 MEAN_BELOW = Look("mean, below the scale (%)", VERMILION, "v", filled=False)
-FRONT = Look("front: no other is better in both", ORANGE, "bar")
+FRONT = Look("Pareto front", ORANGE, "bar")
 BEST_SO_FAR = Look("best so far", VERMILION, "bar")
 BEST = Look("best", YELLOW, "*")
 
-# For guidances whose classes ask for the same look as another's.
+# For a guidance whose class declares the same color and marker as another's.
 _SPARE_COLORS = ("#56B4E9", "#7B5EA7", "#A6761D")
 _SPARE_MARKERS = "vphX<>8Hd*"
 
 
 def guidance_looks(guidances: Iterable[str]) -> dict[str, Look]:
-    """The look of each of some guidances, in the order in which they are listed everywhere.
+    """Return the look of each guidance, in the order of ``in_order``.
 
-    Each looks as its class says; of two that would look alike the later one gets a spare look.
+    A guidance has the color and marker of its class. If they are taken, it gets spare ones.
     """
     looks: dict[str, Look] = {}
     for name in in_order(guidances):
@@ -68,15 +68,15 @@ def guidance_looks(guidances: Iterable[str]) -> dict[str, Look]:
 
 
 def in_order(guidances: Iterable[str]) -> list[str]:
-    """Each of some guidances once, in the order in which they are listed everywhere."""
-    there = set(guidances)
-    return [name for name in guidance_names() if name in there]
+    """Return the distinct guidances in the order of the registry."""
+    present = set(guidances)
+    return [name for name in guidance_names() if name in present]
 
 
 def vega_shape(look: Look) -> str:
-    """A look's marker as Vega wants it: a path in a square from -1 to 1, to be filled."""
+    """Return a look's marker as a Vega symbol: a filled SVG path in the square [-1, 1]."""
     outlines = _OUTLINES[look.marker]
-    if not look.filled:  # the inner outline runs the other way round, which leaves a hole
+    if not look.filled:  # an inner outline in the opposite direction leaves a hole
         outlines = [*outlines, *([(0.55 * x, 0.55 * y) for x, y in o[::-1]] for o in outlines)]
     return "".join("M" + "L".join(f"{x:.3g},{y:.3g}" for x, y in o) + "Z" for o in outlines)
 
@@ -85,7 +85,10 @@ _Outline = Sequence[tuple[float, float]]
 
 
 def _polygon(corners: int, turn: float = 0.0, notch: float | None = None) -> _Outline:
-    """A regular polygon, its first corner ``turn`` degrees right of the top; a star by a notch."""
+    """Return a regular polygon, or a star if ``notch`` gives the radius of its inner corners.
+
+    The first corner is ``turn`` degrees clockwise from the top.
+    """
     radii = [1.0] if notch is None else [1.0, notch]
     count = corners * len(radii)
     angles = [math.radians(turn + 360 * i / count) for i in range(count)]
@@ -100,7 +103,7 @@ def _box(left: float, top: float, right: float, bottom: float) -> _Outline:
 
 
 def _cross(arm: float, turn: float) -> _Outline:
-    """A plus with arms of that half width, turned by so many degrees."""
+    """Return a plus whose arms have half width ``arm``, turned by ``turn`` degrees."""
     corner = [(-arm, -1.0), (arm, -1.0), (arm, -arm)]
     sine, cosine = math.sin(math.radians(turn)), math.cos(math.radians(turn))
     points: list[tuple[float, float]] = []

@@ -1,4 +1,4 @@
-"""The model card of a student: what it is, how it came about, what it was measured at."""
+"""The model card of a student: its chain, recipe, accuracies, size and latency."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from dgkd_search.utils.intervals import plus_minus
 from dgkd_search.utils.option_values import OptionValue
 from dgkd_search.utils.tables import Column, Table
 
-CARD_MARK = "found by dgkd-search"  # in every card
+CARD_MARK = "found by dgkd-search"  # in every card: export overwrites no other README.md
 
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """The student, or its teacher, in one form.
+    """The student or its teacher in one export form.
 
     Attributes:
         name: of the form.
-        size: bytes of the file; of the teacher, of its weights.
-        single, batch: milliseconds for one image, and for the 64, on one CPU thread.
+        size: bytes of the file; for the teacher, of its weights.
+        single, batch: milliseconds for one image and for a batch, on one CPU thread.
     """
 
     name: str
@@ -41,21 +41,21 @@ class ExportedModel:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a card says.
+    """The content of a model card.
 
     Attributes:
         classes: their names, in the order of the outputs.
         image_size: height and width in pixels.
-        chain: names of its models, teacher first.
-        drop_prob: that a teacher of the student was dropped from a mini-batch.
-        fingerprint: of the data.
-        retrained: whether the student learned from the validation images too.
+        chain: names of the models, teacher first.
+        drop_prob: drop probability of the student's teachers, or None.
+        fingerprint: of the dataset.
+        retrained: whether the student was trained on the validation images too.
         validation, test: accuracies in percent, or None.
-        replicates: accuracies with fresh seeds, or None where there were none.
-        stages: how each model was trained, teacher first.
-        forms: size and latency of each.
-        uses: lines of Python code that use each form's file.
-        images: that the forms were compared on, and timed with.
+        replicates: accuracies with fresh seeds, or None if there are none.
+        stages: the recipe of each model, teacher first.
+        forms: size and latency of each export form.
+        uses: Python code that loads and runs the file of each form.
+        images: number of images that the forms were compared on and timed with.
         versions: of packages, by name.
     """
 
@@ -87,7 +87,7 @@ class ModelCard:
         uses: Sequence[str],
         images: int,
     ) -> ModelCard:
-        """The card of best.yaml's student; see ``model_card``."""
+        """Create the card of the student in best.yaml; see ``model_card``."""
         data, replication = best.data, best.confirmation
         return cls(
             student=best.student,
@@ -113,7 +113,7 @@ class ModelCard:
 
     @property
     def method(self) -> str:
-        """How the student was taught, in words."""
+        """The guidance of the student, in words."""
         if len(self.chain) == 2:
             return "plain KD" if len(self.stages) > 1 else "labels alone"
         drop = f", drop probability {self.drop_prob:g}" if self.drop_prob else ""
@@ -121,11 +121,11 @@ class ModelCard:
 
     @property
     def accuracies(self) -> list[str]:
-        """What was measured, in words."""
+        """The measured accuracies, in words."""
         parts = []
         if self.validation is not None:
             parts.append(
-                f"validation accuracy {self.validation:.2f} % (the search chose by validation)"
+                f"validation accuracy {self.validation:.2f} % (used by the search for selection)"
             )
         if self.test is not None:
             parts.append(f"test accuracy {self.test:.2f} %")
@@ -139,19 +139,19 @@ class ModelCard:
 def model_card(
     best: BestConfig, forms: Sequence[ExportedModel], uses: Sequence[str], images: int
 ) -> str:
-    """The card as Markdown.
+    """Return the model card as Markdown.
 
     Args:
-        best: what best.yaml says.
-        forms: of the student, and its teacher to compare with.
-        uses: lines of Python code that use each form's file.
-        images: that the forms were compared on, and timed with.
+        best: the content of best.yaml.
+        forms: export forms of the student, and the teacher for comparison.
+        uses: Python code that loads and runs the file of each form.
+        images: number of images that the forms were compared on and timed with.
     """
     return str(ModelCard.from_best(best, forms, uses, images))
 
 
 def forms_table(forms: Sequence[ExportedModel], images: int) -> Table:
-    """A row a form: its size, and its latency for one image and for ``images``."""
+    """Return one row per form: its size, and its latency for one image and for ``images``."""
     columns = (
         Column(),
         Column("MB", "right", ".3g"),
@@ -162,10 +162,10 @@ def forms_table(forms: Sequence[ExportedModel], images: int) -> Table:
 
 
 def _replicates_table(replication: ReplicationReport) -> Table:
-    """A row a configuration that was taught again with fresh seeds."""
+    """Return one row per configuration that was trained again with fresh seeds."""
     rows = []
     for row in replication.rows:
-        name = row.chain or "the student alone"
+        name = row.chain or "labels alone"
         if row.drop_probability is not None:
             name += f", drop {row.drop_probability:g}"
         mean = plus_minus(row.interval.mean, row.interval.half_width)
@@ -175,10 +175,11 @@ def _replicates_table(replication: ReplicationReport) -> Table:
 
 def _recipe_words(stage: StageSpec) -> str:
     if stage.pretrained:
-        return "weights given"
+        return "pretrained weights"
     recipe, loss = stage.recipe, stage.distillation
     words = (
-        f"{pluralize(recipe.epochs, 'epoch')}, batch {recipe.batch_size}, rate {recipe.lr:g} "
+        f"{pluralize(recipe.epochs, 'epoch')}, batch size {recipe.batch_size}, learning rate "
+        f"{recipe.lr:g} "
         f"({recipe.schedule}), weight decay {recipe.weight_decay:g}, augmentation {recipe.augment}"
     )
     if loss is not None:
@@ -206,7 +207,7 @@ def _value_words(value: OptionValue) -> str:
 
 
 class _Markdown(str):
-    """A text that is Markdown already; every other value in the template is escaped."""
+    """Text that is already Markdown; the template escapes every other value."""
 
 
 def _escape(value: object) -> str:
@@ -219,7 +220,7 @@ def _code(pieces: Sequence[str]) -> _Markdown:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(  # no autoescape, which is HTML's: finalize escapes
+    environment = jinja2.Environment(  # autoescape is for HTML; finalize escapes Markdown
         loader=jinja2.PackageLoader("dgkd_search.results", ""),
         finalize=_escape,
         undefined=jinja2.StrictUndefined,

@@ -1,4 +1,4 @@
-"""What a search found, in a few lines."""
+"""The summary that a search prints at its end."""
 
 from __future__ import annotations
 
@@ -10,35 +10,42 @@ from pathlib import Path
 from dgkd_search.results.best_config import Accuracies
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.verdict import verdict
-from dgkd_search.results.wording import chain_in_words, gains, read_result, trial_counts
+from dgkd_search.results.wording import (
+    chain_in_words,
+    gains,
+    read_result,
+    teacher_outputs,
+    trial_counts,
+)
 from dgkd_search.results.work import Work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
 from dgkd_search.utils.tables import labeled
 
-_JSON_NAMES = {"baseline": "alone"}  # what programs read keeps its names
-_LABEL = 11  # letters of what a line is about
+_JSON_NAMES = {"baseline": "alone"}  # keys of the JSON output stay compatible
+_LABEL = 11  # characters of a line's label
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The closing words of a search.
+    """The result of a search.
 
     Attributes:
         run: the run folder.
-        trial: number of the best trial; None where the student alone is best.
-        configuration: what it trained.
+        trial: number of the best trial; None if the student trained on labels alone is best.
+        configuration: the configuration of the best trial.
         seconds: wall time.
-        validation_count: images in the validation part.
-        test_reads: how often the test set was read: once a student that came out best.
-        test_problem: what is wrong with the test set, or None.
-        replication: what was taught again with fresh seeds, or None.
-        unreplicated: whether that was wanted, and too little of it was done to choose by.
-        notes: what a reader of the result must know, a line each.
-        tuned: what was searched over beside the chain: its values, and what gains don't say then.
-        front: a line for each chain that no other beats in both objectives, where there are two.
+        validation_count: number of images in the validation part.
+        test_reads: how often the test set was read: once for each student that was the best.
+        test_problem: why the test set could not be read, or None.
+        replication: results with fresh seeds; None if there are none.
+        unreplicated: whether replication was requested but too few replicates were trained to
+            choose a winner.
+        notes: remarks that the summary shows, one line each.
+        tuned: tuned values beside the chain, and a note on how they affect the gains.
+        front: one line for each chain on the Pareto front, if there are two objectives.
         ended: why the search ended before its budget, or None.
-        aborted: whether it ended so because trials kept failing.
+        aborted: whether it ended early because trials kept failing.
     """
 
     run: Path
@@ -61,8 +68,11 @@ class Summary:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval (Wilson) of the validation accuracy in percent, from its count alone."""
-        from scipy.stats import binomtest  # slow to import, and needed at the end alone
+        """95 % Wilson interval of the validation accuracy, in percent.
+
+        It reflects the number of validation images, not the variation between seeds.
+        """
+        from scipy.stats import binomtest  # slow to import, and needed at the end only
 
         right = round(self.accuracies.validation / 100 * self.validation_count)
         interval = binomtest(right, self.validation_count).proportion_ci(method="wilson")
@@ -84,7 +94,7 @@ class Summary:
         return self.aborted
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values; accuracies in percent, gains over what else was taught with fresh seeds."""
+        """Return the summary as plain JSON types; accuracies are in percent."""
         chain, replication = self.configuration.chain.canonical(), self.replication
         winner = replication.winner if replication is not None else None
         facts: dict[str, object] = {
@@ -129,7 +139,7 @@ class Summary:
         return notebook_html(str(self), RunFolder(self.run).figure)
 
     def line(self) -> str:
-        """The best chain, its accuracies and where it lies."""
+        """Return one line: the best chain, its accuracies and the run folder."""
         acc = self.accuracies
         test = "" if acc.test is None else f", test {acc.test:.2f} %"
         early = f"; ended early: {self.ended}" if self.ended else ""
@@ -148,6 +158,7 @@ class Summary:
         )
 
     def lines(self) -> list[str]:
+        """Return the lines of the summary, each with its label."""
         verdict_rows = verdict(self.replication) if self.replication is not None else []
         work = self.work
         rows = [
@@ -159,17 +170,13 @@ class Summary:
             *(("note", note) for note in self._notes(verified=bool(verdict_rows))),
             *(("front" if i == 0 else "", line) for i, line in enumerate(self.front)),
             ("trials", trial_counts(work, self.budget)),
-            ("stages", f"{work.trained} trained, {work.reused} found in the store"),
-            (
-                "teachers",
-                f"{work.forwards:,} images run through frozen models, which taught "
-                f"{work.taught:,} times",
-            ),
+            ("stages", f"{work.trained} trained, {work.reused} cached"),
+            ("teachers", teacher_outputs(work)),
             (
                 "time",
-                f"{self.seconds:.0f} s; trials ({work.concurrency} at once) computed "
-                f"{work.computing:.0f} s, waited {work.waiting:.0f} s, "
-                f"the rest {work.starting:.0f} s",
+                f"{self.seconds:.0f} s; workers ({work.concurrency} at once): computing "
+                f"{work.computing:.0f} s, waiting {work.waiting:.0f} s, "
+                f"other {work.starting:.0f} s",
             ),
             ("files", str(self.run)),
         ]
@@ -180,40 +187,41 @@ class Summary:
         return (
             f"{self.accuracies.validation:.2f} % of {self.validation_count} images "
             f"(95 % interval {low:.1f} to {high:.1f})"
-            f"{', the median student, which is shipped' if is_median else ''}"
+            f"{'; the shipped student, median of its seeds' if is_median else ''}"
         )
 
     def _test(self) -> str:
         if self.accuracies.test is not None:
             return read_result(self.accuracies.test, self.test_reads)
-        return "could not be read" if self.test_problem else "there is no test set"
+        return "the test set could not be read" if self.test_problem else "no test set"
 
     def _gains(self) -> str:
-        """On validation, against what this same search trained."""
         acc = self.accuracies
         return gains(acc.validation, baseline=acc.baseline, kd=acc.kd, full=acc.full)
 
     def _notes(self, *, verified: bool) -> list[str]:
-        """What a reader of the gains must know.
+        """Return the remarks on the gains.
 
         Args:
-            verified: whether they are those of fresh seeds.
+            verified: whether the gains come from fresh seeds.
         """
         acc, notes = self.accuracies, [*self.notes]
         if self.unreplicated:
-            notes.append("the best of single runs: too little was taught again with fresh seeds")
+            notes.append(
+                "the best chain was chosen from single runs: too few replicates were trained"
+            )
         if self.tuned[1] is not None:
             notes.append(self.tuned[1])
         if not verified and acc.baseline is not None and acc.validation <= acc.baseline:
-            notes.append("no chain beat the student alone: distillation gained nothing")
+            notes.append("no chain is better than labels alone: distillation gained nothing")
         return notes
 
 
 def notebook_html(text: str, figure: Path) -> str:
-    """Text as it stands above a figure.
+    """Return HTML that shows preformatted text above a figure.
 
     Args:
-        figure: an SVG file; left out where it can't be read.
+        figure: an SVG file; it is left out if it can't be read.
     """
     shown = f"<pre>{html.escape(text)}</pre>"
     try:

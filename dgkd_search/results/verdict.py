@@ -1,4 +1,4 @@
-"""What repeats with fresh seeds say about a winner, in words."""
+"""The conclusion of a search, in words: how its winner compares with fresh seeds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dgkd_search.utils.intervals import plus_minus
 
 
 def verdict(replication: Replication) -> list[tuple[str, str]]:
-    """Rows of a summary: what was measured, the gains, and what can be said of them.
+    """Return rows of a summary: the means with fresh seeds, the gains, and the conclusion.
 
-    Nothing where no winner is known.
+    The list is empty while there is no winner.
     """
     winner = replication.winner
     if winner is None:
         return []
-    candidates = (("the student alone", replication.baseline), ("plain KD", replication.kd))
+    candidates = (("labels alone", replication.baseline), ("plain KD", replication.kd))
     names = {stats.trial: name for name, stats in reversed(candidates) if stats is not None}
     baselines = [(name, other) for name, other in candidates if other is not None and other.values]
     others = [
@@ -36,69 +36,63 @@ def verdict(replication: Replication) -> list[tuple[str, str]]:
         if stats.failed
     ]
     mean = plus_minus(winner.mean, winner.half_width)
-    seeds = pluralize(len(winner.values), "fresh seed")
-    rows = [("repeated", "; ".join([f"{mean} %, mean of {seeds}", *others, *failed]))]
+    seeds = pluralize(len(winner.values), "seed")
+    rows = [("fresh seeds", "; ".join([f"{mean} %, mean of {seeds}", *others, *failed]))]
     against = [(name, other) for name, other in baselines if other is not winner]
     if against:
         gains = ", ".join(
             f"{plus_minus(*winner.gain_over(other), '+')} over {name}" for name, other in against
         )
         rows.append(("gain", f"{gains} (95 % intervals)"))
-    rows.append(
-        ("so", "; ".join(_words(winner, baselines)) or "there was nothing to compare it with")
-    )
+    conclusions = _conclusions(winner, baselines) or ["no baseline to compare with was trained"]
+    rows.append(("conclusion", "; ".join(conclusions)))
     return rows
 
 
-def _words(winner: ReplicateStats, baselines: list[tuple[str, ReplicateStats]]) -> list[str]:
+def _conclusions(winner: ReplicateStats, baselines: list[tuple[str, ReplicateStats]]) -> list[str]:
     if winner.trial is None:
-        return ["no chain is better than the student alone, which is shipped"]
+        return ["no chain is better than labels alone; that student is shipped"]
     better: list[str] = []
     unclear: list[str] = []
     worse: list[str] = []
-    words: list[str] = []
+    conclusions: list[str] = []
     for name, other in baselines:
         if other is winner:
-            words.append(f"the best chain is {name} itself")
+            conclusions.append(f"the best chain is {name}")
             continue
         gain, half = winner.gain_over(other)
         significant = half is not None and abs(gain) > half
         (unclear if not significant else better if gain > 0 else worse).append(name)
     if better:
-        words.append(f"better than {_joined(better)}")
+        conclusions.append(f"better than {' and '.join(better)}")
     if worse:
-        words.append(f"worse than {_joined(worse)}: distillation gained nothing")
+        conclusions.append(f"worse than {' and '.join(worse)}: distillation gained nothing")
     if unclear:
-        words.append(
-            f"can't be told from {_joined(unclear)}: seeds alone make such differences; more "
-            "seeds (--resume with --confirm), or other chains, would have to show one"
+        conclusions.append(
+            f"no significant difference from {' and '.join(unclear)}: use more seeds (--resume "
+            "with --confirm) or other chains"
         )
-    return words
-
-
-def _joined(names: list[str]) -> str:
-    return " and ".join(names)
+    return conclusions
 
 
 def tuned_values(configuration: Configuration, names: Sequence[str]) -> tuple[str, ...]:
-    """The values of a configuration, for example ``temperature 5.5``.
+    """Return the tuned values of a configuration, for example ``temperature 5.5``.
 
     Args:
-        names: of ``study.config.TUNABLE``: those that were searched over.
+        names: the tuned ones of ``study.config.TUNABLE``.
     """
     return _values(configuration.distillation, configuration.lr, names)
 
 
 def tuned_note(config: StudyConfig, configuration: Configuration) -> str | None:
-    """What a gain doesn't say where more than the chain was searched over."""
+    """Return a note if the tuned values of a configuration differ from the baselines' values."""
     fixed = _values(config.distillation, config.student_recipe.lr, config.space.tune)
     if tuned_values(configuration, config.space.tune) == fixed:
         return None
-    others = "plain KD, the first trial,"
-    others += " and the student alone" if config.reference else ""
+    baselines = "plain KD and labels alone" if config.reference else "plain KD"
     return (
-        f"gains are of the chain and of its tuned values together: {others} had those of the "
-        f"recipe ({', '.join(fixed)})"
+        f"the gains include the effect of the tuned values: {baselines} used those of the recipe "
+        f"({', '.join(fixed)})"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the trials of a search did, added up."""
+"""Totals over the trials of a search: trials, stages, teacher outputs, time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dgkd_search.study.timing import ElapsedTime
 
 
 def total_work(study: ChainStudy, spent: ElapsedTime, concurrency: int) -> Work:
-    """What the trials and the reference did, added up."""
+    """Add up the work of all trials, of the baseline on labels alone, and of all replicates."""
     retried = study.retried_trials
     by_trial = {trial.number: study.stats(trial) for trial in study.trials}
     reference = study.read(REFERENCE)
@@ -47,17 +47,17 @@ def total_work(study: ChainStudy, spent: ElapsedTime, concurrency: int) -> Work:
 
 @dataclass(frozen=True)
 class Work:
-    """What the trials of a search did.
+    """The work of a search.
 
     Attributes:
-        completed, pruned, failed: trials; a budget counts the first two.
-        trained, reused: stages that a trial finished, and that it found finished.
-        taught: images that a teacher taught, over all teachers and epochs.
-        forwards: images that were run through a teacher for it.
-        computing, waiting, starting: seconds of workers: training and running teachers; waiting for
-            each other's stages; the rest of their trials (starting, loading, storing) and of the
-            time until the first one could begin.
-        concurrency: workers.
+        completed, pruned, failed: numbers of trials; a budget counts the first two.
+        trained, reused: numbers of stages that trials trained to the end, and that were cached.
+        taught: number of teacher outputs that learners used, over all teachers and epochs.
+        forwards: number of images that were run through a teacher to compute outputs.
+        computing, waiting, starting: seconds, summed over workers: training and running teachers;
+            waiting for stages of other trials; the rest (starting, loading, storing, and the time
+            before the first trial could begin).
+        concurrency: number of workers.
     """
 
     completed: int

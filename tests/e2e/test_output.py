@@ -55,8 +55,8 @@ LINE = re.compile(
     r"choosing the best student, writing the results)"
 )
 SUMMARY = (
-    "best chain", "validation", "test", "repeated", "gain", "so", "trials", "stages", "teachers",
-    "time", "files",
+    "best chain", "validation", "test", "fresh seeds", "gain", "conclusion", "trials", "stages",
+    "teachers", "time", "files",
 )  # fmt: skip
 
 

@@ -93,5 +93,5 @@ def test_sharing_changes_no_result(
     each = count + count * len(assistants) // 2 + count
     together = 1 + (count - 1) + count
     assert (each, together) == ((28, 16) if thorough else (5, 4))
-    assert f"{each} trained, 0 found in the store" in printed["alone"]
-    assert f"{together} trained, {each - together} found in the store" in printed["shared"]
+    assert f"{each} trained, 0 cached" in printed["alone"]
+    assert f"{together} trained, {each - together} cached" in printed["shared"]

@@ -113,7 +113,7 @@ def test_the_shipped_student_has_the_stated_test_accuracy(finished: tuple[Path, 
     )
     assert best["trial"] == max(again, key=lambda trial: again[trial]["mean"])
     assert best["validation_accuracy"] in again[best["trial"]]["accuracies"]
-    assert None in again, "the student alone"
+    assert None in again, "labels alone"
 
 
 def test_what_is_printed_is_the_searchs_own(finished: tuple[Path, str, str]) -> None:
@@ -123,9 +123,9 @@ def test_what_is_printed_is_the_searchs_own(finished: tuple[Path, str, str]) -> 
         "best chain",
         "validation",
         "test",
-        "repeated",
+        "fresh seeds",
         *(["gain"] if "gain" in names else []),
-        "so",
+        "conclusion",
         *(["note"] if "note" in names else []),
         "trials",
         "stages",
@@ -133,7 +133,7 @@ def test_what_is_printed_is_the_searchs_own(finished: tuple[Path, str, str]) -> 
         "time",
         "files",
     ]
-    assert "the student alone" in out
+    assert "labels alone" in out
     assert "over plain KD" in out
     for line in err.splitlines():
         assert line[2] == line[5] == ":", f"a stray line: {line!r}"
@@ -152,7 +152,7 @@ def test_the_figures_are_drawn_again_and_the_student_exported(
     page = tmp_path / "report.html"
     assert main(["report", str(folder), "--to", str(page)]) == 0
     for written in (page.read_text(), (folder / "report.html").read_text()):
-        assert f"{best['test_accuracy']:.2f} %, read once" in written
+        assert f"{best['test_accuracy']:.2f} % (test set read once)" in written
         assert f"{BUDGET} of {len(trials(folder))}: " in written
     ship = ["--to", str(tmp_path / "ship"), "--formats", "none"]
     assert main(["export", str(folder), *ship]) == 0
@@ -189,7 +189,7 @@ def test_the_configuration_repeats_the_search_without_training(
     events = [json.loads(line) for line in out.splitlines()]
     ends = [e for e in events if e["event"] == "trial_ended" and not e["trial"]["replicate"]]
     told = {e["trial"]["number"]: e["state"] for e in ends}
-    assert told.pop(None) == "complete", "the student alone"
+    assert told.pop(None) == "complete", "labels alone"
     assert told == {int(row["number"]): row["state"].lower() for row in trials(cwd / "again")}
     best, summary = yaml.safe_load((cwd / "again/best.yaml").read_text()), events[-1]
     assert summary["event"] == "summary"

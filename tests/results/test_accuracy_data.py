@@ -48,7 +48,7 @@ def test_two_values_have_no_interval_and_the_chart_says_so() -> None:
     rows = make_rows(trial(1, 70.0, **again(70.5, 50.0, 2)), trial(1, 72.0))
     chart = prepare(rows)
     assert [each.span for each in (*chart.replicates, *chart.means)] == [None, None]
-    assert "No interval is drawn for fewer than 3 values." in chart.notes
+    assert "Intervals need at least 3 values." in chart.notes
     assert chart.scale.end - chart.scale.start < 3
 
 
@@ -66,7 +66,7 @@ def test_the_range_is_the_same_however_wide_an_interval_is() -> None:
         assert wide.span is not None
         assert chart.scale.start < wide.span[0] < wide.span[1] < chart.scale.end
         assert narrow.caps == [70.6 - 0.3, 70.6 + 0.3], "one that fits is whole"
-        assert "An arrowhead: the interval goes on beyond the scale." in chart.notes
+        assert "An arrowhead marks an interval that extends beyond the scale." in chart.notes
 
 
 def test_the_best_is_the_trial_of_the_study_with_its_fresh_seeds() -> None:

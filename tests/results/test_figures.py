@@ -46,6 +46,6 @@ def test_the_figure_and_the_page_star_what_is_shipped(tmp_path: Path) -> None:
         report = RunReport.read(run, study)
         assert report.accuracy.best is not None
         assert (report.trial, report.accuracy.best.trial) == (starred, starred)
-        assert report.headline()[0][0] == ("best chain" if trial == 1 else "so far")
+        assert report.headline()[0][0] == ("best chain" if trial == 1 else "status")
     run.best.write_text("damaged")
     assert draw_figures(run, study)

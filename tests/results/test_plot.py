@@ -60,7 +60,7 @@ def test_the_figure_says_what_it_shows(tmp_path: Path) -> None:
         "DGKD on $digits",
         "number of assistants (n = completed trials)",
         "validation accuracy (%)",
-        "student alone",
+        "labels alone",
         "95.90 %",
         "teacher",
         "98.10 %",
@@ -68,9 +68,9 @@ def test_the_figure_says_what_it_shows(tmp_path: Path) -> None:
         "resnet26 > resnet20 > resnet14 > resnet8",
         "completed",
         "pruned (last accuracy)",
-        "pruned, below the scale (number)",
-        "mean with 95% t-interval",
-        "best of each count",
+        "pruned, below the scale (count)",
+        "mean per count, 95 % interval",
+        "best per count",
     ):
         assert text in found, text
     # Unfinished trials are not drawn and take no room: counts 0 to 2, completed 2, 1, 2.
@@ -84,7 +84,7 @@ def test_unknown_lines_are_not_drawn(tmp_path: Path) -> None:
 
 def test_lines_beyond_the_scale_keep_their_label(tmp_path: Path) -> None:
     found = draw(tmp_path, FULL, reference=20.0, teacher=99.99)
-    assert "student alone ↓" in found
+    assert "labels alone ↓" in found
     assert "20.00 %" in found
     assert "teacher ↑" in found
 
@@ -106,7 +106,7 @@ def test_one_guidance_needs_no_name(tmp_path: Path) -> None:
 def test_collapsed_trials_go_to_the_bottom_with_their_number(tmp_path: Path) -> None:
     rows = [*(trial(1, 96 + i / 10) for i in range(8)), trial(1, 10.0), trial(1, 11.0)]
     found = draw(tmp_path, make_rows(*rows))
-    assert "completed, below the scale (number)" in found
+    assert "completed, below the scale (count)" in found
     assert "mean, below the scale (%)" in found
     assert "2" in found  # from a label: the ticks are 0 and 1
     assert "79.2" in found
@@ -122,7 +122,7 @@ def test_repeats_have_intervals_and_choose_the_best(tmp_path: Path) -> None:
     found = draw(tmp_path, make_rows(*rows))
     assert "best: 97.50 % (mean of 5 seeds), trial 1, dense" in found
     assert "best 97.50 %" in found, "beside the star"
-    assert "fresh seeds: mean with 95% t-interval" in found
+    assert "fresh seeds: mean, 95 % interval" in found
 
 
 def test_equals_name_the_shortest_chain(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_without_a_completed_trial_the_figure_says_so(
 ) -> None:
     found = draw(tmp_path, rows, reference=96.0)
     assert "no trial has completed yet" in found
-    assert "student alone" in found
+    assert "labels alone" in found
 
 
 def test_a_single_trial_has_no_interval_and_is_the_best(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_labels_alone_is_a_trial_but_no_chain(tmp_path: Path) -> None:
     found = draw(tmp_path, make_rows(row))
     assert "completed, none" in found
     assert "resnet8" in found
-    assert "mean with 95% t-interval" not in found
+    assert "mean per count, 95 % interval" not in found
 
 
 def test_a_long_chain_breaks_before_a_sign(tmp_path: Path) -> None:

@@ -39,13 +39,14 @@ def test_a_whole_summary() -> None:
     assert lines(SUMMARY) == {
         "best chain": "resnet56 > resnet20 > resnet8  (dense, drop 0.25, trial 7)",
         "validation": "80.00 % of 1600 images (95 % interval 78.0 to 81.9)",
-        "test": "78.50 %, read once",
-        "gain": "+5.00 over the student alone (75.00), +2.75 over plain KD (77.25), "
-        "-0.50 over the full chain (80.50); one run each, seeds alone may make such differences",
+        "test": "78.50 % (test set read once)",
+        "gain": "+5.00 over labels alone (75.00), +2.75 over plain KD (77.25), "
+        "-0.50 over the full chain (80.50); single runs, so part of "
+        "each difference may be due to the seed",
         "trials": "12 of 12: 9 completed, 3 pruned (25 %), 1 failed",
-        "stages": "20 trained, 11 found in the store",
-        "teachers": "45,000 images run through frozen models, which taught 1,234,567 times",
-        "time": "100 s; trials (2 at once) computed 150 s, waited 12 s, the rest 36 s",
+        "stages": "20 trained, 11 cached",
+        "teachers": "45,000 images run through teachers; their outputs were used 1,234,567 times",
+        "time": "100 s; workers (2 at once): computing 150 s, waiting 12 s, other 36 s",
         "files": "runs/one",
     }
 
@@ -74,13 +75,13 @@ def test_tuned_values_are_told_and_what_gains_are_of() -> None:
     told = tuned_values(configuration, config.space.tune), tuned_note(config, configuration)
     found = lines(replace(SUMMARY, configuration=configuration, tuned=told))
     assert found["best chain"].endswith("(dense, drop 0, kd-weight 0.8, temperature 5.5, trial 7)")
-    assert found["note"].endswith("had those of the recipe (kd-weight 0.9, temperature 4)")
+    assert found["note"].endswith("used those of the recipe (kd-weight 0.9, temperature 4)")
     assert [*found].index("note") == [*found].index("gain") + 1
     assert tuned_note(config, Configuration(CHAIN, Distillation(), 0.1)) is None, "as the recipe"
     untuned = replace(config, space=ChainSpace("resnet56", "resnet8", (), 0))
     assert tuned_note(untuned, configuration) is None
     alone = tuned_note(replace(config, reference=False), configuration)
-    assert alone is not None and "student alone" not in alone
+    assert alone is not None and "labels alone" not in alone
 
 
 def test_one_line_has_the_chain_its_accuracies_and_the_place() -> None:
@@ -98,8 +99,8 @@ def test_one_line_has_the_chain_its_accuracies_and_the_place() -> None:
     ("missing", "parts"),
     [
         ("baseline", ["plain KD", "the full chain"]),
-        ("kd", ["the student alone", "the full chain"]),
-        ("full", ["the student alone", "plain KD"]),
+        ("kd", ["labels alone", "the full chain"]),
+        ("full", ["labels alone", "plain KD"]),
     ],
 )
 def test_a_gain_is_told_only_over_what_was_trained(missing: str, parts: list[str]) -> None:
@@ -111,12 +112,12 @@ def test_a_gain_is_told_only_over_what_was_trained(missing: str, parts: list[str
 
 def test_without_anything_to_compare_with_the_gain_is_unknown() -> None:
     gain = lines(with_accuracies(baseline=None, kd=None, full=None))["gain"]
-    assert gain == "unknown: nothing to compare with was trained"
+    assert gain == "unknown: no baseline to compare with was trained"
 
 
 def test_why_there_is_no_test_accuracy() -> None:
     unread = with_accuracies(test=None)
-    assert lines(unread)["test"] == "there is no test set"
+    assert lines(unread)["test"] == "no test set"
     damaged = replace(unread, test_problem="test/a/1.png: not an image")
     assert "could not be read" in lines(damaged)["test"]
 

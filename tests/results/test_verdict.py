@@ -19,47 +19,48 @@ def of(*repeats: ReplicateStats) -> Replication:
 
 def test_a_clear_winner() -> None:
     rows = dict(verdict(confirmation((4, [80, 81, 82]), (0, [70, 71, 72]), (None, [60, 61, 62]))))
-    assert rows["repeated"] == (
-        "81.00 ± 2.48 %, mean of 3 fresh seeds; plain KD 71.00 ± 2.48; "
-        "the student alone 61.00 ± 2.48"
+    assert rows["fresh seeds"] == (
+        "81.00 ± 2.48 %, mean of 3 seeds; plain KD 71.00 ± 2.48; labels alone 61.00 ± 2.48"
     )
     assert rows["gain"] == (
-        "+20.00 ± 2.27 over the student alone, +10.00 ± 2.27 over plain KD (95 % intervals)"
+        "+20.00 ± 2.27 over labels alone, +10.00 ± 2.27 over plain KD (95 % intervals)"
     )
-    assert rows["so"] == "better than the student alone and plain KD"
+    assert rows["conclusion"] == "better than labels alone and plain KD"
 
 
 def test_what_cannot_be_told_apart_is_said_in_plain_words() -> None:
     rows = dict(verdict(confirmation((4, [71.5, 71, 72]), (0, [70, 71, 72]), (None, [60, 61, 62]))))
-    assert rows["so"].startswith("better than the student alone; can't be told from plain KD: ")
+    assert rows["conclusion"].startswith(
+        "better than labels alone; no significant difference from plain KD: "
+    )
 
 
 def test_a_student_alone_that_is_better() -> None:
     measured = confirmation((4, [60, 61, 62]), (0, [70, 71, 72]), (None, [80, 81, 82]))
     rows = dict(verdict(measured))
-    assert rows["so"] == "no chain is better than the student alone, which is shipped"
-    assert rows["repeated"].startswith("81.00 ± 2.48 %, mean of 3 fresh seeds; trial 4 61.00")
+    assert rows["conclusion"] == "no chain is better than labels alone; that student is shipped"
+    assert rows["fresh seeds"].startswith("81.00 ± 2.48 %, mean of 3 seeds; trial 4 61.00")
     assert rows["gain"].startswith("+10.00 ± ")
 
 
 def test_a_student_alone_that_was_no_candidate() -> None:
     measured = confirmation((4, [60, 61, 62]), (None, [80, 81, 82]))
     rows = dict(verdict(replace(measured, baseline_competes=False)))
-    assert rows["so"] == "worse than the student alone: distillation gained nothing"
+    assert rows["conclusion"] == "worse than labels alone: distillation gained nothing"
     assert rows["gain"].startswith("-20.00 ± ")
 
 
 def test_plain_kd_as_the_winner() -> None:
     rows = dict(verdict(confirmation((0, [80, 81, 82]), (4, [70, 71, 72]))))
-    assert rows["so"] == "the best chain is plain KD itself"
+    assert rows["conclusion"] == "the best chain is plain KD"
     assert "gain" not in rows
-    assert "trial 4 71.00 ± 2.48" in rows["repeated"]
+    assert "trial 4 71.00 ± 2.48" in rows["fresh seeds"]
 
 
 def test_single_values_show_no_interval_and_prove_nothing() -> None:
     rows = dict(verdict(confirmation((4, [80]), (0, [70]), (None, [60]))))
-    assert "±" not in rows["repeated"] + rows["gain"]
-    assert rows["so"].startswith("can't be told from the student alone and plain KD")
+    assert "±" not in rows["fresh seeds"] + rows["gain"]
+    assert rows["conclusion"].startswith("no significant difference from labels alone and plain KD")
 
 
 def test_nothing_is_said_before_there_is_a_winner() -> None:
@@ -73,8 +74,8 @@ def test_failures_are_told() -> None:
         ReplicateStats(0, {}, {1: "no memory", 2: "no memory"}),
     )
     rows = dict(verdict(of(*repeats)))
-    assert rows["repeated"].endswith(
+    assert rows["fresh seeds"].endswith(
         "trial 7 90.00; trial 7 failed with 1 seed (loss is not finite); "
         "plain KD failed with 2 seeds (no memory)"
     )
-    assert "plain KD" not in rows["so"]
+    assert "plain KD" not in rows["conclusion"]

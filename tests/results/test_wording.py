@@ -17,8 +17,8 @@ def test_a_chain_is_told_with_what_it_was_trained_with() -> None:
 
 
 def test_a_test_set_that_was_read_again_says_so() -> None:
-    assert read_result(61.504, 1) == "61.50 %, read once"
-    assert read_result(61.504, 3) == "61.50 %, read 3 times"
+    assert read_result(61.504, 1) == "61.50 % (test set read once)"
+    assert read_result(61.504, 3) == "61.50 % (test set read 3 times)"
 
 
 def test_gains_are_over_what_was_trained_alone() -> None:

@@ -1,1 +1,1 @@
-"""A page of what a search found, in one file that needs no network."""
+"""The report page of a search: one HTML file that needs no network."""

@@ -1,4 +1,4 @@
-"""A chain as a drawing: models from left to right, an arc from each teacher to its students."""
+"""Draw a chain as SVG: models from left to right, an arrow from each teacher to its learners."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-_WIDTH, _HEIGHT, _GAP = 132, 62, 34  # of a model, and between two
-_LEGIBLE = 0.7  # of its size; a longer chain can be scrolled instead of being smaller
-_LARGE, _SMALL = 15, 20  # characters of a name that fit into a box, in two sizes
-_ARC = 26  # height that each model passed over adds
+_WIDTH, _HEIGHT, _GAP = 132, 62, 34  # size of a box, and space between two, in pixels
+_LEGIBLE = 0.7  # smallest scale of the drawing; a longer chain is scrolled instead
+_LARGE, _SMALL = 15, 20  # characters of a name that fit into a box, in two font sizes
+_ARC = 26  # height that an arc gains with each model that it passes over
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Node:
     """A model of the drawn chain.
 
     Attributes:
-        parameters: their number; None where it isn't known.
-        accuracy: on validation in percent; None where it isn't known.
-        teachers: positions in the chain of the models that teach it.
+        parameters: number of parameters; None if unknown.
+        accuracy: validation accuracy in percent; None if unknown.
+        teachers: positions of its teachers in the chain.
     """
 
     name: str
@@ -30,11 +30,12 @@ class Node:
 
 
 def draw_chain(nodes: Sequence[Node], drop_prob: float | None) -> Markup:
-    """The drawing as SVG, in the colors of the page around it.
+    """Return the drawing as SVG; its colors are CSS variables of the page.
 
     Args:
         nodes: teacher first.
-        drop_prob: of the student's teachers, or None; they are dashed where it isn't 0.
+        drop_prob: drop probability of the student's teachers, or None; their arrows are dashed if
+            it is above 0.
     """
     last = len(nodes) - 1
     reach = max((i - s for i, node in enumerate(nodes) for s in node.teachers), default=1)
@@ -72,7 +73,7 @@ def _box(node: Node, left: int, top: int, student: bool) -> str:
 
 
 def _short(name: str) -> str:
-    """A name that fits into a box: of a longer one the beginning and the end, which differ."""
+    """Shorten a long name to its beginning and end, in which names of a family differ."""
     if len(name) <= _SMALL:
         return name
     half = (_SMALL - 1) // 2

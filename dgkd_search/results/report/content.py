@@ -1,4 +1,4 @@
-"""What a page tells of one run, read from its folder alone."""
+"""The content of the report page for one run, read from its folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ from dgkd_search.results.report.search_charts import curves_spec, drop_spec, his
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.trial_row import TrialRow, trial_rows
 from dgkd_search.results.verdict import tuned_note, tuned_values, verdict
-from dgkd_search.results.wording import chain_in_words, gains, read_result, trial_counts
+from dgkd_search.results.wording import (
+    chain_in_words,
+    gains,
+    read_result,
+    teacher_outputs,
+    trial_counts,
+)
 from dgkd_search.results.work import Work, total_work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.study import ChainStudy
@@ -37,7 +43,7 @@ from dgkd_search.utils.versions import versions
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A chart with its title and with what a reader must know of it."""
+    """A chart with its title and caption."""
 
     title: str
     caption: str
@@ -46,11 +52,11 @@ class ReportFigure:
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a page tells of one run, read from its folder alone.
+    """The content of the report page for one run.
 
     Attributes:
-        name: that it is shown under.
-        best: what best.yaml says; None before the search has ended.
+        name: the name of the run on the page.
+        best: the content of best.yaml; None before the search has ended.
     """
 
     name: str
@@ -60,13 +66,13 @@ class RunReport:
 
     @classmethod
     def read(cls, run: RunFolder, study: ChainStudy | None = None) -> RunReport:
-        """What a folder tells now, whether its search has ended or not.
+        """Read a run folder; its search may still be running.
 
         Args:
-            study: of the run, if it is open.
+            study: the study of the run, if it is already open.
 
         Raises:
-            InputError: it is no run, or it is damaged.
+            InputError: the folder is not a run, or it is damaged.
         """
         study = open_readonly(run) if study is None else study
         best = shipped_best(run, study)
@@ -79,7 +85,7 @@ class RunReport:
 
     @cached_property
     def accuracy(self) -> AccuracyChart:
-        """What its charts show of each trial."""
+        """The prepared chart that the figures of the run are drawn from."""
         return study_chart(self.study, self.rows, self.best)
 
     @cached_property
@@ -92,35 +98,35 @@ class RunReport:
 
     @property
     def trial(self) -> int | None:
-        """Number of the best trial."""
+        """Number of the best trial; None also if labels alone are best."""
         return best_trial(self.study, self.best)
 
     def figures(self) -> list[ReportFigure]:
-        """The charts of the run that have something to show."""
+        """Return the charts of the run, without those that have no data."""
         chart = self.accuracy
         if not chart.points:
             return []
         caption = " ".join(
             [
-                "A point is a trial that completed, a cross one that was pruned; the star is the "
-                "best chain. What lies far below is at the edge; a click on a name in the legend "
-                "shows that alone.",
+                "Each point is a completed trial, each cross a pruned one; the star is the best. "
+                "Trials far below the others are marked at the bottom edge. Click a name in the "
+                "legend to highlight its trials.",
                 *chart.notes,
             ]
         )
-        curves = "The best trial is the thick line; point at a line to see which it is."
+        curves = "The thick line is the best trial. Point at a line to identify its trial."
         figures: list[tuple[str, str, ChartSpec | None]] = [
             ("Accuracy and number of assistants", caption, accuracy_spec(chart)),
-            ("Trial after trial", "The line is the best so far.", history_spec(chart)),
+            ("Search history", "The line is the best accuracy so far.", history_spec(chart)),
             (
                 "Learning curves of the students",
                 curves,
                 curves_spec(chart, curves_of(self.study)),
             ),
-            ("Drop probability", "Of students with two teachers or more.", drop_spec(chart)),
+            ("Drop probability", "Students with at least two teachers.", drop_spec(chart)),
         ]
         if len(self.study.config.objectives) > 1:
-            caption = "Both were sought: up and to the left is better."
+            caption = "The search had both objectives: up and to the left is better."
             costs = cost_spec(cost_chart(self.rows, chart))
             figures.append(("Accuracy and cost", caption, costs))
         return [
@@ -128,7 +134,7 @@ class RunReport:
         ]
 
     def chain(self) -> Markup | None:
-        """The drawing of the best chain, or None."""
+        """Return the drawing of the best chain; None before the search has ended."""
         if self.best is None:
             return None
         specs = self.best.stages
@@ -152,9 +158,9 @@ class RunReport:
         return draw_chain(nodes, self.best.drop_probability)
 
     def headline(self) -> list[tuple[str, str]]:
-        """What was found, in rows of a name and words."""
+        """Return the result of the search, in rows of a label and a text."""
         if self.best is None:
-            return [("so far", "the search has not ended; there is no best student yet")]
+            return [("status", "the search has not ended; there is no best student yet")]
         best = self.best
         test, note = best.test_accuracy, None
         tuned: tuple[str, ...] = ()
@@ -171,8 +177,8 @@ class RunReport:
         )
         rows = [
             ("best chain", chain),
-            ("validation", f"{best.validation_accuracy:.2f} % (the student that is shipped)"),
-            ("test", read_result(test, best.test_reads) if test is not None else "not read"),
+            ("validation", f"{best.validation_accuracy:.2f} % (the shipped student)"),
+            ("test", read_result(test, best.test_reads) if test is not None else "not measured"),
         ]
         verdict_rows = verdict(self.replication) if self.replication is not None else []
         return rows + (verdict_rows or self._gains(best)) + ([("note", note)] if note else [])
@@ -185,7 +191,7 @@ class RunReport:
         return [("gain", gains(validation, **others))]
 
     def costs(self) -> list[tuple[str, str]]:
-        """What the search took, and what sharing saved."""
+        """Return the cost of the search and the savings from cached stages and outputs."""
         work = self.work
         stages = work.trained + work.reused
         tflop = sum(row.training_tflop or 0.0 for row in self.rows)
@@ -193,34 +199,35 @@ class RunReport:
         rows = [
             ("trials", trial_counts(work, self.study.config.budget)),
             (
-                "models",
-                f"{stages} asked for, {work.trained} trained; {saved} were found in the store",
+                "stages",
+                f"{stages} needed: {work.trained} trained, {work.reused} cached ({saved})",
             ),
-            (
-                "images through frozen models",
-                f"{work.forwards:,}, which taught {work.taught:,} times",
-            ),
-            ("seconds of training", f"{work.computing:,.0f}, of all workers together"),
-            ("seconds of waiting", f"{work.waiting:,.0f} for each other's stages"),
-            ("seconds of the search", f"{ElapsedTime.from_study(self.study).seconds:,.0f}"),
+            ("teachers", teacher_outputs(work)),
+            ("computing", f"{work.computing:,.0f} s, summed over workers"),
+            ("waiting", f"{work.waiting:,.0f} s for stages of other trials"),
+            ("wall time", f"{ElapsedTime.from_study(self.study).seconds:,.0f} s"),
         ]
         if tflop:
-            rows.append(("every trial's chain from nothing", f"{tflop:,.4g} TFLOP"))
+            rows.append(("all chains from scratch", f"{tflop:,.4g} TFLOP"))
         return rows
 
     def commands(self) -> list[tuple[str, str]]:
+        """Return commands for the next steps, each with what it does."""
         path, best, config = (
             shlex.quote(str(path)) for path in (self.run.path, self.run.best, self.run.config)
         )
         if self.best is None:
-            return [("go on with the search", f"dgkd-search --resume {path}")]
+            return [("Resume the search:", f"dgkd-search --resume {path}")]
         module = (self.best.options or {}).get("models")
         own = f" --models {shlex.quote(str(module))}" if module else ""
         return [
-            ("train the chain on all images, three times", f"dgkd-search train {best}{own}"),
-            ("write the student as ONNX and more", f"dgkd-search export {path} --to DIR{own}"),
-            ("raise the budget", f"dgkd-search --resume {path} --budget N"),
-            ("repeat the search", f"dgkd-search --config {config}"),
+            (
+                "Train the best chain on training and validation images, three times:",
+                f"dgkd-search train {best}{own}",
+            ),
+            ("Export the student with a model card:", f"dgkd-search export {path} --to DIR{own}"),
+            ("Extend the search:", f"dgkd-search --resume {path} --budget N"),
+            ("Repeat the search:", f"dgkd-search --config {config}"),
         ]
 
     def options(self) -> list[tuple[str, str]]:
@@ -232,10 +239,10 @@ class RunReport:
 
 
 def _parameters(architecture: Architecture) -> int | None:
-    """Their number; None for a network of the user's own whose code isn't loaded.
+    """Return the number of parameters; None for a custom model whose code isn't loaded.
 
-    The search's own module is, with its study. What best.yaml names is never imported: whoever may
-    write that file could choose what runs here.
+    The module that the search itself names is loaded with its study. A module that best.yaml
+    names is never imported: anyone who can write that file could run code here.
     """
     try:
         return parameter_count(architecture)

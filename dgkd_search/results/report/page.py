@@ -1,4 +1,4 @@
-"""The page: what is found in runs, put into one HTML file."""
+"""Render the report page of one or several runs as one HTML file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def render_report(runs: Sequence[RunFolder], path: Path, study: ChainStudy | Non
     """Write the page of one run, or one that compares several.
 
     Args:
-        runs: of which each has a study; at least one.
-        path: of the file.
-        study: of the only run, if it is open.
+        runs: at least one, each with a study.
+        path: of the HTML file.
+        study: the study of the only run, if it is already open.
 
     Raises:
-        InputError: one is no run, or it is damaged.
+        InputError: a folder is not a run, or it is damaged.
     """
     reports = _named([RunReport.read(run, study) for run in runs])
     figures = reports[0].figures()
@@ -41,28 +41,31 @@ def render_report(runs: Sequence[RunFolder], path: Path, study: ChainStudy | Non
     if len(reports) > 1:
         title = f"{len(reports)} searches"
         charts = {report.name: report.accuracy for report in reports}
-        words = "The best validation accuracy so far, one run each; a star where it was reached."
+        caption = (
+            "The best validation accuracy so far, from single runs; a star marks the trial that "
+            "reached it."
+        )
         some = any(chart.completed_points for chart in charts.values())
-        figures = [ReportFigure("Trial after trial", words, several_spec(charts))] if some else []
+        figures = [ReportFigure("Search history", caption, several_spec(charts))] if some else []
     text = _template().render(
         title=title,
         runs=reports,
         figures=figures,
         library=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", _VEGA_LITE),
         columns=COLUMNS,
-        warning=_unlike(reports),
+        warning=_data_warning(reports),
     )
     write_bytes(path, text.encode())
     return path
 
 
-def _unlike(reports: list[RunReport]) -> str:
-    """A sentence where accuracies of several runs don't compare."""
+def _data_warning(reports: list[RunReport]) -> str:
+    """Return a warning if the runs used different data, else an empty text."""
     if len({_fingerprint(report.study) for report in reports}) < 2:
         return ""
     return (
-        "These searches did not see the same data, or not the same split of them: their "
-        "accuracies can't be compared."
+        "These searches used different data or different splits: their accuracies can't be "
+        "compared."
     )
 
 
@@ -72,14 +75,14 @@ def _fingerprint(study: ChainStudy) -> str | None:
 
 
 def _named(reports: list[RunReport]) -> list[RunReport]:
-    """Under their folders' names, or their whole paths where those are the same."""
+    """Name the runs by their folders, or by their full paths if folder names coincide."""
     names = [report.name for report in reports]
     if len(set(names)) == len(names):
         return reports
     paths = [str(report.run.path) for report in reports]
     if len(set(paths)) < len(paths):
-        again = next(path for path in paths if paths.count(path) > 1)
-        raise InputError(f"{again}: is named twice; name each run once")
+        duplicate = next(path for path in paths if paths.count(path) > 1)
+        raise InputError(f"{duplicate}: is named twice; name each run once")
     return [replace(report, name=path) for report, path in zip(reports, paths, strict=True)]
 
 

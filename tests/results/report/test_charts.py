@@ -174,7 +174,7 @@ def test_lines_to_compare_with_are_drawn_where_they_are_in_sight() -> None:
     spec = content(accuracy_spec(CHART))
     dashes = [layer["mark"] for layer in spec["layer"] if "strokeDash" in layer["mark"]]
     assert len(dashes) == 1
-    assert ["student alone", "69.00 %"] in [each[0].get("text") for each in layers(spec, "text")]
+    assert ["labels alone", "69.00 %"] in [each[0].get("text") for each in layers(spec, "text")]
     assert ["teacher ↑", "99.00 %"] in [each[0].get("text") for each in layers(spec, "text")]
 
 

@@ -64,8 +64,8 @@ def test_the_page_tells_what_was_found(page: Path, run: RunFolder) -> None:
     for words in (
         "resnet8 on digits",
         "resnet20 &gt; resnet14 &gt; resnet8  (dense, drop 0.25, trial 3)",
-        "61.50 %, read once",
-        "over the student alone (50.00)",
+        "61.50 % (test set read once)",
+        "over labels alone (50.00)",
         f"dgkd-search train {run.path}/best.yaml",
         "Accuracy and number of assistants",
         "Learning curves",
@@ -133,7 +133,7 @@ def test_searches_on_other_data_are_not_to_be_compared(tmp_path: Path) -> None:
                 folder.keep()
             runs.append(folder)
         page = render_report(runs, tmp_path / f"{data[0]}.html")
-        told.append("did not see the same data" in page.read_text())
+        told.append("used different data" in page.read_text())
     assert told == [False, True]
 
 
@@ -216,7 +216,7 @@ def test_commands_can_be_typed_as_they_stand(run: RunFolder, study: ChainStudy) 
     best = replace(found, options={**(found.options or {}), "models": "mymodels"})
     folder = RunFolder(Path("my runs/first"))
     told = dict(RunReport("first", folder, study, best).commands())
-    assert told["train the chain on all images, three times"] == (
+    assert told["Train the best chain on training and validation images, three times:"] == (
         "dgkd-search train 'my runs/first/best.yaml' --models mymodels"
     )
-    assert "--resume 'my runs/first' --budget" in told["raise the budget"]
+    assert "--resume 'my runs/first' --budget" in told["Extend the search:"]
