@@ -26,7 +26,14 @@ from dgkd_search.results.marks import (
     make_interval,
     place_label,
 )
-from dgkd_search.results.points import CLOUD, TrialPoint, legend, trial_points
+from dgkd_search.results.points import (
+    CLOUD,
+    BaselinePoint,
+    Replicates,
+    TrialPoint,
+    legend,
+    trial_points,
+)
 from dgkd_search.results.scales import Scale, accuracy_limits, make_scale
 from dgkd_search.results.trial_row import TrialRow
 
@@ -35,6 +42,9 @@ NOTHING_COMPLETED = "no trial has completed yet"
 
 _MEAN = 0.24  # offset of a count's mean from the middle of its column
 _REACH = (-0.32, 0.32)  # ends of the line at a count's best, likewise
+_MARGINS = (-0.6, 0.6)  # of the horizontal axis, from its first and last column
+_BASELINE_X = -0.75  # position of the star of labels alone, left of the column of no assistants
+_BASELINE_MARGIN = -1.1  # the left margin, with room for that star
 _ROWS = (0.03, 0.08, 0.13)  # heights of the three rows of edge marks, as shares of the axis
 _MAX_TICKS = 11
 
@@ -65,7 +75,9 @@ class AccuracyChart:
 
     @property
     def count_range(self) -> tuple[float, float]:
-        return -0.6, len(self.completed) - 0.4
+        """Limits of the horizontal axis."""
+        baseline = self.best is not None and self.best.trial is None
+        return _count_range(len(self.completed) - 1, baseline=baseline)
 
     @property
     def completed_points(self) -> list[TrialPoint]:
@@ -100,24 +112,31 @@ class AccuracyChart:
 
 
 def accuracy_chart(
-    rows: Sequence[TrialRow], *, best: int | None, reference: float | None, teacher: float | None
+    rows: Sequence[TrialRow],
+    *,
+    best: int | BaselinePoint | None,
+    reference: float | None,
+    teacher: float | None,
 ) -> AccuracyChart:
     """Prepare the chart of a study.
 
     Args:
         rows: the trials, by number.
-        best: number of the best trial.
+        best: number of the best trial, or the student trained on labels alone if that is best.
         reference: validation accuracy in percent of the student trained on labels alone.
         teacher: validation accuracy in percent of the teacher.
     """
     points, counts = trial_points(rows), accuracy_by_count(rows)
-    scale = _scale(points, counts, _finite(reference), _finite(teacher))
+    baseline = best if isinstance(best, BaselinePoint) else None
+    replicated = [point.replicates for point in points]
+    replicated.append(baseline.replicates if baseline is not None else None)
+    scale = _scale(points, counts, replicated, _finite(reference), _finite(teacher))
     completed = {each.assistants: each.completed for each in counts}
     most = max((point.assistants for point in points), default=0)
     step = -(-(most + 1) // _MAX_TICKS)
     return AccuracyChart(
         points=points,
-        replicates=tuple(_replicates(points, scale)),
+        replicates=tuple(_replicates(points, baseline, scale)),
         means=tuple(_means(counts, scale)),
         count_bests=tuple(
             CountBest(each.assistants + _REACH[0], each.assistants + _REACH[1], each.best)
@@ -134,6 +153,11 @@ def accuracy_chart(
     )
 
 
+def _count_range(most: int, *, baseline: bool) -> tuple[float, float]:
+    left, right = _MARGINS
+    return _BASELINE_MARGIN if baseline else left, most + right
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -141,12 +165,13 @@ def _finite(value: float | None) -> float | None:
 def _scale(
     points: Sequence[TrialPoint],
     counts: Sequence[CountSummary],
+    replicated: Iterable[Replicates | None],
     reference: float | None,
     teacher: float | None,
 ) -> Scale:
     """Return the accuracy axis: it shows all means, and no interval compresses the points."""
     completed = [point.accuracy for point in points if point.completed]
-    again = [point.replicates for point in points if point.replicates is not None]
+    again = [each for each in replicated if each is not None]
     spans = [
         *((each.mean, each.half_width, each.count) for each in again),
         *((each.mean, each.half_width, each.completed) for each in counts),
@@ -164,13 +189,17 @@ def _scale(
     return make_scale(low, high, before=0.2 if below else 0.08, after=0.1, bounds=(0.0, 100.0))
 
 
-def _replicates(points: Iterable[TrialPoint], scale: Scale) -> Iterable[Interval]:
-    """Yield the means with fresh seeds, each at the position of its trial."""
-    for point in points:
-        again = point.replicates
+def _replicates(
+    points: Iterable[TrialPoint], baseline: BaselinePoint | None, scale: Scale
+) -> Iterable[Interval]:
+    """Yield the means with fresh seeds, each at the position of its trial or star."""
+    known = [(point.x, f"trial {point.trial}", point.replicates) for point in points]
+    if baseline is not None:
+        known.append((_BASELINE_X, "labels alone", baseline.replicates))
+    for x, name, again in known:
         if again is not None and again.mean >= scale.low:
-            words = f"trial {point.trial}, mean of {again.count} fresh seeds"
-            yield make_interval((point.x, again.mean), again.half_width, again.count, words, scale)
+            words = f"{name}, mean of {again.count} fresh seeds"
+            yield make_interval((x, again.mean), again.half_width, again.count, words, scale)
 
 
 def _means(counts: Iterable[CountSummary], scale: Scale) -> Iterable[Interval]:
@@ -218,28 +247,46 @@ def _lines(scale: Scale, reference: float | None, teacher: float | None) -> Iter
         yield ReferenceLine(height, not arrow, dash, (f"{name}{arrow}", f"{value:.2f} %"), side)
 
 
-def _best(points: Sequence[TrialPoint], best: int | None, scale: Scale, most: int) -> Best | None:
+def _best(
+    points: Sequence[TrialPoint], best: int | BaselinePoint | None, scale: Scale, most: int
+) -> Best | None:
     point = next((point for point in points if point.trial == best), None)
-    if point is None:
+    trial: int | None
+    models: tuple[str, ...]
+    if isinstance(best, BaselinePoint):
+        trial, x, models, name = None, _BASELINE_X, (best.model,), "labels alone"
+        own, again = best.accuracy, best.replicates
+    elif point is not None:
+        trial, x, models = point.trial, point.x, point.models
+        name = f"trial {trial}, {_method(point)}"
+        own, again = point.accuracy, point.replicates
+    else:
         return None
-    again = point.replicates
-    accuracy = point.accuracy if again is None else again.mean
+    accuracy = own if again is None else again.mean
     y = min(max(accuracy, scale.low), scale.high)
     seeds = "" if again is None else f" (mean of {again.count} seeds)"
-    method = point.guidance
-    if not point.assistants:
-        method = "plain KD" if point.taught else "labels alone"
     label = f"best {accuracy:.2f} %"
-    others = [((p.x + 0.6) / (most + 1.2), scale.share(p.accuracy)) for p in points]
-    beside = place_label(((point.x + 0.6) / (most + 1.2), scale.share(y)), BEST_LABEL_WIDTH, others)
+    left, right = _count_range(most, baseline=trial is None)
+
+    def shares(x: float, y: float) -> tuple[float, float]:
+        return (x - left) / (right - left), scale.share(y)
+
+    others = [shares(each.x, each.accuracy) for each in points]
+    beside = place_label(shares(x, y), BEST_LABEL_WIDTH, others)
     return Best(
-        trial=point.trial,
-        x=point.x,
+        trial=trial,
+        x=x,
         y=y,
-        accuracy=point.accuracy,
+        accuracy=own,
         label=label,
-        trial_label=label if again is None else f"trial {point.trial}: {point.accuracy:.2f} %",
+        trial_label=label if again is None else f"trial {trial}: {own:.2f} %",
         side=beside.side if beside is not None else "above",
-        headline=f"best: {accuracy:.2f} %{seeds}, trial {point.trial}, {method}",
-        models=point.models,
+        headline=f"best: {accuracy:.2f} %{seeds}, {name}",
+        models=models,
     )
+
+
+def _method(point: TrialPoint) -> str:
+    if point.assistants:
+        return point.guidance
+    return "plain KD" if point.taught else "labels alone"

@@ -85,17 +85,19 @@ class ReferenceLine:
 
 @dataclass(frozen=True)
 class Best:
-    """The best trial, to be seen first.
+    """The star at the best trial, or at the student trained on labels alone if that is best.
 
     Attributes:
-        x, y: where it stands; ``y`` is the mean of fresh seeds if there were any.
-        label: beside its mark.
-        trial_label: the same where its mark stands at what the trial itself reached.
-        side: of the mark that the label is on.
-        headline: its accuracy, number and guidance.
+        trial: number of the trial; None for labels alone.
+        x, y: position of the star; ``y`` is the mean of fresh seeds if there are any.
+        accuracy: of the search's own run.
+        label: label of the star.
+        trial_label: label of a trial's star at ``accuracy`` instead of ``y``.
+        side: side of the star that the label is on.
+        headline: accuracy, trial number and guidance.
     """
 
-    trial: int
+    trial: int | None
     x: float
     y: float
     accuracy: float

@@ -32,6 +32,21 @@ class Replicates:
 
 
 @dataclass(frozen=True)
+class BaselinePoint:
+    """The student trained on labels alone, where it is the best.
+
+    Attributes:
+        model: name of the student.
+        accuracy: validation accuracy in percent of the search's own run.
+        replicates: results with fresh seeds, or None.
+    """
+
+    model: str
+    accuracy: float
+    replicates: Replicates | None
+
+
+@dataclass(frozen=True)
 class TrialPoint:
     """A trial that ended and has an accuracy.
 

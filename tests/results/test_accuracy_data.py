@@ -7,6 +7,7 @@ from typing import Any
 from helpers.tabled import best_of, make_rows, trial
 
 from dgkd_search.results.accuracy_data import AccuracyChart, accuracy_chart
+from dgkd_search.results.points import BaselinePoint, Replicates
 from dgkd_search.results.trial_row import TrialRow
 
 
@@ -75,6 +76,26 @@ def test_the_best_is_the_trial_of_the_study_with_its_fresh_seeds() -> None:
     assert (best.trial, best.y, best.label) == (0, 71.0, "best 71.00 %")
     assert best.trial_label == "trial 0: 70.00 %", "where the trial's own accuracy is shown"
     assert accuracy_chart(TABLE, best=None, reference=None, teacher=None).best is None
+
+
+def test_labels_alone_have_the_star_where_they_are_best() -> None:
+    fresh = BaselinePoint("resnet8", 75.5, Replicates(5, 80.0, 0.4))
+    chart = accuracy_chart(TABLE, best=fresh, reference=75.5, teacher=None)
+    best = chart.best
+    assert best is not None
+    assert (best.trial, best.y, best.accuracy, best.models) == (None, 80.0, 75.5, ("resnet8",))
+    assert best.headline == "best: 80.00 % (mean of 5 seeds), labels alone"
+    assert chart.scale.start < best.y <= chart.scale.high, "in sight, though above every trial"
+    own = next(each for each in chart.replicates if each.x == best.x)
+    assert own.span == (79.6, 80.4)
+    assert own.words.startswith("labels alone, mean of 5 fresh seeds")
+    # Left of the column of plain KD, and the axis has room for it.
+    assert chart.count_range[0] < best.x < min(point.x for point in chart.points)
+    assert chart.count_range[0] < prepare(TABLE).count_range[0]
+    single = BaselinePoint("resnet8", 75.5, None)
+    best = accuracy_chart(TABLE, best=single, reference=75.5, teacher=None).best
+    assert best is not None
+    assert (best.y, best.headline) == (75.5, "best: 75.50 %, labels alone"), "on its line"
 
 
 def test_what_is_no_number_is_no_line() -> None:

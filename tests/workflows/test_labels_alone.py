@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from helpers.rayless import without_ray
+from helpers.tabled import texts
 
 import dgkd_search
 from dgkd_search.callbacks.base import Callback
@@ -62,6 +63,8 @@ def test_the_student_alone_is_shipped_and_said_to_be_best(
     replication = summary.replication
     assert replication is not None
     assert replication.winner is replication.baseline
+    headline = f"best: {replication.winner.mean:.2f} % (mean of 2 seeds), labels alone"
+    assert headline in texts(root / "run" / "accuracy_vs_assistants.svg")
 
 
 def test_a_teacher_that_is_no_better_is_named_as_soon_as_both_are_known(
@@ -82,7 +85,7 @@ def test_everything_goes_on_from_it(search: tuple[Path, Summary, list[str]]) -> 
     student = dgkd_search.load_student(root / "run")
     assert student(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     page = dgkd_search.write_report(root / "run").read_text()
-    assert "labels alone" in page
+    assert " % (mean of 2 seeds), labels alone." in page, "read out in place of the chart"
     files = dgkd_search.export_student(root / "run", root / "exported", ["torch"])
     card = next(file for file in files if file.name == "README.md").read_text()
     assert "cnn4" in card

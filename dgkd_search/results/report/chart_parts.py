@@ -200,7 +200,7 @@ class ChartBuilder:
             places: of the trials that are in the chart, on its x axis, by number.
         """
         best = chart.best
-        if best is None or best.trial not in places:
+        if best is None or best.trial is None or best.trial not in places:
             return
         low, span = min(places.values()), (max(places.values()) - min(places.values())) or 1.0
         shares = {

@@ -102,7 +102,7 @@ def curves_spec(chart: AccuracyChart, steps: pd.DataFrame) -> ChartSpec | None:
     builder.add(lines.add_params(hovered, chosen))
     best = chart.best
     ends = {trial: (float(epoch), value) for trial, epoch, value in epochs}
-    if best is not None and best.trial in ends:
+    if best is not None and best.trial is not None and best.trial in ends:
         top = builder.chart(each for each in rows if each["trial"] == best.trial)
         builder.add(top.mark_line(color=BEST_SO_FAR.color, strokeWidth=3.5))
         builder.add_star(ends[best.trial], best.trial_label, "above left")

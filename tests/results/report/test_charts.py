@@ -13,6 +13,7 @@ from dgkd_search.results.cost_data import cost_chart
 from dgkd_search.results.looks import BEST, BEST_SO_FAR, vega_shape
 from dgkd_search.results.plot import draw_accuracy
 from dgkd_search.results.plot_cost import draw_cost
+from dgkd_search.results.points import BaselinePoint, Replicates
 from dgkd_search.results.report import search_charts
 from dgkd_search.results.report.chart_parts import ChartSpec
 from dgkd_search.results.report.charts import accuracy_spec, cost_spec
@@ -132,6 +133,31 @@ def test_the_best_is_drawn_last_in_every_chart() -> None:
         (place,) = [i for i, mark in enumerate(marks) if mark.get("shape") == star]
         assert marks[place]["size"] > 4 * SIZE["size"]
         assert all(mark["type"] == "text" for mark in marks[place + 1 :]) or spec is costs
+
+
+def test_labels_alone_have_the_star_in_both_where_they_are_best() -> None:
+    best = BaselinePoint("resnet8", 75.5, Replicates(5, 76.0, 0.4))
+    chart = accuracy_chart(TABLE, best=best, reference=75.5, teacher=None)
+    assert chart.best is not None
+    spec = content(accuracy_spec(chart))
+    ((star,),) = layers(spec, "point", shape=vega_shape(BEST))
+    figure = draw_accuracy(chart, "t")
+    (axes,) = figure.axes
+    drawn = [
+        tuple(map(float, collection.get_offsets()[0]))
+        for collection in axes.collections
+        if collection.get_zorder() == 6
+    ]
+    assert drawn == [(star["x"], star["y"])] == [(chart.best.x, 76.0)]
+    assert star["text"] == "best 76.00 %"
+    low, high = axes.get_xlim()
+    assert low < star["x"] < min(point.x for point in chart.points) < high
+    star_marks = [
+        layer["mark"]
+        for layer in content(history_spec(chart))["layer"]
+        if layer["mark"].get("shape") == vega_shape(BEST)
+    ]
+    assert star_marks == [], "it is none of the trials"
 
 
 def test_the_best_so_far_never_falls_and_counts_completed_trials_alone() -> None:
