@@ -1,1 +1,1 @@
-"""What comes out of a search: tables, figures, best.yaml, the page."""
+"""The results of a search: run folder, tables, figures, best.yaml, the report page."""

@@ -1,4 +1,4 @@
-"""The best configuration and its student: written by a search, read by whoever ships it."""
+"""Write and read best.yaml and the weights of the best student."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from dgkd_search.training.weights import load_model
 from dgkd_search.utils.files import write_bytes
 from dgkd_search.utils.hashing import UNREADABLE, sha256, verify_checksum, with_checksum
 
-_READABLE = (1, 2, BEST_FORMAT, ALONE_FORMAT)  # 2 had options by their earlier spellings
+_READABLE = (1, 2, BEST_FORMAT, ALONE_FORMAT)  # 2 has options by their earlier spellings
 _UNSEALED = 1  # a format without a checksum
 
 
 def write_best(run: RunFolder, best: BestConfig, weights: bytes) -> None:
-    """Write student.safetensors, then best.yaml, which names its checksum."""
+    """Write student.safetensors, then best.yaml, which has its checksum."""
     best = replace(best, weights=WeightsFile(run.student.name, sha256(weights)))
     write_bytes(run.student, weights)
-    text = "# The best chain of a search; load its student with dgkd_search.load_student(FOLDER).\n"
+    text = "# The best chain of a search. Load its student with dgkd_search.load_student(FOLDER).\n"
     value = with_checksum(best.to_json())
     text += yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
     write_bytes(run.best, text.encode())
 
 
 def load_best(path: Path | str) -> BestConfig:
-    """What best.yaml says.
+    """Load best.yaml.
 
     Args:
-        path: the file, or the folder it lies in.
+        path: the file or its folder.
 
     Raises:
-        InputError: it is missing, damaged or of another format.
+        InputError: it is missing, damaged or of an unsupported format.
     """
     path = Path(path)
     file = path / "best.yaml" if path.is_dir() else path
@@ -67,20 +67,20 @@ def load_best(path: Path | str) -> BestConfig:
         raise _damaged(file) from None
 
 
-# What values other than the written ones raise on their way to a model.
+# Exceptions that malformed values raise when a model is built from them.
 _MALFORMED = (InputError, LookupError, RuntimeError, SafetensorError, *UNREADABLE)
 
 
 def _damaged(file: Path) -> InputError:
-    return InputError(f"{file}: is damaged; --resume of its run writes it again")
+    return InputError(f"{file}: is damaged; --resume of its run rewrites it")
 
 
 class Student(nn.Module):
     """A trained student with its normalization, ready for images.
 
     Attributes:
-        classes: their names, in the order of the outputs.
-        image_size: height and width that it expects, in pixels.
+        classes: class names, in the order of the outputs.
+        image_size: expected height and width, in pixels.
         channels: 1 for gray, 3 for color.
     """
 
@@ -98,22 +98,24 @@ class Student(nn.Module):
         return self.normalize
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, float [B, classes], of images with pixels in 0..255, [B, channels, size, size].
+        """Return logits, float [B, classes].
 
-        uint8 or float; for images in [0, 1], multiply by 255.
+        Args:
+            images: [B, channels, size, size], uint8 or float, pixels in 0..255. Multiply images in
+                [0, 1] by 255.
         """
         logits: Tensor = self.network(self.normalize(images))
         return logits
 
 
 def load_student(path: Path | str) -> Student:
-    """The best student of a run, on the CPU, in eval mode.
+    """Load the best student of a run, on the CPU, in eval mode.
 
     Args:
         path: a run folder, or a folder that ``dgkd-search export`` wrote.
 
     Raises:
-        InputError: best.yaml or the weights are missing, damaged, or don't belong together.
+        InputError: best.yaml or the weights are missing or damaged, or don't match.
     """
     best = load_best(path)
     described = Path(path) / "best.yaml" if Path(path).is_dir() else Path(path)
@@ -129,15 +131,15 @@ def load_student(path: Path | str) -> Student:
         known = get_family(name).code if not origin or name in family_names() else None
     except _MALFORMED:
         raise _damaged(described) from None
-    if known is None:  # a file doesn't choose what is imported
+    if known is None:  # security: a file must not choose which module is imported
         raise InputError(
-            f"{described}: its network is of a family of your own; name its module with "
-            f"--models {origin}, or in Python import that first"
+            f"{described}: its network is from a custom family; name its module with "
+            f"--models {origin}, or import the module first in Python"
         )
     if known != spec.architecture.code:
         raise InputError(
-            f"{described}: the code of {origin} has changed since its network was trained; put "
-            "that back"
+            f"{described}: the code of {origin} has changed since its network was trained; "
+            "restore that code"
         )
     try:
         student = Student(load_model(spec, weights), best.data) if matches else None
@@ -145,8 +147,7 @@ def load_student(path: Path | str) -> Student:
         raise _damaged(described) from None
     if student is None:
         raise InputError(
-            f"{file}: isn't the file that best.yaml names (checksum); --resume of its run "
-            "writes it again"
+            f"{file}: its checksum isn't the one in best.yaml; --resume of its run rewrites it"
         )
     student.eval()
     return student

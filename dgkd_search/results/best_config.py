@@ -1,4 +1,4 @@
-"""The best configuration of a search, as best.yaml holds it."""
+"""The content of best.yaml: the best configuration of a search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dgkd_search.utils.records import from_plain, to_plain
 from dgkd_search.utils.versions import versions
 
 BEST_FORMAT = 3
-ALONE_FORMAT = 4  # names no trial
+ALONE_FORMAT = 4  # labels alone: ``trial`` is null
 _COMPARED = "validation accuracy in percent, one run each"
 _RETRAINED = (
     "on training and validation images, with a seed of its own; what the search measured stands "
@@ -27,14 +27,14 @@ _RETRAINED = (
 
 @dataclass(frozen=True)
 class Accuracies:
-    """In percent; None where it isn't known.
+    """Accuracies in percent; None if unknown.
 
     Attributes:
-        validation: of the student that is shipped, after its last epoch.
-        test: of the same weights, read once, after the search.
-        baseline, kd, full: validation of the student on labels alone, under plain KD, and at the
-            end of the chain of all candidates, as this search trained them.
-        teacher: validation.
+        validation: validation accuracy of the shipped student after its last epoch.
+        test: test accuracy of the same weights, measured once after the search.
+        baseline, kd, full: validation accuracy of labels alone, plain KD and the full chain, from
+            single runs of this search.
+        teacher: validation accuracy of the teacher.
     """
 
     validation: float
@@ -52,8 +52,7 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Validation accuracies in percent that the search itself gave, one run each; None where it
-    trained no such model."""
+    """Validation accuracies in percent, from single runs of the search; None if not trained."""
 
     student_alone: float | None = None
     plain_kd: float | None = None
@@ -64,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The student's weights: a file beside best.yaml, and its checksum (SHA-256, in hex)."""
+    """The file of the student's weights, beside best.yaml, and its SHA-256 checksum in hex."""
 
     file: str
     sha256: str
@@ -72,7 +71,7 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Retraining:
-    """That the student was trained again after the search; ``repeat`` counts from 1."""
+    """Marks a student that was retrained after the search; ``repeat`` counts from 1."""
 
     repeat: int
     what: str = _RETRAINED
@@ -80,29 +79,29 @@ class Retraining:
 
 @dataclass(frozen=True, eq=False)
 class BestConfig(Mapping[str, Any]):
-    """What a search chose, and how its student was trained.
+    """The best configuration of a search, and how its student was trained.
 
-    It can also be read as the table that best.yaml is: ``best["student"]``; ``to_json`` gives that
-    table itself, to be changed or written.
+    It is also a mapping with the keys of best.yaml, for example ``best["student"]``. ``to_json``
+    returns a plain dict that can be changed or written.
 
     Attributes:
-        trial: number of the trial that it comes from; None for the student on labels alone.
+        trial: number of the best trial; None for the student trained on labels alone.
         teacher, assistants, student, guidance: the chain, in canonical form.
-        drop_probability: of the student's teachers; None where it has fewer than two.
-        temperature, kd_weight, loss, loss_scale: of the student's loss; None where nobody teaches
-            it, the temperature also where the loss doesn't use it.
-        validation_accuracy: in percent; None for a student that was retrained, whose validation
-            images were trained on.
-        test_accuracy: in percent; None where there is no test set or it couldn't be read.
+        drop_probability: of the student's teachers; None if it has fewer than two.
+        temperature, kd_weight, loss, loss_scale: of the student's loss; None if it has no teacher;
+            the temperature also if the loss doesn't use it.
+        validation_accuracy: in percent; None for a retrained student, which was trained on the
+            validation images.
+        test_accuracy: in percent; None if there is no test set or it could not be read.
         test_reads: how often the test set was read.
-        comparison, confirmation: what else the search measured, and what it measured with fresh
-            seeds.
-        replicate: number of the student's seed, 0 for the trial's own.
-        options: of the search, by their names in a ``--config`` file; None where an early version
-            noted none.
+        comparison: accuracies of the baselines, from single runs of the search.
+        confirmation: results with fresh seeds.
+        replicate: number of the student's seed; 0 is the trial's own.
+        options: options of the search, by their names in a ``--config`` file; None if written by
+            an early version.
         stages: in training order, the student's last.
         versions: of the packages that the result depends on, by name.
-        format: of best.yaml.
+        format: format number of best.yaml.
     """
 
     trial: int | None
@@ -143,7 +142,7 @@ class BestConfig(Mapping[str, Any]):
         test_reads: int,
         confirmation: ReplicationReport | None = None,
     ) -> BestConfig:
-        """Of a configuration that a search chose; ``options`` are all of the search's."""
+        """Create it from the best configuration; ``options`` are all options of the search."""
         chain, loss = configuration.chain.canonical(), stages[-1].distillation
         return cls(
             trial=trial,
@@ -173,7 +172,7 @@ class BestConfig(Mapping[str, Any]):
         )
 
     def retrained_as(self, repeat: int, stages: Sequence[StageSpec], info: DataInfo) -> BestConfig:
-        """Of the student of the same configuration, trained again on all images."""
+        """Return a copy for the same configuration, retrained on training and validation images."""
         return replace(
             self,
             validation_accuracy=None,
@@ -187,13 +186,13 @@ class BestConfig(Mapping[str, Any]):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Of the chain, the teacher first; the student alone where nobody teaches it."""
+        """The models of the chain, teacher first; only the student if it has no teacher."""
         if self.loss is None:
             return (self.student,)
         return self.teacher, *self.assistants, self.student
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON types, in the order of best.yaml."""
+        """Return plain JSON types, in the order of best.yaml."""
         value: dict[str, object] = {"format": self.format}
         for field in fields(self):
             if field.name not in ("format", "retrained", "weights"):
@@ -218,19 +217,19 @@ class BestConfig(Mapping[str, Any]):
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> BestConfig:
-        """What ``to_json`` gave, in this version or an earlier one.
+        """Decode the result of ``to_json``, of this version or an earlier one.
 
         Raises:
-            ValueError, TypeError, LookupError, AttributeError: it is something else.
+            ValueError, TypeError, LookupError, AttributeError: the value is malformed.
         """
         known = from_plain(_Parts, value)
         confirmed = known.confirmation
         if not known.stages:
-            raise ValueError("stages: none is there")
+            raise ValueError("stages: the list is empty")
         return from_plain(
             cls,
             {
-                # What early versions did not note, for it had one value.
+                # Defaults for fields that early versions did not write.
                 "replicate": 0,
                 "loss": None if value["kd_weight"] is None else KL.name,
                 **value,
@@ -257,19 +256,19 @@ class BestConfig(Mapping[str, Any]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and self._table == dict(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as of other tables
+    __hash__ = None  # type: ignore[assignment]  # unhashable, as dict
 
     def __or__(self, other: Mapping[str, object]) -> dict[str, object]:
         return {**self, **other}
 
     def copy(self) -> dict[str, object]:
-        """The table, as ``to_json`` gives it."""
+        """Return a plain dict; see ``to_json``."""
         return self.to_json()
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """Those that have a form of their own."""
+    """Fields that have their own decoders."""
 
     data: Mapping[str, object]
     stages: tuple[Mapping[str, object], ...]

@@ -1,4 +1,4 @@
-"""What completed trials say about each number of assistants."""
+"""Statistics of the completed trials for each number of assistants."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class CountSummary:
     """The completed trials with one number of assistants.
 
     Attributes:
-        assistants: their number.
-        completed: number of the trials.
+        assistants: number of assistants.
+        completed: number of trials.
         mean, best: validation accuracy in percent.
         half_width: half of the 95% Student-t confidence interval of the mean, in percentage
-            points; None with one trial. It treats the trials as independent draws, while a sampler
+            points; None with one trial. The interval assumes independent trials, but a sampler
             prefers good ones: read it as spread, not as a test.
     """
 
@@ -33,7 +33,10 @@ class CountSummary:
 
 
 def accuracy_by_count(rows: Iterable[TrialRow]) -> tuple[CountSummary, ...]:
-    """Completed trials by number of assistants, ascending; a trial without a teacher stays out."""
+    """Summarize completed trials by number of assistants, ascending.
+
+    Trials without a teacher are left out.
+    """
     groups: dict[int, list[float]] = defaultdict(list)
     for row in rows:
         count, accuracy = row.assistant_count, row.val_accuracy

@@ -1,4 +1,4 @@
-"""Files of a run as they lie there: what is damaged is told from what the system keeps back."""
+"""Read files of a run, and distinguish damaged files from errors of the operating system."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dgkd_search.utils.hashing import UNREADABLE, verify_checksum
 
 
 class DamagedFile(Exception):
-    """A file isn't what was written; says why."""
+    """A file was changed or is damaged; the message says how."""
 
 
 def read_definition(path: Path) -> dict[str, object] | None:
-    """The definition in study.db, in plain JSON types; None where no trial was drawn yet.
+    """Read the definition in study.db as plain JSON types; None if there is no trial yet.
 
     Raises:
-        DamagedFile: it is no database, or doesn't hold together.
-        FileNotFoundError: there is none.
-        InputError: the system doesn't let it be opened.
+        DamagedFile: it is not a database, or it is inconsistent.
+        FileNotFoundError: the file does not exist.
+        InputError: the operating system refuses to open it.
     """
     if not path.exists():
         raise FileNotFoundError(path)
@@ -35,14 +35,14 @@ def read_definition(path: Path) -> dict[str, object] | None:
             (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
                 raise DamagedFile(one_line(sound))
-            # Looked up without Optuna, which would make tables in whatever it is given.
+            # Read without Optuna, which would create tables in any file.
             row = database.execute(
                 "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) "
                 "WHERE study_name = ? AND key = ?",
                 (STUDY_NAME, DEFINITION.name),
             ).fetchone()
             if row is None:
-                # None was written before runs could be resumed, or a stop came before it.
+                # Early versions wrote none, or the search was stopped before it was written.
                 (trials,) = database.execute("SELECT count(*) FROM trials").fetchone()
                 return {"format": 0} if trials else None
             return verify_checksum(json.loads(row[0]), "its definition")
@@ -52,24 +52,27 @@ def read_definition(path: Path) -> dict[str, object] | None:
 
 
 def raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
-    """Locked, without rights, a disk that doesn't answer: none of it is the file's fault.
+    """Raise an ``InputError`` if the system, not the file, caused an error.
+
+    Such errors are a lock, missing permissions, or a disk that doesn't respond.
 
     Raises:
-        InputError: if the error is of that kind.
+        InputError: the error is of that kind.
     """
     while error is not None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         odd = code == sqlite3.SQLITE_ERROR  # no such table
-        odd |= code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)  # so says its header
+        # A damaged header can also claim that the database is read-only.
+        odd |= code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
         if isinstance(error, sqlite3.OperationalError) and not odd:
             why = one_line(error)
-            raise InputError(f"{path}: can't be opened ({why}); mend that, and try again") from None
+            raise InputError(f"{path}: can't be opened ({why}); fix that, and try again") from None
         error = error.__cause__ or error.__context__
 
 
 @contextlib.contextmanager
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
-    # Writable if it may be: what a killed search left half written is rolled back.
+    # Writable if possible, so that SQLite rolls back an unfinished write of a killed search.
     mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
     address = f"file:{quote(str(path.absolute()))}?mode={mode}"
     with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
@@ -77,12 +80,12 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a file.
 
     Raises:
         DamagedFile: it is a folder.
-        FileNotFoundError: there is none.
-        InputError: the system doesn't let it be read.
+        FileNotFoundError: it does not exist.
+        InputError: the operating system refuses to read it.
     """
     try:
         return path.read_bytes()
@@ -92,5 +95,5 @@ def read_file(path: Path) -> bytes:
         raise DamagedFile("it is a folder") from None
     except OSError as error:
         raise InputError(
-            f"{path}: can't be read ({error.strerror}); mend that, and try again"
+            f"{path}: can't be read ({error.strerror}); fix that, and try again"
         ) from None

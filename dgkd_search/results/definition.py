@@ -1,4 +1,4 @@
-"""What defines a search, as its run folder and its study keep it."""
+"""The definition of a search, stored in its run folder and in its study."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from dgkd_search.training.spec import TRAINING_VERSION
 from dgkd_search.utils.records import from_plain, to_plain
 
 DEFINITION_FORMAT = 2
-# Of what a user may have brought along; early definitions noted none of the later ones, whatever
-# the run was begun with.
+# Names of checksums of the user's own parts. Early definitions lack the later ones, even if the
+# run used such parts.
 LATER_CHECKSUMS = ("guidance", "sampler", "pruner")
 CHECKSUMS = ("given", "code", "loss", *LATER_CHECKSUMS)
-READABLE_FORMATS = (1, DEFINITION_FORMAT)  # 1 had options by their earlier spellings
+READABLE_FORMATS = (1, DEFINITION_FORMAT)  # 1 has options by their earlier spellings
 
 
 @dataclass(frozen=True)
 class SearchDefinition:
-    """What a search is.
+    """Everything that defines a search.
 
     Attributes:
-        options: resolved, by their names in a ``--config`` file.
-        data: fingerprint of the data.
-        initial_params: of the trials to begin with, if they were given.
-        checksums: of what the user has brought along: ``given``, the teacher's weights, and the
-            code of models (``code``), ``loss``, ``guidance``, ``sampler`` and ``pruner``.
+        options: resolved options, by their names in a ``--config`` file.
+        data: fingerprint of the dataset.
+        initial_params: parameters of the first trials, if the caller chose them.
+        checksums: of the user's own parts: ``given``, the teacher's weights, and the code of
+            models (``code``), ``loss``, ``guidance``, ``sampler`` and ``pruner``.
     """
 
     options: Mapping[str, object]
@@ -47,12 +47,12 @@ class SearchDefinition:
         initial_params: Sequence[Params] | None = None,
         checksums: Mapping[str, str] | None = None,
     ) -> SearchDefinition:
-        """Of a search with these options, resolved."""
+        """Create the definition of a search; ``options`` are resolved."""
         first = None if initial_params is None else tuple(dict(each) for each in initial_params)
         return cls(to_yaml_values(options), fingerprint, first, checksums or {})
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         value = to_plain(self)
         return {
             **{name: value[name] for name in ("format", "training", "options", "data")},
@@ -62,10 +62,10 @@ class SearchDefinition:
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> SearchDefinition:
-        """What ``to_json`` gave, in this version or an earlier one.
+        """Decode the result of ``to_json``, of this version or an earlier one.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the value is malformed.
         """
         checksums = {name: value[name] for name in CHECKSUMS if name in value}
         fields = {**value, "initial_params": value.get("first"), "checksums": checksums}

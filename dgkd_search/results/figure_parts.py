@@ -1,4 +1,4 @@
-"""What the figures that matplotlib draws have in common: their marks, axes, legends and files."""
+"""Shared parts of the matplotlib figures: marks, axes, legends, files."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DPI = 150
 SIZE = (7.6, 5.0)  # inches
 GRID = "#E4E4E4"
 
-_TITLE_WIDTH = 58  # characters a line
-# Where a label stands from its mark, in points, and which part of it stands there.
+_TITLE_WIDTH = 58  # characters per line
+# Offset of a label from its mark in points, and its alignment there.
 _SIDES: dict[Side, tuple[tuple[float, float], str, str]] = {
     "right": ((12, 0), "left", "center_baseline"),
     "left": ((-12, 0), "right", "center_baseline"),
@@ -36,13 +36,13 @@ _SIDES: dict[Side, tuple[tuple[float, float], str, str]] = {
 
 
 def write_figure(draw: Callable[[], Figure], folder: Path, name: str) -> list[Path]:
-    """Draw a figure and write it as PNG and SVG; the same figure gives the same bytes of SVG.
+    """Draw a figure and write it as PNG and SVG; equal figures give identical SVG files.
 
     Returns:
         The paths of the files.
     """
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    # A user's matplotlibrc must not change the figure. SVG: text stays text, ids don't vary.
+    # A user's matplotlibrc must not change the figure. SVG keeps text as text and has fixed ids.
     with (
         matplotlib.style.context("default"),
         matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}),
@@ -56,7 +56,7 @@ def write_figure(draw: Callable[[], Figure], folder: Path, name: str) -> list[Pa
 
 
 def new_figure() -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, in no global list of figures."""
+    """Create a figure with one pair of axes, outside pyplot's global state."""
     figure = Figure(figsize=SIZE, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -66,16 +66,16 @@ def new_figure() -> tuple[Figure, Axes]:
 
 
 def accuracy_axis(axes: Axes, scale: Scale) -> None:
-    """Put the accuracies' ticks and range on the vertical axis."""
+    """Set ticks, limits and title of the vertical axis of accuracies."""
     axes.set_yticks(scale.ticks, scale.tick_labels)
-    axes.set_ylim(scale.start, scale.end)  # after the ticks, which would widen it
+    axes.set_ylim(scale.start, scale.end)  # after set_yticks, which may widen the limits
     axes.set_ylabel(ACCURACY_TITLE)
 
 
 def draw_points(
     axes: Axes, kinds: Sequence[Look], by_kind: dict[str, list[tuple[float, float]]]
 ) -> None:
-    """Draw points, of each look those under its label."""
+    """Draw the points of each look; ``by_kind`` has their positions by the look's label."""
     scale = 0.45 if sum(map(len, by_kind.values())) > MANY_POINTS else 1.0
     for look in kinds:
         places = by_kind[look.label]
@@ -93,7 +93,7 @@ def draw_points(
 
 
 def draw_marks(axes: Axes, places: Sequence[tuple[float, float]], look: Look, size: float) -> None:
-    """Draw marks of a size in square points; outlines where the look isn't filled."""
+    """Draw marks of a size in square points; a look that isn't filled gives outlines."""
     x, y = zip(*places, strict=True)
     face, edge = (look.color, "white") if look.filled else ("white", look.color)
     axes.scatter(
@@ -111,7 +111,7 @@ def draw_marks(axes: Axes, places: Sequence[tuple[float, float]], look: Look, si
 
 
 def draw_best(axes: Axes, x: float, y: float, text: str, side: Side) -> None:
-    """A star and its label, which the eye meets first: large, outlined, in bold."""
+    """Draw the star of the best and its label in bold."""
     axes.scatter(
         [x], [y], marker="*", s=430, color=BEST.color, edgecolors=INK, linewidths=1.4, zorder=6
     )
@@ -121,7 +121,7 @@ def draw_best(axes: Axes, x: float, y: float, text: str, side: Side) -> None:
 def draw_label(
     axes: Axes, place: tuple[float, float], text: str, side: Side, *, best: bool = False
 ) -> None:
-    """A label beside a mark, readable over lines and points; larger and in bold if the best's."""
+    """Draw a label beside a mark; that of the best is larger and bold."""
     (dx, dy), horizontal, vertical = _SIDES[side]
     axes.annotate(
         text,
@@ -134,14 +134,14 @@ def draw_label(
         fontweight="bold" if best else "normal",
         color=INK,
         parse_math=False,
-        # An outline of the letters would turn the text of an SVG into shapes.
+        # A stroke around the letters would turn the SVG text into shapes.
         bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.8, "linewidth": 0},
         zorder=7,
     )
 
 
 def draw_titles(axes: Axes, title: str, subtitle: Sequence[str]) -> None:
-    """A title in bold, and lines under it, above the axes: there they hide nothing."""
+    """Draw a bold title and the lines of a subtitle above the axes."""
     text = "\n".join(textwrap.wrap(title, _TITLE_WIDTH))
     size, pad = 8.5, 6
     height = 1.3 * size * len(subtitle) + (pad if subtitle else 0)
@@ -165,7 +165,7 @@ def draw_titles(axes: Axes, title: str, subtitle: Sequence[str]) -> None:
 def draw_legend(
     figure: Figure, axes: Axes, looks: Sequence[Look], notes: Sequence[str] = ()
 ) -> None:
-    """The looks in their order under the axes, with what a reader must know above them."""
+    """Draw the legend under the axes, in the order of ``looks``, with notes above it."""
     handles, labels = axes.get_legend_handles_labels()
     by_label = dict(zip(labels, handles, strict=True))
     names = [look.label for look in looks if look.label in by_label]
@@ -184,7 +184,7 @@ def draw_legend(
 
 
 def draw_intervals(axes: Axes, intervals: Sequence[Interval], look: Look, order: float) -> None:
-    """Means with their intervals: a cap at an end, an arrowhead where the interval goes on."""
+    """Draw means with their intervals: a cap at a true end, an arrowhead at a clipped one."""
     marker, size, edge = ("_", 9.0, 1.6) if look is REPLICATES else (look.marker, 5.5, 1.4)
     spans = [(each.x, *each.span) for each in intervals if each.span is not None]
     axes.vlines(
@@ -222,7 +222,7 @@ def draw_intervals(axes: Axes, intervals: Sequence[Interval], look: Look, order:
         color=look.color,
         zorder=order + 0.1,
     )
-    # What the legend shows: an interval, though none may be drawn.
+    # An empty error bar, so that the legend shows an interval even if none is drawn.
     axes.errorbar(
         [],
         [],

@@ -1,4 +1,4 @@
-"""The figures of a run, drawn into its folder."""
+"""Draw the figures of a run into its folder."""
 
 from __future__ import annotations
 

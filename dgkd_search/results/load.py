@@ -1,4 +1,4 @@
-"""A run as pandas users want it."""
+"""Load a run for analysis with pandas."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dgkd_search.study.study import ChainStudy
 
 @dataclass(frozen=True, repr=False)
 class LoadedRun:
-    """What a run folder tells, whether its search has ended or not.
+    """The content of a run folder; its search may still be running.
 
     Attributes:
-        path: of the folder.
-        trials: one row a trial, with the columns and nullable types of trials.csv at full
-            precision; see ``results.trial_row.TrialRow`` for each column's meaning.
-        curves: one row a reported epoch of a student: ``trial``, ``epoch`` (from 1) and
+        path: of the run folder.
+        trials: one row per trial, with the columns of trials.csv as nullable types at full
+            precision; ``results.trial_row.TrialRow`` describes each column.
+        curves: one row per reported epoch of a student: ``trial``, ``epoch`` (from 1) and
             ``val_accuracy`` (percent). Empty for a search with two objectives.
-        best: what best.yaml says; None before the search has ended.
+        best: the content of best.yaml; None before the search has ended.
     """
 
     path: Path
@@ -47,13 +47,13 @@ class LoadedRun:
 
 
 def load_run(path: Path | str) -> LoadedRun:
-    """Read a run folder; a search may be running there.
+    """Load a run folder; its search may still be running.
 
     Args:
-        path: of the folder.
+        path: of the run folder.
 
     Raises:
-        InputError: it is no run, or damaged.
+        InputError: the folder is not a run, or it is damaged.
     """
     run = RunFolder(Path(path).expanduser())
     study = open_readonly(run)
@@ -62,7 +62,7 @@ def load_run(path: Path | str) -> LoadedRun:
 
 
 def curves_of(study: ChainStudy) -> pd.DataFrame:
-    """The students' validation accuracy, epoch by epoch; columns as in ``LoadedRun``."""
+    """Return the students' validation accuracies by epoch; columns as in ``LoadedRun``."""
     rows = [
         (trial.number, step, value)
         for trial in study.trials

@@ -1,9 +1,9 @@
-"""What a run folder says of its search, compared before anything of it is believed.
+"""Read and verify the definition of a search in its run folder.
 
-What the search is lies in ``.definition.json`` under a checksum, and in study.db; config.yaml is
-its copy for users. Each can be made again from another, and study.db from the store, in which
-every finished stage lies under its own checksums. What is damaged is named, and set aside by
-whoever resumes the run.
+The definition is stored in ``.definition.json``, under a checksum, and in study.db; config.yaml is
+a copy for users. Each can be rebuilt from another. The trials in study.db can be rebuilt from the
+store, where every finished stage has its own checksum. Damaged files are reported here; resuming
+the run quarantines them.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from dgkd_search.utils.hashing import from_checksummed_json
 
 @dataclass(frozen=True)
 class Manifest:
-    """A run as its folder tells it.
+    """The definition of a run, and the state of its files.
 
     Attributes:
-        options: all of them, resolved.
-        definition: what the search is.
-        damaged: files that aren't what was written, and why; ``missing`` ones among them.
+        options: all options, resolved.
+        definition: the definition of the search.
+        damaged: damaged or missing files, each with the reason.
     """
 
     run: RunFolder
@@ -60,15 +60,16 @@ class Manifest:
 
 
 def read_manifest(run: RunFolder) -> Manifest:
-    """What a run folder says; nothing is written.
+    """Read the manifest of a run folder; nothing is written.
 
     Raises:
-        InputError: it is no run, of another version, can't be read, or config.yaml was changed.
+        InputError: the folder is not a run, was written by another version or can't be read, or
+            config.yaml was changed.
     """
     if not any(path.is_file() for path in (run.config, run.database, run.definition)):
         raise InputError(
-            f"{run.path}: is no run folder ({run.config.name} and {run.database.name} are "
-            "missing); name one that a search has made"
+            f"{run.path}: is not a run folder ({run.config.name} and {run.database.name} are "
+            "missing); name the folder of a search"
         )
     if bad := name_error(run.path):
         raise InputError(f"{run.path}: {bad}; rename the folder")
@@ -76,12 +77,12 @@ def read_manifest(run: RunFolder) -> Manifest:
     definitions = _read_definitions(run, damaged)
     definition = definitions[0]
     if (models := definition.options.get("models")) is not None and not _is_own(run):
-        raise InputError(  # a file of somebody else's doesn't choose what is imported
+        raise InputError(  # security: another user's file must not choose what is imported
             f"{run.path}: would import {models}, and isn't your folder; copy it if you trust it"
         )
     load_module_of(definition.options)
     check_options_known(definition.options, str(run.path))
-    # Runs of before there was --confirm know nothing of it, and go on without.
+    # Runs of versions without --confirm continue without it.
     options = parse_options({"confirm": "off", **definition.options})
     try:
         _check_config(run, options, definitions)
@@ -93,10 +94,10 @@ def read_manifest(run: RunFolder) -> Manifest:
 
 
 def _read_definitions(run: RunFolder, damaged: dict[Path, str]) -> list[SearchDefinition]:
-    """What the folder's own file and study.db say that the search is; one of them may be damaged.
+    """Read the definitions in ``.definition.json`` and study.db; one of them may be damaged.
 
     Args:
-        damaged: is added to.
+        damaged: damaged files are added to it.
 
     Raises:
         InputError: neither can be read, or another version wrote one.
@@ -117,8 +118,7 @@ def _read_definitions(run: RunFolder, damaged: dict[Path, str]) -> list[SearchDe
         return definitions
     why = "; ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
     raise InputError(
-        f"{run.path}: can't be read ({why}); start a new run, which finds in the store "
-        "what was trained"
+        f"{run.path}: can't be read ({why}); start a new run, which reuses the stages in the store"
     )
 
 
@@ -127,23 +127,23 @@ def _read_kept(path: Path) -> dict[str, object]:
 
 
 def _decode(run: RunFolder, value: Mapping[str, object]) -> SearchDefinition:
-    """A definition of this version or an earlier one.
+    """Decode a definition of this version or an earlier one.
 
     Raises:
-        InputError: another version wrote it.
-        ValueError: it is none.
+        InputError: an unsupported version wrote it.
+        ValueError: the value is malformed.
     """
     version = value.get("format"), value.get("training")
     if version not in [(format, TRAINING_VERSION) for format in READABLE_FORMATS]:
         raise InputError(
             f"{run.path}: was made by another version (format and training {version}, this one "
-            f"has {(DEFINITION_FORMAT, TRAINING_VERSION)}); it was left alone, start a new run"
+            f"has {(DEFINITION_FORMAT, TRAINING_VERSION)}); it was not changed; start a new run"
         )
     return SearchDefinition.from_json(value)
 
 
 def _is_own(run: RunFolder) -> bool:
-    """Whether the user who runs this made what says what the run is."""
+    """Whether the current user owns the files that define the run."""
     files = [path for path in (run.definition, run.database) if path.exists()]
     return not hasattr(os, "getuid") or all(path.stat().st_uid == os.getuid() for path in files)
 
@@ -155,14 +155,17 @@ def check_same(
     way_out: str,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Compare what defines a search.
+    """Compare the options that define a search.
 
     Args:
-        label: how to name an option; its last ``{}`` stands for the name.
-        names: of the options to compare, all that define a search by default.
+        current: the options now.
+        begun: the options that the run was begun with.
+        label: template for the name of an option; its last ``{}`` is replaced by the name.
+        way_out: hint that ends each error message.
+        names: options to compare; by default all that define a search.
 
     Raises:
-        InputError: a line for each difference.
+        InputError: options differ; one message each.
     """
     problems = []
     before, _, after = label.rpartition("{}")
@@ -170,7 +173,7 @@ def check_same(
         one, other = current.value(name), begun.value(name)
         differs = one != other
         if name == "gpus_per_trial":
-            differs = bool(one) != bool(other)  # a GPU's results are not a CPU's
+            differs = bool(one) != bool(other)  # results differ between GPU and CPU
         elif scope_of(name).changeable:
             continue
         if differs:
@@ -182,13 +185,13 @@ def check_same(
 
 
 def open_readonly(run: RunFolder) -> ChainStudy:
-    """The study of a run, to look at.
+    """Open the study of a run for reading.
 
     Raises:
-        InputError: no run is there, or it can't be read.
+        InputError: the folder is not a run, or it can't be read.
     """
     manifest = read_manifest(run)
-    # What needs the machine of the search, and not its results, is left out.
+    # Options that depend on the machine of the search don't affect its results.
     machine = {"concurrency", "gpus_per_trial", "address", "store"}
     values = {name: value for name, value in vars(manifest.options).items() if name not in machine}
     config = resolve(Options(**values, gpus_per_trial=0)).config
@@ -198,17 +201,17 @@ def open_readonly(run: RunFolder) -> ChainStudy:
             return open_study(config, run.database, manifest.definition.initial_params)
         except DamagedFile as error:
             why = str(error)
-    raise InputError(f"{run.database}: is damaged ({why}); --resume {run.path} makes it again")
+    raise InputError(f"{run.database}: is damaged ({why}); --resume {run.path} rebuilds it")
 
 
 def open_study(
     config: StudyConfig, database: Path, initial_params: Sequence[Params] | None
 ) -> ChainStudy:
-    """The study in a database, every trial of it compared with its checksum.
+    """Open the study in a database and verify the checksum of every trial.
 
     Raises:
-        DamagedFile: with the reason, in words.
-        InputError: the system doesn't let it be opened, which says nothing about it.
+        DamagedFile: the database is damaged; the message has the reason.
+        InputError: the operating system refuses to open it.
     """
     try:
         study = ChainStudy(config, database, initial_params)
@@ -217,7 +220,7 @@ def open_study(
             _decode_all(study)
     except (OSError, MemoryError, InputError):
         raise
-    except Exception as error:  # whatever SQLAlchemy and Optuna raise on odd rows
+    except Exception as error:  # SQLAlchemy and Optuna raise many types on malformed rows
         raise_if_of_the_system(error, database)
         why = one_line(error, 120, with_class=True)
     if why is not None:
@@ -226,10 +229,10 @@ def open_study(
 
 
 def _decode_all(study: ChainStudy) -> None:
-    """Read everything that a study remembers, of which checksums say nothing but that it is whole.
+    """Decode every record of a study: a checksum does not prove that a value can be decoded.
 
     Raises:
-        ValueError: something isn't what was written.
+        ValueError: a record is malformed.
     """
     for trial in study.trials:
         study.stats(trial)
@@ -241,32 +244,34 @@ def _decode_all(study: ChainStudy) -> None:
 def _check_config(
     run: RunFolder, options: Options, definitions: Sequence[SearchDefinition]
 ) -> None:
-    """Compare config.yaml with what it is a copy of.
+    """Compare config.yaml with the definitions that it is a copy of.
 
     Args:
-        definitions: of now, and that of study.db: a session that raised the budget may have been
-            killed between writing one and the other.
+        definitions: those of ``.definition.json`` and study.db. They differ if a session that
+            raised the budget was killed between the two writes.
 
     Raises:
-        InputError: it says something else that would make it another search.
-        DamagedFile: it says something else, or nothing; or OSError.
+        InputError: an option that defines the search was changed.
+        DamagedFile: the file was changed otherwise.
+        OSError: the file can't be read.
     """
     text = read_file(run.config)
     definition = definitions[0]
     expected = [run.config_text(known.options) for known in definitions]
-    if _without_comments(text) in map(_without_comments, expected):  # they tell the version
+    # Comments are ignored: they contain the version.
+    if _without_comments(text) in map(_without_comments, expected):
         return
     problems: list[str] = []
     try:
         raw = read_config(run.config, problems)
         edited = complete(parse_options(raw, f"{run.config}: {{}}"))
         if problems or raw.keys() != set(map(canonical_name, definition.options)):
-            raise InputError("options are missing, or stand twice")
+            raise InputError("options are missing or duplicated")
     except InputError as error:
         why = error.messages[0].removeprefix("--config ").removeprefix(f"{run.config}: ")
         raise DamagedFile(why) from None
-    check_same(edited, options, f"{run.config}: {{}}", "put that back, or start a new run")
-    raise DamagedFile("it isn't what was written; give what is to change as options")
+    check_same(edited, options, f"{run.config}: {{}}", "restore that, or start a new run")
+    raise DamagedFile("it was changed; pass changes as options on the command line instead")
 
 
 def _without_comments(text: bytes) -> list[bytes]:

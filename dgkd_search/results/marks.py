@@ -1,4 +1,4 @@
-"""Marks of charts that stand for more than one trial, or for the best of them."""
+"""Marks of charts other than single trials: intervals, lines, the star, labels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 
 from dgkd_search.results.scales import Scale
 
-# With one degree of freedom Student's factor is 12.7: an interval of two values says little but
-# how many there are, and hides all others. A chart shows the values themselves.
+# With one degree of freedom, Student's factor is 12.7: an interval of two values carries little
+# information and would hide all other marks.
 INTERVAL_VALUES = 3
-BEST_LABEL_WIDTH = 0.42  # of the best's accuracy, as a share of a chart on a telephone
+BEST_LABEL_WIDTH = 0.42  # of the star's label, as a share of the narrowest chart, on a phone
 
 Side = Literal["right", "left", "above right", "above left", "above", "below"]
 Align = Literal["top", "middle", "bottom"]
@@ -20,12 +20,12 @@ Align = Literal["top", "middle", "bottom"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval, cut off where the scale ends.
+    """A mean with its 95 % interval, clipped to the scale.
 
     Attributes:
-        span: where it is drawn from and to; None where no interval is drawn.
-        goes_below, goes_above: whether it goes on beyond the scale.
-        words: what it is, with its numbers.
+        span: the ends that are drawn; None if no interval is drawn.
+        goes_below, goes_above: whether the interval extends beyond the scale.
+        words: its tooltip: what it is, with its numbers.
     """
 
     x: float
@@ -37,7 +37,7 @@ class Interval:
 
     @property
     def caps(self) -> list[float]:
-        """Its true ends, of those in sight."""
+        """The ends of the interval that are within the scale."""
         if self.span is None:
             return []
         low, high = self.span
@@ -46,7 +46,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class CountBest:
-    """The best trial of a number of assistants: a line from ``left`` to ``right``."""
+    """The best accuracy for a number of assistants: a line from ``left`` to ``right``."""
 
     left: float
     right: float
@@ -55,7 +55,7 @@ class CountBest:
 
 @dataclass(frozen=True)
 class EdgeMark:
-    """A mark at the bottom for what lies below the scale; ``words`` say what."""
+    """A mark at the bottom edge for values below the scale; ``words`` is its tooltip."""
 
     x: float
     y: float
@@ -66,14 +66,14 @@ class EdgeMark:
 
 @dataclass(frozen=True)
 class ReferenceLine:
-    """What trials are compared with.
+    """A horizontal line that trials are compared with.
 
     Attributes:
-        y: where its label stands, which is within the scale.
-        visible: whether the line itself is.
-        dash: lengths of its dashes and gaps, in points.
-        label: its lines.
-        align: which part of the label stands at ``y``.
+        y: height of the label, within the scale.
+        visible: whether the line is within the scale and is drawn.
+        dash: lengths of a dash and a gap, in points.
+        label: the two lines of the label.
+        align: the part of the label that is at ``y``.
     """
 
     y: float
@@ -111,13 +111,13 @@ class Best:
 def make_interval(
     place: tuple[float, float], half: float | None, count: int, words: str, scale: Scale
 ) -> Interval:
-    """The interval of a mean as far as it is drawn: of too few values not at all.
+    """Prepare the interval of a mean; with fewer than ``INTERVAL_VALUES`` values it has no span.
 
     Args:
-        place: where the mean is, on both axes.
-        half: half of its width; None or NaN where there is none.
-        count: of the values.
-        words: what the mean is of.
+        place: position of the mean.
+        half: half width of the interval; None or NaN if there is none.
+        count: number of values.
+        words: name of the mean.
     """
     x, mean = place
     if half is None or math.isnan(half) or count < INTERVAL_VALUES:
@@ -131,7 +131,7 @@ def make_interval(
 
 @dataclass(frozen=True)
 class Label:
-    """A label beside a mark: its side, and the box that it takes in shares of the chart."""
+    """A label beside a mark: its side, and its box in shares of the chart."""
 
     side: Side
     box: tuple[float, float, float, float]
@@ -143,20 +143,20 @@ def place_label(
     others: Sequence[tuple[float, float]],
     labels: Sequence[Label] = (),
 ) -> Label | None:
-    """The label of a mark, on the side on which it hides the fewest points.
+    """Place the label of a mark on the side where it hides the fewest points.
 
     Args:
-        point: where the mark is, in shares of the chart's width and height.
-        width: of the label, as a share of the narrowest chart, which a telephone shows.
-        others: where all points are.
-        labels: placed before; no two overlap.
+        point: position of the mark, in shares of the chart's width and height.
+        width: width of the label, as a share of the narrowest chart.
+        others: positions of all points, likewise.
+        labels: labels that are already placed; no two overlap.
 
     Returns:
-        None where there is no room for it.
+        The label; None if there is no room for it.
     """
     gap, height = 0.04, 0.07
     x, y = point
-    # Each begins at the mark: how far from it the text begins depends on what draws it.
+    # Each box begins at the mark: the offset of the text depends on the drawing library.
     boxes: dict[Side, tuple[float, float, float, float]] = {
         "above right": (x, x + width, y, y + gap + height),
         "above left": (x - width, x, y, y + gap + height),

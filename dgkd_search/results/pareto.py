@@ -1,4 +1,4 @@
-"""Chains that no other beats in both accuracy and training cost."""
+"""The Pareto front of accuracy and training cost."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dgkd_search.results.trial_row import TrialRow
 
 
 def pareto_front(rows: Iterable[TrialRow]) -> tuple[TrialRow, ...]:
-    """Completed trials than which none is as accurate for less work, or more so for as much.
+    """Return the completed trials that no other trial dominates in accuracy and training cost.
 
     Returns:
-        Their rows, cheapest first; of equals the earlier. Each has an accuracy and a cost.
+        Their rows, cheapest first; of equal trials the earlier one. Each has an accuracy and a
+        cost.
     """
     known = [
         (row.training_tflop, -row.val_accuracy, row.number, row)

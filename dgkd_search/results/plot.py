@@ -34,7 +34,7 @@ from dgkd_search.results.looks import (
 ACCURACY_FIGURE = "accuracy_vs_assistants"
 
 _SOFT = "#444444"
-_CHAIN_WIDTH = 72  # characters a line
+_CHAIN_WIDTH = 72  # characters per line
 
 
 def plot_accuracy(chart: AccuracyChart, folder: Path, *, title: str) -> list[Path]:
@@ -44,13 +44,13 @@ def plot_accuracy(chart: AccuracyChart, folder: Path, *, title: str) -> list[Pat
         folder: an existing folder.
 
     Returns:
-        The paths of the files. The same arguments give the same bytes of SVG.
+        The paths of the files. The same arguments give an identical SVG file.
     """
     return write_figure(lambda: draw_accuracy(chart, title), folder, ACCURACY_FIGURE)
 
 
 def draw_accuracy(chart: AccuracyChart, title: str) -> Figure:
-    """The figure of a prepared chart."""
+    """Draw a prepared chart."""
     figure, axes = new_figure()
     axes.set_xlim(*chart.count_range)
     ticks = chart.count_ticks
@@ -70,7 +70,7 @@ def draw_accuracy(chart: AccuracyChart, title: str) -> Figure:
     subtitle: list[str] = []
     if chart.best is not None:
         draw_best(axes, chart.best.x, chart.best.y, chart.best.label, chart.best.side)
-        # No-break spaces: a line ends after a model, never after ">".
+        # No-break spaces keep ">" on the line of the model that follows it.
         chain = textwrap.wrap(" >\u00a0".join(chart.best.models), _CHAIN_WIDTH)
         subtitle = [chart.best.headline, *chain]
     if not chart.completed_points:
@@ -81,7 +81,7 @@ def draw_accuracy(chart: AccuracyChart, title: str) -> Figure:
 
 
 def _lines(axes: Axes, chart: AccuracyChart) -> None:
-    """The student alone and the teacher, named at the right edge, where no trial is."""
+    """Draw the lines of labels alone and of the teacher; their labels are right of the axes."""
     for line in chart.lines:
         if line.visible:
             axes.axhline(line.y, color=INK, linewidth=1.3, linestyle=(0, line.dash), zorder=1)
@@ -98,7 +98,7 @@ def _lines(axes: Axes, chart: AccuracyChart) -> None:
 
 
 def _edge_marks(axes: Axes, chart: AccuracyChart) -> None:
-    """Downward marks at the bottom, each with its number where there is room for it."""
+    """Draw triangles at the bottom edge, with their numbers if there is room for them."""
     for look in (COMPLETED_BELOW, PRUNED_BELOW, MEAN_BELOW):
         marks = [mark for mark in chart.edge_marks if mark.kind == look.label]
         if not marks:
@@ -120,7 +120,7 @@ def _edge_marks(axes: Axes, chart: AccuracyChart) -> None:
 
 
 def _counts(axes: Axes, chart: AccuracyChart) -> None:
-    """Best, and mean with interval, for each count."""
+    """Draw the best accuracy and the mean with its interval for each count."""
     tops = chart.count_bests
     axes.hlines(
         [top.accuracy for top in tops],

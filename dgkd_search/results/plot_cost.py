@@ -25,16 +25,16 @@ PARETO_FIGURE = "accuracy_vs_cost"
 
 
 def plot_pareto(chart: CostChart, folder: Path, title: str) -> list[Path]:
-    """Write ``accuracy_vs_cost.png`` and ``.svg``: every completed trial, the front marked.
+    """Write ``accuracy_vs_cost.png`` and ``.svg``: every completed trial and the Pareto front.
 
     Returns:
-        The paths of the files. The same arguments give the same bytes of SVG.
+        The paths of the files. The same arguments give an identical SVG file.
     """
     return write_figure(lambda: draw_cost(chart, title), folder, PARETO_FIGURE)
 
 
 def draw_cost(chart: CostChart, title: str) -> Figure:
-    """The figure of a prepared chart."""
+    """Draw a prepared chart."""
     figure, axes = new_figure()
     accuracy_axis(axes, chart.y_scale)
     axes.set_xticks(chart.x_scale.ticks, chart.x_scale.tick_labels)

@@ -1,4 +1,4 @@
-"""The trials of a study as points of charts, in whichever of them they stand."""
+"""The trials of a study as points, shared by all charts."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dgkd_search.results.looks import COMPLETED, PRUNED, Look, guidance_looks
 from dgkd_search.results.trial_row import TrialRow
 
 ACCURACY_TITLE = "validation accuracy (%)"
-MANY_POINTS = 150  # from which on they are drawn smaller
+MANY_POINTS = 150  # more points than these are drawn smaller
 
-# Within the column of a count: its trials around the middle left, its mean beside them.
+# Center and width of the cloud of trials in the column of a count; the mean is to its right.
 CLOUD, _SPREAD = -0.10, 0.34
-_GOLDEN = 0.6180339887  # its multiples modulo 1 stay apart, in whatever order trials come
+_GOLDEN = 0.6180339887  # its multiples modulo 1 are evenly spread for any number of trials
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """What fresh seeds gave.
+    """Results with fresh seeds.
 
     Attributes:
-        count: of the seeds.
+        count: number of seeds.
         mean: validation accuracy in percent.
-        half_width: of its 95 % interval, in percentage points; None where there is none.
+        half_width: half of its 95 % interval, in percentage points; None if there is none.
     """
 
     count: int
@@ -52,14 +52,14 @@ class TrialPoint:
 
     Attributes:
         kind: label of its look.
-        chain: as ``resnet26 > resnet14 > resnet8, drop 0.25``.
-        models: of the chain, teacher first.
-        guidance: ``none`` for a student of labels alone.
-        drop: probability; None where the student has fewer than two teachers.
-        assistants: their number.
-        x: where it stands on the axis of assistants: their number, a little aside.
-        accuracy: on validation, in percent.
-        cost: of training the chain from nothing, in TFLOP; None where it isn't known.
+        chain: for example ``resnet26 > resnet14 > resnet8, drop 0.25``.
+        models: the models of the chain, teacher first.
+        guidance: ``none`` for a student trained on labels alone.
+        drop: drop probability; None if the student has fewer than two teachers.
+        assistants: number of assistants.
+        x: position on the axis of assistants: their number plus a small offset.
+        accuracy: validation accuracy in percent.
+        cost: cost of training the chain from scratch, in TFLOP; None if unknown.
     """
 
     trial: int
@@ -77,19 +77,19 @@ class TrialPoint:
 
     @property
     def taught(self) -> bool:
-        """Whether a teacher teaches the student; not where labels alone do."""
+        """Whether the student has a teacher; False if it is trained on labels alone."""
         return len(self.models) > 1
 
 
 def trial_points(rows: Sequence[TrialRow]) -> tuple[TrialPoint, ...]:
-    """The points of all trials that ended and have an accuracy, by number."""
+    """Return the points of all trials that ended and have an accuracy, by number."""
     looks = _looks(rows)
     points = (_point(row, looks) for row in rows if row.completed or row.pruned)
     return tuple(point for point in points if point is not None)
 
 
 def legend(rows: Sequence[TrialRow]) -> tuple[Look, ...]:
-    """The looks of the points that there are, in the order of legends."""
+    """Return the looks of the points in the order of legends."""
     completed, looks = [*_completed(rows)], _looks(rows)
     kinds = [*looks.values()] if looks else [COMPLETED] if completed else []
     pruned = any(row.pruned and _is_known(row) for row in rows)
@@ -105,7 +105,10 @@ def _completed(rows: Iterable[TrialRow]) -> Iterable[TrialRow]:
 
 
 def _looks(rows: Iterable[TrialRow]) -> dict[str, Look]:
-    """Of the guidances, if they are to be told apart; without assistants all are one."""
+    """Return the looks by guidance; empty if all completed trials share one look.
+
+    Without assistants all guidances are the same.
+    """
     completed = [*_completed(rows)]
     guidances = {row.guidance for row in completed if row.assistant_count}
     several = len(guidances) > 1 or any(not row.taught for row in completed)
@@ -113,7 +116,7 @@ def _looks(rows: Iterable[TrialRow]) -> dict[str, Look]:
 
 
 def _point(row: TrialRow, looks: Mapping[str, Look]) -> TrialPoint | None:
-    """None where the assistants or the accuracy aren't known."""
+    """Return the point of a trial; None if its assistants or its accuracy are unknown."""
     assistants, accuracy = row.assistant_count, row.val_accuracy
     if assistants is None or accuracy is None:
         return None

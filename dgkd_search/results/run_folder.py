@@ -1,4 +1,4 @@
-"""The run folder: where a search's results lie, what repeats it, and who works on it."""
+"""The run folder: paths of the results, config.yaml, and a lock."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _DEFINITION = ".definition.json"
 
 
 class RunFolder:
-    """Paths of one run, and the lock that one driver at a time holds.
+    """The paths of one run, and the lock that one driver at a time holds.
 
     Args:
         path: of the folder.
-        fresh: whether its name was made up, so that another may be taken.
+        fresh: whether the name was generated, so that another one may be chosen.
     """
 
     def __init__(self, path: Path | str, fresh: bool = False) -> None:
@@ -74,36 +74,36 @@ class RunFolder:
 
     @property
     def figure(self) -> Path:
-        """Accuracy over the number of assistants; a PNG file of the same name lies beside it."""
+        """The SVG of accuracy versus number of assistants; a PNG of the same name is beside it."""
         return self.path / "accuracy_vs_assistants.svg"
 
     @property
     def definition(self) -> Path:
-        """What config.yaml and study.db are compared with, under a checksum."""
+        """The definition of the search, under a checksum; config.yaml and study.db must match."""
         return self.path / _DEFINITION
 
     @property
     def damaged(self) -> Path:
-        """Where damaged files are moved to."""
+        """The folder to which damaged files are moved."""
         return self.path / "damaged"
 
     @property
     def stores(self) -> Path:
-        """Where trials that share nothing keep what they train, until the search is over."""
+        """The folder of private stores, for trials that share nothing; removed after the search."""
         return self.path / _STORES
 
     @classmethod
     def choose(cls, options: Options) -> RunFolder:
-        """Where a new run goes; nothing is written yet.
+        """Choose the folder of a new run; nothing is written yet.
 
         Raises:
-            InputError: the folder holds something already, or can't be written.
+            InputError: the folder isn't empty, or it can't be written.
         """
         if options.out is None:
             name = f"{options.dataset}-{options.family}-{time.strftime('%Y%m%d-%H%M%S')}"
             run = cls(Path("runs") / name, fresh=True)
             while run.path.exists():
-                run._move_on(name)
+                run._next_name(name)
         else:
             run = cls(Path(options.out).expanduser())
         _check_writable(run.path)
@@ -111,7 +111,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[None]:
-        """Make the folder and hold it; it is gone again if the input turns out to be bad.
+        """Create the folder and lock it; on bad input it is removed again.
 
         Raises:
             InputError: another search has begun there since the folder was chosen.
@@ -129,22 +129,22 @@ class RunFolder:
                 finally:
                     if not self.config.exists():
                         self._empty()
-                        remove_file(self.path / _LOCK)  # as long as it is ours
+                        remove_file(self.path / _LOCK)  # while we still hold it
         finally:
             if not self.config.exists():
                 for folder in created:
                     remove_empty(folder)
 
     def keep(self) -> None:
-        """From now on the folder holds something: it stays, whatever turns out."""
+        """Keep the folder from now on, even on bad input."""
         self._kept = True
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep other drivers out; the lock of one that is killed is released by the system.
+        """Lock the folder against other drivers; the system releases the lock of a killed one.
 
         Raises:
-            InputError: another one holds it, or the folder can't be written.
+            InputError: another driver holds the lock, or the folder can't be written.
         """
         lock = FileLock(self.path / _LOCK, timeout=0, thread_local=False)
         try:
@@ -156,7 +156,7 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise InputError(
-                f"{self.path}: can't be written ({error.strerror}); mend that, or copy the folder"
+                f"{self.path}: can't be written ({error.strerror}); fix that, or copy the folder"
             ) from None
         try:
             for left in self.path.glob(f"{TEMPORARY}*"):  # of a driver that was killed
@@ -169,12 +169,12 @@ class RunFolder:
             lock.release()
 
     def write_definition(self, definition: SearchDefinition) -> None:
-        """Make or replace what says what the search is: for us, and as config.yaml for users."""
+        """Write the definition to ``.definition.json`` and, for users, to config.yaml."""
         write_bytes(self.definition, to_checksummed_json(definition.to_json()))
         write_bytes(self.config, self.config_text(definition.options))
 
     def config_text(self, options: Mapping[str, object]) -> bytes:
-        """config.yaml of these options: resolved, by their names in it."""
+        """Return the text of config.yaml for resolved options, by their names in it."""
         text = (
             f"# dgkd-search {version('dgkd-search')}. Repeat this search with\n"
             f"#   dgkd-search --config {_CONFIG}\n"
@@ -182,11 +182,11 @@ class RunFolder:
         return (text + to_yaml(options)).encode()
 
     def quarantine(self, path: Path) -> Path | None:
-        """Move a damaged file of the run out of the way; None if it is gone already."""
+        """Move a damaged file to ``damaged``; return its new path, None if it no longer exists."""
         return quarantine(path, self.damaged)
 
     def _make(self) -> list[Path]:
-        """Make the folder; those that weren't there, the deepest first."""
+        """Create the folder; return the created folders, the deepest first."""
         name = self.path.name
         while True:
             created = [p for p in (self.path, *self.path.parents) if not p.exists()]
@@ -198,9 +198,9 @@ class RunFolder:
                 new_folder(self.path)
                 return created
             except FileExistsError:
-                self._move_on(name)  # two searches of one second
+                self._next_name(name)  # two searches began in the same second
 
-    def _move_on(self, name: str) -> None:
+    def _next_name(self, name: str) -> None:
         tail = self.path.name.removeprefix(name).lstrip("-")
         self.path = self.path.with_name(f"{name}-{int(tail or 1) + 1}")
 
@@ -210,7 +210,7 @@ class RunFolder:
                 remove_folder(path)
 
     def _holder(self) -> str:
-        """Who has the lock, as far as they have said."""
+        """Return who holds the lock, in words; empty if unknown."""
         with contextlib.suppress(OSError, *UNREADABLE):
             holder = json.loads((self.path / _HOLDER).read_bytes())
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(holder["since"])))
@@ -221,8 +221,8 @@ class RunFolder:
 
 
 def name_error(path: Path) -> str | None:
-    """Why a study's database can't lie there: its place is part of a URL, and a template."""
-    return "its name must be free of ?, %, { and }" if set(str(path)) & set("?%{}") else None
+    """Return why a path can't hold the study's database; it is part of a URL and a template."""
+    return "its name must not contain ?, %, { or }" if set(str(path)) & set("?%{}") else None
 
 
 def _check_unused(path: Path) -> None:
@@ -231,7 +231,7 @@ def _check_unused(path: Path) -> None:
             f"--out {path}: holds a run already; choose a fresh folder, or go on with "
             f"--resume {path}"
         )
-    ours = (_LOCK, _HOLDER, _STORES, _DEFINITION)  # of a search that was killed before it began
+    ours = (_LOCK, _HOLDER, _STORES, _DEFINITION)  # left by a search that was killed at its start
     names = [entry.name for entry in path.iterdir()]
     if any(name not in ours and not name.startswith(TEMPORARY) for name in names):
         raise InputError(f"--out {path}: isn't empty; choose a fresh folder")
@@ -244,7 +244,7 @@ def _check_writable(path: Path) -> None:
         if path.is_dir():
             _check_unused(path)
         elif path.exists() or path.is_symlink():
-            raise InputError(f"--out {path}: is no folder; choose a fresh one")
+            raise InputError(f"--out {path}: is not a folder; choose a fresh one")
         if bad := write_error(path):
             raise InputError(f"--out {path}: {bad}; choose another folder")
     except OSError as error:

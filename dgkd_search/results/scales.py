@@ -1,4 +1,4 @@
-"""Ranges and ticks of the axes, which matplotlib's figures and the page's charts share."""
+"""Ranges and ticks of axes, shared by the matplotlib figures and the charts of the page."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LEAST_SPAN = 1.0  # percentage points; less would blow up the noise of single images
-_NEAR = 0.3  # share of the span by which pruned trials and intervals may widen it
+_LEAST_SPAN = 1.0  # percentage points; a smaller span would magnify the noise of single images
+_NEAR = 0.3  # share of the span by which pruned trials and intervals may widen the range
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -18,10 +18,10 @@ class Scale:
     """An axis.
 
     Attributes:
-        low, high: what lies between is drawn where it is.
-        start, end: of the axis, a little outside of that.
+        low, high: values in this range are drawn at their position.
+        start, end: limits of the axis, a little outside of ``low`` and ``high``.
         ticks: ascending, between start and end.
-        decimals: that the ticks need.
+        decimals: number of decimals that the ticks need.
     """
 
     low: float
@@ -36,11 +36,11 @@ class Scale:
         return [f"{tick:.{self.decimals}f}" for tick in self.ticks]
 
     def share(self, value: float) -> float:
-        """Where a value lies, from 0 at the start to 1 at the end; those outside lie at an end."""
+        """Return the position of a value, from 0 at the start to 1 at the end, clamped."""
         return min(max((value - self.start) / (self.end - self.start), 0.0), 1.0)
 
     def at(self, share: float) -> float:
-        """The value that lies at a share; see ``share``."""
+        """Return the value at a position; the inverse of ``share``."""
         return self.start + share * (self.end - self.start)
 
 
@@ -52,9 +52,10 @@ def make_scale(
     after: float,
     bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Scale:
-    """A scale with margins, given as shares of its span, and with ticks at round numbers.
+    """Create a scale with margins and with ticks at round numbers.
 
     Args:
+        before, after: margins, as shares of the span from ``low`` to ``high``.
         bounds: no tick lies outside of these; percentages end at 0 and 100.
     """
     span = (high - low) or 1.0
@@ -64,7 +65,7 @@ def make_scale(
 
 
 def round_numbers(start: float, end: float, at_most: int = 9) -> tuple[float, ...]:
-    """Multiples of 1, 2, 2.5 or 5 times a power of ten in a range, no more than ``at_most``."""
+    """Return at most ``at_most`` ticks: multiples of 1, 2, 2.5 or 5 times a power of ten."""
     least = (end - start) / (at_most - 1)
     if not least > 0:
         return (start,)
@@ -86,11 +87,12 @@ def accuracy_limits(
     teacher: float | None,
     intervals: Iterable[float] = (),
 ) -> tuple[float, float]:
-    """The accuracies, in percent, between which a chart shows most; the rest goes to its edge.
+    """Return the range of accuracies, in percent, that a chart shows.
 
-    The completed trials rule, but for collapsed ones (five robust standard deviations below the
-    median). Pruned trials, lines and the ends of intervals widen the range as long as they don't
-    squash it: one interval of few values would otherwise fill the chart.
+    The range covers the completed trials, except collapsed ones (more than five robust standard
+    deviations below the median). Pruned trials, reference lines and ends of intervals widen it only
+    a little, so that one wide interval does not compress all points. Values outside the range are
+    marked at the edge of the chart.
 
     Args:
         intervals: ends of all intervals.
@@ -103,7 +105,7 @@ def accuracy_limits(
     middle = float(np.median(values))
     deviation = max(1.4826 * float(np.median(np.abs(values - middle))), _LEAST_SPAN / 4)
     low, high = _at_least(float(values[values >= middle - 5 * deviation][0]), float(values[-1]))
-    # The student alone is what all trials are compared with, so it may take more room.
+    # All trials are compared with labels alone, so that line may widen the range more.
     for value, room in ((reference, 3.0), (teacher, 2.0)):
         if value is not None and max(high, value) - min(low, value) <= room * (high - low):
             low, high = min(low, value), max(high, value)

@@ -1,4 +1,4 @@
-"""The trials of a study as a table, for pandas and as ``trials.csv``."""
+"""The table of the trials of a study: as a pandas data frame and as ``trials.csv``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from dgkd_search.utils.tables import Column, Table
 
 
 def trials_table(study: ChainStudy) -> pd.DataFrame:
-    """One row a trial, by number; the columns of ``TrialRow`` and their types, whatever rows there
-    are."""
+    """Return one row per trial, by number; columns and types are those of ``TrialRow``."""
     return to_frame(trial_rows(study))
 
 
 def to_frame(rows: Sequence[TrialRow]) -> pd.DataFrame:
-    """Rows as a table of ``COLUMNS`` and their types."""
+    """Convert rows to a data frame with the types of ``COLUMNS``."""
     cells = [row.cells() for row in rows]
     columns = {
         name: pd.Series([each[name] for each in cells], dtype=dtype)
@@ -37,7 +36,7 @@ def write_trials(study: ChainStudy, path: Path) -> None:
 
 
 def csv_text(rows: Sequence[TrialRow]) -> str:
-    """Rows as CSV: numbers in six significant digits, ISO 8601 times in seconds."""
+    """Format rows as CSV: numbers with six significant digits, ISO 8601 times in seconds."""
     columns = [Column(name, format=_format) for name in COLUMNS]
     return Table(columns, [[*row.cells().values()] for row in rows]).csv()
 

@@ -1,4 +1,4 @@
-"""A trial as the table, the figures and the page tell it."""
+"""The results of one trial, for the table, the figures and the report page."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from dgkd_search.study.study import REASON, ChainStudy, accuracy_of
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A column of trials.csv each; what is None is missing there.
+    """One row of trials.csv; each field is a column, and None is a missing value.
 
     Attributes:
         state: COMPLETE, PRUNED, FAIL or RUNNING.
         teacher, assistants, student, assistant_count, guidance: the canonical chain: the models
-            that the student depends on; assistants largest first, which the table joins by ``>``.
-            Guidances that coincide are called ``dense``; a student of labels alone has no teacher
-            and guidance ``none``. Empty for a trial that died before it was drawn.
-        drop_probability: missing where fewer than two teachers teach the student.
-        temperature, kd_weight: missing where no teacher does; ``temperature`` also where the loss
-            has none.
-        val_accuracy: the student's, in percent: of the last epoch for a completed trial, of the
-            latest one known for all others.
-        student_epochs: epochs that reported, from 0.
-        stages_trained, stages_reused: stages trained here, at least in part, and taken whole from
-            the store; missing until the trial has ended.
-        seconds: of a worker. A trial is drawn when it ``started`` and may begin later, so these
-            are fewer than lie between its start and its end.
-        computing_seconds, waiting_seconds: spent training, and waiting for a stage of another
-            trial.
+            that the student depends on. Assistants are largest first; the table joins them by
+            ``>``. Guidances that coincide are called ``dense``; a student trained on labels alone
+            has no teacher and guidance ``none``. Empty if the trial died before its parameters
+            were sampled.
+        drop_probability: missing if the student has fewer than two teachers.
+        temperature, kd_weight: missing if the student has no teacher; ``temperature`` also if the
+            loss has none.
+        val_accuracy: validation accuracy of the student in percent: after the last epoch for a
+            completed trial, after the latest reported epoch for all others.
+        student_epochs: number of epochs that the student reported.
+        stages_trained, stages_reused: number of stages that the trial trained at least in part,
+            and of cached stages; missing until the trial has ended.
+        seconds: duration on a worker. A trial is sampled when it ``started`` and may begin later,
+            so this can be less than the time between ``started`` and ``finished``.
+        computing_seconds, waiting_seconds: time spent computing, and waiting for stages of other
+            trials.
         started, finished: local times.
-        student_key: the store's key of a completed trial's student.
-        reason: why a trial failed, in one line.
-        training_tflop: teraoperations that training the chain takes from nothing.
-        repeats, repeats_mean, repeats_half_width: how often it was trained again with fresh seeds,
-            the mean validation accuracy of that in percent, and half of its 95% Student-t
-            interval; the trial's own accuracy isn't among them.
+        student_key: key of the student in the store, for a completed trial.
+        reason: why the trial failed, in one line.
+        training_tflop: cost of training the chain from scratch, in 10^12 operations.
+        repeats, repeats_mean, repeats_half_width: number of replicates with fresh seeds, their
+            mean validation accuracy in percent, and half of its 95% Student-t interval. The
+            trial's own accuracy is not included.
     """
 
     number: int
@@ -74,10 +75,10 @@ class TrialRow:
 
     @classmethod
     def of(cls, study: ChainStudy, trial: FrozenTrial, replication: Replication | None) -> TrialRow:
-        """What is known of a trial now.
+        """Create the row of a trial, whatever its state.
 
         Args:
-            replication: of the study, if means of fresh seeds are to be shown.
+            replication: the results with fresh seeds, or None to show none.
         """
         row = cls(
             trial.number,
@@ -110,35 +111,35 @@ class TrialRow:
 
     @property
     def taught(self) -> bool:
-        """Whether a teacher teaches the student; not where labels alone do."""
+        """Whether the student has a teacher; False if it is trained on labels alone."""
         return bool(self.teacher)
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Of the chain, teacher first; none for a trial that died before it was drawn."""
+        """The models of the chain, teacher first; empty if no parameters were sampled."""
         return tuple(filter(None, (self.teacher, *self.assistants, self.student)))
 
     @property
     def chain(self) -> str:
-        """The chain in words, for example ``resnet26 > resnet14 > resnet8, drop 0.25``."""
+        """The chain and its drop, for example ``resnet26 > resnet14 > resnet8, drop 0.25``."""
         drop = self.drop_probability
         return " > ".join(self.models) + ("" if drop is None else f", drop {drop:g}")
 
     def cells(self) -> dict[str, object]:
-        """The values by column of trials.csv, in its order; None where one is missing."""
+        """Return the values by column of trials.csv, in its order; None if missing."""
         return {**vars(self), "assistants": ">".join(self.assistants)}
 
 
 def trial_rows(study: ChainStudy) -> tuple[TrialRow, ...]:
-    """What is known of each trial now, by number."""
+    """Return the rows of all trials, by number."""
     replication = Replication.from_study(study)
     if replication is not None and replication.winner is None:
-        replication = None  # a mean or two of many would be taken for the best
+        replication = None  # with few means known, one of them would look like the best
     return tuple(TrialRow.of(study, trial, replication) for trial in study.trials)
 
 
-# pandas' nullable types, so that a column has one type whatever rows there are. Text is never
-# missing, it is empty: CSV couldn't tell the two apart.
+# pandas' nullable types, so that the type of a column does not depend on the rows. Missing text is
+# an empty string: CSV can't distinguish the two.
 _DTYPES = {
     "str": "string",
     "tuple[str, ...]": "string",
@@ -150,7 +151,7 @@ COLUMNS = {f.name: _DTYPES[str(f.type).removesuffix(" | None")] for f in fields(
 
 
 def _with_settings(row: TrialRow, study: ChainStudy, trial: FrozenTrial) -> TrialRow:
-    """With what the trial's parameters mean for its student."""
+    """Fill in the chain and settings that the trial's parameters define."""
     configuration = study.configuration(trial)
     chain, loss = configuration.chain.canonical(), configuration.distillation
     taught = bool(chain.teachers(len(chain.models) - 1))
@@ -169,12 +170,12 @@ def _with_settings(row: TrialRow, study: ChainStudy, trial: FrozenTrial) -> Tria
 
 
 def _with_stats(row: TrialRow, study: ChainStudy, trial: FrozenTrial) -> TrialRow:
-    """With what the trial did, as far as it began."""
+    """Fill in the stages and times of a trial that has begun."""
     stats = study.stats(trial)
     if stats is None or not stats.begun:
         return row
     row = replace(row, seconds=stats.seconds, training_tflop=stats.tflop)
-    if not stats.stages and not stats.computing:  # its worker died before it said anything
+    if not stats.stages and not stats.computing:  # its worker died before its first report
         return row
     complete = trial.state == TrialState.COMPLETE and stats.stages
     return replace(
@@ -190,14 +191,14 @@ def _with_stats(row: TrialRow, study: ChainStudy, trial: FrozenTrial) -> TrialRo
 def _student_epochs(study: ChainStudy, trial: FrozenTrial) -> int:
     if trial.intermediate_values:
         return len(trial.intermediate_values)
-    # Optuna takes no reports under two objectives; what the trial did is among its facts.
+    # Optuna takes no reports with two objectives; the stats of the trial have its epochs.
     stats = study.stats(trial)
     student = stats.stage(study.config.space.student) if stats is not None else None
     return student.epochs if student is not None else 0
 
 
 def _accuracy(trial: FrozenTrial) -> float | None:
-    """In percent; None before the first epoch, or where training gave no number."""
+    """Return the accuracy in percent; None before the first epoch, or if it isn't finite."""
     value = accuracy_of(trial) if trial.state == TrialState.COMPLETE else None
     if trial.state != TrialState.COMPLETE:
         steps = trial.intermediate_values
@@ -210,5 +211,5 @@ def _to_second(time: datetime | None) -> datetime | None:
 
 
 def _printable(text: str) -> str:
-    """Without line breaks, control characters and lone surrogates, which CSV can't carry."""
+    """Remove line breaks, control characters and lone surrogates, which CSV can't represent."""
     return one_line("".join(c if c.isprintable() else " " for c in text))

@@ -1,4 +1,4 @@
-"""What a search compares its chains with: the teacher, and the student on labels alone."""
+"""Baseline accuracies of a search: the teacher, and the student trained on labels alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dgkd_search.study.study import ChainStudy
 
 
 def teacher_accuracy(study: ChainStudy) -> float | None:
-    """The teacher's validation accuracy in percent, from any trial that used it."""
+    """Return the teacher's validation accuracy in percent; None if no trial has it yet."""
     name = study.config.space.teacher
     for trial in study.trials:
         stats = study.stats(trial)
@@ -18,6 +18,6 @@ def teacher_accuracy(study: ChainStudy) -> float | None:
 
 
 def baseline_accuracy(study: ChainStudy) -> float | None:
-    """The validation accuracy in percent of the student on labels alone."""
+    """Return the validation accuracy in percent of the student trained on labels alone, or None."""
     reference = study.read(REFERENCE)
     return reference.val_accuracy if reference is not None else None

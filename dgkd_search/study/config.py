@@ -1,7 +1,7 @@
-"""What a study is: its data, its search space, its budget. Values only; no defaults by family.
+"""The configuration of a study: data, search space, recipe, budget.
 
-``options`` holds what a user may leave open; ``resolve`` turns that into a ``StudyConfig``, in
-which nothing is open any more.
+``config.options`` holds the user's options, some of them unset. ``config.resolve`` turns them into
+a ``StudyConfig``, in which every value is set.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dgkd_search.training.recipe import Distillation, Numerics, Recipe
 from dgkd_search.utils.option_values import OptionValues
 
 TUNABLE = ("temperature", "kd-weight", "lr")
-SETTING_DIGITS = 10  # of settings that a sampler may draw: equal ones must have equal keys
-# Lowest, highest and step of what is tuned; the rate is tuned by a factor.
+SETTING_DIGITS = 10  # sampled settings are rounded, so that equal settings have equal keys
+# Lowest, highest and step of tuned values; the learning rate is tuned by a factor.
 TEMPERATURES = 1.0, 10.0, 0.5
 KD_WEIGHTS = 0.1, 1.0, 0.05
 LR_FACTOR = 4.0
@@ -24,16 +24,16 @@ DROP_SCOPES = ("student", "all")
 
 @dataclass(frozen=True)
 class ChainSpace:
-    """Which configurations a study may try.
+    """The configurations that a study may try.
 
     Attributes:
         teacher, student: the fixed ends of every chain.
         pool: candidate assistants, largest first.
-        max_assistants: bound on a chain's assistants, 0 to len(pool).
-        guidances: at least one, the first is the preferred one.
-        drop_probs: the values allowed, ascending, at least one.
-        drop_scope: ``student`` (assistants never drop) or ``all``.
-        tune: which of ``TUNABLE`` the sampler may vary for the final student.
+        max_assistants: largest number of assistants in a chain, 0 to len(pool).
+        guidances: at least one; the first is preferred.
+        drop_probs: allowed values, ascending, at least one.
+        drop_scope: ``student`` (assistants don't drop teachers) or ``all``.
+        tune: values of ``TUNABLE`` that the sampler varies for the student.
     """
 
     teacher: str
@@ -48,18 +48,18 @@ class ChainSpace:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """Everything that defines a study's results, besides the data's fingerprint.
+    """Everything that defines the results of a study, except the fingerprint of the dataset.
 
     Attributes:
-        budget: trials that complete or are pruned, at least 1.
+        budget: number of trials that complete or are pruned, at least 1.
         outputs: one of ``recipe.OUTPUTS``.
-        time_budget: seconds after which no trial goes on, or None.
-        objectives: ``accuracy`` (on validation), or that and ``cost`` (to train the chain).
-        confirm_top, confirm_seeds: how many configurations are taught again after the budget,
-            and with how many seeds each; 0 for none.
-        sampler_options, pruner_options: values of the options that they take.
+        time_budget: seconds after which all trials are stopped, or None.
+        objectives: ``accuracy`` (on validation), or that and ``cost`` (of training the chain).
+        confirm_top, confirm_seeds: number of best configurations that are trained again after the
+            trials, and number of fresh seeds of each; 0 for none.
+        sampler_options, pruner_options: values of the options of the sampler and pruner.
         reference: whether the student is also trained on labels alone.
-        seed: the sampler's; ``train_seed`` is the models'.
+        seed: seed of the sampler; ``train_seed`` is that of the models.
     """
 
     data: DataConfig
@@ -86,13 +86,13 @@ class StudyConfig:
 
 @dataclass(frozen=True)
 class Resources:
-    """Where trials run.
+    """The resources on which trials run.
 
     Attributes:
-        concurrency: trials at once, at least 1.
+        concurrency: number of trials at once, at least 1.
         cpus_per_trial: CPU threads of a trial, at least 1.
         gpus_per_trial: GPU share of a trial: 0, a fraction below 1, or a whole number.
-        address: a Ray cluster's address, or None for this machine alone.
+        address: address of a Ray cluster; None for this machine only.
     """
 
     concurrency: int = 1

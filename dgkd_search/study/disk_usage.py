@@ -1,4 +1,4 @@
-"""How much room a study's stored outputs take, before anything is trained."""
+"""Estimate the disk space of a study's stored outputs before training."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from dgkd_search.distillation.chain import models_needed
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.utils.formatting import format_bytes, pluralize
 
-_BYTES = 2  # of a float16
-_EXTRA = 4096  # of a file beside its numbers: headers, description
+_BYTES = 2  # bytes of a float16
+_EXTRA = 4096  # bytes of a file's headers and metadata
 
 
 @dataclass(frozen=True)
 class OutputsEstimate:
-    """Room for stored outputs, in bytes; 0 where teachers run online.
+    """Upper bounds on the size of stored outputs in bytes; 0 if teachers run online.
 
     Attributes:
-        views: banks of views of a teacher at most.
-        teacher: bytes of one teacher's outputs on all its banks.
-        store: of all teachers that running trials may need in one store: what its limit must hold.
-        running: the same on the disk, which holds the private stores of all trials where they
-            share nothing; those are kept until the search ends.
-        total: of every teacher that the study may come by; an upper bound.
+        views: largest number of stored views of each image.
+        teacher: outputs of one teacher for all views.
+        store: outputs of all teachers that running trials may need in one store; the store's limit
+            must hold them.
+        running: outputs that running trials need on the disk. This includes the private stores of
+            all trials if they share nothing; those are kept until the search ends.
+        total: outputs of every teacher that the study may use.
     """
 
     views: int
@@ -37,17 +38,17 @@ class OutputsEstimate:
             return "none, teachers run online"
         return (
             f"up to {format_bytes(self.teacher)} a teacher ({pluralize(self.views, 'view')}), "
-            f"{format_bytes(self.total)} altogether"
+            f"{format_bytes(self.total)} in total"
         )
 
 
 def estimate_outputs(
     config: StudyConfig, images: int, classes: int, concurrency: int, shared: bool = True
 ) -> OutputsEstimate:
-    """Upper bounds from the search space, the budget and the number of trials at once.
+    """Estimate upper bounds from the search space, the budget and the number of trials at once.
 
     Args:
-        images: of the training part.
+        images: number of images in the training part.
         shared: whether trials share a store.
     """
     space = config.space
@@ -58,7 +59,7 @@ def estimate_outputs(
     teacher = views * (images * classes * _BYTES + _EXTRA)
     kinds = sum(needed > 2 for needed in depths)
     longest = space.max_assistants if kinds else 0
-    # An assistant is trained for each set of larger ones before it, under each guidance.
+    # An assistant is trained once for each set of larger assistants before it, and each guidance.
     sets = sum(math.comb(len(space.pool), size) for size in range(1, longest + 1)) * kinds
     if space.drop_scope == "all":
         sets *= len(space.drop_probs)
@@ -72,7 +73,7 @@ def estimate_outputs(
 
 
 def space_errors(need: OutputsEstimate, option: str, least: int, room: int | None) -> list[str]:
-    """What to say where ``least`` bytes of outputs don't fit in ``room``; None is no limit."""
+    """Return an error message if ``least`` bytes exceed ``room``; None means no limit."""
     if room is None or least <= room:
         return []
     fewer = f"fewer --views (now {need.views}), " if need.views > 1 else ""

@@ -1,4 +1,4 @@
-"""From a study's configuration to the stages of each trial."""
+"""Plan the stages of each trial from a study's configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Planner:
     """Plans the stages of every configuration of one study on one dataset.
 
     Attributes:
-        pretrained: checksum of the teacher's weights, where the user has brought them along.
+        pretrained: checksum of the teacher's weights, if the user provides them, else empty.
     """
 
     config: StudyConfig
@@ -30,10 +30,10 @@ class Planner:
     pretrained: str = ""
 
     def stages(self, configuration: Configuration, replicate: int = 0) -> tuple[StageSpec, ...]:
-        """The stages of a configuration in training order, the student's last.
+        """Return the stages of a configuration in training order, the student's last.
 
-        What is tuned applies to the final student alone, so that chains share their prefixes; a
-        drop probability reaches the assistants only under ``--drop-scope all``.
+        Tuned values apply to the student only, so that chains share their first stages. The drop
+        probability applies to assistants only under ``--drop-scope all``.
         """
         config, base = self.config, self.config.distillation
         drop = configuration.distillation.drop_prob if config.space.drop_scope == "all" else 0.0
@@ -55,18 +55,18 @@ class Planner:
         )
 
     def tflop(self, stages: Sequence[StageSpec]) -> float:
-        """Teraoperations that training these stages takes from nothing."""
+        """Return the cost of training these stages from scratch, in 10^12 operations."""
         return training_tflop(stages, self.info.train_count)
 
     def teacher(self) -> StageSpec:
-        """The stage of the teacher, with which every chain begins."""
+        """Return the stage of the teacher, the first of every chain."""
         space = self.config.space
         chain = Chain((space.teacher, space.student))
         lr = self.config.student_recipe.lr
         return self.stages(Configuration(chain, self.config.distillation, lr))[0]
 
     def architecture(self, name: str) -> Architecture:
-        """A model of the family, for the images and classes of the data."""
+        """Return a model of the family, for the images and classes of the dataset."""
         info = self.info
         of = get_family(self.config.family).architectures(
             len(info.classes), info.channels, info.image_size
@@ -74,10 +74,10 @@ class Planner:
         return of(name)
 
     def baseline(self) -> Configuration:
-        """The student on labels alone."""
+        """Return the configuration of the student trained on labels alone."""
         chain = Chain((self.config.space.student,), NO_GUIDANCE)
         return Configuration(chain, self.config.distillation, self.config.student_recipe.lr)
 
     def reference(self) -> tuple[StageSpec, ...]:
-        """The stage of the student on labels alone."""
+        """Return the only stage of the student trained on labels alone."""
         return self.stages(self.baseline())

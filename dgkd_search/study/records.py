@@ -1,4 +1,4 @@
-"""What a study remembers beside its trials: attributes of study.db, a type each."""
+"""Typed records that a study stores beside its trials, as user attributes in study.db."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Generic, Protocol, Self, TypeVar
 from dgkd_search.distillation.stats import TrialStats
 from dgkd_search.utils.records import from_plain, to_plain
 
-ALONE = "alone"  # the student without any teacher, among what is trained again
+ALONE = "alone"  # name of labels alone among the replicated configurations
 _FAILED = "failed"
 
 
 class Record(Protocol):
-    """What ``ChainStudy.read`` and ``write`` know."""
+    """The interface of records that ``ChainStudy.read`` and ``write`` take."""
 
     def to_json(self) -> dict[str, object]:
-        """In plain JSON types."""
+        """Return plain JSON types."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> Self:
-        """What ``to_json`` gave, in this version or an earlier one.
+        """Decode the result of ``to_json``, of this version or an earlier one.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the value is malformed.
         """
 
 
@@ -33,10 +33,10 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True)
 class Attribute(Generic[R]):
-    """Something that a study remembers, under a name.
+    """The name and type of a record.
 
     Attributes:
-        kind: its type.
+        kind: the type of the record.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Attribute(Generic[R]):
 
 @dataclass(frozen=True)
 class StudentRecord:
-    """A student that is trained outside the trials: on labels alone, or again with another seed.
+    """A student that was trained outside the trials: on labels alone, or with a fresh seed.
 
     Attributes:
-        stats: what its training did.
-        val_accuracy: in percent; None where it failed.
-        failure: why it failed, in one line; empty where that wasn't noted, None if it didn't.
+        stats: statistics of its training.
+        val_accuracy: validation accuracy in percent; None if the training failed.
+        failure: why it failed, in one line; empty if the reason is unknown, None if it succeeded.
     """
 
     stats: TrialStats
@@ -59,7 +59,7 @@ class StudentRecord:
 
     @property
     def retryable(self) -> bool:
-        """Whether a resumed search tries it again."""
+        """Whether a resumed search retries it."""
         return self.val_accuracy is None and self.stats.retryable
 
     def to_json(self) -> dict[str, object]:
@@ -83,14 +83,14 @@ class _Ends:
 
 @dataclass(frozen=True)
 class ReplicationChoice:
-    """Which configurations are trained again with fresh seeds.
+    """The configurations that are trained again with fresh seeds.
 
     Attributes:
-        chosen: their names, the best first: a trial's number, or ``alone``.
-        stands_for: which of them are plain KD (``kd``) and the student on labels (``alone``).
-        finished: trials that the search had finished when it chose.
-        baseline_competes: whether the student alone may be the winner; not in a search that an
-            earlier version has begun.
+        chosen: their names, the best first: a trial's number, or ``alone`` for labels alone.
+        stands_for: the names of plain KD (key ``kd``) and of labels alone (key ``alone``).
+        finished: number of finished trials when they were chosen.
+        baseline_competes: whether labels alone may win; False in a search that an earlier version
+            began.
     """
 
     chosen: tuple[str, ...]
@@ -118,14 +118,14 @@ class ReplicationChoice:
 
 @dataclass(frozen=True)
 class TestReads:
-    """What was read of the test set.
+    """The reads of the test set.
 
     Attributes:
-        reads: how often.
-        accuracies: in percent, by the student's key.
+        reads: how often it was read.
+        accuracies: test accuracies in percent, by the student's key.
     """
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # pytest must not collect it
 
     reads: int = 0
     accuracies: Mapping[str, float] = field(default_factory=dict)
@@ -138,6 +138,6 @@ class TestReads:
         return from_plain(cls, value)
 
 
-REFERENCE = Attribute("reference", StudentRecord)  # the student on labels alone
+REFERENCE = Attribute("reference", StudentRecord)  # the student trained on labels alone
 REPLICATION = Attribute("confirmation", ReplicationChoice)
 TEST = Attribute("test", TestReads)

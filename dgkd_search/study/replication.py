@@ -1,9 +1,9 @@
-"""A winner that is one: the best configurations, taught again with fresh seeds.
+"""Replication: train the best configurations again with fresh seeds to verify the winner.
 
-The trials of a search are one run each, and chains often differ by less than seeds do: the best of
-many single runs is partly the luckiest. So the best few, plain KD and the student alone are taught
-again with fresh seeds of the student, on the assistants that are trained already; what the search
-itself measured of them doesn't count.
+Each trial is a single run, and the difference between chains is often smaller than that between
+seeds, so the best of many trials is partly the luckiest. Therefore the best few configurations,
+plain KD and labels alone are trained again with fresh seeds of the student; teacher and assistants
+are cached. The accuracies of the trials themselves are not used in this comparison.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from dgkd_search.study.space import Configuration
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.intervals import difference, half_width
 
-_KD = "kd"  # what plain KD is called among the chosen
-_REPEAT = "repeat "  # begins the attributes of students that were taught again
+_KD = "kd"  # name of plain KD in ``ReplicationChoice.stands_for``
+_REPEAT = "repeat "  # prefix of the attributes of replicates
 
 
 @dataclass(frozen=True)
 class ReplicateStats:
-    """One configuration under fresh seeds of its student.
+    """The replicates of one configuration.
 
     Attributes:
-        trial: number of the trial that it comes from; None for the student alone.
-        values: validation accuracy in percent by replicate, from 1 (0 is the search's own).
-        failed: why the others failed, by replicate.
+        trial: number of the trial; None for labels alone.
+        values: validation accuracy in percent by replicate, from 1 (0 is the trial's own run).
+        failed: why other replicates failed, by replicate.
     """
 
     trial: int | None
@@ -56,32 +56,33 @@ class ReplicateStats:
 
     @property
     def half_width(self) -> float | None:
-        """Of the mean's 95 % interval (Student's t); None for a single value."""
+        """Half of the mean's 95 % interval (Student's t); None for a single value."""
         return half_width(self.accuracies)
 
     @property
     def median(self) -> int:
-        """The replicate in the middle; of two the lower one, of equals the earlier."""
+        """The replicate of median accuracy: the lower one of two, the earlier one of equals."""
         ranked = sorted(self.values, key=lambda replicate: (self.values[replicate], replicate))
         return ranked[(len(ranked) - 1) // 2]
 
     def gain_over(self, other: ReplicateStats) -> tuple[float, float | None]:
-        """The gain over another in points, and half of its 95 % interval (Welch)."""
+        """Return the gain over another configuration in points, and half of its 95 % interval.
+
+        The interval is Welch's; None if either has a single value.
+        """
         return difference(self.accuracies, other.accuracies)
 
 
 @dataclass(frozen=True)
 class Replication:
-    """What was taught again, as far as it is known.
+    """The results of the replication so far.
 
     Attributes:
-        stats: of the configurations, the best of the search first; those that nothing is known
-            of are left out.
-        kd, baseline: those among them that are plain KD and the student alone; None where nothing
-            is known of it.
-        trials: how many of the configurations are trials.
-        complete: whether every configuration has been taught with every seed.
-        baseline_competes: whether the student alone may be the winner.
+        stats: one per configuration with a result, in the order of their rank in the search.
+        kd, baseline: the stats of plain KD and of labels alone; None without a result.
+        trials: how many of the chosen configurations are trials.
+        complete: whether every configuration has been trained with every seed.
+        baseline_competes: whether labels alone may win.
     """
 
     stats: tuple[ReplicateStats, ...]
@@ -93,12 +94,12 @@ class Replication:
 
     @classmethod
     def from_study(cls, study: ChainStudy) -> Replication | None:
-        """What a study says; None where nothing was taught again."""
+        """Read the results of a study; None if there is no replication."""
         choice = study.read(REPLICATION)
         if choice is None or not study.config.confirm_seeds:
             return None
         if choice.finished != study.finished:
-            return None  # chosen before the budget was raised: newer trials may be better
+            return None  # outdated: the budget was raised, and newer trials may be better
         noted = study.read_all(_REPEAT, StudentRecord)
         known: dict[str, ReplicateStats] = {}
         seeds = range(1, study.config.confirm_seeds + 1)
@@ -123,10 +124,10 @@ class Replication:
 
     @property
     def winner(self) -> ReplicateStats | None:
-        """The configuration with the highest mean, of equals the one chosen first; none of which a
-        seed failed. None before each trial has been taught once: whoever came first would win.
+        """The configuration with the highest mean; of equals, the one chosen first.
 
-        The student alone is a configuration like all others: where no chain helps it, it is best.
+        A configuration with a failed replicate can't win. Labels alone can. None until every chosen
+        trial has a result, so that the order of training has no influence.
         """
         trials = [stats for stats in self.stats if stats.trial is not None]
         if len(trials) < self.trials:
@@ -136,7 +137,7 @@ class Replication:
         return max(sound, key=lambda stats: stats.mean, default=None)
 
     def report(self, study: ChainStudy) -> ReplicationReport | None:
-        """What is known, for best.yaml; None where nothing is."""
+        """Return the report for best.yaml; None if there are no results."""
         if not self.stats:
             return None
         rows = tuple(self._row(stats, study) for stats in self.stats if stats.values)
@@ -162,13 +163,13 @@ class Replication:
         )
 
     def get(self, trial: int | None) -> ReplicateStats | None:
-        """The repeats of a trial, or of the student alone."""
+        """Return the stats of a trial, or of labels alone for None."""
         return next((stats for stats in self.stats if stats.trial == trial), None)
 
 
 @dataclass(frozen=True)
 class Replicate:
-    """A student to be taught again."""
+    """A student to train again with a fresh seed."""
 
     trial: int | None
     replicate: int
@@ -176,26 +177,26 @@ class Replicate:
 
 
 def baseline_replicates(study: ChainStudy, planner: Planner) -> list[Replicate]:
-    """What will be taught again however the trials end, so that nobody need wait for that."""
+    """Return the replicates that are needed however the trials end; they can begin early."""
     certain = _stand_ins(study, planner)
     sampled_trials = {study.configuration(trial).identity for trial in study.sampled_trials}
     if _KD not in certain:
-        return []  # it may be that nothing completes
+        return []  # it is possible that no trial completes
     if ALONE in certain and certain[ALONE][1].identity in sampled_trials:
         del certain[ALONE]
     return _unknown(study, certain.values())
 
 
 def max_replicates(config: StudyConfig) -> int:
-    """Students that ``choose_replicates`` may choose, with all their seeds."""
+    """Return the largest number of replicates that ``choose_replicates`` may return."""
     return (config.confirm_top + 1 + config.reference) * config.confirm_seeds
 
 
 def choose_replicates(study: ChainStudy, planner: Planner) -> list[Replicate]:
-    """Choose what is to be taught again and note it; returns what is still to be done.
+    """Choose the configurations to train again, record the choice, and return the open replicates.
 
-    That are the best trials, plain KD if it completed, and the student alone unless the search
-    goes without; what comes to the same student stands once.
+    Chosen are the best trials, plain KD if it completed, and labels alone unless the study has no
+    reference. Configurations with the same student are chosen once.
     """
     chosen: dict[str, tuple[int | None, Configuration]] = {}  # by the student's key
 
@@ -216,7 +217,7 @@ def choose_replicates(study: ChainStudy, planner: Planner) -> list[Replicate]:
 
 
 def _stand_ins(study: ChainStudy, planner: Planner) -> dict[str, tuple[int | None, Configuration]]:
-    """What any winner is compared with: plain KD, if it completed, and the student alone."""
+    """Return the baselines: plain KD if it completed, and labels alone unless switched off."""
     entries: dict[str, tuple[int | None, Configuration]] = {}
     kd = study.baseline_trial("kd")
     if kd is not None and kd.state == TrialState.COMPLETE:
@@ -229,7 +230,11 @@ def _stand_ins(study: ChainStudy, planner: Planner) -> dict[str, tuple[int | Non
 def _unknown(
     study: ChainStudy, chosen: Iterable[tuple[int | None, Configuration]]
 ) -> list[Replicate]:
-    """Seed after seed, so that an end before the last one leaves all with about as many."""
+    """Return the replicates without a result.
+
+    They are ordered by seed, so that after an early stop all configurations have about equally
+    many.
+    """
     noted, configurations = study.read_all(_REPEAT, StudentRecord), [*chosen]
     return [
         Replicate(trial, replicate, configuration)
@@ -242,12 +247,12 @@ def _unknown(
 def save_replicate(
     study: ChainStudy, trial: int | None, replicate: int, record: StudentRecord
 ) -> None:
-    """Note a student that was taught again, or why that failed."""
+    """Record the result of a replicate, or why it failed."""
     study.write(_attribute(trial, replicate), record)
 
 
 def replicates(study: ChainStudy) -> list[StudentRecord]:
-    """Every student that was taught again, whether it still counts or not."""
+    """Return every replicate that was trained, including outdated ones."""
     return [*study.read_all(_REPEAT, StudentRecord).values()]
 
 

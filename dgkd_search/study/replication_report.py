@@ -1,4 +1,4 @@
-"""What fresh seeds showed, as best.yaml holds it."""
+"""The results with fresh seeds, as stored in best.yaml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dgkd_search.utils.records import from_plain, to_plain
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """A mean, and half of its 95 % interval; None where there is a single value."""
+    """A mean, and half of its 95 % interval; None if there is a single value."""
 
     mean: float
     half_width: float | None
@@ -18,17 +18,17 @@ class MeanInterval:
 
 @dataclass(frozen=True)
 class ReplicationRow:
-    """One configuration under fresh seeds, as best.yaml shows it.
+    """The results of one configuration with fresh seeds.
 
     Attributes:
-        trial: number of the trial that it comes from; None for the student alone.
-        chain, guidance: in canonical form; None for the student alone.
-        drop_probability: of the student's teachers; None where it has fewer than two.
-        interval: of the validation accuracy in percent (Student's t).
-        accuracies: of the seeds, in percent.
+        trial: number of the trial; None for labels alone.
+        chain, guidance: in canonical form; None for labels alone.
+        drop_probability: of the student's teachers; None if it has fewer than two.
+        interval: mean validation accuracy in percent, with its interval (Student's t).
+        accuracies: validation accuracy in percent for each seed.
         failed: why other seeds failed.
-        behind_by: how far it lies behind the winner, in points (Welch); None for that itself, and
-            where there is none.
+        behind_by: difference of the winner's mean and this one, in points (Welch); None for the
+            winner itself, or if there is no winner.
     """
 
     trial: int | None
@@ -41,7 +41,7 @@ class ReplicationRow:
     behind_by: MeanInterval | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON types, without what there is nothing to say of."""
+        """Return plain JSON types, without empty fields."""
         row: dict[str, object] = {"trial": self.trial, "student_alone": self.trial is None}
         if self.trial is not None:
             row |= {"chain": self.chain, "guidance": self.guidance}
@@ -55,10 +55,10 @@ class ReplicationRow:
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> ReplicationRow:
-        """What ``to_json`` gave.
+        """Decode the result of ``to_json``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the value is malformed.
         """
         optional = dict.fromkeys(("chain", "guidance", "drop_probability"))
         interval = {name: value.get(name) for name in ("mean", "half_width")}
@@ -67,18 +67,18 @@ class ReplicationRow:
 
 @dataclass(frozen=True)
 class ReplicationReport:
-    """What was taught again with fresh seeds, as best.yaml shows it.
+    """The results of all configurations that were trained again with fresh seeds.
 
     Attributes:
-        rows: the best of the search first.
-        complete: whether every configuration has been taught with every seed.
+        rows: one per configuration, in the order of their rank in the search.
+        complete: whether every configuration has been trained with every seed.
     """
 
     rows: tuple[ReplicationRow, ...]
     complete: bool
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON types."""
+        """Return plain JSON types."""
         return {
             "what": "validation accuracy in percent of students with fresh seeds; half widths of "
             "95 % intervals (Student's t, for differences Welch's)",
@@ -88,10 +88,10 @@ class ReplicationReport:
 
     @classmethod
     def from_json(cls, value: Mapping[str, object]) -> ReplicationReport:
-        """What ``to_json`` gave.
+        """Decode the result of ``to_json``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the value is malformed.
         """
         known = from_plain(_Report, value)
         rows = tuple(ReplicationRow.from_json(row) for row in known.configurations)

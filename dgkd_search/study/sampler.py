@@ -1,4 +1,4 @@
-"""A sampler that never proposes the same student twice."""
+"""A wrapper for Optuna's samplers that never proposes the same student twice."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from dgkd_search.study.strategies import SAMPLERS
 from dgkd_search.utils.hashing import derive_seed
 from dgkd_search.utils.option_values import OptionValues
 
-# A draw takes TPE some 15 ms. In a small space that is half explored already, most are repeats.
+# A draw takes TPE about 15 ms. In a small space that is half explored, most draws are duplicates.
 _ATTEMPTS = 12
 _DRAW = "draw"  # system attribute of every trial
 
 
 class DistinctSampler(BaseSampler):
-    """Wraps one of Optuna's samplers so that each trial is a student not seen before.
+    """Wraps one of Optuna's samplers so that each trial trains a new student.
 
-    The first trials are those given; a repeated or out-of-bounds draw is drawn again, inside one
-    suggestion; after a dozen draws the unseen configuration most like the first of them is
-    taken. Each draw comes from a sampler seeded afresh by (seed, trial number, attempt): a
-    resumed study continues as if it had never stopped.
+    The first trials have the parameters in ``first``. After them, a duplicate or out-of-bounds draw
+    is drawn again. After 12 draws, the unseen configuration closest to the first draw is taken.
+    Each draw uses a new sampler, seeded by (seed, trial number, attempt), so that a resumed study
+    continues as if it had not been interrupted.
 
     Args:
         space: the search space.
-        name: of a ``SamplerKind``.
+        name: name of a ``SamplerKind``.
         seed: the study's sampler seed.
-        seen: identities of the other trials' configurations, asked at each suggestion.
-        first: parameters of the first trials, in their order.
-        options: values of the options that the sampler takes.
+        seen: returns the identities of the configurations of all trials but the given one.
+        first: parameters of the first trials, in order.
+        options: values of the sampler's options.
     """
 
     def __init__(
@@ -63,8 +63,11 @@ class DistinctSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, ParamValue]:
-        """The whole draw, noted before any of it is told: parameters are told one by one, and a
-        stop in between must not mix two draws."""
+        """Return all parameters of the trial.
+
+        The draw is stored before it is returned: Optuna stores parameters one by one, and a stop in
+        between must not mix two draws.
+        """
         noted: dict[str, ParamValue] | None = trial.system_attrs.get(_DRAW)
         if noted is None:
             noted = self._sample(study, trial, search_space)
@@ -105,7 +108,7 @@ class DistinctSampler(BaseSampler):
     ) -> dict[str, ParamValue]:
         sampler = SAMPLERS.get(self._name).create(seed, self._options)
         params = sampler.sample_relative(study, trial, search_space)
-        # What a sampler doesn't draw jointly, TPE all of it at its start, it draws by itself.
+        # Parameters that a sampler doesn't draw jointly (TPE at its start) are drawn independently.
         return {
             name: params[name]
             if name in params
@@ -120,7 +123,7 @@ class DistinctSampler(BaseSampler):
     def _nearest(
         self, wanted: Params, seen: set[tuple[object, ...]], number: int
     ) -> dict[str, ParamValue]:
-        """The unseen configuration that differs least from ``wanted``; of equals, any."""
+        """Return the unseen configuration closest to ``wanted``; of equals, a random one."""
         rate = {"lr": wanted["lr"]} if self._space.is_continuous else {}
         unseen = [
             params
@@ -134,10 +137,10 @@ class DistinctSampler(BaseSampler):
 
 
 def _in_memory(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
-    """A copy of ``study`` as its sampler may see it, and ``trial`` in it.
+    """Return an in-memory copy of ``study``, and ``trial`` in it.
 
-    A sampler reads the storage, and TPE writes to it, at every draw: in memory a hundred draws
-    cost what a few do in SQLite, and nothing of the draws that were refused is left behind.
+    Samplers read the storage at every draw, and TPE writes to it. In memory, a hundred draws cost
+    as much as a few in SQLite, and rejected draws leave no trace.
     """
     trials = study.get_trials(deepcopy=False)
     shadow = create_study(directions=study.directions)
@@ -147,7 +150,7 @@ def _in_memory(study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
 
 
 def _without_attributes(trial: FrozenTrial) -> FrozenTrial:
-    """What samplers look at: our own attributes are most of what would be copied."""
+    """Return a copy without attributes, which samplers don't read and are expensive to copy."""
     bare = copy.copy(trial)
     bare.user_attrs, bare.system_attrs = {}, {}
     return bare

@@ -59,7 +59,7 @@ def test_a_run_that_is_resumed_may_know_names_of_its_own(
     assert main(["--loss", "mine"]) == 2
     assert "--loss mine: unknown" in capsys.readouterr().err
     assert main(["--resume", "run", "--loss", "mine"]) == 2
-    assert "run: is no run folder" in capsys.readouterr().err
+    assert "run: is not a run folder" in capsys.readouterr().err
 
 
 def test_an_option_of_a_module_is_to_be_named_with_it_on_resume(

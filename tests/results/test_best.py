@@ -210,8 +210,11 @@ def test_a_student_works_without_the_loss_that_taught_it(run: RunFolder) -> None
 @pytest.mark.parametrize(
     ("family", "reason"),
     [
-        ("mine", "of a family of your own; name its module with --models mymodels"),
-        ("resnet", "the code of mymodels has changed since its network was trained; put that back"),
+        ("mine", "is from a custom family; name its module with --models mymodels"),
+        (
+            "resnet",
+            "the code of mymodels has changed since its network was trained; restore that code",
+        ),
     ],
 )
 def test_a_network_of_ones_own_needs_its_code(run: RunFolder, family: str, reason: str) -> None:

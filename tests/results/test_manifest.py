@@ -113,7 +113,7 @@ def test_a_run_is_read_as_it_was_written(run: RunFolder, resolved: Resolved) -> 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match="is no run folder"):
+        with pytest.raises(InputError, match="is not a run folder"):
             read_manifest(RunFolder(path))
     assert list(tmp_path.iterdir()) == []
 
@@ -130,7 +130,7 @@ def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
     edit(run, epochs=4, seed=0, budget=9, concurrency=2)
     record = read_manifest(run)
     assert (record.options.budget, record.options.concurrency) == (3, 1)
-    assert "give what is to change as options" in record.damaged[run.config]
+    assert "pass changes as options" in record.damaged[run.config]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_options_of_a_package_are_kept_and_missed(
     with pytest.raises(InputError, match=r"^--beta 0.2: the run was begun with 0.1; leave it out"):
         check_resumption(folder, parse_values({"beta": 0.2}))
     edit(folder, beta=0.3)
-    with pytest.raises(InputError, match=r"beta 0.3: the run was begun with 0.1; put that back"):
+    with pytest.raises(InputError, match=r"beta 0.3: the run was begun with 0.1; restore that"):
         read_manifest(folder)
     monkeypatch.delitem(OPTIONS._known, "beta")  # its package is no longer installed
     before = {path: path.read_bytes() for path in folder.path.iterdir()}
@@ -428,7 +428,7 @@ DATABASE_DAMAGE: dict[str, Callable[[RunFolder], object]] = {
 def test_a_damaged_study_is_named_and_begun_again(run: RunFolder, name: str) -> None:
     DATABASE_DAMAGE[name](run)
     if name != "gone":
-        with pytest.raises(InputError, match=r"study\.db: is damaged .*--resume run makes it"):
+        with pytest.raises(InputError, match=r"study\.db: is damaged .*--resume run rebuilds it"):
             open_readonly(run)
     study, messages = reopened(run)
     assert (study.trials, study.damage()) == ([], None)

@@ -1,4 +1,4 @@
-"""What the charts of the page have in common: their marks, axes, legends and text."""
+"""Shared parts of the charts of the page: marks, axes, legends, text."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Value: TypeAlias = str | float | list[str] | None
 Row: TypeAlias = Mapping[str, Value]
 
 HEIGHT = 320  # pixels
-_CHARACTER, _SYMBOL = 6.6, 36  # pixels of a legend's text, and of what stands before it
-# The page gives these its own colors, which differ by day and by night.
+_CHARACTER, _SYMBOL = 6.6, 36  # widths in pixels of a legend's character and of its symbol
+# Parameters that the page sets to its colors, which differ in light and dark mode.
 INK_NOW, PAPER_NOW = alt.ExprRef("ink"), alt.ExprRef("paper")
-# Where a label stands from its mark: alignment, baseline and pixels.
+# Position of a label at its mark: alignment, baseline, offset in pixels.
 _SIDES: dict[
     Side, tuple[Literal["left", "center", "right"], Literal["top", "middle", "bottom"], int, int]
 ] = {
@@ -50,17 +50,17 @@ TIPS = [
 
 @dataclass(frozen=True)
 class ChartSpec:
-    """A chart as a Vega-Lite specification with its data in it.
+    """A Vega-Lite specification that includes its data.
 
     Attributes:
-        json: its text, which is safe within a script of a page.
+        json: its text, escaped for use within a script of a page.
     """
 
     json: Markup
 
 
 def row(point: TrialPoint, x: float | None) -> dict[str, Value]:
-    """A point of a chart, with what its tooltip says."""
+    """Return the data of a point, including those of its tooltip."""
     again = point.replicates
     seeds = "" if again is None else f"{plus_minus(again.mean, again.half_width)} ({again.count})"
     return {
@@ -78,12 +78,12 @@ def row(point: TrialPoint, x: float | None) -> dict[str, Value]:
 
 
 def point_size(count: int) -> int:
-    """Of each of so many points, in square pixels."""
+    """Return the size of each of ``count`` points, in square pixels."""
     return 70 if count <= MANY_POINTS else 30
 
 
 def accuracy_axis(scale: Scale) -> alt.Y:
-    """The accuracies' axis, the same in every chart of a search."""
+    """Return the axis of accuracies; all charts of a search share its scale."""
     return alt.Y(
         "y:Q",
         title=ACCURACY_TITLE,
@@ -94,7 +94,7 @@ def accuracy_axis(scale: Scale) -> alt.Y:
 
 @dataclass(frozen=True)
 class Kinds:
-    """Colors and shapes of kinds of marks, with one legend for both, in its order."""
+    """Colors and shapes of kinds of marks, with one legend for both."""
 
     names: list[str]
     color: alt.Color
@@ -115,12 +115,12 @@ class Kinds:
 
 @dataclass(frozen=True)
 class ChartBuilder:
-    """A chart in the making: marks in layers, which share axes and a legend.
+    """Builds a chart from layers of marks that share axes and a legend.
 
-    Altair copies what it is given at every step; so data and layers stay apart to the end.
+    Data and layers are kept apart because Altair copies its arguments at every step.
 
     Attributes:
-        kinds: of its legend, or None where it has none of kinds.
+        kinds: the kinds in the legend, or None.
     """
 
     x: alt.X
@@ -135,15 +135,15 @@ class ChartBuilder:
         return alt.NamedData(name)
 
     def chart(self, rows: Iterable[Row]) -> alt.Chart:
-        """Marks at the fields ``x`` and ``y`` of some rows, yet without a form."""
+        """Return a chart at the fields ``x`` and ``y`` of the rows, without a mark type yet."""
         return alt.Chart(self.data(rows)).encode(x=self.x, y=self.y)
 
     def add(self, *layers: alt.Chart) -> None:
-        """Draw these on top of what is there."""
+        """Add layers on top of the existing ones."""
         self.layers.extend(layers)
 
     def add_dots(self, rows: Sequence[Row], *tips: alt.Tooltip) -> None:
-        """Points of trials; a click on a kind in the legend shows it alone."""
+        """Add points of trials; a click on a kind in the legend highlights it."""
         assert self.kinds is not None
         chosen = alt.selection_point(fields=["kind"], bind="legend", name="chosen")
         marks = self.chart(rows).mark_point(filled=True, size=point_size(len(rows)))
@@ -156,7 +156,7 @@ class ChartBuilder:
         self.add(encoded.add_params(chosen))
 
     def add_star(self, place: tuple[float, float], text: str, side: Side) -> None:
-        """The best, and its label, which the eye meets first: large, outlined, in bold."""
+        """Add the star of the best and its label in bold."""
         here = self.chart([{"x": place[0], "y": place[1], "text": text}])
         star = here.mark_point(
             shape=vega_shape(BEST),
@@ -175,7 +175,7 @@ class ChartBuilder:
     def add_labels(
         self, marks: alt.Chart, side: Side, *, size: int = 11, bold: bool = False
     ) -> None:
-        """The field ``text`` beside marks, readable over lines and points."""
+        """Add the field ``text`` beside marks, with a halo in the color of the page."""
         align, baseline, dx, dy = _SIDES[side]
         for halo in (True, False):
             text = marks.mark_text(
@@ -194,10 +194,11 @@ class ChartBuilder:
             self.add(text.encode(text="text:N"))
 
     def add_trial_star(self, chart: AccuracyChart, places: Mapping[int, float]) -> None:
-        """The best trial, if it is there, in a chart of the trials' own accuracies.
+        """Add the star of the best trial to a chart of the trials' own accuracies.
 
         Args:
-            places: of the trials that are in the chart, on its x axis, by number.
+            places: x positions of the trials in the chart, by number; without the best trial,
+                there is no star.
         """
         best = chart.best
         if best is None or best.trial is None or best.trial not in places:
@@ -213,12 +214,12 @@ class ChartBuilder:
         self.add_star(place, best.trial_label, label.side if label else "above")
 
     def spec(self, description: str, names: Sequence[str] | None = None) -> ChartSpec:
-        """The specification of the chart, as wide as the page lets it be.
+        """Return the specification of the chart; it is as wide as its container.
 
         Args:
-            description: what is read out in place of the chart.
-            names: in its legend, if they aren't those of its kinds; how many stand beside each
-                other depends on the widest.
+            description: text for screen readers.
+            names: labels in the legend, if they aren't those of ``kinds``; the longest one
+                determines the number of columns.
         """
         names = names or (self.kinds.names if self.kinds is not None else [])
         widest = max(map(len, names), default=1)
@@ -237,23 +238,23 @@ class ChartBuilder:
 
 
 def _unit(layer: alt.Chart) -> dict[str, object]:
-    """What a layer is within a chart. A test validates all of it, which is too slow each time."""
+    """Return the JSON of a layer; a test validates it, because validation is slow."""
     unit: dict[str, object] = layer.to_dict(validate=False)
     return {name: value for name, value in unit.items() if name not in ("$schema", "config")}
 
 
 def describe(what: str, chart: AccuracyChart) -> str:
-    """What is read out in place of a chart."""
+    """Return the text of a chart for screen readers."""
     completed = len(chart.completed_points)
     words = f"{what}: {completed} completed and {len(chart.points) - completed} pruned trials"
     return f"{words}; {chart.best.headline}." if chart.best is not None else f"{words}."
 
 
 def color_now(look: Look) -> str | alt.ExprRef:
-    """A look's color; ink is that of the page."""
+    """Return a look's color; ink follows the page's light or dark mode."""
     return INK_NOW if look.color == INK else look.color
 
 
 def trial_scale() -> alt.Scale:
-    """Of an axis that ends a little beyond its first and last mark."""
+    """Return the scale of an axis that ends a little beyond its first and last mark."""
     return alt.Scale(zero=False, nice=False, padding=14)

@@ -1,4 +1,4 @@
-"""The charts of the page that matplotlib draws too, from the same prepared data."""
+"""The charts of the page that are also matplotlib figures, from the same prepared data."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from dgkd_search.results.report.chart_parts import (
     row,
 )
 
-# Of the upper of two lines of text, in pixels, from the height at which both are aligned.
+# Offset of the upper of two text lines, in pixels, for each alignment of the pair.
 _LINE_SHIFTS: dict[Align, float] = {"top": 8, "middle": -6.5, "bottom": -21}
 
 
 def accuracy_spec(chart: AccuracyChart) -> ChartSpec:
-    """Accuracy versus number of assistants, as ``plot.draw_accuracy`` draws it."""
+    """Return the chart of accuracy versus number of assistants; see ``plot.draw_accuracy``."""
     kinds = Kinds.of(chart.looks)
     builder = ChartBuilder(_count_axis(chart), accuracy_axis(chart.scale), kinds)
     _add_reference_lines(builder, chart)
@@ -52,11 +52,11 @@ def accuracy_spec(chart: AccuracyChart) -> ChartSpec:
                 text=NOTHING_COMPLETED, x=alt.ExprRef("width / 2"), y=HEIGHT / 2, fill=INK_NOW
             )
         )
-    return builder.spec(describe("Validation accuracy over the number of assistants", chart))
+    return builder.spec(describe("Validation accuracy versus number of assistants", chart))
 
 
 def _count_axis(chart: AccuracyChart) -> alt.X:
-    """Numbers of assistants, under each how many trials completed."""
+    """Return the axis of assistants, with the number of completed trials under each tick."""
     ticks = [*chart.count_ticks]
     counted = "'n = '"
     words = f"(width > {44 * len(ticks)} ? {counted} : '') + {[*chart.completed]}[datum.value]"
@@ -75,7 +75,7 @@ def _count_axis(chart: AccuracyChart) -> alt.X:
 
 
 def _add_reference_lines(builder: ChartBuilder, chart: AccuracyChart) -> None:
-    """What trials are compared with, named at the right edge, where no trial is."""
+    """Add the lines of labels alone and of the teacher; their labels are right of the axes."""
     for line in chart.lines:
         data = builder.data([{"y": line.y, "text": [*line.label]}])
         here = alt.Chart(data).encode(y=builder.y)
@@ -94,7 +94,7 @@ def _add_reference_lines(builder: ChartBuilder, chart: AccuracyChart) -> None:
 
 
 def _add_edge_marks(builder: ChartBuilder, chart: AccuracyChart) -> None:
-    """Downward marks at the bottom, each with its number where there is room for it."""
+    """Add triangles at the bottom edge, with their numbers if there is room for them."""
     if not chart.edge_marks or builder.kinds is None:
         return
     rows: list[Row] = [
@@ -118,7 +118,7 @@ def _add_edge_marks(builder: ChartBuilder, chart: AccuracyChart) -> None:
 
 
 def _add_intervals(builder: ChartBuilder, intervals: Sequence[Interval], look: Look) -> None:
-    """Means with their intervals: a cap at an end, an arrowhead where the interval goes on."""
+    """Add means with their intervals: a cap at a true end, an arrowhead at a clipped one."""
     if not intervals:
         return
     color = color_now(look)
@@ -156,7 +156,7 @@ def _add_intervals(builder: ChartBuilder, intervals: Sequence[Interval], look: L
 
 
 def cost_spec(chart: CostChart) -> ChartSpec | None:
-    """Accuracy over the cost of training, as ``plot_cost.draw_cost`` draws it; None without any."""
+    """Return the chart of accuracy versus training cost, or None; see ``plot_cost.draw_cost``."""
     if not chart.points:
         return None
     x = alt.X(
@@ -185,5 +185,5 @@ def cost_spec(chart: CostChart) -> ChartSpec | None:
         else:
             here = builder.chart([{"x": place[0], "y": place[1], "text": label.text}])
             builder.add_labels(here, label.side)
-    words = f"Validation accuracy over training cost: {len(chart.points)} trials"
-    return builder.spec(f"{words}, {len(chart.front)} on the front.")
+    words = f"Validation accuracy versus training cost: {len(chart.points)} trials"
+    return builder.spec(f"{words}, {len(chart.front)} on the Pareto front.")

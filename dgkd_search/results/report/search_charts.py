@@ -1,4 +1,4 @@
-"""The charts of the page that tell how a search went."""
+"""The charts of the page on the course of a search."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dgkd_search.results.report.chart_parts import (
 )
 from dgkd_search.results.scales import make_scale
 
-_POINTS = 20_000  # of all curves together: more would make the page slow
+_POINTS = 20_000  # limit for all curves together: more would make the page slow
 _CURVE_TIPS = [
     alt.Tooltip("trial:Q"),
     alt.Tooltip("chain:N"),
@@ -37,7 +37,7 @@ _CURVE_TIPS = [
 
 
 def history_spec(chart: AccuracyChart) -> ChartSpec:
-    """Trial after trial, with the best completed one so far."""
+    """Return the chart of accuracy versus trial number, with the best accuracy so far."""
     tops = best_so_far(chart.points)
     kinds = Kinds.of([*chart.kinds, BEST_SO_FAR] if tops else chart.kinds)
     builder = ChartBuilder(_trial_axis(), accuracy_axis(chart.scale), kinds)
@@ -47,11 +47,11 @@ def history_spec(chart: AccuracyChart) -> ChartSpec:
         line = builder.chart(rows).mark_line(interpolate="step-after", strokeWidth=2)
         builder.add(line.encode(color=kinds.color))
     builder.add_trial_star(chart, {point.trial: float(point.trial) for point in chart.points})
-    return builder.spec(describe("Validation accuracy, trial after trial", chart))
+    return builder.spec(describe("Validation accuracy versus trial number", chart))
 
 
 def best_so_far(points: Sequence[TrialPoint]) -> list[tuple[TrialPoint, float]]:
-    """Completed trials, each with the highest accuracy up to it."""
+    """Return the completed trials, each with the highest accuracy up to it."""
     completed = [point for point in points if point.completed]
     tops = accumulate((point.accuracy for point in completed), max)
     return [*zip(completed, tops, strict=True)]
@@ -63,7 +63,7 @@ def _trial_axis() -> alt.X:
 
 
 def curves_spec(chart: AccuracyChart, steps: pd.DataFrame) -> ChartSpec | None:
-    """The students' accuracy epoch by epoch; None where nothing was reported.
+    """Return the chart of the students' accuracy by epoch; None if nothing was reported.
 
     Args:
         steps: from ``curves_of``.
@@ -110,7 +110,10 @@ def curves_spec(chart: AccuracyChart, steps: pd.DataFrame) -> ChartSpec | None:
 
 
 def _thinned(steps: pd.DataFrame) -> list[tuple[int, int, float]]:
-    """Trial, epoch and accuracy; of too many every few epochs, and the last of each trial."""
+    """Return trial, epoch and accuracy of each point.
+
+    If there are too many points, every n-th epoch and the last one of each trial are kept.
+    """
     thin = max(1, -(-len(steps) // _POINTS))
     last = steps.groupby("trial")["epoch"].transform("max")
     steps = steps[(steps["epoch"] % thin == 0) | (steps["epoch"] == last)]
@@ -119,7 +122,7 @@ def _thinned(steps: pd.DataFrame) -> list[tuple[int, int, float]]:
 
 
 def drop_spec(chart: AccuracyChart) -> ChartSpec | None:
-    """Accuracy over the drop probability; None where no student has two teachers."""
+    """Return the chart of accuracy versus drop probability; None without two probabilities."""
     known = {point.trial: point.drop for point in chart.points if point.drop is not None}
     if len(set(known.values())) < 2:
         return None
@@ -144,17 +147,17 @@ def drop_spec(chart: AccuracyChart) -> ChartSpec | None:
         )
     )
     builder.add_trial_star(chart, known)
-    return builder.spec(describe("Validation accuracy over the drop probability", chart), names)
+    return builder.spec(describe("Validation accuracy versus drop probability", chart), names)
 
 
 def several_spec(charts: Mapping[str, AccuracyChart]) -> ChartSpec:
-    """The best so far of several searches, trial after trial.
+    """Return the chart of the best accuracy so far of several searches.
 
     Args:
-        charts: of each, by the name it is shown under.
+        charts: the accuracy chart of each search, by its name.
     """
     rows: list[Row] = []
-    steps: list[Row] = []  # trials that were the best so far, of equals each
+    steps: list[Row] = []  # trials that were the best so far; equal ones are included
     stars: list[Row] = []
     names: list[str] = []
     for name, chart in charts.items():
