@@ -1,4 +1,4 @@
-"""The search space: Optuna's parameters on one side, configurations of a trial on the other."""
+"""The search space: converts between Optuna's parameters and configurations of a trial."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from dgkd_search.study.config import (
 from dgkd_search.training.recipe import Distillation
 
 ParamValue: TypeAlias = CategoricalChoiceType
-Params: TypeAlias = Mapping[str, ParamValue]  # Optuna's: a value for every distribution
+Params: TypeAlias = Mapping[str, ParamValue]  # Optuna's parameters: a value per distribution
 
 _FIRST_DROP = 0.25  # the paper's best survival probability is 0.75
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a trial trains: a chain, and the loss and learning rate of its final student."""
+    """The configuration of a trial: a chain, and the loss and learning rate of its student."""
 
     chain: Chain
     distillation: Distillation
@@ -42,29 +42,29 @@ class Configuration:
 
     @property
     def drop_prob(self) -> float | None:
-        """The student's drop probability; None where it has fewer than two teachers."""
+        """The student's drop probability; None if it has fewer than two teachers."""
         chain = self.chain.canonical()
         teachers = len(chain.teachers(len(chain.models) - 1))
         return self.distillation.drop_prob if teachers > 1 else None
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Equal for two configurations exactly if their student is the same."""
+        """A value that two configurations share if and only if they train the same student."""
         chain = self.chain.canonical()
         teachers = len(chain.teachers(len(chain.models) - 1))
         return chain, self.distillation.canonical(teachers), self.lr
 
 
 class SearchSpace:
-    """Translates between parameters and configurations.
+    """Converts between parameters and configurations.
 
-    Assistants are one 0/1 integer each (``use_resnet20``), so that a sampler can learn what each
-    of them is worth; the drop probability is always a parameter, even where the student has one
-    teacher and ignores it: a conditional one would fall out of the joint space for good.
+    Each assistant is a 0/1 integer (``use_resnet20``), so that a sampler can learn the effect of
+    each. The drop probability is always a parameter, even for a student with one teacher, which
+    ignores it: a conditional parameter would never be sampled jointly.
 
     Args:
-        space: the chains and values allowed.
-        distillation, lr: the student's, where they are not tuned.
+        space: the allowed chains and values.
+        distillation, lr: the student's values of what is not tuned.
     """
 
     def __init__(self, space: ChainSpace, distillation: Distillation, lr: float) -> None:
@@ -86,13 +86,16 @@ class SearchSpace:
             self.distributions["lr"] = FloatDistribution(lr / LR_FACTOR, lr * LR_FACTOR, log=True)
 
     def admits(self, params: Params) -> bool:
-        """Whether the number of assistants is within its bound."""
+        """Return whether the number of assistants is within its bound."""
         count = sum(bool(params[_use(name)]) for name in self.space.pool)
         return count <= self.space.max_assistants
 
     def distance(self, one: Params, other: Params) -> float:
-        """How far apart parameters are: 1 for an assistant more or less and for another choice,
-        for a number its difference as a share of the range."""
+        """Return the distance of two sets of parameters.
+
+        Each differing assistant or choice adds 1; a number adds its difference as a share of its
+        range.
+        """
         total = 0.0
         for name, distribution in self.distributions.items():
             a, b = one[name], other[name]
@@ -104,7 +107,7 @@ class SearchSpace:
         return total
 
     def configuration(self, params: Params) -> Configuration:
-        """The configuration that ``params`` mean."""
+        """Return the configuration of ``params``."""
         space = self.space
         assistants = tuple(name for name in space.pool if params[_use(name)])
         chain = Chain(
@@ -121,12 +124,13 @@ class SearchSpace:
         return Configuration(chain, distillation, _number(params.get("lr", self._lr)))
 
     def initial_params(self) -> dict[str, Params]:
-        """Parameters of the first trials, by name: the ones that anyone would ask about.
+        """Return the parameters of the first trials, by name.
 
         ``kd``: no assistant; ``full``: all candidates, or as many as the bound allows, evenly
-        spread; ``middle``: the lower middle candidate alone. Two names may mean one student
-        (with one candidate ``full`` is ``middle``); a name whose chain falls back to plain KD
-        under every guidance allowed is left out.
+        spread; ``middle``: only the lower middle candidate. Two names may have the same student
+        (with one candidate, ``full`` is ``middle``). A name whose chain is equivalent to plain KD
+        under every allowed guidance is left out. If no guidance uses a teacher, the only name is
+        ``alone``.
         """
         pool, bound = self.space.pool, self.space.max_assistants
         result = {"kd": self._params(())}
@@ -139,7 +143,7 @@ class SearchSpace:
         return {"kd": result["kd"]} if needed == 2 else result
 
     def all_params(self) -> Iterator[Params]:
-        """Parameters of every configuration, none twice; a tuned ``lr`` stays at the recipe's."""
+        """Yield the parameters of every distinct configuration; a tuned ``lr`` is the recipe's."""
         seen: set[tuple[object, ...]] = set()
         grids = [self._grid(name) for name in self.distributions if not name.startswith("use_")]
         names = [name for name in self.distributions if not name.startswith("use_")]
@@ -158,7 +162,7 @@ class SearchSpace:
         return "lr" in self.distributions
 
     def _teaching(self) -> str:
-        """The first guidance listed under which assistants matter, else the one that is left."""
+        """Return the guidance that uses the most models of a chain; of equals, the first."""
         longest = self.space.max_assistants
 
         def rank(name: str) -> tuple[int, int]:
@@ -195,10 +199,10 @@ class SearchSpace:
 
 
 def check_params(several: Sequence[Params]) -> None:
-    """That parameters which a caller gives are plain values.
+    """Check that a caller's parameters are plain values.
 
     Raises:
-        InputError: one is not.
+        InputError: one of them is not.
     """
     for params in several:
         for name, value in params.items():
@@ -214,13 +218,13 @@ def _use(name: str) -> str:
 
 
 def _number(value: ParamValue) -> float:
-    """Of a parameter that is one."""
+    """Return the value of a numeric parameter."""
     assert isinstance(value, int | float)
     return float(value)
 
 
 def _tidy(value: ParamValue) -> float:
-    """0.15 rather than 0.15000000000000002: equal settings must have equal keys."""
+    """Round 0.15000000000000002 to 0.15: equal settings must have equal keys."""
     return round(_number(value), SETTING_DIGITS)
 
 
@@ -230,7 +234,7 @@ def _stepped(values: tuple[float, float, float]) -> FloatDistribution:
 
 
 def _drops(values: tuple[float, ...]) -> BaseDistribution:
-    """Evenly spaced values as a range, so that a sampler sees their order; others as choices."""
+    """Return evenly spaced values as a range, whose order a sampler knows; others as choices."""
     gaps = {_tidy(b - a) for a, b in itertools.pairwise(values)}
     if len(gaps) == 1:
         return FloatDistribution(values[0], values[-1], step=gaps.pop())
@@ -248,5 +252,5 @@ def _nearest(distribution: BaseDistribution, wanted: ParamValue) -> ParamValue:
 
 
 def _spread(pool: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """``count`` members of the pool, evenly spread by rank."""
+    """Return ``count`` members of the pool, evenly spread by rank."""
     return tuple(pool[(2 * i + 1) * len(pool) // (2 * count)] for i in range(count))

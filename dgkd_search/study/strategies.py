@@ -1,6 +1,6 @@
-"""The samplers and pruners by name; Optuna is imported when one is made.
+"""The registries of samplers and pruners; Optuna is imported when one is created.
 
-Another one is an entry here or, in a package of one's own, ``register_sampler`` or
+To add one, add an entry here or, in another package, call ``register_sampler`` or
 ``register_pruner``.
 """
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 T = TypeVar("T")
-# Fewer than Optuna's 10: the first trials are chosen with care, and budgets are small.
+# Fewer than Optuna's 10: the first trials are chosen deliberately, and budgets are small.
 STARTUP_TRIALS = 5
 _REDUCTION = 3
 
 
 @dataclass(frozen=True)
 class SamplerKind:
-    """A sampler that a search can be asked for.
+    """A sampler that a search can use.
 
     Attributes:
-        name: what ``--sampler`` calls it.
-        make: from a seed, in [0, 2**32). It is made anew for every draw, with another seed each
-            time: what it knows it must take from the study.
-        options: names of registered options that it takes; ``make`` is called with their values
-            too, by these names in underscores.
-        summary: what it does, in a few words for ``--help``.
+        name: its name for ``--sampler``.
+        make: creates a sampler from a seed in [0, 2**32). It is called for every draw with another
+            seed, so a sampler must take all its knowledge from the study.
+        options: names of registered options. ``make`` gets their values as keyword arguments, with
+            underscores in the names.
+        summary: a short description for ``--help``.
     """
 
     name: str
@@ -45,25 +45,26 @@ class SamplerKind:
     summary: str = ""
 
     def create(self, seed: int, options: OptionValues = ()) -> BaseSampler:
-        """A sampler.
+        """Create a sampler.
 
         Args:
-            options: values of those that it takes.
+            options: values of its options.
 
         Raises:
-            InputError: it can't be made.
+            InputError: ``make`` fails.
         """
         return _create(f"--sampler {self.name}", partial(self.make, **dict(options)), seed)
 
 
 @dataclass(frozen=True)
 class PrunerKind:
-    """A pruner that a search can be asked for.
+    """A pruner that a search can use.
 
     Attributes:
-        name: what ``--pruner`` calls it.
-        make: from the number of epochs of a student, whose accuracies are reported from step 1.
-        options, summary: as of a ``SamplerKind``.
+        name: its name for ``--pruner``.
+        make: creates a pruner from the number of epochs of a student; accuracies are reported from
+            step 1.
+        options, summary: as for ``SamplerKind``.
     """
 
     name: str
@@ -72,13 +73,13 @@ class PrunerKind:
     summary: str = ""
 
     def create(self, epochs: int, options: OptionValues = ()) -> BasePruner:
-        """A pruner.
+        """Create a pruner.
 
         Args:
-            options: values of those that it takes.
+            options: values of its options.
 
         Raises:
-            InputError: it can't be made.
+            InputError: ``make`` fails.
         """
         return _create(f"--pruner {self.name}", partial(self.make, **dict(options)), epochs)
 
@@ -90,16 +91,16 @@ def _create(label: str, make: Callable[[int], T], value: int) -> T:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return make(value)
-    except Exception as error:  # whatever a user's function raises
+    except Exception as error:  # a user's function may raise anything
         raise InputError(
-            f"{label}: can't be made ({one_line(error, 200, with_class=True)}); mend its package"
+            f"{label}: can't be made ({one_line(error, 200, with_class=True)}); fix its package"
         ) from error
 
 
 def _tpe(seed: int) -> BaseSampler:
     from optuna.samplers import TPESampler
 
-    # It samples jointly, which is asked of every sampler, and counts running trials in.
+    # It samples all parameters jointly, as every sampler must here, and considers running trials.
     return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
 
 
@@ -112,8 +113,8 @@ def _random(seed: int) -> BaseSampler:
 def _median(epochs: int) -> BasePruner:
     from optuna.pruners import MedianPruner
 
-    # At a high learning rate curves cross: measured on CIFAR-10 images, accuracies of the first
-    # third of the epochs pruned 14 trials of 15.
+    # At a high learning rate, learning curves cross. Measured on CIFAR-10: pruning in the first
+    # third of the epochs stopped 14 of 15 trials.
     return MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 2))
 
 
@@ -124,7 +125,7 @@ def _least(epochs: int) -> int:
 def _hyperband(epochs: int) -> BasePruner:
     from optuna.pruners import HyperbandPruner
 
-    # Its maximum is explicit: learnt from the first trials, a resumed study would differ.
+    # The maximum is explicit: inferred from the first trials, it would change a resumed study.
     return HyperbandPruner(_least(epochs), epochs, _REDUCTION)
 
 
@@ -151,8 +152,8 @@ SAMPLERS = Registry[SamplerKind](
     "sampler",
     "dgkd_search.samplers",
     (
-        SamplerKind("tpe", _tpe, summary="learns from the trials so far which chains are good"),
-        SamplerKind("random", _random, summary="learns nothing"),
+        SamplerKind("tpe", _tpe, summary="learns from earlier trials which chains are good"),
+        SamplerKind("random", _random, summary="draws chains at random"),
     ),
 )
 PRUNERS = Registry[PrunerKind](
@@ -160,12 +161,12 @@ PRUNERS = Registry[PrunerKind](
     "dgkd_search.pruners",
     (
         PrunerKind(
-            "median", _median, summary="ends what is worse than the median, from half the epochs on"
+            "median", _median, summary="stops trials below the median, from half the epochs on"
         ),
         PrunerKind("hyperband", _hyperband, summary="brackets of successive halving"),
-        PrunerKind("sha", _sha, summary="successive halving: a third goes on at each rung"),
-        PrunerKind("patient", _patient, summary="median, once a student stops getting better"),
-        PrunerKind(NO_PRUNER, _no_pruner, summary="every trial trains to its end"),
+        PrunerKind("sha", _sha, summary="successive halving: a third continues at each rung"),
+        PrunerKind("patient", _patient, summary="median, once a student stops improving"),
+        PrunerKind(NO_PRUNER, _no_pruner, summary="never stops a trial"),
     ),
 )
 
@@ -173,10 +174,10 @@ PRUNERS = Registry[PrunerKind](
 def register_sampler(
     name: str, make: Callable[..., BaseSampler], options: Sequence[str] = (), summary: str = ""
 ) -> None:
-    """Make one of Optuna's samplers, or one's own, known to searches, as ``--sampler NAME``.
+    """Register an Optuna sampler, so that searches can use it as ``--sampler NAME``.
 
-    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
-    entry point of the group ``dgkd_search.samplers`` under the sampler's name.
+    Call this at the top level of a module. Name the module with ``--models`` or, in a package, in
+    an entry point of the group ``dgkd_search.samplers`` with the sampler's name.
 
     Args:
         make, options, summary: see ``SamplerKind``.
@@ -191,7 +192,9 @@ def register_sampler(
 def register_pruner(
     name: str, make: Callable[..., BasePruner], options: Sequence[str] = (), summary: str = ""
 ) -> None:
-    """Make a pruner known to searches, as ``--pruner NAME``; see ``register_sampler``.
+    """Register a pruner, so that searches can use it as ``--pruner NAME``.
+
+    See ``register_sampler``.
 
     Args:
         make, options, summary: see ``PrunerKind``.

@@ -1,4 +1,4 @@
-"""The Optuna study: asks for configurations, judges curves, remembers every trial. No Ray."""
+"""The Optuna study: samples configurations, prunes trials, stores results; it needs no Ray."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ from dgkd_search.utils.hashing import verify_checksum, with_checksum
 
 # Constant: Hyperband assigns trials to brackets by a hash of the study's name.
 STUDY_NAME = "dgkd-search"
-REASON = "reason"  # attribute of a failed trial, in one line
+REASON = "reason"  # attribute: why a trial failed, in one line
 _DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)  # accuracy, cost
 _CHAIN = "chain"  # attribute of every trial
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial to run: its number in the study and what it trains."""
+    """A trial to run: its number in the study and its configuration."""
 
     number: int
     configuration: Configuration
 
 
 class ChainStudy:
-    """A study of chains, stored in ``path`` (SQLite; in memory without one).
+    """A study of chains, stored in SQLite.
 
-    Values and intermediate values are validation accuracies in percent, steps the student's
-    epochs from 1. The first trials (plain KD, the full chain, the middle assistant) are what
-    every summary compares with, so they report like all others but are never pruned.
+    Values and intermediate values are validation accuracies in percent; steps are the student's
+    epochs from 1. The first trials (plain KD, the full chain, the middle assistant alone) are never
+    pruned, because every summary compares with them.
 
     Args:
-        path: of the database.
-        initial_params: parameters of the trials to begin with, instead of those first ones.
+        path: of the database; in memory if None.
+        initial_params: parameters of the first trials, in place of the default ones.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class ChainStudy:
             for name, params in self.space.initial_params().items()
         }
         self._live: dict[int, optuna.Trial] = {}
-        self._steps: dict[int, dict[int, float]] = {}  # that each live trial has reported
-        self._unjudged: dict[int, int] = {}  # the last step of each trial that was taken over
-        self._finished: int | None = None  # asked for all the time, changed by ends alone
+        self._steps: dict[int, dict[int, float]] = {}  # reported values of each live trial
+        self._unjudged: dict[int, int] = {}  # last step of each resumed trial, not yet pruned
+        self._finished: int | None = None  # cached, because it is read often
         self._checked, self._exhausted = -1, False
-        self._drawn: int | None = None  # trials so far, where nothing was written beside us
+        self._drawn: int | None = None  # number of trials after the last draw of ``ask``
         self._cache: list[FrozenTrial] | None = None
-        self._again: set[int] = set()  # failed trials whose configurations may be tried again
+        self._again: set[int] = set()  # failed trials whose configurations may be retried
         begin_with = list(
             self.space.initial_params().values() if initial_params is None else initial_params
         )
@@ -101,8 +101,8 @@ class ChainStudy:
             directions=_DIRECTIONS[: len(config.objectives)],
             load_if_exists=True,
         )
-        # Hyperband makes its brackets at the first curve that it judges, and until then takes
-        # every trial for bracket 0: a reopened study would go on differently.
+        # Hyperband creates its brackets at its first call, and until then assigns every trial to
+        # bracket 0. Without this call, a reopened study would continue differently.
         self._study.pruner.prune(self._study, create_trial(state=TrialState.RUNNING))
         for trial in self.sampled_trials:
             if trial.state != TrialState.FAIL:
@@ -115,19 +115,19 @@ class ChainStudy:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All trials, by number; read from the storage only after something was written."""
+        """All trials, by number; cached until the next write."""
         if self._cache is None:
             self._cache = self._study.get_trials(deepcopy=False)
         return self._cache
 
     @property
     def live(self) -> int:
-        """Trials asked for and not yet told."""
+        """Number of trials that were asked for and have not ended."""
         return len(self._live)
 
     @property
     def finished(self) -> int:
-        """Trials that count towards the budget: completed or pruned."""
+        """Number of trials that count towards the budget: completed or pruned."""
         if self._finished is None:
             ends = (TrialState.COMPLETE, TrialState.PRUNED)
             self._finished = sum(t.state in ends for t in self.trials)
@@ -138,7 +138,7 @@ class ChainStudy:
         """Whether every configuration has been tried."""
         count = self._drawn if self._drawn is not None else len(self.trials)
         if not self.space.is_continuous and count > self._checked:
-            # Asked at every turn of the search, so looked into only when a trial has been added.
+            # Computed only after a trial was added, because it is read in every step of the search.
             self._checked = count
             seen = self._seen(-1)
             identities = (self.space.configuration(p).identity for p in self.space.all_params())
@@ -146,17 +146,17 @@ class ChainStudy:
         return self._exhausted
 
     def read(self, attribute: Attribute[R]) -> R | None:
-        """What is remembered of the whole study; None where nothing is.
+        """Read a record of the study; None if there is none.
 
         Raises:
-            ValueError: it isn't what was written; see ``damage``.
+            ValueError: the record is damaged; see ``damage``.
         """
         name = attribute.name
         value = self._study.user_attrs.get(name)
         return None if value is None else attribute.kind.from_json(verify_checksum(value, name))
 
     def read_all(self, prefix: str, kind: type[R]) -> dict[str, R]:
-        """All that is remembered under names that begin so."""
+        """Read all records whose names have a prefix, by name."""
         return {
             name: kind.from_json(verify_checksum(value, name))
             for name, value in self._study.user_attrs.items()
@@ -164,13 +164,13 @@ class ChainStudy:
         }
 
     def write(self, attribute: Attribute[R], record: R) -> None:
-        """Remember something of the whole study; what is there already isn't written again."""
+        """Write a record of the study; an equal one isn't written again."""
         value = with_checksum(record.to_json())
         if self._study.user_attrs.get(attribute.name) != value:
             self._study.set_user_attr(attribute.name, value)
 
     def ask(self) -> Proposal | None:
-        """The next trial; None when no configuration is left."""
+        """Sample the next trial; None if no configuration is left."""
         if self.exhausted:
             return None
         self._cache = self._drawn = None
@@ -179,10 +179,10 @@ class ChainStudy:
         return self._take(trial, {})
 
     def resume_running(self) -> list[Proposal]:
-        """Take over the trials that an earlier search left without an end, by number.
+        """Resume the trials that an earlier session left running, by number.
 
-        Each goes on under its number, with its parameters and what it has reported; one that
-        was just being drawn gets the parameters that it would have got.
+        Each keeps its number, parameters and reported values. A trial whose parameters were not
+        completely stored gets those that it would have got.
         """
         proposals = []
         for frozen in [t for t in self.trials if t.state == TrialState.RUNNING]:
@@ -202,7 +202,7 @@ class ChainStudy:
             trial.set_user_attr(_CHAIN, str(configuration.chain.canonical()))
         if SAMPLED not in trial.user_attrs:
             trial.set_user_attr(SAMPLED, trial_checksum(trial.number, trial.params))
-        if REASON in trial.user_attrs:  # left by a stop before the trial's end
+        if REASON in trial.user_attrs:  # left by a session that was stopped in ``fail``
             trial.set_user_attr(REASON, "")
         self._cache = None
         return Proposal(trial.number, configuration)
@@ -210,17 +210,19 @@ class ChainStudy:
     def report(self, number: int, step: int, value: float) -> bool:
         """Record the student's validation accuracy after epoch ``step``.
 
+        A step that was reported before is overwritten with the new value. The pruner is not asked
+        again about it, except about the last step of a resumed trial.
+
         Returns:
-            Whether Optuna's pruner says that the trial should stop. Never at the last epoch,
-            which completes the trial. A step that is known already counts once, with its later
-            value; only of a trial that was taken over is the pruner asked about the last one again.
+            Whether Optuna's pruner says that the trial should stop. False at the last epoch, which
+            completes the trial.
         """
         trial, last = self._live[number], step >= self.config.student_recipe.epochs
-        if len(self.config.objectives) > 1:  # of which Optuna takes no reports
+        if len(self.config.objectives) > 1:  # Optuna takes no reports with two objectives
             self._steps[number][step] = value
             return False
         if step in self._steps[number]:
-            if value != self._steps[number][step]:  # what the store has is under checksums
+            if value != self._steps[number][step]:  # trust the store, which has checksums
                 self._steps[number][step] = value
                 trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)
                 self._cache = None
@@ -229,7 +231,7 @@ class ChainStudy:
             del self._unjudged[number]
             if last:
                 return False
-            hopeless, notes = replay_pruner(self._study, number)
+            should_prune, notes = replay_pruner(self._study, number)
             for name, note in notes.items():
                 trial.storage.set_trial_system_attr(trial._trial_id, name, note)
         else:
@@ -238,17 +240,18 @@ class ChainStudy:
             trial.report(value, step)
             if last:
                 return False
-            # Asked for the first trials too: successive halving compares with all it was asked for.
-            hopeless = trial.should_prune()
-        return hopeless and not self._is_first(trial)
+            # Also called for the first trials: successive halving compares only with trials for
+            # which it was called.
+            should_prune = trial.should_prune()
+        return should_prune and not self._is_first(trial)
 
     def save_progress(self, number: int, stats: TrialStats) -> None:
-        """Keep what a trial did that goes on in a later search."""
+        """Store the stats of a trial that a later session will resume."""
         self._live[number].set_user_attr(FACTS, stats.to_json())
         self._cache = None
 
     def complete(self, number: int, value: float, stats: TrialStats) -> None:
-        """Record a completed trial; its ``tflop`` counts where cost is an objective."""
+        """Record a completed trial; ``stats.tflop`` is its second value if cost is an objective."""
         values = [value, stats.tflop or 0.0][: len(self.config.objectives)]
         self._tell(number, TrialState.COMPLETE, stats, values)
 
@@ -262,7 +265,7 @@ class ChainStudy:
         self._tell(number, TrialState.FAIL, stats)
 
     def fail_unfinished(self) -> None:
-        """Record every trial without an end as failed, one that was just being drawn included."""
+        """Record every running trial as failed, including one without complete parameters."""
         self._live.clear()
         self._steps.clear()
         self._cache = self._finished = None
@@ -272,7 +275,7 @@ class ChainStudy:
         self._cache = None
 
     def stats(self, trial: FrozenTrial) -> TrialStats | None:
-        """What was told with the trial's end, or remembered when its search was interrupted."""
+        """Return the stats of a trial, from its end or its interruption; None without any."""
         facts = facts_of(trial)
         return TrialStats.from_json(facts) if facts else None
 
@@ -280,12 +283,14 @@ class ChainStudy:
         return self.space.configuration(trial.params)
 
     def best(self) -> FrozenTrial | None:
-        """The completed trial of highest value; of equals the one with fewer assistants, then
-        the earlier one."""
+        """Return the completed trial with the highest accuracy; None without any.
+
+        Of equal trials, it is the one with fewer assistants, then the earlier one.
+        """
         return next(iter(self.ranked()), None)
 
     def ranked(self) -> list[FrozenTrial]:
-        """Completed trials, the best first; see ``best``."""
+        """Return the completed trials, the best first; see ``best``."""
 
         def rank(trial: FrozenTrial) -> tuple[float, int, int]:
             chain = self.configuration(trial).chain.canonical()
@@ -294,23 +299,23 @@ class ChainStudy:
         return sorted((t for t in self.trials if t.state == TrialState.COMPLETE), key=rank)
 
     def baseline_trial(self, name: str) -> FrozenTrial | None:
-        """The trial of the configuration called ``name`` in ``SearchSpace.initial_params``."""
+        """Return the trial of the configuration ``name`` of ``SearchSpace.initial_params``."""
         identity = self._first.get(name)
         if identity is None:
             return None
         matching = [t for t in self.sampled_trials if self.configuration(t).identity == identity]
-        # It may have been tried again.
+        # Of a failed trial and its retry, take the retry.
         return min(matching, key=lambda trial: trial.state == TrialState.FAIL, default=None)
 
     @property
     def retried_trials(self) -> set[int]:
-        """Numbers of failed trials whose configuration was tried again."""
+        """Numbers of failed trials that were retried."""
         last = {self.configuration(t).identity: t.number for t in self.sampled_trials}
         failed = [t for t in self.sampled_trials if t.state == TrialState.FAIL]
         return {t.number for t in failed if last[self.configuration(t).identity] != t.number}
 
     def damage(self) -> str | None:
-        """What isn't as it was written, in words; None where all is.
+        """Return a description of the first damage; None if all checksums are correct.
 
         SQLite itself would not notice a changed number.
         """
@@ -324,14 +329,14 @@ class ChainStudy:
 
     @property
     def sampled_trials(self) -> list[FrozenTrial]:
-        """Trials that have their parameters; one that died while it was drawn has none."""
+        """Trials with complete parameters; a session may be killed before all are stored."""
         return [t for t in self.trials if set(t.params) == set(self.space.distributions)]
 
     def _is_first(self, trial: optuna.Trial) -> bool:
         return self.space.configuration(trial.params).identity in self._first.values()
 
     def _seen(self, number: int) -> set[tuple[object, ...]]:
-        """Identities of all trials but ``number`` and those to be tried again."""
+        """Return the identities of all trials except ``number`` and those to retry."""
         left_out = self._again | {number}
         return {
             self.configuration(t).identity for t in self.sampled_trials if t.number not in left_out
@@ -353,23 +358,23 @@ class ChainStudy:
             steps = {}
         notes = trial.storage.get_trial_system_attrs(trial._trial_id)
         sound = trial_checksum(number, trial.params, final, steps, facts, state.name, notes)
-        # As one: each attribute is a commit, some 5 ms.
+        # In one attribute, because each write is a commit of about 5 ms.
         trial.set_user_attr(FACTS, {**facts, CHECKSUM: sound})
-        told = None if state == TrialState.COMPLETE else state
-        self._study.tell(trial, values=values, state=told)
+        end_state = None if state == TrialState.COMPLETE else state
+        self._study.tell(trial, values=values, state=end_state)
         del self._live[number], self._steps[number]
         self._unjudged.pop(number, None)
         self._cache = self._finished = None
 
 
 def accuracy_of(trial: FrozenTrial) -> float:
-    """The final validation accuracy of a completed trial, in percent."""
+    """Return the final validation accuracy of a completed trial, in percent."""
     assert trial.values is not None
     return float(trial.values[0])
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> None:
-    """As ``Study.ask`` does for fixed distributions."""
+    """Suggest a parameter, as ``Study.ask`` does for fixed distributions."""
     match distribution:
         case CategoricalDistribution():
             trial.suggest_categorical(name, distribution.choices)

@@ -1,4 +1,4 @@
-"""How long a search has taken, all of its sessions together."""
+"""The elapsed time of a search over all its sessions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dgkd_search.utils.records import from_plain, to_plain
 
 @dataclass(frozen=True)
 class ElapsedTime:
-    """What a search has taken so far.
+    """The elapsed time of a search so far.
 
     Attributes:
-        seconds: of wall time, all sessions together.
-        starting: seconds of workers before the first trial could begin, likewise.
+        seconds: wall time, summed over sessions.
+        starting: worker seconds before the first trial could begin, summed over sessions.
     """
 
     seconds: float = 0.0
@@ -25,7 +25,7 @@ class ElapsedTime:
 
     @classmethod
     def from_study(cls, study: ChainStudy) -> ElapsedTime:
-        """As far as it was noted; a session that was killed counts up to its last trial's end."""
+        """Read the time of a study; a killed session counts up to the end of its last trial."""
         noted = study.read(_SPENT) or cls()
         stats = [*map(study.stats, study.trials), *(each.stats for each in replicates(study))]
         ends = [each.elapsed or 0.0 for each in stats if each is not None]

@@ -1,4 +1,4 @@
-"""What a trial in study.db says of itself, under a checksum.
+"""Checksums of the trials in study.db.
 
 SQLite itself would not notice a changed number.
 """
@@ -11,24 +11,24 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dgkd_search.utils.hashing import sha256, to_json
 
-FACTS = "facts"  # attribute of a trial that has ended: what it did
-CHECKSUM = "checksum"  # among them
-SAMPLED = "drawn"  # attribute of every trial: checksum of its parameters
+FACTS = "facts"  # attribute: the stats of a trial, and its checksum
+CHECKSUM = "checksum"  # key of the checksum in FACTS
+SAMPLED = "drawn"  # attribute: checksum of a trial's parameters
 
 
 def facts_of(trial: FrozenTrial) -> dict[str, object]:
-    """What a trial did (``TrialStats``), as it is stored; empty where nothing is known."""
+    """Return the stored ``TrialStats`` of a trial as JSON; empty without any."""
     return {k: v for k, v in trial.user_attrs.get(FACTS, {}).items() if k != CHECKSUM}
 
 
 def is_sound(trial: FrozenTrial) -> bool:
-    """Whether parameters, curve, values, facts, state and notes are what was written."""
+    """Return whether parameters, curve, values, facts, state and notes match their checksums."""
     drawn = trial.user_attrs.get(SAMPLED)
     sound = drawn is None or drawn == trial_checksum(trial.number, trial.params)
     recorded = trial.user_attrs.get(FACTS, {}).get(CHECKSUM)
     if recorded is None and trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
         return sound
-    if trial.state == TrialState.RUNNING:  # a stop came before its end was told
+    if trial.state == TrialState.RUNNING:  # stopped before its end was recorded
         return sound
     values = None if trial.state == TrialState.FAIL else trial.values
     expected = trial_checksum(
@@ -52,7 +52,7 @@ def trial_checksum(
     state: str = "",
     notes: Mapping[str, object] | None = None,
 ) -> str:
-    """Of what a trial says; the same before it was stored and after, where 50 becomes 50.0."""
+    """Return the checksum of a trial; it is the same after storage, where 50 becomes 50.0."""
     settings = {k: float(v) if isinstance(v, int | float) else v for k, v in params.items()}
     curve = {str(step): _exact(accuracy) for step, accuracy in (steps or {}).items()}
     ends = [_exact(value) for value in values or ()]
@@ -62,4 +62,4 @@ def trial_checksum(
 
 
 def _exact(value: float) -> str:
-    return float(value).hex()  # to the last bit, and NaN too, which JSON can't say
+    return float(value).hex()  # exact, and defined for NaN, which JSON lacks

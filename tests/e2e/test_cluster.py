@@ -62,6 +62,6 @@ def test_the_trials_of_a_node_that_goes_are_moved(tmp_path: Path, thorough: bool
     assert found.returncode == 0, found.stderr
     assert "1 of 1: " in found.stdout and ", 0 failed" in found.stdout
     assert "connected to 3 nodes with 2 CPUs and 0 GPUs; the first workers" in found.stderr
-    assert "its worker died; it goes on with another one" in found.stderr
+    assert "its worker died; it continues with another worker" in found.stderr
     assert "raylet" not in found.stdout + found.stderr
     assert {row["state"] for row in trials(tmp_path / "run")} <= {"COMPLETE", "PRUNED"}

@@ -45,12 +45,12 @@ LINE = re.compile(
     r"\d\d:\d\d:\d\d ("
     r"note: the validation part has 50 images: .*|"
     r"preparing digits|stored outputs: .*|starting Ray for 1 trial at once|"
-    r"Ray runs; the first workers are starting|"
+    r"Ray is running; the first workers are starting|"
     r"(#\d|student alone)( again, seed \d:)? (small|middle|large) \(\d of \d\): "
     r"(training|found in the store|goes on from a checkpoint)|"
     r"(#\d|student alone)( again, seed \d:)? (large > )?(middle > )?small(  drop [\d.]+)?  complete"
     r"  \d+\.\d\d %(  \[.*\])?|"
-    r"(#0|student alone): its worker died; it goes on with another one|"
+    r"(#0|student alone): its worker died; it continues with another worker|"
     r"the trials are over; now \d students again, with fresh seeds|"
     r"choosing the best student, writing the results)"
 )
@@ -72,7 +72,7 @@ def test_every_line_is_the_searchs_own_and_nothing_listens_to_the_network(
     assert observed.addresses <= set(LOOPBACK)
     assert observed.token_modes == {(0o600, 0o700)}
     assert [line for line in err.splitlines() if not LINE.fullmatch(line)] == []
-    assert err.count("its worker died; it goes on with another one") == 1
+    assert err.count("its worker died; it continues with another worker") == 1
     said = [line[:12].strip() for line in out.splitlines()]
     assert set(said) <= {*SUMMARY, "note"}
     assert [word for word in said if word != "note"] == [w for w in SUMMARY if w in said]

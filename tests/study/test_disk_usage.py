@@ -195,7 +195,7 @@ def test_an_estimate_and_its_refusal_in_words() -> None:
     config = config_of(("resnet14",), 1)
     one = estimate_for(config, INFO, 1)
     source, total = format_bytes(one.teacher), format_bytes(one.total)
-    assert str(one) == f"up to {source} a teacher (1 view), {total} altogether"
+    assert str(one) == f"up to {source} a teacher (1 view), {total} in total"
     assert str(replace(one, views=9)).startswith(f"up to {source} a teacher (9 views)")
     assert str(OutputsEstimate(1, 0, 0, 0, 0)) == "none, teachers run online"
     assert space_errors(one, "--store-limit", 2048, None) == []

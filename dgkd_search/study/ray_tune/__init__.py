@@ -1,1 +1,1 @@
-"""The only package that knows Ray: Tune schedules the trials of a study."""
+"""Ray Tune schedules the trials of a study; no other package imports Ray."""

@@ -1,4 +1,4 @@
-"""The controller as Tune sees it: a searcher that proposes and a scheduler that stops."""
+"""Adapters between the controller and Tune: a searcher, a scheduler and a callback."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dgkd_search.training.spec import StageSpec
 
 
 class NotCheckpointed:
-    """Left out of Tune's snapshots: they are never read, and what is behind it holds locks."""
+    """Excludes the state from Tune's snapshots, which are never read; it holds locks."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class DeferredError:
-    """Keeps the first error that the controller met until the search can be ended with it.
+    """Keeps the first error of the controller until the search can be ended with it.
 
-    Tune takes an exception of its callbacks for a failure of the trial that it was about, and
-    goes on: a full disk under study.db would become a row of failed trials.
+    Tune treats an exception in a callback as a failure of the trial and continues. A full disk
+    under study.db would then cause a series of failed trials.
     """
 
     def __init__(self) -> None:
@@ -41,6 +41,7 @@ class DeferredError:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
+        """Catch an error and keep it."""
         try:
             yield
         except Exception as error:
@@ -48,7 +49,7 @@ class DeferredError:
 
 
 class StudySearcher(NotCheckpointed, Searcher):  # type: ignore[misc]
-    """Proposes the controller's next trial. It has no metric: rows of many kinds pass by."""
+    """Proposes the controller's next trial; it has no metric, because reports differ in kind."""
 
     def __init__(
         self,
@@ -77,17 +78,17 @@ class StudySearcher(NotCheckpointed, Searcher):  # type: ignore[misc]
                 self._controller.on_end(trial_id)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        return True  # Tune's own limiter leaks a slot for each error that it isn't told of
+        return True  # Tune's own limiter leaks a slot for each error that it doesn't see
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is the truth, Tune's snapshots are never read."""
+        """Do nothing: the study holds the state, and Tune's snapshots are never read."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise NotImplementedError("a search is resumed from its study, not from Tune's snapshot")
 
 
 class StudyScheduler(NotCheckpointed, FIFOScheduler):  # type: ignore[misc]
-    """Runs trials in order and stops those that the controller says."""
+    """Runs trials in order and stops a trial when the controller says so."""
 
     def __init__(self, controller: SearchController, alarm: DeferredError) -> None:
         super().__init__()
@@ -110,7 +111,7 @@ class StudyScheduler(NotCheckpointed, FIFOScheduler):  # type: ignore[misc]
         return super().choose_trial_to_run(tune_controller)
 
     def _reconcile(self, trials: list[TuneTrial]) -> None:
-        """End trials whose Tune trial ended without a word: some errors reach no callback."""
+        """End trials whose Tune trial failed without a callback, as some errors do."""
         for trial in trials:
             if trial.status == TuneTrial.ERROR and trial.trial_id in self._controller.running:
                 with self._alarm.listening():
@@ -118,7 +119,7 @@ class StudyScheduler(NotCheckpointed, FIFOScheduler):  # type: ignore[misc]
 
 
 class StepHook(NotCheckpointed, Callback):  # type: ignore[misc]
-    """Calls ``action`` before each step of Tune's loop, a tenth of a second apart or less."""
+    """Calls ``action`` before each step of Tune's loop, at least every tenth of a second."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action
@@ -128,7 +129,7 @@ class StepHook(NotCheckpointed, Callback):  # type: ignore[misc]
 
 
 class NullReporter(ProgressReporter):  # type: ignore[misc]
-    """Tells nothing: searches have callbacks. Tune's own would clear the cell of a notebook."""
+    """Reports nothing: searches have callbacks, and Tune's reporter would clear a notebook cell."""
 
     def should_report(self, trials: list[TuneTrial], done: bool = False) -> bool:
         return False

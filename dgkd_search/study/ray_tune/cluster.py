@@ -1,4 +1,4 @@
-"""A Ray cluster that runs already: whether it answers, what it has, whether its nodes can work."""
+"""Checks of an existing Ray cluster: whether it is reachable, large enough, and set up."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from dgkd_search.utils.files import remove_file, write_bytes
 from dgkd_search.utils.formatting import pluralize
 
 _PATIENCE = 10  # seconds for a cluster to answer
-_LOOKING = 180.0  # seconds for a node to look around: its first worker imports what trials need
-_EVERY = 5.0  # seconds between two looks at the head
-_MISSES = 4  # of them in a row after which the cluster is gone
+_CHECK_TIMEOUT = 180.0  # seconds for a node to check itself; its first worker has slow imports
+_EVERY = 5.0  # seconds between two connections to the head
+_MISSES = 4  # failed connections in a row after which the cluster counts as gone
 
 Nodes = Sequence[Mapping[str, Any]]
 
 
 @contextlib.contextmanager
 def watch_cluster(resources: Resources, gone: Callable[[str], None]) -> Iterator[None]:
-    """Look, beside what is done, whether the head of the cluster still answers.
+    """Watch in the background whether the head of the cluster still answers.
 
-    Ray's calls don't return without it, and after a minute Ray ends the process by itself.
+    Without the head, Ray's calls don't return, and after a minute Ray ends the process.
 
     Args:
-        gone: is told the head's address when it hasn't answered several times in a row; on a
-            thread of its own.
+        gone: called in the background thread with the head's address after several failed
+            connections in a row.
     """
     if resources.address is None:
         yield
@@ -50,7 +50,7 @@ def watch_cluster(resources: Resources, gone: Callable[[str], None]) -> Iterator
                 _connect(address, _EVERY / 2)
                 missed = 0
             except socket.gaierror:
-                continue  # names, not the head, are what is out of order
+                continue  # name resolution fails, not the head
             except OSError:
                 missed += 1
             if missed >= _MISSES and not over.is_set():
@@ -65,13 +65,13 @@ def watch_cluster(resources: Resources, gone: Callable[[str], None]) -> Iterator
 
 
 def check_reachable(address: str) -> None:
-    """Look whether anything listens there; Ray itself tries for minutes.
+    """Check that something listens at an address; Ray itself would try for minutes.
 
     Raises:
-        InputError: nothing does.
+        InputError: nothing listens there.
     """
     if ":" not in address:
-        return  # "auto": found, or not, in Ray's own files
+        return  # "auto": Ray looks it up in its own files
     try:
         _connect(address, _PATIENCE)
     except (OSError, ValueError, OverflowError) as error:
@@ -79,7 +79,7 @@ def check_reachable(address: str) -> None:
 
 
 def join_error(address: str, error: Exception) -> InputError:
-    """What to say where Ray can't join a cluster."""
+    """Return the error for a cluster that Ray can't join."""
     if ":" not in address:
         return _unreachable(address, error)
     return InputError(
@@ -90,13 +90,13 @@ def join_error(address: str, error: Exception) -> InputError:
 
 
 def check_nodes(resources: Resources, nodes: Nodes) -> None:
-    """A trial needs one node that carries it; more together are of no use.
+    """Check that at least one node has the resources of a trial.
 
     Args:
         nodes: from ``ray.nodes``.
 
     Raises:
-        InputError: there is none.
+        InputError: no node has them.
     """
     for option, name, share in (
         ("--gpus-per-trial", "GPU", resources.gpus_per_trial),
@@ -115,26 +115,26 @@ def check_nodes(resources: Resources, nodes: Nodes) -> None:
 
 
 def ready(resources: Resources, folders: Sequence[Path], modules: Sequence[str]) -> str:
-    """What Ray has, once every node of a cluster has said that it can work.
+    """Check every node of the cluster, then describe what Ray has.
 
     Args:
-        folders: that a node must be able to use: prepared data, store.
-        modules: of the user's own, that it must be able to import.
+        folders: folders that each node must be able to use: prepared data, store.
+        modules: the user's modules that each node must be able to import.
 
     Raises:
-        InputError: what is missing, node by node.
+        InputError: nodes are not set up; one message per problem.
     """
     if resources.address is None:
-        return "Ray runs"
+        return "Ray is running"
     import ray
 
     nodes = ray.nodes()
-    _look_around(resources, nodes, folders, modules)
+    _check_setup(resources, nodes, folders, modules)
     return describe_cluster(resources, nodes)
 
 
 def describe_cluster(resources: Resources, nodes: Nodes) -> str:
-    """What a cluster has, and how many trials find room in it where not all do."""
+    """Describe the size of a cluster; also how many trials fit, if fewer than the concurrency."""
     total = {name: sum(has.get(name, 0.0) for has in _alive(nodes)) for name in ("CPU", "GPU")}
     room = sum(_room(has, resources) for has in _alive(nodes))
     text = pluralize(len(_alive(nodes)), "node")
@@ -144,33 +144,33 @@ def describe_cluster(resources: Resources, nodes: Nodes) -> str:
     return text
 
 
-def _look_around(
+def _check_setup(
     resources: Resources, nodes: Nodes, folders: Sequence[Path], modules: Sequence[str]
 ) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    check = ray.remote(num_cpus=0, max_retries=0)(_node_problems)
     asked = {}
-    # Another folder of the same name is as bad as none.
+    # A marker file detects a node that has another folder under the same path.
     mark = folders[-1] / f".seen-{secrets.token_hex(8)}"
     write_bytes(mark, b"")
     for node in nodes:
         if node["Alive"] and _room(node["Resources"], resources):
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            answer = look.options(scheduling_strategy=there).remote(
+            on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            answer = check.options(scheduling_strategy=on_node).remote(
                 version("dgkd-search"), [str(folder) for folder in folders], str(mark), modules
             )
             asked[answer] = node
     try:
-        answered, _ = ray.wait([*asked], num_returns=len(asked), timeout=_LOOKING)
+        answered, _ = ray.wait([*asked], num_returns=len(asked), timeout=_CHECK_TIMEOUT)
     finally:
         remove_file(mark)
     problems: list[str] = []
     for answer, node in asked.items():
         name = node.get("NodeManagerHostname") or node.get("NodeManagerAddress")
         if answer not in answered:
-            missing = [f"hasn't answered for {_LOOKING:.0f} s; look at it, or take it out"]
+            missing = [f"hasn't answered for {_CHECK_TIMEOUT:.0f} s; check it, or remove it"]
         else:
             try:
                 missing = ray.get(answer)
@@ -184,8 +184,10 @@ def _look_around(
         raise InputError(problems)
 
 
-def _look(wanted: str, folders: Sequence[str], mark: str, modules: Sequence[str]) -> list[str]:
-    """What is missing on this node; runs there."""
+def _node_problems(
+    wanted: str, folders: Sequence[str], mark: str, modules: Sequence[str]
+) -> list[str]:
+    """Return the problems of the node on which this runs."""
     problems = []
     if version("dgkd-search") != wanted:
         here = version("dgkd-search")
@@ -197,7 +199,7 @@ def _look(wanted: str, folders: Sequence[str], mark: str, modules: Sequence[str]
             )
     if not problems and not Path(mark).exists():
         problems.append(
-            f"has a {Path(mark).parent} of its own; give --store a folder that all nodes share"
+            f"has its own {Path(mark).parent}; give --store a folder that all nodes share"
         )
     for module in modules:
         try:
@@ -212,13 +214,13 @@ def _alive(nodes: Nodes) -> list[Mapping[str, float]]:
 
 
 def _room(has: Mapping[str, float], resources: Resources) -> int:
-    """Trials that a node carries."""
+    """Return the number of trials that fit on a node."""
     share = resources.gpus_per_trial
     room = int(has.get("CPU", 0.0) / resources.cpus_per_trial)
     if not share:
         return room
     gpus = has.get("GPU", 0.0)
-    # A trial's share lies on one GPU.
+    # A fraction of a GPU is always on a single GPU.
     return min(room, int(gpus / share) if share >= 1 else int(gpus) * int(1 / share))
 
 

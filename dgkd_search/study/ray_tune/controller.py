@@ -1,8 +1,8 @@
-"""Owns a running search: what each row means, how trials end, when to stop.
+"""The controller of a running search: processes reports, ends trials, decides when to stop.
 
-Tune asks its scheduler before its searcher and tells the searcher no reason for a stop, so one
-object behind both decides. It knows the study and the plan, but nothing of Ray, and is called
-from the driver's main thread alone.
+Tune calls its scheduler before its searcher and gives the searcher no reason for a stop. Therefore
+one object behind both decides. It is independent of Ray, and is called only from the driver's main
+thread.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dgkd_search.study.study import ChainStudy
 from dgkd_search.training.spec import StageSpec
 
 _FAILURES_IN_A_ROW = 3
-_NEW_WORKERS = 3  # for a trial that goes no further
+_NEW_WORKERS = 3  # for a trial that makes no progress
 
 
 @dataclass
@@ -44,39 +44,39 @@ class _Running:
     stages: tuple[StageSpec, ...]
     started: float
     attempt: str | None = None
-    earlier: TrialStats = field(default_factory=TrialStats)  # of attempts that died
+    earlier: TrialStats = field(default_factory=TrialStats)  # of earlier attempts
     stats: TrialStats = field(default_factory=TrialStats)  # of this attempt
     values: dict[int, float] = field(default_factory=dict)  # by step
     outcome: TrialOutcome | None = None  # None while it runs
     reason: str | None = None
-    retryable: bool = False  # whether a failure is worth another try in a resumed search
-    stage: str = ""  # that is being trained
+    retryable: bool = False  # whether a resumed search retries it after a failure
+    stage: str = ""  # the stage that is being trained
     advanced: bool = False  # whether an epoch was trained
 
     @property
     def trial(self) -> int | None:
-        """Its number in the study; None for the student alone and for replicates."""
+        """Its number in the study; None for labels alone and for replicates."""
         return None if self.info.replicate else self.info.number
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it ends before its last epoch."""
+        """Whether Tune must stop it before its last epoch."""
         return self.outcome not in (None, "complete")
 
 
 class SearchController:
-    """See the module.
+    """Controls a running search.
+
+    Trials that an earlier session left running are resumed first.
 
     Args:
-        concurrency: trials at once.
-        deadline: of the time budget, on ``clock``; None without one.
+        concurrency: number of trials at once.
+        deadline: end of the time budget, on ``clock``; None without one.
         trained: see ``TrialQueue``.
         spent: seconds that earlier sessions of the search took.
 
-    Trials that an earlier session left without an end go on first.
-
     Attributes:
-        abort_reason: why the search stopped before its budget, in one line; None if it didn't.
+        abort_reason: why the search was aborted, in one line; None if it wasn't.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class SearchController:
         self._running: dict[str, _Running] = {}
         self._failures: list[str] = []
         self._lost: Counter[TrialInfo] = Counter()
-        # Of the student alone, or one taught again, whose worker was lost.
+        # Stats of labels alone and of replicates whose workers were lost.
         self._spoilt: dict[TrialInfo, TrialStats] = {}
 
     @property
@@ -119,14 +119,14 @@ class SearchController:
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing further is to begin."""
+        """Whether no further trial will begin."""
         return self.abort_reason is not None or self._late or self._queue.is_finished(self._held)
 
     def next_trial(self, identifier: str) -> tuple[StageSpec, ...] | None:
-        """The stages of the next trial, to be run under ``identifier``.
+        """Return the stages of the next trial, to be run under ``identifier``.
 
-        None while nothing may begin: all places are taken, or what comes next depends on what is
-        running; see ``is_finished`` for the end.
+        None while no trial can begin: all workers are busy, or the next trial depends on those that
+        are running. At the end of the search, ``is_finished`` is True.
         """
         if self.is_finished or len(self._running) >= self._concurrency:
             return None
@@ -143,10 +143,10 @@ class SearchController:
         return running.stages
 
     def on_report(self, identifier: str, report: TrialReport) -> bool:
-        """Take in what a trial reported.
+        """Process a report of a trial.
 
         Returns:
-            Whether the trial is to be stopped.
+            Whether Tune must stop the trial.
         """
         running = self._running[identifier]
         if running.outcome is not None:
@@ -167,7 +167,7 @@ class SearchController:
         return running.is_stopped
 
     def on_end(self, identifier: str, error: str | None = None) -> None:
-        """A trial has left Tune, by itself, stopped, or with an error of Tune's."""
+        """Record the end of a Tune trial: by itself, stopped, or with an error."""
         running = self._running.pop(identifier, None)
         if running is None:
             return
@@ -185,9 +185,9 @@ class SearchController:
         self._callback.notify(TrialEnded(running.info, running.outcome, value, running.reason))
 
     def on_lost(self, identifier: str, reason: str) -> None:
-        """A trial's worker is gone: the trial goes back to those to begin.
+        """Requeue a trial whose worker died.
 
-        A few times, unless it gets on; then it ends as failed.
+        After several lost workers without a trained epoch, the trial fails.
         """
         running = self._running.get(identifier)
         if running is None:
@@ -210,22 +210,22 @@ class SearchController:
         else:
             self._spoilt[info] = running.stats
         self._queue.put_back((info, running.stages))
-        self._callback.log(f"{trial_label(info)}: {reason}; it goes on with another one")
+        self._callback.log(f"{trial_label(info)}: {reason}; it continues with another worker")
 
     def suspend(self) -> None:
-        """Leave what runs to a later session of the search."""
+        """Suspend the running trials; a later session of the search resumes them."""
         for running in self._running.values():
             self._gather(running)
             if running.trial is not None:
                 self.study.save_progress(running.trial, running.stats)
             self._callback.notify(
-                TrialEnded(running.info, "stopped", None, "goes on when it is resumed")
+                TrialEnded(running.info, "stopped", None, "continues when the search is resumed")
             )
         self._running.clear()
         self._queue.held.clear()
 
     def abandon(self, reason: str) -> None:
-        """End every trial that Tune has not ended; at the end of a search there should be none."""
+        """End every trial that Tune has not ended; normally there is none."""
         for identifier, running in list(self._running.items()):
             if running.outcome is None:
                 running.outcome, running.reason, running.retryable = "stopped", reason, True
@@ -239,11 +239,11 @@ class SearchController:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why the search ended before its budget was used, in one line; None if it wasn't so."""
+        """Why the search ended before its budget was used, in one line; None if it was used."""
         if self.abort_reason is not None:
             return self.abort_reason
         done = self.study.finished >= self.study.config.budget
-        if self._late and not (done and self._confirmed):
+        if self._late and not (done and self._is_replicated):
             return f"the time budget of {self._budget_text()} is used up"
         if done:
             return None
@@ -256,7 +256,7 @@ class SearchController:
         return self._deadline is not None and self._clock() >= self._deadline
 
     @property
-    def _confirmed(self) -> bool:
+    def _is_replicated(self) -> bool:
         replication = Replication.from_study(self.study)
         return replication.complete if replication else not self.study.config.confirm_seeds
 
@@ -282,7 +282,7 @@ class SearchController:
             running.outcome = "complete"
 
     def _gather(self, running: _Running) -> None:
-        """Make the trial's stats those of all its attempts, and log what they noted."""
+        """Add up the stats of all attempts of a trial, and log their notes."""
         now, stats = self._clock(), running.earlier.followed_by(running.stats)
         for note in stats.notes:
             self._callback.log(note)
@@ -295,7 +295,7 @@ class SearchController:
         )
 
     def _end_student(self, running: _Running, value: float | None) -> None:
-        """Of the student alone, and of one that was taught again."""
+        """Record the end of labels alone or of a replicate."""
         if running.outcome == "complete" and value is not None:
             record = StudentRecord(running.stats, value)
         elif running.outcome == "failed":

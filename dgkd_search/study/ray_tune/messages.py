@@ -1,4 +1,4 @@
-"""What the driver tells a worker of a trial, and the worker of its progress, as Tune carries it."""
+"""Messages between driver and workers, encoded as strings that Tune can carry."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dgkd_search.utils.records import from_plain, to_plain
 
 @dataclass(frozen=True)
 class TrialTask:
-    """A trial for a worker that shares the folders.
+    """A trial for a worker.
 
     Attributes:
-        data, store: prepared data and store, under paths that every worker sees.
-        limit: bytes that stored outputs may take; None for no limit.
-        judged: whether a pruner looks at each of the student's epochs.
+        data, store: paths of the prepared data and the store, which every worker can access.
+        limit: limit for stored outputs in bytes; None for no limit.
+        judged: whether a pruner judges each of the student's epochs.
     """
 
     stages: tuple[StageSpec, ...]
@@ -31,17 +31,17 @@ class TrialTask:
 
 
 def encode_task(task: TrialTask) -> str:
-    """A task as one string: Tune would copy a nested one, and flatten it in its tables."""
+    """Encode a task as one string: Tune would copy and flatten a nested value."""
     folders = {"data": str(task.data), "store": str(task.store)}
     specs = [stage.to_dict() for stage in task.stages]
     return json.dumps({**vars(task), **folders, "stages": specs})
 
 
 def decode_task(text: str) -> TrialTask:
-    """What ``encode_task`` wrote.
+    """Decode the result of ``encode_task``.
 
     Raises:
-        DgkdError: another version of it did.
+        DgkdError: another version wrote it.
     """
     try:
         value = json.loads(text)
@@ -59,14 +59,14 @@ def decode_task(text: str) -> TrialTask:
 
 @dataclass(frozen=True)
 class TrialReport:
-    """What a trial did since its last report.
+    """The progress of a trial since its last report.
 
     Attributes:
-        rows: of its progress, in order.
-        stats: of this attempt so far.
-        attempt: which run of the trial it is: another one's stats begin at nothing.
+        rows: progress rows, in order.
+        stats: totals of this attempt so far.
+        attempt: identifies the attempt; each attempt's stats begin at zero.
         failure: why the trial failed after these rows, in one line; None if it didn't.
-        retryable: whether a resumed search may try it again, where it failed.
+        retryable: whether a resumed search may retry the trial after a failure.
     """
 
     rows: tuple[TrialProgress, ...] = ()
@@ -77,14 +77,14 @@ class TrialReport:
 
 
 def encode_report(report: TrialReport) -> str:
-    """A report as one string: Tune would flatten, copy and merge a nested one."""
+    """Encode a report as one string: Tune would flatten, copy and merge a nested value."""
     return json.dumps(to_plain(report))
 
 
 def decode_report(text: str) -> TrialReport:
-    """What ``encode_report`` wrote.
+    """Decode the result of ``encode_report``.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is malformed.
     """
     return from_plain(TrialReport, json.loads(text))

@@ -1,7 +1,7 @@
-"""Names of Ray that are not public, each used because Ray has no public way to the same end.
+"""All uses of Ray's private API; for none of them does Ray have a public alternative.
 
-All of them stand here. Where a version of Ray lacks one, what it is for is left out, and nothing
-else changes. ``VERSIONS`` are those that were tried; pyproject.toml allows the same.
+If a version of Ray lacks one of these names, only its effect is missing. ``VERSIONS`` are the
+tested versions; pyproject.toml allows the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ VERSIONS = ">=2.60,<2.61"
 
 _WORKER = "ray._private.worker"
 _CLASS_CACHE = "ray.tune.execution.class_cache"
-# Every name, as module and attribute: tests look for all of them in the Ray that is installed.
+# Every private name, as module and attribute; a test checks that the installed Ray has them.
 NAMES = (
     (_WORKER, "print_to_stdstream"),
     (_WORKER, "_global_node"),
@@ -25,39 +25,39 @@ NAMES = (
     ("ray._private.node", "Node.kill_all_processes"),
     ("ray._raylet", "AuthenticationTokenLoader.instance"),
 )
-# Loggers that say on the terminal what the search says itself.
+# Loggers whose terminal output would repeat that of the search.
 LOGGERS = ("ray", "ray.tune", "ray.train", "ray._private")
 
 
 def temp_dir(folder: Path) -> dict[str, str]:
-    """The argument of ``ray.init`` for where its sockets and logs lie; there is no setting."""
+    """Return the argument of ``ray.init`` that sets the folder of its sockets and logs."""
     return {"_temp_dir": str(folder)}
 
 
 def forget_token() -> None:
-    """Have Ray read the token of its next start: it keeps that of the first in this process."""
+    """Clear Ray's cached token, which would otherwise be reused at its next start."""
     with contextlib.suppress(AttributeError):
         _module("ray._raylet").AuthenticationTokenLoader.instance().reset_cache()
 
 
 def silent_raylets() -> contextlib.AbstractContextManager[None]:
-    """Keep what raylets say of workers and nodes that died from the terminal.
+    """Suppress terminal output of raylets about dead workers and nodes.
 
-    ``log_to_driver=False`` doesn't.
+    ``log_to_driver=False`` does not suppress it.
     """
     return _replaced(_WORKER, {"print_to_stdstream": lambda *_, **__: None})
 
 
 def no_environment_of_actors() -> contextlib.AbstractContextManager[None]:
-    """Have Tune give its actors no environment variables of their own.
+    """Keep Tune from setting environment variables of its actors.
 
-    With them Ray starts a process anew for each trial, in place of one that waits.
+    With such variables, Ray starts a new process for each trial instead of using an idle one.
     """
     return _replaced(_CLASS_CACHE, dict.fromkeys(("DEFAULT_ENV_VARS", "ENV_VARS_TO_PROPAGATE")))
 
 
 def before_processes_end(call: Callable[[], None]) -> None:
-    """Have ``ray.shutdown`` of this process call a function before it ends Ray's processes."""
+    """Call a function in ``ray.shutdown``, before it ends Ray's processes."""
     node = getattr(_module(_WORKER), "_global_node", None)
     end = getattr(node, "kill_all_processes", None)
     if node is None or end is None:
@@ -72,7 +72,10 @@ def before_processes_end(call: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _replaced(module_name: str, attributes: Mapping[str, Any]) -> Iterator[None]:
-    """A module with other attributes where it has them; None empties one, whatever its type."""
+    """Replace attributes of a module temporarily; None stands for an empty value of their type.
+
+    Attributes that the module doesn't have are skipped.
+    """
     module = _module(module_name)
     before = {name: getattr(module, name) for name in attributes if hasattr(module, name)}
     for name, value in before.items():
@@ -85,7 +88,7 @@ def _replaced(module_name: str, attributes: Mapping[str, Any]) -> Iterator[None]
 
 
 def _module(name: str) -> Any:
-    """None where this version has none of that name."""
+    """Import a module; None if this version of Ray doesn't have it."""
     try:
         return import_module(name)
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a search runs next: the student alone, its trials, and what is taught again."""
+"""The queue of a search: labels alone, the trials, and the replicates."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ QueuedTrial = tuple[TrialInfo, tuple[StageSpec, ...]]
 
 
 class TrialQueue:
-    """Knows the study and the plan, not what becomes of the trials.
+    """Decides which trial or replicate runs next.
 
     Args:
-        concurrency: trials at once.
-        trained: says whether a stage of some key is finished, so that a trial that would only
-            wait for one in training lets others go first; None where trials share no stages.
-        on_replication: is told how many students are taught again, once that is known.
+        concurrency: number of trials at once.
+        trained: returns whether the stage with a key is finished. A trial that would wait for a
+            stage in training is deferred. None if trials share no stages.
+        on_replication: called with the number of replicates once it is known.
 
     Attributes:
-        held: trials that were drawn and not begun, or begun by an earlier session: those go first.
+        held: trials that were sampled but have not begun, or that an earlier session began; they
+            run first.
     """
 
     def __init__(
@@ -50,12 +51,11 @@ class TrialQueue:
         reference = study.read(REFERENCE)
         due = reference is None or reference.retryable
         self._reference_due = study.config.reference and due
-        self._returned: list[
-            QueuedTrial
-        ] = []  # no trials: the student alone, and what is taught again
+        # Labels alone and replicates whose workers were lost.
+        self._returned: list[QueuedTrial] = []
         self._repeats: deque[Replicate] | None = None  # known once the trials are over
-        self._certain: deque[Replicate] | None = None  # those of them that are known before
-        self._repeated: set[tuple[int | None, int]] = set()  # trials and replicates, begun
+        self._certain: deque[Replicate] | None = None  # those that are known before
+        self._repeated: set[tuple[int | None, int]] = set()  # trial and replicate of those begun
 
     @property
     def exhausted(self) -> bool:
@@ -64,17 +64,17 @@ class TrialQueue:
 
     @property
     def searched(self) -> bool:
-        """Whether no further trial is to begin."""
+        """Whether no further trial will begin."""
         done = self._study.finished >= self._study.config.budget and not self._reference_due
         return done or (self.exhausted and not self.held)
 
     def is_finished(self, running: Sequence[QueuedTrial]) -> bool:
-        """Whether nothing further is to begin, whatever becomes of what is running."""
+        """Return whether nothing further will begin, however the running trials end."""
         if self._returned or not self.searched:
             return False
         if self._repeats is None and self._study.config.confirm_seeds:
             if any(not info.replicate for info, _ in running):
-                return False  # what is taught again depends on how they end
+                return False  # the replicates depend on their results
             left, begun = choose_replicates(self._study, self._planner), self._repeated
             self._repeats = deque(r for r in left if (r.trial, r.replicate) not in begun)
             if self._repeats or begun:
@@ -82,11 +82,10 @@ class TrialQueue:
         return not self._repeats
 
     def next(self, running: Sequence[QueuedTrial]) -> QueuedTrial | None:
-        """The next trial, if one may begin beside those that are running.
+        """Return the next trial or replicate that may begin now, or None.
 
-        The student alone comes first, then the trials, and when all of them have ended, what is
-        taught again; while the last trials run, what will be in any case, for Tune ends a worker
-        that has nothing to do.
+        The order is: labels alone, the trials, the replicates. The replicates of the baselines may
+        begin while the last trials run, because Tune ends an idle worker.
         """
         if self._returned:
             return self._returned.pop(0)
@@ -97,7 +96,7 @@ class TrialQueue:
         return following or self._next_repeat()
 
     def put_back(self, queued: QueuedTrial) -> None:
-        """Have a trial that was begun be the next one."""
+        """Put back a trial or replicate whose worker was lost; it runs next."""
         info, _ = queued
         if info.replicate or info.number is None:
             self._returned.append(queued)
@@ -105,15 +104,16 @@ class TrialQueue:
             self.held.insert(0, queued)
 
     def needed_first(self, stages: tuple[StageSpec, ...]) -> str:
-        """Key of the first stage that isn't trained yet; the student's where all are."""
+        """Return the key of the first stage that isn't trained; the student's if all are."""
         trained = self._trained or (lambda key: False)
         return next((s.key for s in stages if not trained(s.key)), stages[-1].key)
 
     def _following(self, running: Sequence[QueuedTrial]) -> QueuedTrial | None:
-        """The next trial: one that can go to work at once, if a few draws find one.
+        """Return the next trial, if possible one that doesn't have to wait for a stage.
 
-        A trial that needs a stage which another is training would hold its place and wait. As
-        many as run at once are held back for others; then the first of them goes, and waits.
+        A trial that needs a stage that another trial is training would occupy a worker and wait.
+        Up to ``concurrency`` such trials are held back; if every held one would wait, the first
+        of them runs.
         """
         busy = {self.needed_first(stages) for _, stages in running} if self._trained else set()
         for i, (_, stages) in enumerate(self.held):

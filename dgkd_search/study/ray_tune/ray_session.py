@@ -1,4 +1,4 @@
-"""Ray, started privately and quietly, or a cluster that runs already."""
+"""Start a private Ray on this machine, or connect to an existing cluster."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from dgkd_search.study.ray_tune.cluster import (
 
 _OBJECT_STORE = 100 * 2**20  # bytes; trials pass files, not objects
 _PREFIX = "dgkd-"
-_HELD = "held.lock"  # in a temporary folder, locked as long as its search lives
-_FRESH = 60.0  # seconds in which a lock may be made and not yet held
+_HELD = "held.lock"  # in a temporary folder, locked while its search runs
+_FRESH = 60.0  # seconds between the creation of a lock file and its locking, at most
 
 _DRIVER = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -40,24 +40,24 @@ _DRIVER = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-# A stopped trial frees its memory first; Tune's 2 seconds would make the next trial fail.
+# A stopped trial frees its memory first; with Tune's limit of 2 seconds the next trial would fail.
 _WORKER = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
 
 
 @contextlib.contextmanager
 def ray_session(resources: Resources) -> Iterator[Path]:
-    """Ray, on this machine alone or connected to a cluster, for the time of a search.
+    """Run Ray on this machine, or connect to a cluster, for the time of a search.
 
-    On one machine every listener is on 127.0.0.1, behind a token that only this user can read.
-    ``ray`` is first imported here, after the settings that it reads at import. Environment and
-    signal handlers are afterwards what they were before.
+    On one machine, Ray listens only on 127.0.0.1 and requires a token that only this user can read.
+    ``ray`` is imported here, after the environment variables that it reads at import are set.
+    Environment and signal handlers are restored at the end.
 
     Yields:
-        A private temporary folder, gone at the end.
+        A private temporary folder, removed at the end.
 
     Raises:
-        InputError: the cluster can't be reached, or has no node for a trial.
-        DgkdError: this process uses Ray already.
+        InputError: the cluster can't be reached, or no node has the resources of a trial.
+        DgkdError: this process uses Ray already, or Ray doesn't start.
     """
     if resources.address is not None:
         check_reachable(resources.address)
@@ -71,7 +71,7 @@ def ray_session(resources: Resources) -> Iterator[Path]:
     if resources.address is None:
         settings |= _private(folder)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # In a notebook, of widgets that we don't show; said when ``ray`` is imported.
+    # In a notebook, importing ``ray`` logs a hint about widgets, which are not used here.
     logging.getLogger("ray.widgets").setLevel(logging.CRITICAL)
     with _environment(settings):
         import ray
@@ -81,15 +81,16 @@ def ray_session(resources: Resources) -> Iterator[Path]:
         for name in private_api.LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
-            with ThreadPoolExecutor(1) as beside:  # most of Ray's start is waiting for processes
+            # Ray's start is mostly waiting for processes, so imports can run in parallel.
+            with ThreadPoolExecutor(1) as beside:
                 beside.submit(import_module, "dgkd_search.study.ray_tune.adapters")
                 _connect(resources, folder)
-            _set(handlers)  # Ray would end the process by itself
+            _set(handlers)  # Ray's own handlers would end the process
             check_nodes(resources, ray.nodes())
             with contextlib.ExitStack() as stack:
                 stack.enter_context(private_api.silent_raylets())
                 if resources.address is None:
-                    # Workers have the driver's environment anyway; a trial begins 2 s earlier.
+                    # Workers inherit the driver's environment; this saves 2 s at a trial's start.
                     stack.enter_context(private_api.no_environment_of_actors())
                 yield folder
         finally:
@@ -101,18 +102,18 @@ def ray_session(resources: Resources) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _undisturbed(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
-    """Let Ray come to its end; a signal that comes meanwhile is raised afterwards.
+    """Defer signals while Ray shuts down.
 
     Args:
-        handlers: to be set then.
+        handlers: signal handlers to restore afterwards.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM has come.
+        KeyboardInterrupt: SIGINT or SIGTERM came meanwhile.
     """
     came: list[int] = []
     noting = dict.fromkeys(handlers, lambda number, frame: came.append(number))
     _set(noting)
-    # Ray's core resets SIGTERM just before, and its end takes seconds.
+    # Ray's core resets the SIGTERM handler just before, and ending its processes takes seconds.
     private_api.before_processes_end(lambda: _set(noting))
     try:
         yield
@@ -123,24 +124,24 @@ def _undisturbed(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 
 def _set(handlers: Mapping[signal.Signals, Any]) -> None:
-    """Set signal handlers, where that can be done: in the main thread."""
+    """Set signal handlers; outside the main thread, where Python forbids it, do nothing."""
     with contextlib.suppress(ValueError):
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what killed searches of this user left there."""
+    """Remove temporary folders of killed searches of this user."""
     for left in parent.glob(f"{_PREFIX}*"):
         held = left / _HELD
-        with contextlib.suppress(OSError):  # held (a TimeoutError), gone, or another's
+        with contextlib.suppress(OSError):  # locked (a TimeoutError), gone, or another user's
             if time.time() - held.stat().st_mtime > _FRESH and left.stat().st_uid == os.getuid():
                 with FileLock(held, timeout=0):
                     shutil.rmtree(left, ignore_errors=True)
 
 
 def _private(folder: Path) -> dict[str, str]:
-    """Settings of a Ray of our own: its listeners on 127.0.0.1, behind a token of this run."""
+    """Return settings of a private Ray: listeners on 127.0.0.1, authentication by a new token."""
     token = folder / "token"
     token.touch(0o600)
     token.write_text(secrets.token_hex(32))
@@ -162,21 +163,21 @@ def _connect(resources: Resources, folder: Path) -> None:
             "include_dashboard": False,
             "num_cpus": resources.concurrency * resources.cpus_per_trial,
             "object_store_memory": _OBJECT_STORE,
-            # Ray opens its folder to everybody; ours, above it, stays closed.
+            # Ray makes its folder readable for everybody; the parent folder stays private.
             **private_api.temp_dir(folder / "ray"),
         }
     else:
         arguments = {"address": resources.address, "runtime_env": {"env_vars": _WORKER}}
     try:
         ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **arguments)
-    except Exception as error:  # whatever Ray raises
+    except Exception as error:  # Ray may raise anything
         if resources.address is not None:
             raise join_error(resources.address, error) from None
         raise DgkdError(
-            f"Ray did not start on this machine ({one_line(error, 120)}); look with "
+            f"Ray did not start on this machine ({one_line(error, 120)}); run "
             "`dgkd-search doctor`, and try again when the machine is less busy"
         ) from None
-    except SystemExit:  # so Ray takes a SIGTERM until its start is over
+    except SystemExit:  # raised by Ray on a SIGTERM during its start
         raise KeyboardInterrupt from None
 
 

@@ -1,4 +1,4 @@
-"""Tune, run around a controller, and interrupted only where nothing is half done."""
+"""Run Tune with a controller; interrupts take effect only between two steps of Tune."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dgkd_search.training.spec import StageSpec
 
 
 class DeferredInterrupt:
-    """SIGINT and SIGTERM, noted until a point where nothing is half done.
+    """Defers SIGINT and SIGTERM to a safe point.
 
-    Raised where it comes, an interrupt could hit a write to the study. A second one is raised at
-    once: whoever asks twice wants out.
+    An immediate interrupt could hit a write to the study. A second signal is raised at once, so
+    that a user can force the end.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class DeferredInterrupt:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Take note of signals; only in the main thread, where Python delivers them."""
+        """Defer signals; only in the main thread, where Python delivers them."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -54,15 +54,15 @@ def run_tune(
     resources: Resources,
     folder: Path,
 ) -> None:
-    """Schedule the controller's trials until it is over, on the Ray that is connected.
+    """Schedule the controller's trials on the connected Ray until the controller is finished.
 
     Args:
-        encode_trial: gives a trial's stages the form in which a worker takes them.
-        folder: for Tune's own records, which are thrown away.
+        encode_trial: encodes the stages of a trial for a worker.
+        folder: for Tune's own files, which are not kept.
 
     Raises:
-        KeyboardInterrupt: between two steps of Tune, after SIGINT or SIGTERM.
-        Exception: what the controller raised, likewise.
+        KeyboardInterrupt: after SIGINT or SIGTERM, between two steps of Tune.
+        Exception: an error of the controller, likewise.
     """
     from ray import tune
 
@@ -86,7 +86,7 @@ def run_tune(
             scheduler=StudyScheduler(controller, alarm),
             num_samples=-1,
             max_concurrent_trials=resources.concurrency,
-            reuse_actors=True,  # a fresh one imports torch for seconds
+            reuse_actors=True,  # a new actor takes seconds to import torch
         ),
         run_config=tune.RunConfig(
             name="search",

@@ -1,4 +1,4 @@
-"""What a worker runs: one trial, its rows sent to the driver as they come."""
+"""The function that a worker runs: it trains one trial and reports its progress to the driver."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from dgkd_search.models import load_families
 from dgkd_search.store.store import Store
 from dgkd_search.study.ray_tune.messages import TrialReport, decode_task, encode_report
 
-EVENT = "event"  # the one metric that rows carry
-TRIAL = "trial"  # the one setting of a trial
-_TOGETHER = 1.0  # seconds of rows that nobody waits for, in one report
+EVENT = "event"  # the only metric of a report
+TRIAL = "trial"  # the only key of a trial's configuration
+_TOGETHER = 1.0  # seconds for which rows that need no decision are collected in one report
 
 
 def train_trial(config: Mapping[str, str]) -> None:
-    """Train the trial in ``config[TRIAL]``, reporting its rows.
+    """Train the trial in ``config[TRIAL]`` and report its progress rows.
 
-    A report keeps the worker waiting for the driver, as long as an epoch of a small model takes:
-    rows that no pruner judges come together, those of a second in one report.
+    A worker waits for the driver in each report, about as long as an epoch of a small model takes.
+    Therefore rows that no pruner judges are collected for a second.
 
     A trial that can't succeed (a bug, too little memory, a loss that isn't finite) reports its
-    failure and ends normally: repeating it would fail again. Where the disk failed, it says that
-    another session of the search may try again. A stop by Tune arrives as
-    ``SystemExit`` from ``tune.report`` and passes through; closing the rows releases locks.
+    failure and ends normally, because Tune's retry would fail too. After an error of the disk, the
+    data or the store, it reports that a resumed search may retry the trial. When Tune stops the
+    trial, ``tune.report`` raises ``SystemExit``, which is not caught; closing the rows releases
+    locks.
     """
     attempt = uuid.uuid4().hex
     trial = None
@@ -59,11 +60,11 @@ def train_trial(config: Mapping[str, str]) -> None:
                 if not row.more and (awaited or late):
                     report()
                     together, reported = [], time.monotonic()
-    except (Unavailable, InputError) as error:  # of the data or the store, not of the trial
+    except (Unavailable, InputError) as error:  # caused by the data or the store
         report(one_line(error), retryable=True)
     except DgkdError as error:
         report(one_line(error))
-    except OSError as error:  # a full disk, a folder that is gone: mended, perhaps, by tomorrow
+    except OSError as error:  # a full disk or a missing folder may be fixed before a resume
         report(one_line(error), retryable=True)
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -144,9 +144,10 @@ def test_labels_alone_have_the_star_in_both_where_they_are_best() -> None:
     figure = draw_accuracy(chart, "t")
     (axes,) = figure.axes
     drawn = [
-        tuple(map(float, collection.get_offsets()[0]))
+        (float(x), float(y))
         for collection in axes.collections
         if collection.get_zorder() == 6
+        for x, y in collection.get_offsets()
     ]
     assert drawn == [(star["x"], star["y"])] == [(chart.best.x, 76.0)]
     assert star["text"] == "best 76.00 %"

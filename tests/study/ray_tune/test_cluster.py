@@ -17,7 +17,7 @@ from dgkd_search.errors import InputError
 from dgkd_search.study.config import Resources
 from dgkd_search.study.ray_tune import cluster
 from dgkd_search.study.ray_tune.cluster import (
-    _look,
+    _node_problems,
     check_nodes,
     check_reachable,
     describe_cluster,
@@ -80,13 +80,13 @@ def test_a_cluster_that_lets_nobody_in_is_told_apart_from_none() -> None:
 def test_a_node_says_what_it_lacks(tmp_path: Path) -> None:
     here = version("dgkd-search")
     mark = tmp_path / "mark"
-    assert _look(here, [str(tmp_path)], str(mark), []) == [
-        f"has a {tmp_path} of its own; give --store a folder that all nodes share"
+    assert _node_problems(here, [str(tmp_path)], str(mark), []) == [
+        f"has its own {tmp_path}; give --store a folder that all nodes share"
     ]
     mark.touch()
-    assert _look(here, [str(tmp_path)], str(mark), []) == []
+    assert _node_problems(here, [str(tmp_path)], str(mark), []) == []
     gone = [str(tmp_path), str(tmp_path / "gone")]
-    found = _look("9.9", gone, str(mark), ["nowhere_to_be_found"])
+    found = _node_problems("9.9", gone, str(mark), ["nowhere_to_be_found"])
     assert [problem.split(" ")[0] for problem in found] == ["has", "can't", "--models"]
     assert "the driver 9.9" in found[0]
     assert "give --store a folder that all nodes share" in found[1]
@@ -94,7 +94,7 @@ def test_a_node_says_what_it_lacks(tmp_path: Path) -> None:
 
 
 def test_one_machine_has_nothing_to_say() -> None:
-    assert ready(Resources(), (), "") == "Ray runs"
+    assert ready(Resources(), (), "") == "Ray is running"
 
 
 def test_a_head_that_goes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_every_node_that_lacks_something_is_named(
     names = [*answers, "fourth"]
     nodes = [node(CPU=1.0) | {"NodeID": name, "NodeManagerHostname": name} for name in names]
     with pytest.raises(InputError) as error:
-        cluster._look_around(Resources(1), nodes, [tmp_path], [])
+        cluster._check_setup(Resources(1), nodes, [tmp_path], [])
     first, third, fourth = error.value.messages
     assert first == "--address: node first: has no store"
     assert third.startswith("--address: node third: can't work (it is lost); install dgkd-search ")

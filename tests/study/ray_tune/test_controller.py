@@ -354,7 +354,7 @@ def test_a_trial_whose_worker_was_lost_goes_on_under_its_number() -> None:
     assert not search.controller.is_finished
     again = search.begin()
     assert search.watcher.started_jobs[0] == search.watcher.started_jobs[1]
-    assert "#0: its worker could not be started; it goes on with another one" in (
+    assert "#0: its worker could not be started; it continues with another worker" in (
         search.watcher.messages
     )
     search.finish(again, 40.0)
