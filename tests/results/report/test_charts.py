@@ -141,7 +141,7 @@ def test_labels_alone_have_the_star_in_both_where_they_are_best() -> None:
     assert chart.best is not None
     spec = content(accuracy_spec(chart))
     ((star,),) = layers(spec, "point", shape=vega_shape(BEST))
-    figure = draw_accuracy(chart, "t")
+    figure: Any = draw_accuracy(chart, "t")
     (axes,) = figure.axes
     drawn = [
         (float(x), float(y))
