@@ -1,4 +1,4 @@
-"""The commands beside the search: what they are given in, lines out; no logic of their own."""
+"""The commands besides the search: they parse arguments and print; the logic is elsewhere."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _parser(name: str, description: str) -> ArgumentParser:
 
 
 def _plot_parser() -> ArgumentParser:
-    parser = _parser("plot", "Draw the figures of a run again.")
-    parser.add_argument("run", metavar="RUN", help="folder that a search has made")
+    parser = _parser("plot", "Redraw the figures of a run.")
+    parser.add_argument("run", metavar="RUN", help="run folder of a search")
     return parser
 
 
@@ -54,11 +54,14 @@ def _plot(known: argparse.Namespace) -> int:
 def _report_parser() -> ArgumentParser:
     parser = _parser(
         "report",
-        "Write the page of a run again, or one that compares several; the file needs no network.",
+        "Write the report page of a run, or a page that compares several runs. The page is one "
+        "file and needs no network.",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="folder that a search has made")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder of a search")
     parser.add_argument(
-        "--to", metavar="FILE", help="(RUN/report.html; of several runs: ./comparison.html)"
+        "--to",
+        metavar="FILE",
+        help="file to write (default: RUN/report.html; for several runs: ./comparison.html)",
     )
     return parser
 
@@ -74,27 +77,29 @@ class _ExportParser(ArgumentParser):
     def list_parts(self) -> str:
         from dgkd_search.workflows.export_forms import FORMS  # torch is slow to import
 
-        return "forms:\n" + "\n".join(part_lines(FORMS))
+        return "formats:\n" + "\n".join(part_lines(FORMS))
 
 
 def _export_parser() -> ArgumentParser:
     parser = _ExportParser(
         prog="dgkd-search export",
-        description="Write a student with its model card, and the forms it is deployed in.",
+        description="Write a student with its model card, and export it for deployment.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
-        "source", metavar="RUN", help="folder of a search or of a retrained student, or a best.yaml"
+        "source",
+        metavar="RUN",
+        help="folder of a search or of a student from `train`, or a best.yaml",
     )
-    parser.add_argument("--to", metavar="DIR", required=True, help="folder to write into")
+    parser.add_argument("--to", metavar="DIR", required=True, help="folder to write to")
     parser.add_argument(
         "--formats",
         metavar="F,...",
-        help="of those below; or none (all that can be made)",
+        help="formats to write, or none; see below (default: all whose packages are installed)",
     )
     _add_local_options(parser, "--models")
-    add_options(parser, {"export": "of forms"})
+    add_options(parser, {"export": "options of formats"})
     return parser
 
 
@@ -119,12 +124,16 @@ def _export(known: argparse.Namespace) -> int:
 def _train_parser() -> ArgumentParser:
     parser = _parser(
         "train",
-        "Train the chain of a best.yaml again, on training and validation images, each repeat with "
-        "a seed of its own; the test set is read once a repeat.",
+        "Train the chain of a best.yaml on training and validation images. Each repeat has its own "
+        "seed and reads the test set once.",
     )
-    parser.add_argument("best", metavar="BEST", help="a best.yaml, or the folder it lies in")
-    parser.add_argument("--repeats", metavar="N", default="3", help="how often (3)")
-    parser.add_argument("--out", metavar="DIR", help="folder of the students (trained beside BEST)")
+    parser.add_argument("best", metavar="BEST", help="a best.yaml, or the folder that holds it")
+    parser.add_argument(
+        "--repeats", metavar="N", default="3", help="number of trainings (default: 3)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="folder of the students (default: trained/ beside BEST)"
+    )
     _add_local_options(
         parser, "--teacher-weights", "--models", "--cpus-per-trial", "--gpus-per-trial"
     )
@@ -145,18 +154,23 @@ def _train(known: argparse.Namespace) -> int:
 def _compare_parser() -> ArgumentParser:
     parser = _parser(
         "compare",
-        "Teach one student by NOKD, KD, TAKD, DGKD and stochastic DGKD on one chain, with the same "
-        "recipe and seeds. What the store has isn't trained again.",
+        "Train one student by NOKD (labels alone), KD, TAKD, DGKD and stochastic DGKD on one "
+        "chain, with the same recipe and seeds. Cached stages are not trained again.",
     )
-    parser.add_argument("chain", metavar="T,A,...,S", help="models, from the teacher on")
-    parser.add_argument("--repeats", metavar="N", default="3", help="seeds of the student (3)")
+    parser.add_argument("chain", metavar="T,A,...,S", help="models, from teacher to student")
     parser.add_argument(
-        "--drop-prob", metavar="P", default="0.25", help="of stochastic DGKD (0.25)"
+        "--repeats", metavar="N", default="3", help="number of seeds of the student (default: 3)"
+    )
+    parser.add_argument(
+        "--drop-prob",
+        metavar="P",
+        default="0.25",
+        help="drop probability of stochastic DGKD (default: 0.25)",
     )
     groups = {"data": "data", "chain": "chain", "recipe": "recipe", "resources": "resources"}
     unused = ("teacher", "student", "assistants", "max_assistants", "guidance", "drop_prob")
     add_options(parser, groups, (*unused, "drop_scope", "concurrency", "address"))
-    parser.add_argument("--store", metavar="DIR", help="where stages are kept")
+    parser.add_argument("--store", metavar="DIR", help=_STORE_HELP)
     return parser
 
 
@@ -164,12 +178,15 @@ def _compare(known: argparse.Namespace) -> int:
     values = {name: value for name, value in vars(known).items() if value is not None}
     chain = tuple(part.strip() for part in values.pop("chain").split(","))
     if len(chain) < 2:
-        raise InputError(f"{','.join(chain)}: is no chain; name a teacher and a student, as T,A,S")
+        raise InputError(
+            f"{','.join(chain)}: a chain needs a teacher and a student; write it as T,A,S"
+        )
     from dgkd_search.store.location import NO_STORE
 
     if values.get("store") == NO_STORE:
         raise InputError(
-            "--store none: the methods share their teacher; leave it out, or name a folder"
+            "--store none: the methods share their teacher in a store; leave it out, or name a "
+            "folder"
         )
     repeats, drop = _count("--repeats", values.pop("repeats")), values.pop("drop_prob")
     dropped = parse_options({**values, "drop_prob": drop}).drop_prob  # all problems at once
@@ -181,14 +198,14 @@ def _compare(known: argparse.Namespace) -> int:
     result = compare(methods(chain, dropped.values[0]), repeats, values, _log)
     print("\n".join([*comparison_table(result), "", *ladders(result)]))
     if repeats < 3:
-        print("two seeds or one say little: their intervals are wide, or none")
+        print("use at least three seeds for a meaningful interval")
     return 0
 
 
 def _store_parser() -> ArgumentParser:
     from dgkd_search.cli.store import add_store_options
 
-    parser = _parser("store", "List what the store holds, verify it, or make room in it.")
+    parser = _parser("store", "List the contents of the store, verify them, or free space.")
     add_store_options(parser)
     return parser
 
@@ -202,10 +219,10 @@ def _store(known: argparse.Namespace) -> int:
 def _doctor_parser() -> ArgumentParser:
     parser = _parser(
         "doctor",
-        "Say what is installed, which devices there are, how much room the store has, and whether "
-        "Ray starts; exit code 1 if a search would fail.",
+        "Check the installed packages, the devices, the disk space of the store, and whether Ray "
+        "starts. The exit code is 1 if a search would fail.",
     )
-    parser.add_argument("--store", metavar="DIR", help="where stages are kept")
+    parser.add_argument("--store", metavar="DIR", help=_STORE_HELP)
     parser.add_argument("--no-ray", action="store_true", help="don't start Ray")
     return parser
 
@@ -220,17 +237,18 @@ def _doctor(known: argparse.Namespace) -> int:
         if finding.problem:
             problems += 1
             rows.append(("", f"problem: {finding.problem}"))
-        print("\n".join(labeled(rows, _FINDING)), flush=True)  # Ray takes seconds to be found
-    print(pluralize(problems, "problem") if problems else "nothing stands in a search's way")
+        print("\n".join(labeled(rows, _FINDING)), flush=True)  # the check of Ray takes seconds
+    print(f"{pluralize(problems, 'problem')} found" if problems else "no problems found")
     return 1 if problems else 0
 
 
-_FINDING = 19  # letters of what the doctor looks at
+_FINDING = 19  # columns of the name of a check by `doctor`
+_STORE_HELP = "store folder (default: in the user's cache folder)"
 _LOCAL_OPTIONS = ("--data-dir", "--store")
 
 
 def _add_local_options(parser: ArgumentParser, *more: str) -> None:
-    """Options of the place, with the search's own help lines."""
+    """Add options for this machine, with the help lines that they have in the search."""
     described = ArgumentParser()
     add_options(described, {"data": "", "chain": "", "resources": "", "output": ""})
     for action in described._actions:
@@ -245,14 +263,14 @@ def _local_options(known: argparse.Namespace) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Command:
-    """A command beside the search.
+    """A command besides the search.
 
     Attributes:
         name: the word after ``dgkd-search``.
-        arguments: what follows it, as usage lines show it.
-        summary: what it does, for the help of the search.
-        parser: makes the parser of what follows.
-        act: does it; the exit code comes back.
+        arguments: its arguments, as usage lines show them.
+        summary: one line for the help of the search.
+        parser: creates the parser of the arguments.
+        act: runs the command and returns the exit code.
     """
 
     name: str
@@ -269,40 +287,40 @@ COMMANDS = Registry[Command](
     "command",
     "dgkd_search.commands",
     (
-        Command("plot", "RUN", "draw the figures of a run again", _plot_parser, _plot),
+        Command("plot", "RUN", "redraw the figures of a run", _plot_parser, _plot),
         Command(
             "report",
             "RUN...",
-            "the page of a run again, or one that compares several",
+            "write the report page of a run, or compare several runs",
             _report_parser,
             _report,
         ),
         Command(
             "export",
             "RUN --to DIR",
-            "its student with a model card, as torch.export and as ONNX",
+            "write the student with a model card, as torch.export and ONNX",
             _export_parser,
             _export,
         ),
         Command(
             "train",
             "BEST.YAML",
-            "its chain again, on training and validation images",
+            "train the best chain on training and validation images",
             _train_parser,
             _train,
         ),
         Command(
             "compare",
             "T,A,S",
-            "NOKD, KD, TAKD and DGKD side by side on one chain",
+            "compare NOKD (labels alone), KD, TAKD and DGKD on one chain",
             _compare_parser,
             _compare,
         ),
-        Command("store", "", "list what is stored, verify it, make room", _store_parser, _store),
+        Command("store", "", "list or verify the store, or free space", _store_parser, _store),
         Command(
             "doctor",
             "",
-            "what is installed, which devices, how much room; does Ray start?",
+            "check packages, devices, disk space and Ray",
             _doctor_parser,
             _doctor,
         ),
@@ -317,26 +335,26 @@ def register_command(
     act: Callable[[argparse.Namespace], int | None],
     arguments: str = "",
 ) -> None:
-    """Make a command known, as ``dgkd-search NAME``.
+    """Register a command, which users call as ``dgkd-search NAME``.
 
-    Call it in a module of a package that has an entry point of the group ``dgkd_search.commands``
-    under the command's name.
+    Call this function in a module of your package, and declare that module as an entry point of
+    the group ``dgkd_search.commands`` under the command's name.
 
     Args:
-        summary: what it does, in a few words.
-        add_arguments: adds what it takes to its parser.
-        act: does it, from what was parsed; gives the exit code, or None for 0. An ``InputError``
-            is told in one line.
-        arguments: what follows its name, as usage lines show it.
+        summary: one line for the help.
+        add_arguments: adds the command's arguments to its parser.
+        act: runs the command with the parsed arguments and returns the exit code, or None for 0.
+            The command line prints an ``InputError`` without a traceback.
+        arguments: the command's arguments, as usage lines show them.
 
     Raises:
         ValueError: the name is taken.
     """
 
     def parser() -> ArgumentParser:
-        made = _parser(name, summary)
-        add_arguments(made)
-        return made
+        created = _parser(name, summary)
+        add_arguments(created)
+        return created
 
     command = Command(name, arguments, summary, parser, lambda known: act(known) or 0)
     COMMANDS.register(command, calling_module())

@@ -1,4 +1,4 @@
-"""What makes a shell complete commands, options and their values; shtab writes it."""
+"""Shell completion of commands, options and their values; shtab writes the scripts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FOLDERS = {"DIR"}
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="dgkd-search completion",
-        description="Print what completes commands, options and values on Tab. In ~/.bashrc: "
-        'eval "$(dgkd-search completion bash)"; for zsh, write it to a file _dgkd-search in a '
-        "folder of $fpath.",
+        description="Print the script by which a shell completes commands, options and values. "
+        'For bash, add eval "$(dgkd-search completion bash)" to ~/.bashrc; for zsh, write the '
+        "script to a file _dgkd-search in a folder of $fpath.",
         allow_abbrev=False,
     )
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
@@ -29,7 +29,7 @@ def _parser() -> ArgumentParser:
 
 
 def completion(shell: str) -> str:
-    """The script for a shell, of ``SHELLS``."""
+    """Return the completion script for one of ``SHELLS``."""
     import shtab
 
     search = search_parser()
@@ -41,7 +41,7 @@ def completion(shell: str) -> str:
         parser = command.parser()
         parser.add_installed()
         known.add_parser(command.name, parents=[parser], add_help=False, help=parser.description)
-    shells = known.add_parser("completion", help="Print what completes this command on Tab.")
+    shells = known.add_parser("completion", help="Print a completion script.")
     shells.add_argument("shell", choices=SHELLS)
     words = _words()
     for parser in (search, *known.choices.values()):
@@ -53,7 +53,7 @@ def completion(shell: str) -> str:
 def _complete(
     action: Any, words: Mapping[str, tuple[str, ...]], files: object, folders: object
 ) -> None:
-    """Say what an option's values are."""
+    """Give an option's values, or the kind of path, to shtab."""
     if action.dest in words and action.nargs != 0:
         action.choices = words[action.dest]
     elif action.metavar in _FILES:
@@ -63,7 +63,7 @@ def _complete(
 
 
 def _words() -> dict[str, tuple[str, ...]]:
-    """The values that an option's own rule knows, by the option's name."""
+    """Return the values that an option's rule lists, by the option's name."""
     return {
         option.name: tuple(option.parse.choices)
         for option in OPTIONS.known()
@@ -80,7 +80,7 @@ COMMANDS.register(
     Command(
         "completion",
         "bash",
-        "what completes commands and options on Tab, for your shell",
+        "print a script for Tab completion in your shell",
         _parser,
         _act,
     ),

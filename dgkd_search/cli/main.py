@@ -1,4 +1,4 @@
-"""The command line: options in, lines out; no logic of its own."""
+"""The entry point of the command line: it parses options and prints; the logic is elsewhere."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from dgkd_search.utils.signals import sigterm_as_interrupt
 
 
 def run() -> NoReturn:
-    """The command, in a process of its own."""
+    """Run the command and end the process."""
     code = main()
-    # Everything is put away. Ray's exit handlers would wait a minute for processes that a signal to
-    # the whole group has ended too, and a signal that comes meanwhile would be taken for the end.
+    # Skip Ray's exit handlers: after a signal to the process group they would wait a minute for
+    # processes that are gone, and another signal in that minute would change the exit code.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -35,7 +35,7 @@ def run() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with sigterm_as_interrupt():
@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("dgkd-search: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output has had enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         return 1
     except OSError as error:
-        print(f"dgkd-search: {one_line(error)}; what is finished is kept", file=sys.stderr)
+        print(f"dgkd-search: {one_line(error)}; finished work is kept", file=sys.stderr)
         return 1
 
 
@@ -62,7 +62,7 @@ def _search(arguments: list[str]) -> int:
     config, resumed = values.pop("config"), values.pop("resume")
     try:
         return _begin_or_resume(config, resumed, values)
-    except KeyboardInterrupt:  # before the search has taken over
+    except KeyboardInterrupt:  # before the search handles interrupts itself
         if resumed is None:
             raise
         raise Stopped(f"interrupted; {resume_hint(resumed)}") from None
@@ -106,13 +106,14 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
         raise DgkdError(f"the test set could not be read: {summary.test_problem}")
     if summary.aborted:
         raise DgkdError(
-            f"ended before its budget: {summary.ended}; mend that, then {resume_hint(summary.run)}"
+            f"the search ended before its budget: {summary.ended}; remove the cause, then "
+            f"{resume_hint(summary.run)}"
         )
     return 0
 
 
 def _preview(parsed: ParsedOptions, resumed: str | None) -> list[str]:
-    """What would run, line by line."""
+    """Return the lines that a dry run prints."""
     from dgkd_search.workflows.dry_run import preview_lines
     from dgkd_search.workflows.validate import validate
 
@@ -126,12 +127,15 @@ def _preview(parsed: ParsedOptions, resumed: str | None) -> list[str]:
 
 
 def _parse(config: Path | None, values: dict[str, object], own_names: bool) -> ParsedOptions:
-    """What a file and the command line set; all problems at once.
+    """Parse the options of a ``--config`` file and of the command line.
 
-    The command line wins, so what a file says of an option given there isn't even looked at.
+    The command line wins: the file's value of an option that is given there isn't checked.
 
     Args:
-        own_names: whether the module of a run that is resumed may make names known.
+        own_names: whether the module of a resumed run may register names.
+
+    Raises:
+        InputError: all problems at once.
     """
     problems: list[str] = []
     overrides = {name: value for name, value in values.items() if value is not None}
@@ -144,7 +148,8 @@ def _parse(config: Path | None, values: dict[str, object], own_names: bool) -> P
         own_names |= bool(values_there.get("models"))
         from_file = {k: v for k, v in values_there.items() if k not in overridden}
         try:
-            load_module_of({**from_file, **overrides})  # one part may name that of the other
+            # The file may name the module that registers an option of the command line.
+            load_module_of({**from_file, **overrides})
         except InputError as error:
             problems.extend(error.messages)
     own_names |= "models" in overrides

@@ -1,4 +1,4 @@
-"""How command lines are read: every unknown word is reported, values stay texts."""
+"""A parser for command lines that reports every unknown word and leaves values as text."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from dgkd_search.utils.registry import Registry
 from dgkd_search.utils.tables import labeled
 
 _CHOICES = "{choices}"  # in the help of an option
-_NAME = 12  # letters of a part's name, in help
+_NAME = 12  # columns of a part's name in the help
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Of a command or, where there are ``commands`` beside it, of the search.
+    """The parser of a command, or of the search, which has ``commands`` besides it.
 
-    Options of packages are imported when they are given, and all of them for the help.
+    A package that adds an option is imported if the option is given; the help imports all of them.
     """
 
     @property
     def commands(self) -> Sequence[str]:
-        """Words that may stand in the place of the first option."""
+        """Names of commands that may replace the first option."""
         return ()
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._option_groups: dict[str, argparse._ArgumentGroup] = {}
         self._taken: dict[str, Option] = {}
-        self._module: str | None = None  # of the user's own
+        self._module: str | None = None  # the value of --models
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """As ``parse_args``, but every unknown word is reported, with the nearest option.
+        """Parse as ``parse_args`` does, but report every unknown word and the closest option.
 
         Raises:
             InputError: an unknown or incomplete option.
         """
         words = _attach_values(arguments)
-        self._module = _value_of("--models", words)  # --help acts before the rest is read
+        self._module = _value_of("--models", words)  # argparse runs --help before it reads the rest
         known, unknown = self.parse_known_args(words)
         if unknown and self._add_given(unknown, getattr(known, "models", None)):
             known, unknown = self.parse_known_args(words)
@@ -55,23 +55,24 @@ class ArgumentParser(argparse.ArgumentParser):
             flags += map(_flag, OPTIONS.added())
         problems: list[str] = []
         resumed = getattr(known, "resume", None) is not None and self._module is None
-        of_module = "; if a module of yours adds it, name that with --models" if resumed else ""
+        of_module = "; if your own module adds it, name the module with --models" if resumed else ""
         for word in unknown:
             if word.startswith("-"):
                 nearest = closest(word.split("=")[0], flags)
                 problems.append(f"{word}: unknown option{nearest}{of_module}")
             elif not problems:
-                problems.append(f"{word}: no command and no option{closest(word, self.commands)}")
+                kind = "unknown command" if self.commands else "unexpected argument"
+                problems.append(f"{word}: {kind}{closest(word, self.commands)}")
         if problems:
             raise InputError(problems)
         return known
 
     def add_group(self, name: str, title: str) -> None:
-        """Take the options of a group, by its name in the table of options."""
+        """Accept the options of a group, by its name in the table of options."""
         self._option_groups[name] = self.add_argument_group(title)
 
     def add_option(self, option: Option) -> bool:
-        """Take an option, if it is of a group that is taken; it may be there already."""
+        """Add an option if its group is accepted; return whether it was added."""
         group = self._option_groups.get(option.group)
         if group is None or _flag(option.name) in self._option_string_actions:
             return False
@@ -86,21 +87,21 @@ class ArgumentParser(argparse.ArgumentParser):
         return True
 
     def add_installed(self) -> None:
-        """Take all options that packages add to the groups that are taken."""
+        """Add all options of installed packages whose groups are accepted."""
         added = OPTIONS.added() if self._option_groups else ()
         for name in (n for n in added if _flag(n) not in self._option_string_actions):
             try:
                 self.add_option(OPTIONS.get(name))
             except InputError as error:
-                unloaded = self.add_argument_group("of a package that can't be loaded")
+                unloaded = self.add_argument_group("options of a package that can't be imported")
                 unloaded.add_argument(_flag(name), help=str(error).replace("%", "%%"))
 
     def list_parts(self) -> str | None:
-        """What stands below the options in the help: parts of packages among it are imported."""
+        """Return the text below the options in the help; may import packages."""
         return None
 
     def format_help(self) -> str:
-        if self._module is not None:  # whose parts are in the lists, too
+        if self._module is not None:  # the help also lists the parts of the user's module
             from dgkd_search.models import load_families
 
             load_families(self._module)
@@ -109,18 +110,20 @@ class ArgumentParser(argparse.ArgumentParser):
         for action in self._actions:
             option = self._taken.get(action.dest)
             if option is not None and action.help and _CHOICES in action.help:
-                choices = ", ".join(getattr(option.parse, "choices", ()))  # of packages, too
+                choices = ", ".join(
+                    getattr(option.parse, "choices", ())
+                )  # includes those of packages
                 action.help = action.help.replace(_CHOICES, choices.replace("%", "%%"))
         return super().format_help()
 
     def _add_given(self, words: Sequence[str], module: str | None) -> bool:
-        """Take the options of packages that are among some words; whether there are any.
+        """Add the options of packages that occur among the words; return whether there are any.
 
         Args:
-            module: of the user's own, which may make them known.
+            module: the user's own, which may register options.
 
         Raises:
-            InputError: it can't be imported, or a package can't.
+            InputError: the module or a package can't be imported.
         """
         if not self._option_groups:
             return False
@@ -136,7 +139,7 @@ def _flag(name: str) -> str:
 
 
 def _value_of(flag: str, words: Sequence[str]) -> str | None:
-    """What follows a flag, if it is given."""
+    """Return the value of a flag, or None if the flag isn't given."""
     for word, following in pairwise([*words, ""]):
         name, _, value = word.partition("=")
         if name == flag:
@@ -145,7 +148,7 @@ def _value_of(flag: str, words: Sequence[str]) -> str | None:
 
 
 def _attach_values(arguments: Sequence[str]) -> list[str]:
-    """``--lr -1e-3`` as ``--lr=-1e-3``: argparse would take such a value for an option."""
+    """Turn ``--lr -1e-3`` into ``--lr=-1e-3``: argparse would read such a value as an option."""
     result: list[str] = []
     for word in arguments:
         option = bool(result) and result[-1].startswith("--") and "=" not in result[-1]
@@ -159,11 +162,11 @@ def _attach_values(arguments: Sequence[str]) -> list[str]:
 def add_options(
     parser: ArgumentParser, groups: Mapping[str, str], without: Sequence[str] = ()
 ) -> None:
-    """Add the options of some groups; values stay texts, ``parse_options`` gives them meaning.
+    """Add the options of some groups; their values stay text until ``parse_options``.
 
     Args:
         groups: titles by group.
-        without: names of options, in underscores, to leave out.
+        without: names of options to leave out, with underscores.
     """
     for name, title in groups.items():
         parser.add_group(name, title)
@@ -173,7 +176,7 @@ def add_options(
 
 
 class Part(Protocol):
-    """Something that a user chooses by its name."""
+    """A part of a search that users choose by its name, such as a sampler."""
 
     @property
     def name(self) -> str: ...
@@ -186,12 +189,12 @@ P = TypeVar("P", bound=Part)
 
 
 def part_lines(registry: Registry[P]) -> list[str]:
-    """Parts of one kind with what they do, for help; packages that add some are imported."""
+    """Return a help line for each part in a registry; packages that add parts are imported."""
     rows = []
     for name in registry.names():
         try:
             summary = registry.get(name).summary
         except InputError:
-            summary = "(its package can't be loaded)"
+            summary = "(its package can't be imported)"
         rows.append((f"  {name}", summary))
     return labeled(rows, _NAME)

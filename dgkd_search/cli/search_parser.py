@@ -20,7 +20,7 @@ _GROUPS = {
     "resources": "resources",
     "output": "output",
 }
-_WIDTH = 35  # of commands with their arguments, beside what they do
+_WIDTH = 35  # columns of a command with its arguments in the help
 _EPILOG = """\
 samplers:
 {samplers}
@@ -31,13 +31,13 @@ pruners:
 other commands:
 {commands}
 
-exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else
+exit codes: 0 success, 1 failure, 2 invalid input, 130 interrupted
 """
 
 
 class SearchParser(ArgumentParser):
-    """Commands and parts of installed packages are looked for when they are asked about alone:
-    that takes as long as all else of ``--version``."""
+    """The parser of a search, which looks for installed packages only when the help needs them:
+    the lookup takes as long as the rest of ``--version``."""
 
     @property
     def commands(self) -> Sequence[str]:
@@ -56,7 +56,7 @@ class SearchParser(ArgumentParser):
 
 
 def search_parser() -> ArgumentParser:
-    """The parser of a search; values stay texts, ``parse_options`` gives them their meaning."""
+    """Return the parser of a search; values stay text until ``parse_options``."""
     parser = SearchParser(
         prog="dgkd-search",
         description="Find the best chain of assistants for densely guided knowledge distillation.",
@@ -65,25 +65,27 @@ def search_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("dgkd-search"))
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML file that sets any option below; options win"
+        "--config",
+        metavar="FILE",
+        help="YAML file that sets any of the options below; the command line wins",
     )
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with the search in this folder; budgets may be raised, resources change",
+        help="resume the search in this run folder; budgets may be raised, resources may change",
     )
     add_options(parser, _GROUPS)
     return parser
 
 
 def command_lines() -> list[str]:
-    """Every command with what it does; one whose package can't be loaded is named as such."""
+    """Return a help line for each command; it says if a command's package can't be imported."""
     rows = []
     for name in COMMANDS.names():
         try:
             command = COMMANDS.get(name)
             usage, summary = f"{name} {command.arguments}".rstrip(), command.summary
         except InputError:
-            usage, summary = name, "(its package can't be loaded)"
+            usage, summary = name, "(its package can't be imported)"
         rows.append((f"  dgkd-search {usage}", summary))
     return labeled(rows, _WIDTH)

@@ -1,4 +1,4 @@
-"""``dgkd-search store``: what the store holds, whether it is sound, and room in it. No torch."""
+"""``dgkd-search store``: list the store, verify it, free space. Never imports torch."""
 
 from __future__ import annotations
 
@@ -19,50 +19,52 @@ from dgkd_search.utils.formatting import format_bytes
 from dgkd_search.utils.rules import OneOf
 from dgkd_search.utils.tables import Column, Table, print_blocks
 
-_NAMES = {  # one, several
+_NAMES = {  # singular, plural
     "stage": ("finished stage", "finished stages"),
     "checkpoint": ("unfinished stage", "unfinished stages"),
     "outputs": ("array of outputs", "arrays of outputs"),
     "data": ("prepared dataset", "prepared datasets"),
-    "damaged": ("damaged thing, set aside", "damaged things, set aside"),
+    "damaged": ("damaged entry, moved aside", "damaged entries, moved aside"),
     "temporary": ("leftover of a killed process", "leftovers of killed processes"),
-    "unknown": ("unreadable or foreign", "unreadable or foreign"),
+    "unknown": ("unreadable or unknown file", "unreadable or unknown files"),
 }
-_WIDEST = 24  # letters of a name in a table
-_SHOWN = 2  # run folders in a table
+_WIDEST = 24  # columns of a name in a table
+_SHOWN = 2  # run folders per row of a table
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
-    """The command's options; values stay texts, ``run_store_command`` gives them their meaning."""
-    parser.add_argument("--store", metavar="DIR", help="the store (in the user's cache folder)")
+    """Add the command's options; values stay text until ``run_store_command``."""
     parser.add_argument(
-        "--verify", action="store_true", help="read everything, set aside what is damaged"
+        "--store", metavar="DIR", help="store folder (default: in the user's cache folder)"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="read all files and move damaged entries aside"
     )
     parser.add_argument(
         "--free",
         metavar="WHAT",
-        help=f"make room: {', '.join(FREEABLE)} (unused: by no recorded search); "
-        "what running searches use stays",
+        help=f"delete {', '.join(FREEABLE)} (unused: used by no recorded search); entries that "
+        "running searches use are kept",
     )
     parser.add_argument(
-        "--older-than", metavar="T", help="free only what was last used so long ago, such as 30d"
+        "--older-than", metavar="T", help="with --free: only entries last used before, e.g. 30d"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what --free would remove")
+    parser.add_argument("--dry-run", action="store_true", help="print what --free would delete")
 
 
 def run_store_command(options: argparse.Namespace) -> int:
-    """List, verify or free; returns the exit code: 1 if something was damaged.
+    """List, verify or free; return the exit code, which is 1 if an entry was damaged.
 
     Raises:
-        InputError: options that don't go together, a bad value, or no store.
+        InputError: options that exclude each other, a bad value, or no store.
     """
     what = _parsed("free", options.free, OneOf(tuple(FREEABLE)))
     age = _parsed("older-than", options.older_than, duration)
     if what is None and (age is not None or options.dry_run):
-        given = "--dry-run" if options.dry_run else "--older-than"
-        raise InputError(f"{given}: says how to free; add --free {'|'.join(FREEABLE)}")
+        option = "--dry-run" if options.dry_run else "--older-than"
+        raise InputError(f"{option}: needs --free; add --free {'|'.join(FREEABLE)}")
     if what is not None and options.verify:
-        raise InputError("--verify, --free: one at a time; verify first, then free damaged")
+        raise InputError("--verify, --free: exclude each other; run --verify, then --free damaged")
     store = _open(_parsed("store", options.store, path_text))
     if options.verify:
         return _verify(store)
@@ -83,14 +85,15 @@ def _parsed(name: str, value: str | None, rule: OptionParser) -> Any:
 
 
 def _open(path: str | None) -> Store:
-    """A store that is there: none is made."""
+    """Open an existing store; none is created."""
     if path == NO_STORE:
-        raise InputError("--store none: trials that share no store leave none; name a folder")
+        raise InputError("--store none: is no folder; name the folder of a store")
     root = default_root() if path is None else Path(path).expanduser()
-    # Without its mark, which may have been lost, its folders tell.
+    # The format file may have been lost; the folders identify a store as well.
     if not (root / FORMAT_FILE).is_file() and not (root / "stages").is_dir():
         raise InputError(
-            f"store {root}: no store is there; a search makes one, or name another with --store"
+            f"store {root}: no store is there; run a search, which creates it, or name another "
+            "with --store"
         )
     return Store(root)
 
@@ -100,13 +103,13 @@ def _verify(store: Store) -> int:
     print(
         f"reading {format_bytes(sum(entry.size for entry in entries))} in {store.root}", flush=True
     )
-    problems = [*store.notes, *verify_store(store)]  # some were met as it was opened
+    problems = [*store.notes, *verify_store(store)]  # notes: found when the store was opened
     for problem in problems:
         print(problem)
     if problems:
-        print(f"{len(problems)} damaged and set aside; `--free damaged` removes what was set aside")
+        print(f"{len(problems)} damaged, moved aside; `--free damaged` deletes damaged entries")
         return 1
-    print("nothing is damaged")
+    print("no damage found")
     return 0
 
 
@@ -114,9 +117,9 @@ def _freed_lines(freed: Freed, dry_run: bool) -> Iterator[str]:
     verb = "would free" if dry_run else "freed"
     yield f"{verb} {format_bytes(freed.bytes)}: {_counted(freed.entries) or 'nothing'}"
     if freed.kept_in_use:
-        yield f"kept, for running searches or trials may use it: {_counted(freed.kept_in_use)}"
+        yield f"kept, as running searches or trials may use them: {_counted(freed.kept_in_use)}"
     if dry_run:
-        yield "nothing was removed: --dry-run"
+        yield "nothing was deleted (--dry-run)"
 
 
 def _counted(entries: Iterable[Entry]) -> str:
@@ -151,11 +154,11 @@ def _kinds_table(inventory: Inventory) -> Table:
         if entries or kind in ("stage", "checkpoint", "outputs", "data"):
             rows.append((_NAMES[kind][1], len(entries), sum(entry.size for entry in entries)))
     total = sum(entry.size for entry in inventory.entries)
-    return Table(columns, [*rows, ("together", len(inventory.entries), total)])
+    return Table(columns, [*rows, ("total", len(inventory.entries), total)])
 
 
 def _stages_table(inventory: Inventory, now: float) -> Table:
-    """Every stage, the one that was used last first."""
+    """Return the table of stages, the most recently used first."""
     columns = (
         Column("model", format=_plain),
         Column("dataset", format=_plain),
@@ -199,7 +202,7 @@ def _datasets_table(inventory: Inventory, now: float) -> Table:
 
 
 def _runs(searches: Sequence[str]) -> str:
-    """Names of run folders, the latest first, without what leads there."""
+    """Return the names of run folders, without their parents, the latest first."""
     names = [_plain(Path(name).name, keep_end=True) for name in reversed(searches)]
     more = f" +{len(names) - _SHOWN}" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more or "-"
@@ -213,9 +216,9 @@ def _age(seconds: float) -> str:
 
 
 def _plain(text: str, most: int = _WIDEST, *, keep_end: bool = False) -> str:
-    """A text from a file, safe to print and short enough to read."""
+    """Replace characters of a text from a file that can't be printed, and shorten it."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in text)
     if len(shown) <= most:
         return shown
-    # Run folders are told apart by their ends.
+    # Names of run folders differ at their ends.
     return "..." + shown[3 - most :] if keep_end else shown[: most - 3] + "..."

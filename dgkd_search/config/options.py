@@ -1,7 +1,7 @@
-"""What a user may say: every option with its group, its help line and the rule for its value.
+"""The table of options: each has a group, a help line and a rule for its value.
 
-The command line and ``--config`` files read the same table (``parse_options``). An option left at
-None gets its default from the family and the dataset (``resolve``).
+The command line and ``--config`` files share this table (``parse_options``). ``resolve`` replaces
+None by a default that depends on the family and the dataset.
 """
 
 from __future__ import annotations
@@ -79,50 +79,56 @@ def _option(
     return field(default=default, metadata=meta)
 
 
-# Earlier spellings, which command lines, --config files and run folders may have.
+# Earlier spellings: command lines, --config files and run folders may contain them.
 ALIASES = {"normalise": "normalize"}
 DEFAULT_DROPS = DropGrid((0.0, 0.5), True)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Every option; None means that the family and the dataset decide.
+    """The values of all options; None means that the default depends on family and dataset.
 
     Attributes:
-        extra: values of options that packages add, as far as they are given or needed.
+        extra: values of options that packages add, if a user sets them or a part takes them.
     """
 
     dataset: str = _option(
-        "digits", "data", Named(dataset_names), "NAME", "images to learn: {choices}"
+        "digits", "data", Named(dataset_names), "NAME", "{choices} (default: digits)"
     )
     data_dir: str | None = _option(
         None,
         "data",
         path_text,
         "PATH",
-        "folder of the images (imagefolder) or of CIFAR's archive; .npz file (arrays)",
+        "folder with the images (imagefolder) or the CIFAR archive, or .npz file (arrays)",
         scope=Scope.PLACE,
     )
     image_size: int | None = _option(
-        None, "data", within(IMAGE_SIZE), "N", "resize images to N x N (dataset's own; folders: 32)"
+        None,
+        "data",
+        within(IMAGE_SIZE),
+        "N",
+        "resize images to N x N pixels (default: the dataset's size; imagefolder: 32, with "
+        "resnet-imagenet: 224)",
     )
     train_limit: int | None = _option(
-        None, "data", integer(2), "N", "train on a stratified subset of N images (all)"
+        None, "data", integer(2), "N", "train on a stratified subset of N images (default: all)"
     )
     validation: float | None = _option(
         None,
         "data",
         within(VALIDATION),
         "X",
-        "share of the training images to validate on, where no part is set apart (0.1; digits 0.2, "
-        "with cnn 0.35)",
+        "fraction of the training images to validate on, if the dataset has no validation part "
+        "(default: 0.1; digits: 0.2, with cnn: 0.35)",
     )
     images: str = _option(
         "auto",
         "data",
         OneOf(IMAGES),
         None,
-        "image folders: memory (decoded once), stream (from their files) or auto (by size: 8 GiB)",
+        "where the images of a folder are read from: memory (decoded once), stream (the files) or "
+        "auto (stream above 8 GiB) (default: auto)",
     )
 
     normalize: str = _option(
@@ -130,7 +136,8 @@ class Options:
         "data",
         OneOf(NORMALIZATIONS),
         None,
-        "by mean and deviation of the training part, or by known ones: {choices} (train)",
+        "mean and deviation to normalize with: of the training part (train), or of a known "
+        "dataset; {choices} (default: train)",
     )
 
     family: str | None = _option(
@@ -138,24 +145,33 @@ class Options:
         "chain",
         Listed(FAMILIES.names),
         "NAME",
-        "of the models: {choices}, yours (that of the models that are named; else of digits cnn, "
-        "of others resnet)",
+        "family of the models: {choices}, or your own (default: the family of the named models; "
+        "if none is named, cnn on digits and resnet elsewhere)",
     )
     models: str | None = _option(
         None,
         "chain",
         text,
         "MODULE",
-        "module of parts of your own (networks, data, guidances, losses), as mypackage.mymodels",
+        "your own Python module with networks, datasets, guidances or losses, e.g. "
+        "mypackage.mymodels",
     )
-    teacher: str | None = _option(None, "chain", text, "NAME", "largest model of every chain")
-    student: str | None = _option(None, "chain", text, "NAME", "smallest model, the one you ship")
+    teacher: str | None = _option(
+        None, "chain", text, "NAME", "largest model of every chain (default: by family and dataset)"
+    )
+    student: str | None = _option(
+        None,
+        "chain",
+        text,
+        "NAME",
+        "smallest model of every chain (default: by family and dataset)",
+    )
     teacher_weights: str | None = _option(
         None,
         "chain",
         path_text,
         "FILE",
-        "weights of the teacher: then it isn't trained",
+        "pretrained weights of the teacher, which is then not trained",
         scope=Scope.PLACE,
     )
     assistants: tuple[str, ...] | None = _option(
@@ -163,80 +179,88 @@ class Options:
         "chain",
         names,
         "A,B,...",
-        "candidate assistants, or none (all members strictly between)",
+        "candidate assistants, or none (default: all models of the family between teacher and "
+        "student)",
     )
     max_assistants: int | None = _option(
-        None, "chain", integer(0), "N", "longest chain to try (as many as there are candidates)"
+        None,
+        "chain",
+        integer(0),
+        "N",
+        "largest number of assistants in a chain (default: the number of candidates)",
     )
     guidance: tuple[str, ...] = _option(
         (DEFAULT_GUIDANCE,),
         "chain",
         SeveralNamed(guidance_names, 1),
         "G,...",
-        "who teaches whom: {choices}; several are searched over (dense)",
+        "which larger models guide a learner: {choices}; a list is searched over (default: dense)",
     )
     drop_prob: DropGrid = _option(
         DEFAULT_DROPS,
         "chain",
         drop_grid,
         "P|P,P|LOW:HIGH",
-        "probability that a teacher is dropped from a mini-batch (0:0.5)",
+        "probability of dropping a teacher from a mini-batch: a value, a list or a range "
+        "(default: 0:0.5)",
     )
     drop_scope: str = _option(
         "student",
         "chain",
         OneOf(DROP_SCOPES),
         None,
-        "whose teachers are dropped: student, all (student)",
+        "drop teachers of the student only, or of all learners: student, all (default: student)",
     )
 
     epochs: int | None = _option(
-        None, "recipe", within(EPOCHS), "N", "epochs of teacher and assistants"
+        None, "recipe", within(EPOCHS), "N", "epochs of the teacher and of each assistant"
     )
     student_epochs: int | None = _option(
-        None, "recipe", within(EPOCHS), "N", "epochs of the final student (as many as --epochs)"
+        None, "recipe", within(EPOCHS), "N", "epochs of the student (default: --epochs)"
     )
-    batch_size: int | None = _option(None, "recipe", within(BATCH_SIZE), "N", "images a mini-batch")
-    # Narrower than a recipe's: --tune varies the rate by up to four times.
+    batch_size: int | None = _option(
+        None, "recipe", within(BATCH_SIZE), "N", "images per mini-batch"
+    )
+    # Narrower than the recipe's range: --tune multiplies the rate by up to four.
     lr: float | None = _option(None, "recipe", number(1e-10, 1000), "X", "peak learning rate")
     weight_decay: float | None = _option(None, "recipe", within(WEIGHT_DECAY), "X", "weight decay")
     schedule: str | None = _option(
-        None, "recipe", OneOf(SCHEDULES), None, "learning rate: " + ", ".join(SCHEDULES)
+        None, "recipe", OneOf(SCHEDULES), None, "learning rate schedule: {choices}"
     )
     temperature: float = _option(
         4.0,
         "recipe",
         within(TEMPERATURE, digits=SETTING_DIGITS),
         "X",
-        "temperature of distillation (4)",
+        "distillation temperature (default: 4)",
     )
     kd_weight: float = _option(
         0.9,
         "recipe",
         within(KD_WEIGHT, digits=SETTING_DIGITS),
         "X",
-        "weight of the teachers beside the labels (0.9)",
+        "weight of the distillation loss; the label loss has the rest (default: 0.9)",
     )
     loss: str = _option(
         KL.name,
         "recipe",
         Named(loss_names),
         "NAME",
-        "how far a learner is from its teachers: {choices} (kl)",
+        "distillation loss: {choices} (default: kl)",
     )
     loss_scale: str = _option(
         "mean",
         "recipe",
         OneOf(LOSS_SCALES),
         None,
-        "mean over the teachers, or the paper's sum (mean)",
+        "mean over the teachers, or sum as in the paper (default: mean)",
     )
     augment: str | None = _option(
         None,
         "recipe",
         OneOf(AUGMENTS),
         None,
-        "none, flip, crop or resized-crop, each crop also with +flip",
+        "augmentation of the training images: {choices}",
     )
 
     views: int | None = _option(
@@ -244,25 +268,30 @@ class Options:
         "recipe",
         integer(1),
         "N",
-        f"fixed views of each image that augmentation cycles through (epochs, up to {MAX_VIEWS})",
+        "number of augmented views per image, through which the epochs cycle (default: the number "
+        f"of epochs, at most {MAX_VIEWS})",
     )
     outputs: str | None = _option(
         None,
         "recipe",
         OneOf(OUTPUTS),
         "NAME",
-        "what teachers say of a view: stored once, or online at every batch (stored; folders under "
-        "resized-crop: online)",
+        "teacher outputs: stored (computed once per view) or online (computed for every batch) "
+        "(default: stored; image folders with resized-crop: online)",
     )
     precision: str = _option(
-        "auto", "recipe", OneOf(PRECISIONS), None, "auto (CPU fp32, GPU bf16), fp32, bf16"
+        "auto",
+        "recipe",
+        OneOf(PRECISIONS),
+        None,
+        "fp32, bf16 or auto (fp32 on a CPU, bf16 on a GPU) (default: auto)",
     )
     compile: bool = _option(
         False,
         "recipe",
         flag,
         None,
-        "train models through torch.compile (up to half a minute a model)",
+        "train with torch.compile, which takes up to half a minute per model",
     )
 
     budget: int | None = _option(
@@ -270,7 +299,7 @@ class Options:
         "search",
         integer(1),
         "N",
-        "trials to complete or prune (digits 20, others 32)",
+        "number of trials that complete or are pruned (default: 32; digits: 20)",
         scope=Scope.EXTENT,
     )
     objective: tuple[str, ...] = _option(
@@ -278,43 +307,56 @@ class Options:
         "search",
         objectives,
         "O,...",
-        "accuracy, or accuracy,cost: little work to train the chain too; no pruning (accuracy)",
+        "accuracy, or accuracy,cost to also minimize the cost of training the chain, without "
+        "pruning (default: accuracy)",
     )
     tune: tuple[str, ...] = _option(
         (),
         "search",
         SeveralOf(TUNABLE, 0),
         "T,...",
-        f"also search over the student's {', '.join(TUNABLE)} ({TEMPERATURES[0]:g} to "
-        f"{TEMPERATURES[1]:g}, {KD_WEIGHTS[0]:g} to {KD_WEIGHTS[1]:g}, the rate by a factor of "
-        f"{1 / LR_FACTOR:g} to {LR_FACTOR:g})",
+        f"also search over the student's temperature ({TEMPERATURES[0]:g} to "
+        f"{TEMPERATURES[1]:g}), kd-weight ({KD_WEIGHTS[0]:g} to {KD_WEIGHTS[1]:g}) and lr "
+        f"({1 / LR_FACTOR:g} to {LR_FACTOR:g} times --lr)",
     )
     sampler: str = _option(
-        "tpe", "search", Named(SAMPLERS.names), None, "Optuna's sampler: {choices}"
+        "tpe", "search", Named(SAMPLERS.names), None, "Optuna sampler: {choices} (default: tpe)"
     )
     pruner: str = _option(
-        "median", "search", Named(PRUNERS.names), None, "Optuna's pruner: {choices}"
+        "median", "search", Named(PRUNERS.names), None, "Optuna pruner: {choices} (default: median)"
     )
-    seed: int = _option(0, "search", integer(0), "N", "seed of the sampler (0)")
-    train_seed: int = _option(0, "search", integer(0), "N", "seed of the training (0)")
-    split_seed: int = _option(0, "search", within(SEED), "N", "seed of the validation split (0)")
+    seed: int = _option(0, "search", integer(0), "N", "seed of the sampler (default: 0)")
+    train_seed: int = _option(0, "search", integer(0), "N", "seed of the training (default: 0)")
+    split_seed: int = _option(
+        0, "search", within(SEED), "N", "seed of the validation split (default: 0)"
+    )
     no_reference: bool = _option(
-        False, "search", flag, None, "don't train the student alone to compare with"
+        False, "search", flag, None, "don't train the baseline, the student on labels alone"
     )
     confirm: ReplicationPlan | None = _option(
         None,
         "search",
         replication_plan,
         "TOPxSEEDS",
-        "teach the best TOP, plain KD and the student alone again with SEEDS seeds; or off (3x5; "
-        "cnn on digits 2x10)",
+        "train the best TOP configurations, plain KD and labels alone again, each with SEEDS fresh "
+        "seeds; or off (default: 3x5; cnn on digits: 2x10)",
         scope=Scope.EXTENT,
     )
     time_budget: float | None = _option(
-        None, "search", duration, "T", "stop after this time: 90, 30m, 2h", scope=Scope.EXTENT
+        None,
+        "search",
+        duration,
+        "T",
+        "stop after this time, e.g. 90 (seconds), 30m, 2h",
+        scope=Scope.EXTENT,
     )
     dry_run: bool = _option(
-        False, "search", flag, None, "check everything and say what would run", scope=Scope.SESSION
+        False,
+        "search",
+        flag,
+        None,
+        "check everything and print what would run",
+        scope=Scope.SESSION,
     )
 
     concurrency: int | None = _option(
@@ -322,7 +364,7 @@ class Options:
         "resources",
         integer(1),
         "N",
-        "trials at once (as many as cores or GPUs carry)",
+        "number of concurrent trials (default: as many as the cores or GPUs hold)",
         scope=Scope.RESOURCES,
     )
     gpus_per_trial: float | None = _option(
@@ -330,18 +372,23 @@ class Options:
         "resources",
         gpus,
         "X",
-        "GPU share of a trial (1 if there is a GPU, else 0)",
+        "GPUs per trial, or a fraction of one (default: 1 if there is a GPU, otherwise 0)",
         scope=Scope.RESOURCES,
     )
     cpus_per_trial: int = _option(
-        1, "resources", within(THREADS), "N", "CPU threads of a trial (1)", scope=Scope.THREADS
+        1,
+        "resources",
+        within(THREADS),
+        "N",
+        "CPU threads per trial (default: 1)",
+        scope=Scope.THREADS,
     )
     address: str | None = _option(
         None,
         "resources",
         text,
         "ADDR",
-        "a Ray cluster's address (this machine alone)",
+        "address of a Ray cluster (default: only this machine)",
         scope=Scope.RESOURCES,
     )
 
@@ -350,7 +397,7 @@ class Options:
         "output",
         path_text,
         "DIR",
-        "run folder (a fresh name under runs/)",
+        "run folder (default: a new folder in runs/)",
         scope=Scope.SESSION,
     )
     store: str | None = _option(
@@ -358,7 +405,8 @@ class Options:
         "output",
         path_text,
         "DIR",
-        "where trained stages are kept (the user's cache folder); none: shared by no trial",
+        "folder for trained stages and teacher outputs, or none: trials share nothing (default: in "
+        "the user's cache folder)",
         scope=Scope.PLACE,
     )
     store_limit: int | None = _option(
@@ -366,7 +414,7 @@ class Options:
         "output",
         size,
         "SIZE",
-        "room for stored outputs, such as 20G (no limit)",
+        "size limit of the stored teacher outputs, e.g. 20G (default: none)",
         scope=Scope.RESOURCES,
     )
     log_to: tuple[str, ...] = _option(
@@ -374,55 +422,55 @@ class Options:
         "output",
         SeveralOf(TRACKERS, 0),
         "T,...",
-        "also to " + ", ".join(TRACKERS),
+        "log trials to {choices}",
         scope=Scope.RESOURCES,
     )
     quiet: bool = _option(
-        False, "output", flag, None, "no progress, one line at the end", scope=Scope.SESSION
+        False, "output", flag, None, "print one line at the end only", scope=Scope.SESSION
     )
     json: bool = _option(
         False,
         "output",
         flag,
         None,
-        "progress and summary as JSON, a line an event, for programs",
+        "print progress and summary as JSON, one event per line",
         scope=Scope.SESSION,
     )
 
     extra: OptionValues = ()
 
     def values(self) -> dict[str, Any]:
-        """All of them by name, those of packages as far as they have a value."""
+        """Return all values by name; options of packages only if they have a value."""
         return {**{name: getattr(self, name) for name in _OWN}, **dict(self.extra)}
 
     def value(self, name: str) -> Any:
-        """The value of an option, by its name in any spelling."""
+        """Return the value of an option, by its name in any spelling."""
         values, name = self.values(), canonical_name(name)
         return values[name] if name in values else OPTIONS.get(name).default
 
     def with_values(self, values: Mapping[str, Any]) -> Options:
-        """The same with other values, by name."""
+        """Return a copy in which these values, by name, replace the present ones."""
         own = {name: value for name, value in values.items() if name in _OWN}
         extra = {name: value for name, value in values.items() if name not in _OWN}
         return replace(self, **own, extra=option_values({**dict(self.extra), **extra}))
 
 
 def scope_of(name: str) -> Scope:
-    """Of an option, by its name in any spelling.
+    """Return the scope of an option, by its name in any spelling.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: no option has that name.
     """
     return OPTIONS.get(name).scope
 
 
 def canonical_name(name: str) -> str:
-    """An option's name in underscores, from any spelling of it."""
+    """Return an option's name with underscores, from any spelling of it."""
     name = name.replace("-", "_")
     return ALIASES.get(name, name)
 
 
-# Of the product; register_option adds others.
+# The built-in options; register_option adds others.
 OPTIONS = Registry[Option](
     "option",
     "dgkd_search.options",

@@ -243,7 +243,7 @@ def test_a_store_that_cannot_be_written_is_refused(capsys: pytest.CaptureFixture
         ("plot", "RUN"),
         ("plot gone", "gone: is not a run folder"),
         ("plot .", ".: is not a run folder"),
-        ("plot a b", "b: no command and no option"),
+        ("plot a b", "b: unexpected argument"),
         ("plot --too x", "--too"),
         ("report", "RUN"),
         ("report gone", "gone: is not a run folder"),

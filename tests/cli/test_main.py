@@ -36,7 +36,8 @@ def test_a_search_that_gave_up_says_so_after_its_results(
     out, err = capsys.readouterr()
     assert out.startswith("ended early 3 trials failed in a row\nbest chain")
     assert err == (
-        "dgkd-search: ended before its budget: 3 trials failed in a row; mend that, then go on "
+        "dgkd-search: the search ended before its budget: 3 trials failed in a row; remove the "
+        "cause, then go on "
         "with `dgkd-search --resume 'a run'`\n"
     )
 
@@ -66,9 +67,9 @@ def test_an_option_of_a_module_is_to_be_named_with_it_on_resume(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["--resume", "run", "--mse-scale", "2"]) == 2
-    assert "; if a module of yours adds it, name that with --models" in capsys.readouterr().err
+    assert "; if your own module adds it, name the module with --models" in capsys.readouterr().err
     assert main(["--mse-scale", "2"]) == 2
-    assert "a module of yours" not in capsys.readouterr().err
+    assert "your own module" not in capsys.readouterr().err
 
 
 def dry(capsys: pytest.CaptureFixture[str], words: str) -> list[str]:

@@ -79,9 +79,9 @@ def test_the_list_sums_every_kind(
         ["unfinished stages", "1"],
         ["arrays of outputs", "2"],
         ["prepared datasets", "1"],
-        ["damaged things, set aside", "1"],
+        ["damaged entries, moved aside", "1"],
         ["leftovers of killed processes", "1"],
-        ["together", "7"],
+        ["total", "7"],
     ]
     total = format_bytes(sum(entry.size for entry in list_store(store).entries))
     assert cells(lines[10])[2] == total
@@ -127,7 +127,7 @@ def test_help_names_every_word(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_empty_store_is_listed_too(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     lines = run(capsys, f"--store {store.root}")
-    assert cells(lines[-1]) == ["together", "0", "0 B"]
+    assert cells(lines[-1]) == ["total", "0", "0 B"]
 
 
 def test_odd_names_are_made_printable(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +154,7 @@ def test_a_sound_store_is_verified(
 ) -> None:
     fill(store, digits)
     before = snapshot(store.root)
-    assert run(capsys, "--verify")[-1].startswith("nothing is damaged")
+    assert run(capsys, "--verify")[-1].startswith("no damage found")
     assert snapshot(store.root) == before
 
 
@@ -167,10 +167,10 @@ def test_damage_is_named_and_ends_with_one(
     lines = run(capsys, "--verify", 1)
     assert len(lines) == 4
     assert all("moved to" in line and "recreated when needed" in line for line in lines[1:3])
-    assert lines[-1].startswith("2 damaged and set aside; `--free damaged`")
-    assert run(capsys, "--verify")[-1].startswith("nothing is damaged")
+    assert lines[-1].startswith("2 damaged, moved aside; `--free damaged`")
+    assert run(capsys, "--verify")[-1].startswith("no damage found")
     assert run(capsys, "--free damaged")[0].endswith(
-        "3 damaged things, set aside, 1 leftover of a killed process"
+        "3 damaged entries, moved aside, 1 leftover of a killed process"
     )
     assert paths(store, "damaged") == set()
 
@@ -180,7 +180,7 @@ def test_freeing_says_what_is_gone(
 ) -> None:
     fill(store, digits)
     said = run(capsys, "--free all --dry-run")
-    assert said[-1] == "nothing was removed: --dry-run"
+    assert said[-1] == "nothing was deleted (--dry-run)"
     assert len(paths(store)) == 7
     done = run(capsys, "--free all")
     assert done == [said[0].replace("would free", "freed")]
@@ -196,7 +196,8 @@ def test_freeing_says_what_was_kept(store: Store, capsys: pytest.CaptureFixture[
         lease.add([key("used")])
         assert run(capsys, "--free all") == [
             "freed 0 B: nothing",
-            "kept, for running searches or trials may use it: 1 finished stage, 1 unfinished stage",
+            "kept, as running searches or trials may use them: "
+            "1 finished stage, 1 unfinished stage",
         ]
     assert len(paths(store)) == 2
 
@@ -221,13 +222,13 @@ BAD = {
     "free nothing": (["--free", ""], "--free '': unknown"),
     "free": (["--free"], "expected one argument"),
     "age": (["--free", "all", "--older-than", "-3"], "must be a time above 0"),
-    "age alone": (["--older-than", "3d"], "--older-than: says how to free; add --free"),
-    "dry alone": (["--dry-run"], "--dry-run: says how to free; add --free"),
-    "both": (["--verify", "--free", "all"], "one at a time"),
-    "word": (["list"], "list: no command and no option"),
+    "age alone": (["--older-than", "3d"], "--older-than: needs --free; add --free"),
+    "dry alone": (["--dry-run"], "--dry-run: needs --free; add --free"),
+    "both": (["--verify", "--free", "all"], "exclude each other"),
+    "word": (["list"], "list: unexpected argument"),
     "option": (["--verfy"], "did you mean --verify"),
     "home": (["--store", "~nobody-at-all/x"], "home"),
-    "none": (["--store", "none"], "--store none: trials that share no store leave none"),
+    "none": (["--store", "none"], "--store none: is no folder"),
     "empty": (["--store", ""], "--store '': must be a text"),
 }
 

@@ -182,7 +182,7 @@ def test_a_finished_run_is_read(
         ["store", "--store", "store", "--verify"],
     ):
         assert main(command) == 0, command
-    assert "nothing is damaged" in capsys.readouterr().out
+    assert "no damage found" in capsys.readouterr().out
     assert Path("run/report.html").stat().st_size > 100_000
     assert untouched(before)
 

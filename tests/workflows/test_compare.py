@@ -93,7 +93,7 @@ def test_the_command(small: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     assert len(table.splitlines()) == 2 + 5
     above = [line.split(":")[0] for line in rest.splitlines() if "above the student" in line]
     assert above == ["KD", "TAKD", "DGKD", "DGKD, drop 0.25"]
-    assert "two seeds or one say little" in rest
+    assert "use at least three seeds" in rest
     assert "seed 1 of 1" in err
 
 
@@ -103,7 +103,7 @@ def test_the_command(small: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
         ("resnet8,resnet20", "must be larger than the student"),
         ("resnet20,nonsense", "nonsense"),
         ("resnet20,nonsense,resnet8", "nonsense"),
-        ("resnet8", "is no chain"),
+        ("resnet8", "a chain needs a teacher and a student"),
         ("resnet20,resnet8 --repeats 0", "--repeats 0: must be"),
         ("resnet20,resnet8 --drop-prob 0:0.5", "must be one value"),
         ("resnet20,resnet8 --budget 3", "--budget: unknown option"),
