@@ -1,1 +1,1 @@
-"""Who watches a search: terminal, notebook, JSON lines, experiment trackers."""
+"""Callbacks that watch a search: terminal, notebook, JSON lines, experiment trackers."""

@@ -1,4 +1,4 @@
-"""What watches a search: one method, which is notified of every event."""
+"""The callback, a class whose one method is called with every event of a search."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ from dgkd_search.distillation.progress import TrialProgress
 
 
 class Callback:
-    """Watches a search. Called from the driver's main thread alone; ignores every event."""
+    """Base class of objects that watch a search; it ignores every event.
+
+    A search calls the methods only from the main thread of the driver.
+    """
 
     def notify(self, event: Event) -> None:
-        """Take note of an event; to be overridden."""
+        """Handle an event; subclasses override this method."""
 
     def log(self, text: str) -> None:
-        """Notify of a line for the user."""
+        """Notify of a ``Message``, a line for the user."""
         self.notify(Message(text))
 
 
 class CallbackList(Callback):
-    """Several callbacks as one; each is notified in turn."""
+    """A callback that passes each event to several callbacks in turn."""
 
     def __init__(self, *callbacks: Callback) -> None:
         self._callbacks = callbacks
@@ -43,9 +46,9 @@ class CallbackList(Callback):
 
 
 class Observer(Callback):
-    """A callback with one method for each event, each to be overridden; see ``events``.
+    """A callback with one method per event; see ``events``. Subclasses override the methods.
 
-    ``Callback.notify`` is the newer form. What this class calls a job is a trial.
+    New code should override ``Callback.notify`` instead. A job of this class is a trial.
     """
 
     def notify(self, event: Event) -> None:
@@ -106,5 +109,5 @@ def arrows(chain: tuple[str, ...]) -> str:
 
 
 def trial_label(trial: TrialInfo) -> str:
-    name = "student alone" if trial.number is None else f"#{trial.number}"
-    return f"{name} again, seed {trial.replicate}:" if trial.replicate else name
+    name = "labels alone" if trial.number is None else f"#{trial.number}"
+    return f"{name}, fresh seed {trial.replicate}:" if trial.replicate else name

@@ -1,4 +1,4 @@
-"""What happens in a search, as values that callbacks are notified of."""
+"""The events of a search, of which callbacks are notified."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class TrialInfo:
     """A trial as a callback sees it.
 
     Attributes:
-        number: in the study, from 0; None for the student on labels alone.
+        number: number in the study, from 0; None for the baseline, the student on labels alone.
         chain: model names, teacher first.
-        guidance: of the chain.
-        drop_prob: of the student; None where it has fewer than two teachers.
-        replicate: 0 for the trial itself, from 1 where it is trained again with a fresh seed.
+        guidance: name of the chain's guidance.
+        drop_prob: drop probability of the student; None if it has fewer than two teachers.
+        replicate: 0 for the trial itself, from 1 for replicates with fresh seeds.
     """
 
     number: int | None
@@ -32,19 +32,19 @@ class TrialInfo:
 
 @dataclass(frozen=True)
 class Message:
-    """A line for the user: a phase of the work ("preparing the data"), a warning."""
+    """A line for the user, such as "preparing the data" or a warning."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class SearchResumed:
-    """The search continues what earlier sessions have done; comes before ``SearchStarted``.
+    """A search is resumed; this event precedes ``SearchStarted``.
 
     Attributes:
         ended: number of trials by state, as in ``TrialEnded``.
         best: the most accurate complete trial so far, and its accuracy in percent.
-        seconds: that the search has taken.
+        seconds: time that earlier sessions took.
     """
 
     ended: Mapping[TrialOutcome, int]
@@ -54,13 +54,13 @@ class SearchResumed:
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """The search begins.
+    """The search starts its trials.
 
     Attributes:
         budget: number of trials to finish.
-        concurrency: of them at once.
+        concurrency: number of concurrent trials.
         time_budget: seconds, or None.
-        max_replicates: students that may be trained again with fresh seeds after them.
+        max_replicates: largest number of replicates that may follow the trials.
     """
 
     budget: int
@@ -71,14 +71,14 @@ class SearchStarted:
 
 @dataclass(frozen=True)
 class ReplicationStarted:
-    """The trials are over; ``count`` students are trained again with fresh seeds."""
+    """The trials have ended; ``count`` replicates follow."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial was given to the cluster; it may still wait for a free worker."""
+    """A trial was submitted to Ray; it may still wait for a free worker."""
 
     trial: TrialInfo
 
@@ -96,9 +96,9 @@ class TrialEnded:
     """A trial ended.
 
     Attributes:
-        state: ``complete``, ``pruned``, ``failed`` or, where the search ended first, ``stopped``.
-        value: validation accuracy in percent (of a pruned trial, the last one reported).
-        reason: of a failure or stop, in one line.
+        state: ``complete``, ``pruned``, ``failed``, or ``stopped`` if the search ended first.
+        value: validation accuracy in percent; for a pruned trial the last one reported.
+        reason: why the trial failed or was stopped, in one line.
     """
 
     trial: TrialInfo
@@ -109,7 +109,7 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class SearchFinished:
-    """The trials are over; messages alone may follow. May come twice."""
+    """Trials and replicates have ended. Only messages may follow; the event may come twice."""
 
 
 Event = (

@@ -1,4 +1,4 @@
-"""What happens in a search as JSON, a line an event, for programs that watch it."""
+"""The events of a search as JSON, one per line, for programs that watch it."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from dgkd_search.callbacks.events import (
 
 
 class JsonLines(Callback):
-    """One JSON object a line: ``event``, ``time`` (seconds since 1970) and what goes with it.
+    """Writes one JSON object per line: ``event``, ``time`` (seconds since 1970) and these fields.
 
     - ``message``: ``text``.
     - ``resumed``: ``ended`` (trials by state), ``best`` and ``seconds`` so far.
     - ``started``: ``budget``, ``concurrency`` and ``time_budget`` (seconds, or null).
     - ``trial_started``, ``trial_row``, ``trial_ended``: ``trial`` (``number``, null for the student
-      alone; ``chain``, ``guidance``, ``drop_prob``; ``replicate``, from 1 where it is taught again
-      with a fresh seed). A row adds ``row`` (stage, epoch, ``val_accuracy`` in percent, ...; its
-      own ``event`` is epoch, replayed, resumed or waiting), an end ``state`` (complete, pruned,
-      failed, stopped), ``val_accuracy`` and ``reason``.
-    - ``confirming``: ``count`` of students that are taught again.
-    - ``finished``: the trials are over, however that came.
-    - ``summary`` or ``error`` (``text``): the last line. ``preview`` (``lines``): of a dry run.
+      on labels alone; ``chain``, ``guidance``, ``drop_prob``; ``replicate``, from 1 for
+      replicates). ``trial_row`` adds ``row`` (stage, epoch, ``val_accuracy`` in percent, ...; its
+      own ``event`` is epoch, replayed, resumed or waiting). ``trial_ended`` adds ``state``
+      (complete, pruned, failed, stopped), ``val_accuracy`` and ``reason``.
+    - ``confirming``: ``count``, the number of replicates that follow.
+    - ``finished``: trials and replicates have ended.
+    - ``summary`` or ``error`` (``text``): the last line. ``preview`` (``lines``): a dry run.
 
     Args:
-        stream: where to; a reader that is gone is forgotten.
-        now: the time.
+        stream: receives the lines; errors of a closed stream are ignored.
+        now: returns the time.
     """
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.time) -> None:
@@ -49,9 +49,9 @@ class JsonLines(Callback):
         self._running = False
 
     def write(self, event: str, **facts: Any) -> None:
-        """Write one event; numbers that JSON has no word for are null."""
+        """Write one event; infinite numbers and NaN are written as null."""
         line = json.dumps({"event": event, "time": round(self._now(), 3), **_plain(facts)})
-        with contextlib.suppress(OSError, ValueError):  # a search outlives whoever watches it
+        with contextlib.suppress(OSError, ValueError):  # the reader may have ended
             self._stream.write(line + "\n")
             self._stream.flush()
 

@@ -1,4 +1,4 @@
-"""How a search shows itself where nothing can be redrawn: a line for each thing that happens."""
+"""Progress as plain lines, for streams that can't be redrawn."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from dgkd_search.callbacks.state import (
 from dgkd_search.utils.formatting import strip_control_chars
 
 _STAGE_WORDS = {
-    "waiting": "another trial trains it",
-    "replayed": "found in the store",
-    "resumed": "goes on from a checkpoint",
+    "waiting": "waiting for another trial to train it",
+    "replayed": "cached",
+    "resumed": "resumed from a checkpoint",
 }
 
 
 class LineProgress(Callback):
-    """Plain lines with the time of day: each message, each trial's end, each stage's beginning.
+    """Prints a line with the time of day for each message, start of a stage, and end of a trial.
 
     Args:
-        stream: where to, flushed after each line.
-        clock: of elapsed times.
-        now: the time of day, as it is printed.
+        stream: receives the lines, and is flushed after each.
+        clock: returns seconds from any origin.
+        now: returns the time of day as it is printed.
     """
 
     def __init__(

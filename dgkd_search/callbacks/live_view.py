@@ -1,11 +1,10 @@
-"""What the live view of a search draws: a header, and a line for each running trial.
+"""The lines of the live view: a header, and a line for each running trial.
 
-rich has parts for such views, and these are drawn without them. Its progress bars estimate one
-task by that task's own speed: the time left of a search depends on trials side by side, earlier
-sessions, replicates and a time budget (``SearchState.remaining``). What is left of its bar can't
-be seen without colors. Laid out by its table, the same lines take three times as long (measured:
-34 instead of 11 ms for 15 trials, four times a second beside the training). Importing this module
-imports rich.
+The view uses neither the progress bars nor the tables of rich. Its bars estimate a task by the
+task's own speed, but the time left depends on concurrent trials, earlier sessions, replicates and
+a time budget (``SearchState.remaining``); and the rest of such a bar is invisible without colors.
+Its tables take three times as long for the same lines (measured: 34 instead of 11 ms for 15
+trials, four times a second during training). Importing this module imports rich.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from dgkd_search.callbacks.events import TrialInfo
 from dgkd_search.callbacks.state import GAP
 from dgkd_search.distillation.progress import TrialProgress
 
-_WITH_BAR = 60  # columns below which the bar is dropped,
-_WITH_ACCURACY = 40  # and those below which the accuracy is
+_WITH_BAR = 60  # a narrower view has no bar,
+_WITH_ACCURACY = 40  # and one narrower than this no accuracy
 
 
 def header_lines(phrases: list[str], width: int) -> Iterator[Text]:
-    """The phrases on as few lines as hold them."""
+    """Break the phrases into as few lines as possible."""
     line = Text()
     for phrase in phrases:
         if line and line.cell_len + 3 + len(phrase) > width:
@@ -37,7 +36,7 @@ def header_lines(phrases: list[str], width: int) -> Iterator[Text]:
 def trial_lines(
     running: list[tuple[TrialInfo, TrialProgress | None]], width: int
 ) -> Iterator[Text]:
-    """A line for each running trial: title, status, and where there is room, accuracy and bar."""
+    """Return a line per running trial: title, status and, if they fit, accuracy and bar."""
     accuracy = 8 if width >= _WITH_ACCURACY else 0
     bar = min(width // 8, 20) if width >= _WITH_BAR else 0
     statuses = [_status(progress) for _, progress in running]
@@ -68,7 +67,7 @@ def _status(progress: TrialProgress | None) -> str:
 
 
 def _current(trial: TrialInfo, progress: TrialProgress | None, room: int) -> Text:
-    """The chain with the current model emphasized; models left behind make room for it."""
+    """Return the chain, the current model emphasized; models before it are cut if need be."""
     current = (
         progress.stage if progress is not None and progress.stage in trial.chain else trial.chain[0]
     )

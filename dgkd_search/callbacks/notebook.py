@@ -1,4 +1,4 @@
-"""How a search shows itself in a notebook: one output, written anew as the search goes on."""
+"""Progress in a notebook: one output below the cell, which is updated in place."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from dgkd_search.callbacks.events import (
 from dgkd_search.callbacks.lines import LineProgress
 from dgkd_search.callbacks.terminal import LiveProgress
 
-_EVERY = 0.25  # seconds between two drawings
-_LINES = 12  # of what happened that stay in sight
+_EVERY = 0.25  # seconds between two updates
+_LINES = 12  # the latest lines that stay visible
 _WIDTH = 100  # columns
 _STYLE = "white-space: pre; font-family: monospace; font-size: 85%; line-height: 1.35; margin: 0"
 
 
 def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
+    """Return whether this process is the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None
 
 
 class NotebookProgress(Callback):
-    """The latest lines of a search above its running trials, in one output of a cell.
+    """Shows the latest lines of a search, and its running trials below them, in one output.
 
     Args:
-        show: is given HTML; the first time it makes the output, then it replaces what is there.
-            IPython's ``display`` by default.
-        clock: of elapsed times.
+        show: is called with HTML: first to create the output, later to replace its content. By
+            default IPython's ``display``.
+        clock: returns seconds from any origin.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class NotebookProgress(Callback):
 
     def notify(self, event: Event) -> None:
         if isinstance(event, TrialUpdated):
-            self._lines.state.update(event)  # a stage that begins is in the view
+            self._lines.state.update(event)  # without a line: the view shows the stage
         else:
             self._lines.notify(event)
         self._view.state.update(event)
@@ -68,7 +68,7 @@ class NotebookProgress(Callback):
             self._view.state.running.clear()
         self._begun |= isinstance(event, SearchStarted)
         if not isinstance(event, SearchResumed):
-            # Of trials there are many, and they may wait.
+            # Events of trials are frequent; the next update shows them.
             self._draw(at_once=not isinstance(event, TrialStarted | TrialUpdated | TrialEnded))
 
     def _draw(self, at_once: bool = False) -> None:
@@ -80,7 +80,7 @@ class NotebookProgress(Callback):
         self._show(f'<div style="{_STYLE}">{text}{self._running() if self._begun else ""}</div>')
 
     def _running(self) -> str:
-        """The live view, with its colors as HTML."""
+        """Return the live view as HTML, with its colors."""
         from rich.console import Console
 
         console = Console(
@@ -91,7 +91,7 @@ class NotebookProgress(Callback):
 
 
 class _Into(io.StringIO):
-    """A stream whose lines go into a queue."""
+    """A stream that appends its lines to a queue."""
 
     def __init__(self, lines: deque[str]) -> None:
         super().__init__()

@@ -1,16 +1,16 @@
-"""A stream whose reader may leave, or may not know every character."""
+"""A stream for readers that may end, or whose encoding may lack characters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TextIO
 
-# What the live view draws with, for streams that can't say it; one column each, like the original.
+# Substitutes for the characters of the live view; each takes one column, as the original does.
 _ASCII = str.maketrans({"…": "~", "━": "#", "─": "-", "·": "|"})
 
 
 class SafeStream:
-    """A stream that never fails: gone readers are forgotten, odd characters replaced."""
+    """A stream that never fails: it ignores a closed stream and replaces unknown characters."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -32,7 +32,7 @@ class SafeStream:
         return self._stream.isatty()
 
     def _try(self, action: Callable[[], object]) -> None:
-        # A search must outlive whoever watches it: a closed pipe, terminal (EIO) or file.
+        # A closed pipe, terminal (EIO) or file must not end a search.
         if not self._gone:
             try:
                 action()

@@ -1,4 +1,4 @@
-"""What a search's events amount to so far, and how it is said."""
+"""The state of a search, accumulated from its events, and its wording for progress displays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GAP = "  "
 
 
 def trial_title(trial: TrialInfo) -> str:
-    """Who the trial is; what goes without saying (dense guidance, no drop) is left out."""
+    """Return a trial's label, chain, guidance and drop; dense guidance and no drop are omitted."""
     parts = [f"{trial_label(trial)} {arrows(trial.chain)}"]
     if trial.number is not None and trial.guidance != DEFAULT_GUIDANCE:
         parts.append(trial.guidance)
@@ -37,7 +37,7 @@ def trial_title(trial: TrialInfo) -> str:
 
 
 def trial_outcome(event: TrialEnded, last: TrialProgress | None) -> str:
-    """How a trial ended, given its last progress."""
+    """Describe how a trial ended, from its end and its last progress."""
     accuracy = None if event.value is None else f"{event.value:.2f} %"
     if event.state == "failed":
         reason = strip_control_chars(event.reason or "no reason given")
@@ -49,21 +49,21 @@ def trial_outcome(event: TrialEnded, last: TrialProgress | None) -> str:
 
 
 def replication_line(count: int) -> str:
-    """That ``count`` students are trained again from here on."""
-    return f"the trials are over; now {pluralize(count, 'student')} again, with fresh seeds"
+    """Announce the replicates that follow the trials."""
+    return f"the trials are finished; training {pluralize(count, 'replicate')} with fresh seeds"
 
 
 @dataclass
 class SearchState:
-    """What a search's events amount to so far. The reference is no trial: it is never counted.
+    """The state of a search. The baseline is not a trial and never counts as one.
 
     Attributes:
-        clock: seconds from any origin.
+        clock: returns seconds from any origin.
         ended: number of trials by final state.
         best: the most accurate complete trial and its accuracy in percent.
-        running: the last progress of each trial that has not ended, None before its first.
-        max_replicates: students that may be trained again, before that is known.
-        replicates, replicates_done: students that are to be trained again, and those that were.
+        running: the last progress of each running trial, None before the first.
+        max_replicates: upper bound on ``replicates``, known from the start.
+        replicates, replicates_done: number of replicates to train, and of those that ended.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -76,15 +76,15 @@ class SearchState:
     max_replicates: int = 0
     replicates: int = 0
     replicates_done: int = 0
-    _replicating: float | None = None  # since when
+    _replicating: float | None = None  # when the first replicate started
     _began: float | None = None
-    _before: tuple[int, float] = (0, 0.0)  # trials done and seconds taken by earlier sessions
-    _moved: dict[TrialInfo, float] = field(default_factory=dict)  # when its student began
-    _students: list[float] = field(default_factory=list)  # seconds that whole ones took
+    _before: tuple[int, float] = (0, 0.0)  # trials done and seconds spent by earlier sessions
+    _moved: dict[TrialInfo, float] = field(default_factory=dict)  # when the student started
+    _students: list[float] = field(default_factory=list)  # seconds per completely trained student
     _stages: dict[tuple[int | None, int, int], str] = field(default_factory=dict)
 
     def update(self, event: Event) -> None:
-        """Take an event in."""
+        """Update the state by an event."""
         match event:
             case SearchResumed(ended, best, seconds):
                 self.ended, self.best = Counter(ended), best
@@ -107,13 +107,13 @@ class SearchState:
                 self.end_trial(event)
 
     def add_progress(self, event: TrialUpdated) -> bool:
-        """Take progress in; returns whether it is the first of its stage."""
+        """Update the state by a trial's progress; return whether it is the first of its stage."""
         trial, progress = event.trial, event.progress
         if progress.step is None or progress.event != "epoch":
             self._moved[trial] = self.clock()
         elif progress.step == progress.epochs:
             self._students.append(self.clock() - self._moved.get(trial, self.clock()))
-        if trial in self.running:  # what arrives after its trial's end must not revive it
+        if trial in self.running:  # progress may arrive after the trial has ended
             self.running[trial] = progress
         stage = (trial.number, trial.replicate, progress.position)
         before = self._stages.get(stage)
@@ -122,7 +122,7 @@ class SearchState:
         return before is None
 
     def end_trial(self, event: TrialEnded) -> TrialProgress | None:
-        """Take a trial's end in; returns its last progress."""
+        """Update the state by a trial's end; return the trial's last progress."""
         trial, value = event.trial, event.value
         last = self.running.pop(trial, None)
         if trial.replicate:
@@ -136,26 +136,26 @@ class SearchState:
 
     @property
     def done(self) -> int:
-        """Trials that count towards the budget."""
+        """Number of trials that count toward the budget."""
         return self.ended["complete"] + self.ended["pruned"]
 
     @property
     def elapsed(self) -> float:
-        """Seconds that the search has taken, earlier sessions included."""
+        """Seconds that the search has taken, including earlier sessions."""
         return self._before[1] + (0.0 if self._began is None else self.clock() - self._began)
 
     @property
     def trained(self) -> int:
-        """Stages of which at least one epoch was trained."""
+        """Number of stages of which at least one epoch was trained."""
         return sum(event == "epoch" for event in self._stages.values())
 
     @property
     def reused(self) -> int:
-        """Stages that came from the store as a whole."""
+        """Number of cached stages."""
         return sum(event == "replayed" for event in self._stages.values())
 
     def remaining(self) -> str | None:
-        """A rough guess at the time left, in words; None where nothing can be said."""
+        """Return a rough estimate of the time left, in words; None if there is none yet."""
         limit = None if self.time_budget is None else max(0.0, self.time_budget - self.elapsed)
         if self._replicating is not None and self.replicates:
             done, left = self.replicates_done, self.replicates - self.replicates_done
@@ -163,7 +163,7 @@ class SearchState:
         else:
             done, left = self.done - self._before[0], max(0, (self.budget or 0) - self.done)
             elapsed = self.elapsed - self._before[1]
-        # As long as the first trials run side by side their rate says nothing.
+        # The rate is unknown until as many trials have ended as run concurrently.
         if self.budget is None or done < max(1, min(self.concurrency, self.budget)):
             return None if limit is None else f"at most {format_duration(limit)} left"
         guess = elapsed / done * left
@@ -175,22 +175,22 @@ class SearchState:
         return f"about {format_duration(guess if limit is None else min(guess, limit))} left"
 
     def count(self) -> str:
-        """For example ``7 of 20``."""
+        """Return the count of trials or replicates, for example ``7 of 20``."""
         if self.replicates:
-            return f"{self.replicates_done} of {self.replicates} again"
+            return f"{self.replicates_done} of {pluralize(self.replicates, 'replicate')}"
         return str(self.done) if self.budget is None else f"{self.done} of {self.budget}"
 
     def summary(self) -> list[str]:
-        """The state in a few phrases, the most important first."""
+        """Return the state as a few phrases, the most important first."""
         odd = ", ".join(f"{self.ended[s]} {s}" for s in ("pruned", "failed") if self.ended[s])
         done = str(self.done) if self.budget is None else f"{self.done} of {self.budget}"
         phrases = [f"{done} trials" + (f" ({odd})" if odd else "")]
         if self.replicates:
-            phrases.append(f"{self.replicates_done} of {self.replicates} taught again")
+            phrases.append(f"{self.replicates_done} of {pluralize(self.replicates, 'replicate')}")
         if self.best is not None:
             phrases.append(f"best {self.best[1]:.2f} % {arrows(self.best[0].chain)}")
         minutes, seconds = divmod(int(self.elapsed), 60)
         spent = f"{minutes // 60}:{minutes % 60:02}:{seconds:02} elapsed"
         phrases.append(", ".join(filter(None, (spent, self.remaining()))))
-        phrases.append(f"stages: {self.trained} trained, {self.reused} from the store")
+        phrases.append(f"stages: {self.trained} trained, {self.reused} cached")
         return phrases

@@ -1,4 +1,4 @@
-"""Says as soon as it is known that a teacher is no better than its student."""
+"""A callback that warns, as early as possible, of a teacher no better than its student."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dgkd_search.utils.log import Log
 
 
 class TeacherCheck(Callback):
-    """Compares the teacher with the student on labels alone, once.
+    """Compares the teacher once with the student on labels alone.
 
     Args:
-        log: is given a line if the teacher isn't better.
+        log: is called with a line if the teacher isn't better.
     """
 
     def __init__(self, log: Log) -> None:
@@ -42,15 +42,16 @@ class TeacherCheck(Callback):
 
 
 def weak_teacher_note(name: str, teacher: float | None, baseline: float | None) -> str | None:
-    """A line for the user, if the teacher is no better than the student on labels alone.
+    """Return a warning if the teacher is no better than the student on labels alone, else None.
 
     Args:
-        name: of the teacher.
-        teacher, baseline: validation accuracies in percent; None where one isn't known.
+        name: name of the teacher.
+        teacher, baseline: validation accuracies in percent of the teacher and of the student on
+            labels alone; None if unknown.
     """
     if teacher is None or baseline is None or teacher > baseline:
         return None
     return (
-        f"the teacher {name} ({teacher:.2f} %) is no better than the student alone "
-        f"({baseline:.2f} %): name a stronger --teacher, or train it with more --epochs"
+        f"the teacher {name} ({teacher:.2f} %) is no better than the student on labels alone "
+        f"({baseline:.2f} %): choose a stronger --teacher, or train it with more --epochs"
     )

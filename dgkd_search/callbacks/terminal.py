@@ -1,4 +1,4 @@
-"""How a search shows itself: a live view on a terminal, plain lines anywhere else."""
+"""Progress on a terminal: a live view, or plain lines where a view can't be drawn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from dgkd_search.callbacks.state import (
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.utils.formatting import strip_control_chars
 
-# rich takes 150 ms to import, which a command that shows no progress should not pay.
+# Importing rich takes 150 ms; commands without progress shouldn't pay for it.
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.live import Live
@@ -44,12 +44,12 @@ _STYLES = {"complete": "green", "pruned": "yellow", "failed": "red"}
 
 
 class LiveProgress(Callback):
-    """A view of the search that is redrawn in place; what is permanent scrolls by above it.
+    """A view of the search that is redrawn in place; permanent lines scroll above it.
 
     Args:
         stream: a terminal.
-        clock: of elapsed times.
-        size: columns and rows; the terminal's own, followed through resizing, if not given.
+        clock: returns seconds from any origin.
+        size: columns and rows; by default those of the terminal, also after it is resized.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class LiveProgress(Callback):
 
         width, height = size or (None, None)
         self.state = SearchState(clock)
-        # On the terminal that standard error is, prints of others must not tear the view;
-        # a standard output that leads elsewhere is left alone.
+        # If the view is on standard error, other prints to the terminal must not break it. A
+        # redirected standard output stays untouched.
         self._owns_stderr = stream is sys.stderr
         self._console = Console(
             file=cast(IO[str], SafeStream(stream)),
@@ -73,13 +73,13 @@ class LiveProgress(Callback):
             width=width,
             height=height,
         )
-        # Rows come from the driver's thread, redraws from rich's. Nothing is printed under it.
+        # Events come from the driver's thread, redraws from rich's. Never print while holding it.
         self._lock = threading.RLock()
         self._live: Live | None = None
         self._status: Status | None = None
 
     def wait(self) -> None:
-        """Show that something happens until the first trial can; messages scroll by above."""
+        """Show a spinner until the search starts; messages scroll above it."""
         self._status = self._console.status("starting", spinner="line")
         self._status.start()
         atexit.register(self.close)
@@ -124,14 +124,14 @@ class LiveProgress(Callback):
             redirect_stdout=self._owns_stderr and sys.stdout.isatty(),
             redirect_stderr=self._owns_stderr,
         )
-        # Without it an interrupted search could die with the redrawing thread at work.
+        # Otherwise an interrupted search could exit while rich's thread redraws.
         atexit.register(self.close)
         self._live.start(refresh=True)
-        # The cursor stays visible, so that not even SIGKILL leaves a terminal without one.
+        # Keep the cursor visible: SIGKILL would leave the terminal without one.
         self._console.show_cursor(True)
 
     def close(self) -> None:
-        """Leave the terminal as it is; may be called twice."""
+        """End the view and restore the terminal; may be called twice."""
         atexit.unregister(self.close)
         self._stop_waiting()
         with self._lock:
@@ -157,9 +157,11 @@ class LiveProgress(Callback):
 
 
 def make_callback(quiet: bool, stream: TextIO | None = None) -> Callback:
-    """The callback that fits the stream: standard error by default, so that results stay clean.
+    """Return the callback for a stream: a live view if it is a terminal, else plain lines.
 
-    Silent if ``quiet``; live on a terminal that can move its cursor; plain lines elsewhere.
+    Args:
+        quiet: whether the callback shows nothing.
+        stream: standard error by default, as results go to standard output.
     """
     stream = sys.stderr if stream is None else stream
     if quiet:

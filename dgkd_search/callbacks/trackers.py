@@ -1,4 +1,4 @@
-"""What trials report, told to a tracker that the user has: TensorBoard, MLflow or W&B."""
+"""Logging of trials to an experiment tracker: TensorBoard, MLflow or W&B."""
 
 from __future__ import annotations
 
@@ -29,10 +29,15 @@ class TrackerRun(Protocol):
     """One trial in a tracker."""
 
     def log(self, name: str, value: float, step: int) -> None:
-        """A number after an epoch."""
+        """Log a number after an epoch, which is ``step``."""
 
     def end(self, state: str, value: float | None) -> None:
-        """``complete``, ``pruned``, ``failed`` or ``stopped``; accuracy in percent."""
+        """End the run.
+
+        Args:
+            state: ``complete``, ``pruned``, ``failed`` or ``stopped``.
+            value: validation accuracy in percent, or None.
+        """
 
 
 _T = TypeVar("_T")
@@ -40,14 +45,15 @@ Begin = Callable[[str, Mapping[str, object]], TrackerRun]  # name and parameters
 
 
 class TrackerCallback(Callback):
-    """Tells a tracker of every trial: ``val_accuracy`` (percent) and ``train_loss`` of its student
-    by epoch, and of each model above it under its name, as ``resnet20/val_accuracy``.
+    """Logs every trial to a tracker.
 
-    A search outlives its trackers: one that fails is told of once, and left.
+    It logs ``val_accuracy`` (percent) and ``train_loss`` of the student after each epoch, and of
+    each larger model with its name as a prefix, as in ``resnet20/val_accuracy``. If the tracker
+    fails, the search continues without it.
 
     Args:
-        begin: makes the tracker's run for a trial.
-        log: is given a line if it fails.
+        begin: creates the tracker's run for a trial.
+        log: is called with a line if the tracker fails.
     """
 
     def __init__(self, begin: Begin, log: Log = silent) -> None:
@@ -58,7 +64,7 @@ class TrackerCallback(Callback):
     def notify(self, event: Event) -> None:
         match event:
             case TrialStarted(trial):
-                if trial in self._runs:  # started anew, after its worker was lost
+                if trial in self._runs:  # restarted after its worker was lost
                     return
                 run = self._try(lambda: self._begin(_name(trial), _parameters(trial)))
                 if run is not None:
@@ -91,14 +97,14 @@ class TrackerCallback(Callback):
             return None
         try:
             return action()
-        except Exception as error:  # whatever a tracker raises of disks, servers and accounts
+        except Exception as error:  # trackers raise errors of disks, servers and accounts
             self._failed = True
-            self._log(f"--log-to: given up ({_why(error)}); the search goes on")
+            self._log(f"--log-to: failed ({_why(error)}); the search continues without it")
             return None
 
 
 def missing_trackers(names: Iterable[str]) -> list[str]:
-    """A message for each whose package isn't installed."""
+    """Return a message for each tracker whose package isn't installed."""
     return [
         f"--log-to {name}: {package} is not installed; pip install 'dgkd-search[{name}]'"
         for name, (package, _) in ((name, _TRACKERS[name]) for name in names)
@@ -107,22 +113,22 @@ def missing_trackers(names: Iterable[str]) -> list[str]:
 
 
 def make_tracker(name: str, run: Path, log: Log) -> Callback:
-    """A callback that logs to a tracker.
+    """Create a callback that logs to a tracker.
 
     Args:
         name: one of ``TRACKERS``.
-        run: folder of the search; TensorBoard's files lie in it, and its name is the project's
-            or experiment's.
-        log: is given a line if it fails later.
+        run: the run folder. TensorBoard writes to it; MLflow names the experiment, and W&B the
+            group, after it.
+        log: is called with a line if the tracker fails later.
 
     Raises:
-        InputError: it can't be begun: its package isn't installed, or it can't be reached.
+        InputError: the tracker's package isn't installed, or the tracker can't be reached.
     """
     package, begin = _TRACKERS[name]
     try:
         return TrackerCallback(begin(importlib.import_module(package), run), log)
     except Exception as error:
-        raise InputError(f"--log-to {name}: can't be begun ({_why(error)})") from None
+        raise InputError(f"--log-to {name}: can't be started ({_why(error)})") from None
 
 
 def _why(error: Exception) -> str:
@@ -206,7 +212,7 @@ def _parameters(trial: TrialInfo) -> dict[str, object]:
     return values
 
 
-# By name: the package that is needed, and what makes a run of it begin.
+# By name: the package, and the function that returns the tracker's ``Begin``.
 _TRACKERS: dict[str, tuple[str, Callable[[Any, Path], Begin]]] = {
     "tensorboard": ("tensorboardX", _tensorboard),
     "mlflow": ("mlflow", _mlflow),

@@ -15,10 +15,10 @@ def test_line_progress(clock: Clock) -> None:
         f"12:34:56 {line}"
         for line in [
             "preparing the data [bold]λ",
-            "student alone resnet8 (1 of 1): training",
+            "labels alone resnet8 (1 of 1): training",
             ENDS[0],
-            "#7 resnet32 (1 of 3): found in the store",
-            "#7 resnet20 (2 of 3): another trial trains it",
+            "#7 resnet32 (1 of 3): cached",
+            "#7 resnet20 (2 of 3): waiting for another trial to train it",
             "#7 resnet8 (3 of 3): training",
             ENDS[1] + "  [1 of 3, about 1 min left]",
             ENDS[2] + "  [1 of 3, about 1 min left]",

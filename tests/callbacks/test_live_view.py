@@ -11,11 +11,11 @@ from rich.console import Console
 def test_view_at_120_columns(clock: Clock) -> None:
     assert view(busy(clock), 120) == [
         "6 of 20 trials (2 pruned, 1 failed) · best 97.56 % resnet32 > resnet20 > resnet8",
-        "1:10:00 elapsed, about 2 h 43 min left · stages: 1 trained, 1 from the store",
+        "1:10:00 elapsed, about 2 h 43 min left · stages: 1 trained, 1 cached",
         "#7 resnet32 > resnet20 > resnet8                         "
         "epoch 3/12             95.12 %  ━━━────────────",
         "#8 resnet110 > resnet56 > resnet32 > resnet20 > resnet8  waiting for resnet20",
-        "student alone resnet8                                    queued",
+        "labels alone resnet8                                     queued",
     ]
 
 
@@ -24,10 +24,10 @@ def test_view_at_60_columns_keeps_the_current_model(clock: Clock) -> None:
         "6 of 20 trials (2 pruned, 1 failed)",
         "best 97.56 % resnet32 > resnet20 > resnet8",
         "1:10:00 elapsed, about 2 h 43 min left",
-        "stages: 1 trained, 1 from the store",
+        "stages: 1 trained, 1 cached",
         "#7 … resnet20 > re…  epoch 3/12             95.12 %  ━──────",
         "#8 … resnet20 > re…  waiting for resnet20",
-        "student alone resn…  queued",
+        "labels alone resne…  queued",
     ]
 
 
@@ -36,10 +36,10 @@ def test_view_at_40_columns_drops_the_bar(clock: Clock) -> None:
         "6 of 20 trials (2 pruned, 1 failed)",
         "best 97.56 % resnet32 > resnet20 > resn…",
         "1:10:00 elapsed, about 2 h 43 min left",
-        "stages: 1 trained, 1 from the store",
+        "stages: 1 trained, 1 cached",
         "#7 … resnet20 …  epoch 3/12      95.12 %",
         "#8 … resnet20 …  waiting for …",
-        "student alone …  queued",
+        "labels alone r…  queued",
     ]
 
 

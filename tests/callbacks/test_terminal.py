@@ -48,7 +48,7 @@ def test_live_progress_prints_what_is_permanent_above_the_view(clock: Clock) -> 
     assert lines[-2:] == [
         "2 of 3 trials (1 pruned, 1 failed) · best 97.56 % resnet32 > resnet20 > resnet8"
         " · 0:00:40 elapsed, about 20 s left",
-        "stages: 3 trained, 1 from the store",
+        "stages: 3 trained, 1 cached",
     ]
 
 

@@ -105,7 +105,9 @@ def test_a_search_outlives_its_tracker(broken: str) -> None:
         return run
 
     watch(TrackerCallback(begin, lines.append))
-    assert lines == ["--log-to: given up (ConnectionError: no server); the search goes on"]
+    assert lines == [
+        "--log-to: failed (ConnectionError: no server); the search continues without it"
+    ]
 
 
 def test_tensorboard(tmp_path: Path) -> None:
@@ -146,10 +148,12 @@ def test_a_tracker_that_is_not_installed(
     assert "pip install 'dgkd-search[wandb]'" in capsys.readouterr().err
 
 
-def test_a_tracker_that_cannot_be_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def client() -> None:
         raise ConnectionError("no server")
 
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=client))
-    with pytest.raises(InputError, match=r"--log-to mlflow: can't be begun \(ConnectionError: no"):
+    with pytest.raises(
+        InputError, match=r"--log-to mlflow: can't be started \(ConnectionError: no"
+    ):
         make_tracker("mlflow", tmp_path, pytest.fail)

@@ -46,12 +46,12 @@ LINE = re.compile(
     r"note: the validation part has 50 images: .*|"
     r"preparing digits|stored outputs: .*|starting Ray for 1 trial at once|"
     r"Ray is running; the first workers are starting|"
-    r"(#\d|student alone)( again, seed \d:)? (small|middle|large) \(\d of \d\): "
-    r"(training|found in the store|goes on from a checkpoint)|"
-    r"(#\d|student alone)( again, seed \d:)? (large > )?(middle > )?small(  drop [\d.]+)?  complete"
+    r"(#\d|labels alone)(, fresh seed \d:)? (small|middle|large) \(\d of \d\): "
+    r"(training|cached|resumed from a checkpoint)|"
+    r"(#\d|labels alone)(, fresh seed \d:)? (large > )?(middle > )?small(  drop [\d.]+)?  complete"
     r"  \d+\.\d\d %(  \[.*\])?|"
-    r"(#0|student alone): its worker died; it continues with another worker|"
-    r"the trials are over; now \d students again, with fresh seeds|"
+    r"(#0|labels alone): its worker died; it continues with another worker|"
+    r"the trials are finished; training \d replicates with fresh seeds|"
     r"choosing the best student, writing the results)"
 )
 SUMMARY = (
