@@ -1,4 +1,4 @@
-"""Errors that a user can act on; everything else is a bug and keeps its traceback."""
+"""Errors that a user can act on; any other exception is a bug and keeps its traceback."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 def one_line(
     error: BaseException | str, limit: int | None = None, *, with_class: bool = False
 ) -> str:
-    """What went wrong, in one line.
+    """Describe an error in one line.
 
     Args:
-        error: of the system's errors, what it says and with which file; of others their message,
-            or the name of their class where they have none.
-        limit: most characters of it.
-        with_class: begin with the error's class: for what isn't ours, and may have any message.
+        error: an ``OSError`` is described by its reason and file, any other error by its message,
+            or by its class if the message is empty.
+        limit: largest number of characters.
+        with_class: whether to begin with the error's class, for errors of other packages.
     """
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -28,22 +28,21 @@ def one_line(
 
 
 def resume_hint(run: Path | str) -> str:
-    """What goes on with a search, as the end of a message."""
-    return f"go on with `dgkd-search --resume {shlex.quote(str(run))}`"
+    """Return the end of a message that says how to resume a search."""
+    return f"resume with `dgkd-search --resume {shlex.quote(str(run))}`"
 
 
 class DgkdError(Exception):
-    """A failure with a one-line explanation; the command line prints it without a traceback."""
+    """An error with a one-line message; the command line prints it without a traceback."""
 
     exit_code = 1
 
 
 class InputError(DgkdError):
-    """Bad input: each message names the value, the rule and the way out, on one line.
+    """Invalid input; each message states the value, the rule and a remedy in one line.
 
     Args:
-        messages: one message, or several that were found together; a line break in a value
-            that is named becomes a space.
+        messages: one message, or several; line breaks in them become spaces.
     """
 
     exit_code = 2
@@ -54,7 +53,7 @@ class InputError(DgkdError):
         super().__init__("\n".join(self.messages))
 
     def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:
-        return type(self), (self.messages,)  # crosses process borders with its parts intact
+        return type(self), (self.messages,)  # pickling keeps the messages separate
 
 
 class StageFailed(DgkdError):
@@ -62,10 +61,10 @@ class StageFailed(DgkdError):
 
 
 class Unavailable(DgkdError):
-    """Something that a trial needs is gone or damaged; another time it may be there."""
+    """A resource of a trial is missing or damaged; the trial may succeed later."""
 
 
 class Stopped(DgkdError):
-    """The user interrupted the search; what is finished is kept."""
+    """The user interrupted the search; finished work is kept."""
 
     exit_code = 130

@@ -1,1 +1,1 @@
-"""From a user's words to the configuration of a study."""
+"""Options: parsing, defaults, and the configuration of a study that follows from them."""

@@ -1,4 +1,4 @@
-"""Which chains a study may try, from a family's members and the options that choose among them."""
+"""The space of chains of a study, from a family's members and the options that select them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dgkd_search.study.config import ChainSpace
 
 
 def chain_space(options: Options, family: Family, problems: list[str]) -> ChainSpace:
-    """The space that complete options describe.
+    """Return the space that complete options describe.
 
     Args:
-        problems: what is wrong with them is added to it.
+        problems: receives a message for each problem.
     """
     teacher, student = require(options.teacher), require(options.student)
     pool = options.assistants or ()
@@ -27,19 +27,19 @@ def chain_space(options: Options, family: Family, problems: list[str]) -> ChainS
         equals = tuple(same)
         if len(equals) > 1:
             problems.append(
-                f"--assistants {','.join(equals)}: are of one size ({size:,}), and sizes must "
+                f"--assistants {','.join(equals)}: have the same size ({size:,}), but sizes must "
                 "strictly decrease along a chain; keep one of them"
             )
     bound = require(options.max_assistants)
     if bound > len(pool):
         problems.append(
-            f"--max-assistants {bound}: there are {len(pool)} candidates; give at most that many"
+            f"--max-assistants {bound}: must be at most {len(pool)}, the number of candidates"
         )
     drop_probs = options.drop_prob.allowed(options.drop_scope)
     if not drop_probs:
         problems.append(
-            f"--drop-prob {options.drop_prob}: holds none of 0, .25, .5, .75, the values "
-            "under --drop-scope all; widen the range or list values"
+            f"--drop-prob {options.drop_prob}: must contain one of 0, .25, .5, .75, the values for "
+            "--drop-scope all; widen the range or list values"
         )
         drop_probs = (0.0,)
     return ChainSpace(
@@ -55,7 +55,7 @@ def chain_space(options: Options, family: Family, problems: list[str]) -> ChainS
 
 
 def _sizes(options: Options, family: Family, problems: list[str]) -> dict[str, int]:
-    """Of the models that are named, as far as the family has them."""
+    """Return the sizes of the named models that the family has."""
     named = (
         ("teacher", (require(options.teacher),)),
         ("student", (require(options.student),)),
@@ -72,13 +72,12 @@ def _sizes(options: Options, family: Family, problems: list[str]) -> dict[str, i
 
 
 def _unordered(options: Options, family: Family, sizes: dict[str, int]) -> list[str]:
-    """What is wrong with the order of the models by size."""
+    """Return the problems with the order of the models by size."""
     teacher, student = require(options.teacher), require(options.student)
     if sizes[teacher] <= sizes[student]:
         return [
-            f"--teacher {teacher}: must be larger than the student {student}; "
-            "name a larger teacher or a smaller student, of this family or, with --models, of "
-            "your own"
+            f"--teacher {teacher}: must be larger than the student {student}; name a larger "
+            "teacher or a smaller student of this family, or your own with --models"
         ]
     outside = [
         name
@@ -89,6 +88,6 @@ def _unordered(options: Options, family: Family, sizes: dict[str, int]) -> list[
         return []
     choices = ", ".join(family.between(teacher, student)) or "none"
     return [
-        f"--assistants {','.join(outside)}: must lie strictly between {student} and "
-        f"{teacher}; choose from {choices}"
+        f"--assistants {','.join(outside)}: must be strictly between {student} and {teacher}; "
+        f"choose from {choices}"
     ]

@@ -1,4 +1,4 @@
-"""What is wrong, useless or costly in a set of options."""
+"""Checks of options: problems, and warnings of options without effect or of high cost."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ def option_warnings(resources: Resources) -> list[str]:
 
 
 def ineffective_options(options: Options) -> list[str]:
-    """Options that were given and change nothing."""
+    """Return a note for each option that has no effect."""
     notes = []
     if options.views is not None and options.augment == "none":
-        notes.append("--views changes nothing: without --augment there is one view of each image")
+        notes.append("--views has no effect: without --augment there is one view of each image")
     if len(options.objective) > 1:
-        notes.append("two objectives: nothing is pruned, for Optuna prunes by one alone")
+        notes.append("no trial is pruned: Optuna can't prune with two objectives")
     if options.outputs == "online" and options.store_limit is not None:
-        notes.append("--store-limit changes nothing: --outputs online stores none")
+        notes.append("--store-limit has no effect: --outputs online stores no outputs")
     tempered = options.temperature != Options.temperature
     if tempered and not get_loss(options.loss).uses_temperature:
-        notes.append(f"--temperature changes nothing: --loss {options.loss} doesn't use it")
+        notes.append(f"--temperature has no effect: --loss {options.loss} doesn't use it")
     return notes
 
 
 def loss_problems(options: Options) -> list[str]:
-    """What is wrong with the loss; a module of the user's own has been imported."""
+    """Return the problems with the loss; the user's own module must be imported before."""
     try:
         loss = get_loss(options.loss, f"--loss {options.loss}")
     except InputError as error:
         return list(error.messages)
     if "temperature" in options.tune and not loss.uses_temperature:
         return [
-            f"--tune temperature: --loss {loss.name} doesn't use it; leave it out, or choose "
-            "another loss"
+            f"--tune temperature: --loss {loss.name} doesn't use the temperature; leave it out, or "
+            "choose another loss"
         ]
     return []
 
 
 def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int) -> list[str]:
-    """Where a family's order and parameter counts disagree, a line for each pair of neighbors."""
+    """Return a note for each pair of neighbors whose order and parameter counts disagree."""
     space = config.space
     names, family = (space.teacher, *space.pool, space.student), get_family(config.family)
     counts = {
@@ -62,7 +62,7 @@ def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int
     }
     return [
         f"{larger} ranks above {smaller} but has fewer parameters "
-        f"({counts[larger]:,} against {counts[smaller]:,}); chains go by rank"
+        f"({counts[larger]:,} against {counts[smaller]:,}); chains follow the ranks"
         for larger, smaller in pairwise(names)
         if counts[larger] < counts[smaller]
     ]

@@ -1,4 +1,4 @@
-"""The values of options that a user left open, by the family and the dataset."""
+"""Default values of options, which depend on the family and the dataset."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dgkd_search.models import Family
 from dgkd_search.study.strategies import NO_PRUNER
 
 DEFAULT_BUDGET, TINY_BUDGET = 32, 20  # trials
-_OF_IMAGES = ("image_size", "augment")  # what a recipe says of image folders alone
+_OF_IMAGES = ("image_size", "augment")  # fields of a recipe for image folders only
 
 T = TypeVar("T")
 
 
 def apply_defaults(options: Options, family: Family) -> Options:
-    """The options, all of which have a value now, and whose paths are absolute.
+    """Replace None values by defaults, and make paths absolute.
 
     Raises:
-        InputError: there is no such dataset.
+        InputError: the dataset is unknown.
     """
     dataset = get_dataset(options.dataset)
     recipe = recipe_for(family, dataset)
@@ -51,7 +51,7 @@ def apply_defaults(options: Options, family: Family) -> Options:
 
 
 def require(value: T | None) -> T:
-    """The value of an option that ``apply_defaults`` has filled."""
+    """Return a value that ``apply_defaults`` has set, which is not None."""
     assert value is not None
     return value
 
@@ -66,7 +66,7 @@ def _where_open(options: Options, **defaults: object) -> Options:
 
 
 def _recipe_values(recipe: DefaultRecipe, dataset: DatasetKind) -> dict[str, object]:
-    """Of the recipe, in which a dataset's own augmentation goes before that for image folders."""
+    """Return the values of a recipe; size and augmentation apply to image folders only."""
     values = {name: value for name, value in vars(recipe).items() if name not in _OF_IMAGES}
     values["augment"] = dataset.augment
     if dataset.streamable:
@@ -76,11 +76,10 @@ def _recipe_values(recipe: DefaultRecipe, dataset: DatasetKind) -> dict[str, obj
 
 
 def _with_outputs(options: Options, dataset: DatasetKind) -> Options:
-    """With the way teachers are consulted, and the views that it needs."""
+    """Set the default of ``outputs``, and the number of views that it needs."""
     if options.outputs is not None:
         return options
-    # Parts of large pictures at random: a new one in every epoch, of which nothing is worth
-    # storing.
+    # Random resized crops of large images: each epoch needs new ones, so storing outputs is futile.
     fresh = dataset.streamable and require(options.augment).startswith("resized")
     if not fresh:
         return replace(options, outputs="stored")
@@ -89,8 +88,8 @@ def _with_outputs(options: Options, dataset: DatasetKind) -> Options:
 
 
 def _between(options: Options, family: Family) -> tuple[str, ...]:
-    """All members strictly between the ends; none where the ends are wrong, which is reported
-    where the chain's space is made."""
+    """Return all members strictly between teacher and student; none if these are invalid, which
+    ``chain_space`` reports."""
     try:
         return tuple(family.between(require(options.teacher), require(options.student)))
     except InputError:

@@ -1,4 +1,4 @@
-"""Options that packages add: made known here, and handed to the parts that take them."""
+"""Options of other packages: their registration, and their values for the parts that take them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dgkd_search.utils.registry import calling_module
 from dgkd_search.utils.rules import Range
 
 GROUPS = ("data", "chain", "recipe", "search", "resources", "output", "export")
-# Arguments of commands and functions that take options by their names too.
+# Names of other arguments of the commands and functions that also take options by name.
 _RESERVED = {
     *("best", "callback", "chain", "config", "formats", "help", "log", "observer", "rate"),
     *("repeats", "replicate", "resume", "run", "source", "tell", "to", "version"),
 }
-# Rules with the words of the product's own options, for the types that would convert.
+# Rules that replace types, so that messages equal those of built-in options.
 _TYPES: tuple[tuple[object, OptionParser], ...] = (
     (bool, flag),
     (int, within(Range(whole=True))),
@@ -36,7 +36,7 @@ _TYPES: tuple[tuple[object, OptionParser], ...] = (
 
 @dataclass(frozen=True)
 class _ExtraRule:
-    """A package's rule, of which nothing else comes than a plain value or a ``ValueError``."""
+    """A package's rule, restricted to return a plain value or raise a ``ValueError``."""
 
     parse: Callable[[Any], object]
 
@@ -46,7 +46,7 @@ class _ExtraRule:
             raise ValueError("must be one value or a list of values")
         result = self._read(value)
         if self._read(_written(result)) != result:
-            raise ValueError(f"is read as {result!r}, which isn't read as itself; mend its rule")
+            raise ValueError(f"is parsed as {result!r}, which must parse as itself; fix its rule")
         return result
 
     def _read(self, value: object) -> OptionValue:
@@ -54,12 +54,14 @@ class _ExtraRule:
             return plain_value(self.parse(value))
         except ValueError:
             raise
-        except Exception as error:  # whatever a user's function raises
-            raise ValueError(f"can't be read ({one_line(error, 200, with_class=True)})") from error
+        except Exception as error:  # the rule is a user's function
+            raise ValueError(
+                f"can't be parsed ({one_line(error, 200, with_class=True)})"
+            ) from error
 
 
 def _written(value: OptionValue) -> object:
-    """What a ``--config`` file that holds a value gives again: texts, but for bools."""
+    """Return a value as it is read from a ``--config`` file: a bool, or text."""
     if isinstance(value, tuple):
         return [_written(part) for part in value]
     return value if isinstance(value, bool) else str(value)
@@ -74,30 +76,30 @@ def register_option(
     group: str = "search",
     scope: Scope = Scope.STUDY,
 ) -> None:
-    """Make an option known, as ``--NAME``; the parts that take it name it as one of theirs.
+    """Register an option, ``--NAME``; a part such as a sampler declares that it takes the option.
 
-    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
-    entry point of the group ``dgkd_search.options`` under the option's name.
+    Call this function at the top of a module. Users name the module with ``--models``; a package
+    declares it as an entry point of the group ``dgkd_search.options`` under the option's name.
 
     Args:
         name: letters, digits and dashes or underscores.
-        parse: its rule: bool, int, float, str or a function of a text, of a value from Python or,
-            where there are several in a ``--config`` file, of a list of texts. It returns a bool,
-            int, finite float, printable text or a tuple of these, or raises a ``ValueError`` that
-            says what a value must be. It reads what it has returned.
-        default: the value where none is given, or None; of a bool, which is a flag, False.
+        parse: the rule: bool, int, float, str or a function. The function is called with a text, a
+            value from Python, or a list of texts if a ``--config`` file has a list. It returns a
+            bool, int, finite float, printable text or a tuple of these, or raises a ``ValueError``
+            that says what a value must be. It must return its own results unchanged.
+        default: the value if none is given, or None; False for a bool, which is a flag.
         help: one line.
-        metavar: what stands for its value in the help.
-        group: of the help: ``data``, ``chain``, ``recipe``, ``search``, ``resources`` or
-            ``output``, which a search takes, or ``export``, which the command ``export`` takes.
-        scope: what it is about. It decides whether config.yaml and best.yaml note it, and whether
-            it may change on ``--resume``.
+        metavar: placeholder of the value in the help.
+        group: group in the help: ``data``, ``chain``, ``recipe``, ``search``, ``resources`` or
+            ``output`` for options of a search, ``export`` for options of the command ``export``.
+        scope: subject of the option. It decides whether config.yaml and best.yaml store the value,
+            and whether ``--resume`` may change it.
 
     Raises:
-        ValueError: the name is taken or is none, or an argument breaks its rule.
+        ValueError: the name is invalid or taken, or another argument is invalid.
     """
     if not isinstance(scope, Scope):
-        raise ValueError(f"option {name!r}: scope {scope!r} is none of dgkd_search.Scope")
+        raise ValueError(f"option {name!r}: scope {scope!r} must be a dgkd_search.Scope")
     rule = _ExtraRule(next((own for kind, own in _TYPES if kind is parse), parse))
     option = Option(canonical_name(name), default, group, rule, metavar, help, scope)
     for problem in _problems(option):
@@ -106,30 +108,30 @@ def register_option(
 
 
 def _problems(option: Option) -> Iterable[str]:
-    """What is wrong with what a package registers."""
+    """Yield the problems with an option that a package registers."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", option.name):
-        yield "a name has small letters, digits and dashes or underscores between them"
+        yield "a name has lower-case letters, digits, and dashes or underscores between them"
     if option.name in _RESERVED or keyword.iskeyword(option.name):
-        yield "the name has another meaning in a command or in Python; choose another"
+        yield "the name is reserved by a command or by Python; choose another"
     if option.group not in GROUPS:
         yield f"group {option.group!r} is unknown; choose from {', '.join(GROUPS)}"
     if not option.help.strip() or len(option.help.splitlines()) != 1:
         yield "help must be one line"
     if option.default is True:
-        yield "default True: a flag can only be turned on; name what it turns on"
+        yield "default True: a flag can only be turned on; register the opposite flag"
     if option.default is not None:
         try:
             if option.parse(option.default) != option.default:
-                yield f"default {option.default!r} is read as another value"
+                yield f"default {option.default!r} is parsed as another value"
         except ValueError as error:
             yield f"default {option.default!r}: {error}"
 
 
 def taken_by_parts(options: Options) -> dict[str, OptionValues]:
-    """What the parts of a search that were chosen take, by the kind of part.
+    """Return the options that the chosen parts take, by kind of part.
 
     Raises:
-        InputError: an option isn't registered, or its scope doesn't fit.
+        InputError: an option isn't registered, or its scope is invalid for the part.
     """
     parts: dict[str, tuple[str, Sequence[str]]] = {
         "sampler": (options.sampler, SAMPLERS.get(options.sampler).options),
@@ -146,8 +148,8 @@ def taken_by_parts(options: Options) -> dict[str, OptionValues]:
             problems += error.messages
             continue
         problems += [
-            f"{label}: takes --{option.replace('_', '-')}, which isn't of Scope.STUDY and may "
-            "change on resume; mend its package"
+            f"{label}: takes --{option.replace('_', '-')}, whose scope must be Scope.STUDY; fix "
+            "its package"
             for option in names
             if kind == "loss" and scope_of(option) is not Scope.STUDY
         ]
@@ -157,33 +159,33 @@ def taken_by_parts(options: Options) -> dict[str, OptionValues]:
 
 
 def taken_values(options: Options, names: Sequence[str], label: str) -> OptionValues:
-    """The values of the options that a part takes: those given, or their defaults.
+    """Return the values, or else the defaults, of the options that a part takes.
 
     Args:
-        label: how messages call the part.
+        label: name of the part in messages.
 
     Raises:
-        InputError: no package has registered one of them.
+        InputError: an option isn't registered.
     """
     added = OPTIONS.added()
     if missing := [name for name in names if canonical_name(name) not in added]:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
-        raise InputError(f"{label}: takes {flags}, which nobody registers; mend its package")
+        raise InputError(f"{label}: takes {flags}, which no package registers; fix its package")
     return tuple((name, options.value(name)) for name in sorted(map(canonical_name, names)))
 
 
 def check_options_known(names: Iterable[str], label: str) -> None:
-    """That all options are known which a file of an earlier session names.
+    """Check that all options in a file of an earlier session are known.
 
     Args:
         label: the file or folder.
 
     Raises:
-        InputError: some aren't: their package isn't installed any more.
+        InputError: an option is unknown, as its package is no longer installed.
     """
     if missing := [name for name in names if name not in OPTIONS]:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(missing))
         raise InputError(
-            f"{label}: was made with {flags}, which no package that is installed adds; install the "
-            "one that does and try again, nothing was changed"
+            f"{label}: was written with {flags}, which no installed package adds; install the "
+            "package that does, then try again"
         )

@@ -1,4 +1,4 @@
-"""What an option is: its rule, its line of help, and its scope."""
+"""The class of an option, with its rule, its help line and its scope."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from dgkd_search.config.parsers import OptionParser
 
 
 class Scope(Enum):
-    """What an option is about, from which follows where it is noted and when it may change."""
+    """The subject of an option, which decides where it is stored and whether it may change."""
 
     STUDY = "what is searched, and how models are trained"
-    EXTENT = "how much is done"
-    PLACE = "where data and stages lie"
-    THREADS = "what decides the last bits of weights on this machine"
-    RESOURCES = "what of machines, rooms and services is used"
-    SESSION = "one call: where and how it tells what it does"
+    EXTENT = "how long the search runs"
+    PLACE = "paths of data and stages"
+    THREADS = "thread count, which affects the last bits of weights"
+    RESOURCES = "machines, disk space and services"
+    SESSION = "a single call and its output"
 
     @property
     def changeable(self) -> bool:
-        """Whether ``--resume`` takes another value."""
+        """Whether ``--resume`` may change the value."""
         return self not in (Scope.STUDY, Scope.THREADS)
 
     @property
     def in_best(self) -> bool:
-        """Whether best.yaml notes it: it means something to whoever is given the file."""
+        """Whether best.yaml stores the value, which then means the same on every machine."""
         return self in (Scope.STUDY, Scope.EXTENT)
 
     @property
     def in_config(self) -> bool:
-        """Whether config.yaml notes it."""
+        """Whether config.yaml stores the value."""
         return self is not Scope.SESSION
 
     @property
@@ -45,12 +45,12 @@ class Option:
     """One option of a search or a command.
 
     Attributes:
-        name: in underscores.
-        default: its value where none is given; None means that the family and the dataset decide.
-        group: of the help that it stands in, which is also that of the commands that take it.
-        parse: its rule: from a text of a command line, a value of YAML or of Python.
-        metavar: what stands for its value in the help.
-        help: one line; ``{choices}`` stands for those of ``parse``.
+        name: name with underscores.
+        default: value if none is given; None means that it depends on the family and the dataset.
+        group: group in the help; commands take options by group.
+        parse: rule that turns a text, or a value of YAML or Python, into the option's value.
+        metavar: placeholder of the value in the help.
+        help: one line; ``{choices}`` is replaced by the choices of ``parse``.
     """
 
     name: str

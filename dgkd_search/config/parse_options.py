@@ -1,4 +1,4 @@
-"""Words of a command line or a ``--config`` file, parsed by the table of options."""
+"""Parsing of options from a command line, a ``--config`` file or Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ParsedOptions:
     """The options that a user has set.
 
     Attributes:
-        values: parsed, by canonical name.
+        values: parsed values by canonical name.
     """
 
     values: Mapping[str, Any]
@@ -26,11 +26,11 @@ class ParsedOptions:
         return name in self.values
 
     def updated(self, later: ParsedOptions) -> ParsedOptions:
-        """These and others, which win."""
+        """Return these options merged with later ones, which win."""
         return ParsedOptions({**self.values, **later.values})
 
     def applied_to(self, options: Options) -> Options:
-        """Options with these values in place of theirs."""
+        """Return options in which these values replace the present ones."""
         return options.with_values(self.values)
 
 
@@ -40,25 +40,25 @@ NO_OPTIONS = ParsedOptions({})
 def parse_options(
     values: Mapping[str, object], source: str = "--{}", own_names: bool = False
 ) -> Options:
-    """All options, those that aren't set at their defaults; see ``parse_values``."""
+    """Parse raw values, and set all other options to their defaults; see ``parse_values``."""
     return parse_values(values, source, own_names).applied_to(Options())
 
 
 def parse_values(
     values: Mapping[str, object], source: str = "--{}", own_names: bool = False
 ) -> ParsedOptions:
-    """The options that are set among raw values by name, dashes or underscores.
+    """Parse raw values by name, spelled with dashes or underscores.
 
-    Packages and the module of ``models`` are imported where a name may be an option of theirs.
+    Packages and the module of ``models`` are imported if a name may be one of their options.
 
     Args:
         values: texts from a command line, or YAML values; None means not set.
-        source: how to name an option in a message; its last ``{}`` stands for the name.
-        own_names: whether a module that is named elsewhere may make names known; else only one
-            among ``values`` may.
+        source: name of an option in messages; the last ``{}`` is replaced by its name.
+        own_names: whether a module outside ``values`` may register names such as that of a
+            dataset, so that unknown ones are no error here.
 
     Raises:
-        InputError: every unknown name and every bad value, at once.
+        InputError: all unknown names and bad values at once.
     """
     problems: list[str] = []
     parsed: dict[str, Any] = {}
@@ -66,14 +66,14 @@ def parse_values(
         load_module_of(values)
     except InputError as error:
         problems += error.messages
-    before, _, after = source.rpartition("{}")  # a path before it may hold braces of its own
+    before, _, after = source.rpartition("{}")  # the last one: a path may contain braces
     for raw_name, value in values.items():
         label = f"{before}{_show(str(raw_name).replace('_', '-'))}{after}"
         name = canonical_name(str(raw_name))
         if name not in OPTIONS:
             problems.append(f"{label}: unknown option{closest(name, OPTIONS.names())}")
         elif value is not None and name in parsed:
-            problems.append(f"{label}: stands twice, in two spellings; give it once")
+            problems.append(f"{label}: is given twice, in two spellings; give it once")
         elif value is not None:
             try:
                 rule = OPTIONS.get(name, label).parse
@@ -82,7 +82,7 @@ def parse_values(
                     rule.check(parsed[name])
             except ValueError as error:
                 problems.append(f"{label} {_show(value)}: {error}")
-            except InputError as error:  # its package can't be loaded
+            except InputError as error:  # the option's package can't be imported
                 problems += error.messages
     if problems:
         raise InputError(problems)
@@ -90,10 +90,10 @@ def parse_values(
 
 
 def load_module_of(values: Mapping[str, object]) -> None:
-    """Import the module that ``models`` names where a name may be an option that it registers.
+    """Import the module of ``models`` if a name may be an option that the module registers.
 
     Raises:
-        InputError: it can't be imported.
+        InputError: the module can't be imported.
     """
     module = values.get("models")
     if isinstance(module, str) and not all(str(name) in OPTIONS for name in values):
@@ -103,19 +103,18 @@ def load_module_of(values: Mapping[str, object]) -> None:
 
 
 def merge_values(*parts: Mapping[str, object]) -> dict[str, object]:
-    """Raw values by canonical names; later parts win, however they spell a name."""
+    """Merge raw values by canonical name; later parts win."""
     return {canonical_name(name): value for part in parts for name, value in part.items()}
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the nearest known one in dashes, or where to
-    look."""
+    """Return the end of a message about an unknown name, which suggests the closest known name."""
     matches = difflib.get_close_matches(name[:60], list(known), n=1)
     return f"; did you mean {matches[0].replace('_', '-')}?" if matches else "; see --help"
 
 
 def _show(value: object) -> str:
-    """A value on one line, short enough to read."""
+    """Format a value on one line of at most 60 characters."""
     shown = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     shown = one_line(shown) or "''"
     return shown if len(shown) <= 60 else shown[:57] + "..."

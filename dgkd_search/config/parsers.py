@@ -1,4 +1,7 @@
-"""Rules for the values of options: a text or a YAML value in, a typed value or ValueError out."""
+"""Rules for the values of options: each turns a text or a YAML value into a typed value.
+
+A rule raises a ``ValueError``, which says what a value must be.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.utils.rules import Range
 
 DROP_STEP = 0.05
-# Values under --drop-scope all: few, so that chains still share their assistants.
+# Values for --drop-scope all: only a few, so that chains can share assistants.
 COARSE_DROPS = (0.0, 0.25, 0.5, 0.75)
 
 _LARGEST = 2**63 - 1
-_SMALLEST_SHARE = 0.0001  # Ray counts no finer
+_SMALLEST_SHARE = 0.0001  # Ray's resolution
 
 OptionParser = Callable[[object], Any]
 
 
 def within(rule: Range, *, digits: int | None = None) -> OptionParser:
-    """A number in a range, rounded where ``digits`` says so; whole ones to their last digit."""
+    """A rule for a number in a range, rounded to ``digits``; whole numbers are exact."""
 
     def parse(value: object) -> float:
         result = _number(value, str(rule))
@@ -42,30 +45,29 @@ def within(rule: Range, *, digits: int | None = None) -> OptionParser:
 
 
 def integer(low: int, high: float = math.inf) -> OptionParser:
-    """A whole number in [low, high]."""
+    """A rule for a whole number in [low, high]."""
     return within(Range(low, high, whole=True))
 
 
 def number(low: float, high: float = math.inf) -> OptionParser:
-    """A finite number in [low, high]."""
+    """A rule for a finite number in [low, high]."""
     return within(Range(low, high))
 
 
 def names(value: object) -> tuple[str, ...]:
-    """``a,b`` or a list; an empty one (also the word ``none``) means no name."""
+    """Parse names, ``a,b`` or a list; an empty value or the word ``none`` means no name."""
     result = _parts(value)
     if len(set(result)) != len(result):
-        raise ValueError("a name stands twice; give each once")
+        raise ValueError("a name occurs twice; give each once")
     return () if result == ("none",) else result
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A name that help and completion list; ``resolve`` refuses an unknown one, with all else that
-    is wrong.
+    """A rule for a name. It lists choices for help and completion; ``resolve`` checks the name.
 
     Args:
-        known: gives the names that are known by now.
+        known: returns the names that are known at present.
     """
 
     known: Callable[[], Sequence[str]]
@@ -80,26 +82,25 @@ class Listed:
 
 @dataclass(frozen=True)
 class Named(Listed):
-    """A name, which a user's own module may make known: then nobody knows it before ``resolve``."""
+    """A rule for a name that the user's own module may register before ``resolve``."""
 
     def check(self, names: str | Sequence[str]) -> None:
-        """Where there is no such module.
+        """Check names early, if no module can register them later.
 
         Raises:
-            ValueError: a name that isn't known.
+            ValueError: a name is unknown.
         """
         choices = self.choices
         unknown = {names} if isinstance(names, str) else {*names}
         if unknown - {*choices}:
             raise ValueError(
-                f"unknown; choose from {', '.join(choices)}, or name the module of your own with "
-                "--models"
+                f"unknown; choose from {', '.join(choices)}, or name your own module with --models"
             )
 
 
 @dataclass(frozen=True)
 class SeveralOf:
-    """Different ones of a few words, at least ``least``, separated by commas or in a list."""
+    """A rule for at least ``least`` different choices, separated by commas or in a list."""
 
     choices: Sequence[str]
     least: int
@@ -109,14 +110,14 @@ class SeveralOf:
         several = len(result) >= self.least and len(set(result)) == len(result)
         if not several or set(result) - set(self.choices):
             raise ValueError(
-                f"give each at most once, separated by commas, of {', '.join(self.choices)}"
+                f"must be different names, separated by commas, of {', '.join(self.choices)}"
             )
         return result
 
 
 @dataclass(frozen=True)
 class SeveralNamed(Named):
-    """Different ones, at least ``least``, separated by commas or in a list."""
+    """A rule for at least ``least`` different names, separated by commas or in a list."""
 
     least: int
 
@@ -125,13 +126,13 @@ class SeveralNamed(Named):
         malformed = [name for name in result if not name.isidentifier()]
         if malformed or len(result) < self.least or len(set(result)) != len(result):
             raise ValueError(
-                f"give each at most once, separated by commas, of {', '.join(self.choices)}"
+                f"must be different names, separated by commas, of {', '.join(self.choices)}"
             )
         return result
 
 
 def objectives(value: object) -> tuple[str, ...]:
-    """``accuracy`` or ``accuracy,cost``."""
+    """Parse ``accuracy`` or ``accuracy,cost``."""
     result = _parts(value)
     if result not in (("accuracy",), ("accuracy", "cost")):
         raise ValueError("must be accuracy, or accuracy,cost")
@@ -140,20 +141,20 @@ def objectives(value: object) -> tuple[str, ...]:
 
 def text(value: object) -> str:
     if not isinstance(value, str | os.PathLike):
-        raise ValueError("must be one text")
+        raise ValueError("must be a single text")
     result = str(value)
     if not result.strip() or not result.isprintable():
-        raise ValueError("must be a text of printable characters, and not empty")
+        raise ValueError("must be a non-empty text of printable characters")
     return result
 
 
 def path_text(value: object) -> str:
-    """A path; ``~`` is expanded by whoever opens it."""
+    """Parse a path; ``~`` is expanded when the path is opened."""
     result = text(value)
     try:
         Path(result).expanduser()
     except RuntimeError:
-        raise ValueError("names a home folder that isn't known; write the path in full") from None
+        raise ValueError("the home folder is unknown; write the path in full") from None
     return result
 
 
@@ -164,27 +165,27 @@ def flag(value: object) -> bool:
 
 
 def duration(value: object) -> float:
-    """Seconds, or with a unit: 90, 30m, 2h, 1d."""
+    """Parse a time in seconds, or with a unit: 90, 30m, 2h, 1d."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?)\s*([smhd]?)\s*", str(value))
     units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
     seconds = float(match[1]) * units[match[2]] if match else 0.0
     if not 0 < seconds < math.inf:
-        raise ValueError("must be a time above 0 such as 90, 30m, 2h or 1d")
+        raise ValueError("must be a time above 0, e.g. 90 (seconds), 30m, 2h or 1d")
     return seconds
 
 
 def size(value: object) -> int:
-    """Bytes, or with a unit: 500M, 20G, 1.5T (powers of 1024)."""
+    """Parse a size in bytes, or with a unit: 500M, 20G, 1.5T (powers of 1024)."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(?:i?b)?\s*", str(value).lower())
     powers = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
     count = float(match[1]) * 1024 ** powers[match[2]] if match else 0.0
     if isinstance(value, bool) or not 1 <= count < math.inf:
-        raise ValueError("must be a size above 0 such as 500M or 20G")
+        raise ValueError("must be a size above 0, e.g. 500M or 20G")
     return int(count)
 
 
 def gpus(value: object) -> float:
-    rule = f"0, a fraction from {_SMALLEST_SHARE:g} to 1, or a whole number (Ray shares no further)"
+    rule = f"0, a fraction from {_SMALLEST_SHARE:g} to 1, or a whole number (a limit of Ray)"
     share = _number(value, rule)
     if share < 0 or 0 < share < _SMALLEST_SHARE or (share > 1 and share != int(share)):
         raise ValueError(f"must be {rule}")
@@ -193,13 +194,13 @@ def gpus(value: object) -> float:
 
 @dataclass(frozen=True)
 class DropGrid:
-    """Drop probabilities to search over: ``values``, or a range if ``spread``."""
+    """Drop probabilities to search over: ``values``, or the range between two if ``spread``."""
 
     values: tuple[float, ...]
     spread: bool = False
 
     def allowed(self, scope: str) -> tuple[float, ...]:
-        """The values themselves, or a range's in steps of 0.05 (under ``all`` of 0.25)."""
+        """Return the values; those of a range in steps of 0.05, or of 0.25 for scope ``all``."""
         if not self.spread:
             return self.values
         low, high = self.values
@@ -213,7 +214,7 @@ class DropGrid:
 
 
 def drop_grid(value: object) -> DropGrid:
-    """``0.25``, ``0,.25,.5`` or ``LOW:HIGH``; each in the range of ``DROP_PROB``."""
+    """Parse ``0.25``, ``0,.25,.5`` or ``LOW:HIGH``; each value in the range of ``DROP_PROB``."""
     rule = f"must be a value, a list 0,.25,.5 or a range LOW:HIGH, each in {DROP_PROB.interval}"
     if isinstance(value, DropGrid):
         return value
@@ -226,14 +227,16 @@ def drop_grid(value: object) -> DropGrid:
     if not values or not all(v in DROP_PROB for v in values):
         raise ValueError(rule)
     if spread and (len(values) != 2 or values[0] > values[1]):
-        raise ValueError(f"{rule}, LOW not above HIGH")
+        raise ValueError(f"{rule}, with LOW at most HIGH")
     return DropGrid(values, True) if spread else DropGrid(tuple(sorted(set(values))))
 
 
 @dataclass(frozen=True)
 class ReplicationPlan:
-    """How a search confirms its winner: ``top`` configurations, ``seeds`` fresh seeds each; 0
-    for not at all."""
+    """The replication of a search: the best ``top`` configurations, ``seeds`` fresh seeds each.
+
+    Both are 0 for no replication.
+    """
 
     top: int = 0
     seeds: int = 0
@@ -243,14 +246,14 @@ class ReplicationPlan:
 
 
 def replication_plan(value: object) -> ReplicationPlan:
-    """``3x5`` or ``off``."""
+    """Parse ``3x5`` or ``off``."""
     if isinstance(value, ReplicationPlan):
         return value
     if value is False or value == "off":  # YAML reads a bare off as false
         return ReplicationPlan()
     match = re.fullmatch(r"\s*([1-9][0-9]{0,2})x([1-9][0-9]{0,2})\s*", str(value))
     if match is None or int(match[2]) < 2:
-        raise ValueError("must be CONFIGURATIONSxSEEDS with two seeds or more, as 3x5, or off")
+        raise ValueError("must be CONFIGURATIONSxSEEDS with at least two seeds, e.g. 3x5, or off")
     return ReplicationPlan(int(match[1]), int(match[2]))
 
 
@@ -262,12 +265,12 @@ def _exact(value: float) -> str:
 def _parts(value: object) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-        raise ValueError("must be names, separated by commas")
+        raise ValueError("must be names separated by commas")
     return tuple(part.strip() for part in parts if part.strip())
 
 
 def _exact_integer(value: object, rounded: float) -> int:
-    """A whole number to its last digit, which a float may not have."""
+    """Return a whole number exactly; a float may have rounded it."""
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]
     except ValueError:  # such as 1e3
@@ -283,4 +286,4 @@ def _number(value: object, what: str = "a number") -> float:
         raise ValueError(f"must be {what}") from None
     if not math.isfinite(result):
         raise ValueError("must be a finite number")
-    return result + 0.0  # -0 is 0, or equal settings would have two keys
+    return result + 0.0  # turns -0 into 0, as equal settings must have equal keys

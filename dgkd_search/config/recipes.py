@@ -1,4 +1,4 @@
-"""Default recipes by problem, with their sources: the first rule that fits applies."""
+"""Default recipes by problem, with their sources; the first rule that fits applies."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ _REPLICATION = ReplicationPlan(3, 5)
 
 @dataclass(frozen=True)
 class DefaultRecipe:
-    """Options that a user left open; ``Recipe`` says what they mean.
+    """Default values of options; ``Recipe`` explains them.
 
     Attributes:
-        image_size, augment: in place of the dataset's own, of image folders alone: other datasets
-            have a size.
+        image_size, augment: defaults for image folders only; other datasets have their own.
     """
 
     epochs: int
@@ -37,9 +36,9 @@ class Rule:
     """A problem and its recipe.
 
     Attributes:
-        problem: in words.
-        fits: whether a family on a dataset is of that kind.
-        source: where the recipe comes from.
+        problem: description of the problem.
+        fits: returns whether a family on a dataset is such a problem.
+        source: origin of the recipe.
     """
 
     problem: str
@@ -61,13 +60,13 @@ RULES = (
         "a thousand images of 8 x 8 pixels",
         lambda family, dataset: dataset.tiny,
         DefaultRecipe(12, 64, 0.1, 5e-4, "onecycle"),
-        "measured: they are learnt in a few epochs",
+        "measured: a few epochs suffice",
     ),
     Rule(
         "networks for ImageNet",
         lambda family, dataset: family.design == "imagenet",
         DefaultRecipe(100, 512, 0.2, 1e-4, "thirds", image_size=224, augment="resized-crop+flip"),
-        "what these networks are made for, and trained by everywhere",
+        "common practice for ImageNet",
     ),
     Rule(
         "wide or plain networks of the field's CIFAR-100 benchmarks",
@@ -91,5 +90,5 @@ RULES = (
 
 
 def recipe_for(family: Family, dataset: DatasetKind) -> DefaultRecipe:
-    """The recipe of the first rule that fits; the last one fits all."""
+    """Return the recipe of the first rule that fits; the last rule always fits."""
     return next(rule.recipe for rule in RULES if rule.fits(family, dataset))

@@ -1,4 +1,4 @@
-"""From what a user said to a study in which nothing is open: rules across options."""
+"""From options to the complete configuration of a study: defaults and rules across options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.utils.option_values import OptionValues
 from dgkd_search.utils.registry import adds_something
 
-_POSITIONS = 32  # in a chain, more than any has
+_POSITIONS = 32  # models in a chain, more than any chain has
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Resolved:
     """A validated search.
 
     Attributes:
-        options: the same as the user's, with every default filled in.
-        warnings: what the user should know before it runs, a line each.
+        options: the user's options with all defaults filled in.
+        warnings: lines to show before the search runs.
     """
 
     config: StudyConfig
@@ -48,12 +48,12 @@ def resolve(options: Options) -> Resolved:
     """Fill in defaults and check the rules that span several options.
 
     Raises:
-        InputError: everything that is wrong, at once.
+        InputError: all problems at once.
     """
     problems: list[str] = []
     unknown: tuple[str, ...] = ()
     try:
-        family = _family_of(options)  # first: its module may also make the dataset known
+        family = _family_of(options)  # first: its module may also register the dataset
     except InputError as error:
         unknown = error.messages
     problems += data_problems(_data_config(options))
@@ -77,16 +77,16 @@ def resolve(options: Options) -> Resolved:
 
 
 def complete(options: Options) -> Options:
-    """The options with all defaults, unchecked.
+    """Fill in all defaults without further checks.
 
     Raises:
-        InputError: the family or the dataset, on which they depend, is unknown.
+        InputError: the family or the dataset, on which the defaults depend, is unknown.
     """
     return apply_defaults(options, _family_of(options))
 
 
 def _study_config(options: Options, family: Family, space: ChainSpace, on_gpu: bool) -> StudyConfig:
-    """The study that complete options describe."""
+    """Return the study that complete options describe."""
     recipe = Recipe(
         epochs=require(options.epochs),
         batch_size=require(options.batch_size),
@@ -144,7 +144,10 @@ def _is_known(dataset: str) -> bool:
 
 
 def _unknown_names(options: Options) -> list[str]:
-    """Of what modules and packages may add; a module of the user's own has been imported."""
+    """Return the problems with names that modules and packages may register.
+
+    The user's own module must be imported before.
+    """
     problems: list[str] = []
     gets: dict[str, Callable[[str, str], object]] = {
         "guidance": get_guidance,
@@ -155,7 +158,7 @@ def _unknown_names(options: Options) -> list[str]:
     for option, name in (*asked, ("sampler", options.sampler), ("pruner", options.pruner)):
         try:
             gets[option](name, f"--{option} {name}")
-            if option == "guidance":  # of every chain that may come, before the first is trained
+            if option == "guidance":  # call it for all chain lengths, before any training
                 for position in range(_POSITIONS):
                     teachers_of(name, position)
         except InputError as error:
@@ -164,7 +167,7 @@ def _unknown_names(options: Options) -> list[str]:
 
 
 def _data_config(options: Options) -> DataConfig:
-    """What the options say of the data."""
+    """Return the options of the data."""
     return DataConfig(
         options.dataset,
         options.data_dir,
@@ -180,8 +183,8 @@ def _data_config(options: Options) -> DataConfig:
 def _numerics(options: Options, device: str, family: Family) -> Numerics:
     numerics = replace(NUMERICS[device], threads=options.cpus_per_trial, compiled=options.compile)
     if family.origin and device == "cpu":
-        # oneDNN corrupts memory in the backward pass of 1 x 1 convolutions on fewer than 8 channels
-        # (torch 2.15), if channels come last; networks that are built in have none of these.
+        # In channels-last format, oneDNN corrupts memory in the backward pass of 1 x 1 convolutions
+        # on fewer than 8 channels (torch 2.15). The built-in networks have no such convolutions.
         numerics = replace(numerics, memory_format="contiguous")
     if options.precision != "auto":
         numerics = replace(numerics, precision=options.precision)
@@ -189,29 +192,29 @@ def _numerics(options: Options, device: str, family: Family) -> Numerics:
 
 
 def _family_of(options: Options) -> Family:
-    """The family that is meant: one of the user's own where its module is named alone.
+    """Return the family of the options; by default that of the user's own module, if any.
 
     Raises:
-        InputError: it is unknown, or its module can't be imported.
+        InputError: the family is unknown or missing, or the module can't be imported.
     """
     own = load_families(options.models) if options.models is not None else ()
     if options.models is not None and not adds_something(options.models):
         raise InputError(
-            f"--models {options.models}: makes nothing known; call dgkd_search.family(...), "
-            "dgkd_search.dataset(...) or one of the dgkd_search.register_... in it"
+            f"--models {options.models}: must register something; call dgkd_search.family(...), "
+            "dgkd_search.dataset(...) or a dgkd_search.register_... function in it"
         )
     if options.family is not None:
         family = get_family(options.family, f"--family {options.family}")
         if own and family not in own:
             names = ", ".join(family.name for family in own)
             raise InputError(
-                f"--family {options.family}: isn't of {options.models}; leave --models out, or "
-                f"name {names}"
+                f"--family {options.family}: is no family of {options.models}; leave --models out, "
+                f"or name {names}"
             )
         return family
     if len(own) > 1:
         names = ", ".join(family.name for family in own)
-        raise InputError(f"--family: missing; {options.models} has several: {names}")
+        raise InputError(f"--family: missing; choose one of {options.models}: {names}")
     if own:
         return own[0]
     named = (options.teacher, options.student, *(options.assistants or ()))
@@ -219,9 +222,11 @@ def _family_of(options: Options) -> Family:
 
 
 def family_of_models(names: Iterable[str], dataset: str) -> Family:
-    """The built-in family of most of these models, the misspelled among them; of none that of the
-    dataset."""
-    known = _is_known(dataset)  # if not, that is said by whoever checks the data
+    """Return the built-in family that most of these models, even misspelled ones, belong to.
+
+    Without models it is the dataset's default family.
+    """
+    known = _is_known(dataset)  # the checks of the data report an unknown dataset
     default = get_family(get_dataset(dataset).family if known else DatasetKind.family)
     families = default, *FAMILIES.of("")
     members = {member.name: family for family in families[::-1] for member in family.members}

@@ -1,4 +1,4 @@
-"""Where trials run: devices and concurrency, of this machine or a cluster."""
+"""Resources of trials: devices and concurrency, on this machine or a cluster."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dgkd_search.utils.system import cores
 
 
 def choose_resources(options: Options, problems: list[str]) -> Resources:
-    """Devices and concurrency of this machine; a cluster's can't be counted from here.
+    """Choose devices and concurrency; those of a cluster must be given, as they can't be counted.
 
     Args:
-        problems: what is wrong with the options is added to it.
+        problems: receives a message for each problem.
     """
     if options.address is not None:
         needed = {"concurrency": options.concurrency, "gpus-per-trial": options.gpus_per_trial}
         if missing := [f"--{name}" for name, value in needed.items() if value is None]:
             problems.append(
-                f"--address {options.address}: needs {' and '.join(missing)} too, for all of the "
-                "cluster; 0 GPUs where there are none"
+                f"--address {options.address}: also needs {' and '.join(missing)} for the complete "
+                "cluster; give 0 GPUs if it has none"
             )
         return Resources(
             options.concurrency or 1,
@@ -35,18 +35,18 @@ def choose_resources(options: Options, problems: list[str]) -> Resources:
     cpus = options.cpus_per_trial
     if share > devices:
         problems.append(
-            f"--gpus-per-trial {share:g}: this machine has {devices} GPUs; give at most {devices}"
+            f"--gpus-per-trial {share:g}: must be at most {devices}, the GPUs of this machine"
         )
     if not share:
         carried = cores() // cpus
     elif share < 1:
-        carried = devices * int(1 / share)  # a share can't straddle two GPUs
+        carried = devices * int(1 / share)  # a trial can't use fractions of two GPUs
     else:
         carried = devices // int(share)
     concurrency = options.concurrency or max(1, carried)
     if 0 < share <= devices and concurrency > carried:
         problems.append(
-            f"--concurrency {concurrency}: {devices} GPUs carry {carried} trials of "
-            f"{share:g}; lower it or --gpus-per-trial"
+            f"--concurrency {concurrency}: {devices} GPUs hold only {carried} trials of {share:g} "
+            "GPUs; lower it or --gpus-per-trial"
         )
     return Resources(concurrency, cpus, share, options.address)

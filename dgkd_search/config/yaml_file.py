@@ -1,4 +1,4 @@
-"""What a ``--config`` file says: names and texts, which ``parse_options`` gives their meaning."""
+"""Reading and writing of ``--config`` files; values stay text until ``parse_options``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from dgkd_search.config.parsers import DropGrid, ReplicationPlan
 from dgkd_search.errors import InputError
 
 _TAG = "tag:yaml.org,2002:"
-# The words of YAML 1.2 that are no text, where they stand without quotes. By PyYAML's own rules,
-# those of YAML 1.1, ``0:0.5``, a range of drop probabilities, would be half a second, ``no`` false
-# and ``010`` eight.
+# Unquoted words that are not text in YAML 1.2. PyYAML follows YAML 1.1, by which ``0:0.5``, a range
+# of drop probabilities, would be half a second, ``no`` would be false and ``010`` would be eight.
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -23,20 +22,20 @@ _WORDS: dict[str, bool | None] = {
 
 
 class NestedValue:
-    """Stands for a value that is neither one word nor a list of words; every rule refuses it."""
+    """A value that is neither text nor a list of texts; every rule rejects it."""
 
     def __str__(self) -> str:
         return "(a nested or tagged value)"
 
 
 def read_config(path: Path, problems: list[str]) -> dict[str, object]:
-    """The values of a ``--config`` file by name, in underscores: texts, lists, bools, None.
+    """Read the values of a ``--config`` file by name with underscores: texts, lists, bools, None.
 
     Args:
-        problems: names that stand twice, or are none, are added to it.
+        problems: receives a message for each duplicate or invalid name.
 
     Raises:
-        InputError: the file is missing, is no YAML, or is no list of ``name: value``.
+        InputError: the file is missing, is not YAML, or doesn't consist of ``name: value`` lines.
     """
     try:
         root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
@@ -48,29 +47,29 @@ def read_config(path: Path, problems: list[str]) -> dict[str, object]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise InputError(
-            f"--config {path}: is no valid YAML{where}; write one `name: value` a line"
+            f"--config {path}: is no valid YAML{where}; write one `name: value` per line"
         ) from None
     if root is None or (isinstance(root, yaml.ScalarNode) and _scalar(root) is None):
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise InputError(f"--config {path}: holds no options; write one `name: value` a line")
+        raise InputError(f"--config {path}: holds no options; write one `name: value` per line")
     values: dict[str, object] = {}
     spellings: dict[str, str] = {}
     for name_node, node in root.value:
         where = f"--config {path}: line {name_node.start_mark.line + 1}"
         if not isinstance(name_node, yaml.ScalarNode):
-            problems.append(f"{where}: is no `name: value`; write one option a line")
+            problems.append(f"{where}: must be `name: value`; write one option per line")
             continue
         name = canonical_name(name_node.value)
         if name in values:
             first = "" if spellings[name] == name_node.value else f", first as {spellings[name]}"
-            problems.append(f"{where}: {name_node.value} stands twice{first}; keep one")
+            problems.append(f"{where}: {name_node.value} occurs twice{first}; keep one")
         values[name], spellings[name] = _value(node), name_node.value
     return values
 
 
 def _value(node: yaml.Node) -> object:
-    # One level, no constructors: aliases of aliases can't grow, and tags make no objects.
+    # Safe for untrusted files: one level (no exponential aliases), no constructors (no objects).
     if isinstance(node, yaml.SequenceNode):
         return [_scalar(item) for item in node.value]
     return _scalar(node)
@@ -85,7 +84,7 @@ def _scalar(node: yaml.Node) -> object:
 
 
 def to_yaml_values(options: Options) -> dict[str, object]:
-    """The options that config.yaml notes, by their names in a ``--config`` file."""
+    """Return the options that config.yaml stores, by their names in a ``--config`` file."""
     values: dict[str, object] = {}
     for name, value in options.values().items():
         if value is None or not scope_of(name).in_config:
@@ -95,7 +94,7 @@ def to_yaml_values(options: Options) -> dict[str, object]:
 
 
 def to_yaml(values: Mapping[str, object]) -> str:
-    """A ``--config`` file of these values, in the order of the table of options."""
+    """Return the text of a ``--config`` file, in the order of the table of options."""
     order = OPTIONS.names()
     names = sorted(values, key=lambda name: order.index(canonical_name(name)))
     return yaml.safe_dump(

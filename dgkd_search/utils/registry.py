@@ -188,8 +188,7 @@ class Registry(Generic[T]):
         if name not in self._known:
             choices = ", ".join(self.names())
             raise InputError(
-                f"{label}: unknown; choose from {choices}, or name the module of "
-                "your own with --models"
+                f"{label}: unknown; choose from {choices}, or name your own module with --models"
             )
         return self._known[name]
 

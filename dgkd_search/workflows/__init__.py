@@ -1,1 +1,1 @@
-"""Whole jobs: search, resume, retrain, compare, export, reproduce, doctor."""
+"""The commands' workflows: search, resume, retrain, compare, export, reproduce, doctor."""

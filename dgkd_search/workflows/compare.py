@@ -1,7 +1,7 @@
-"""Methods side by side: one student under several chains and guidances, seed after seed.
+"""Comparison of methods: one student under several chains and guidances, with several seeds.
 
-No search and no Ray: a trial each, in this process, through the store. Several processes may
-compare on one store at once; what one has trained the others find.
+Each training is one trial in this process, without a search and without Ray. Several processes may
+share one store; each reuses the stages that the others have trained.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from dgkd_search.workflows.single_chain import plan
 
 @dataclass(frozen=True)
 class Method:
-    """One way to teach a student.
+    """A way to train a student.
 
     Attributes:
-        name: as a table shows it.
-        chain: model names, teacher first; the student alone for labels only.
+        name: name in tables.
+        chain: model names, teacher first; only the student, to train it on labels alone.
         guidance: ``dense``, ``sequential`` or ``teacher``.
-        drop_prob: of the student's teachers, in [0, 1).
+        drop_prob: drop probability of the student's teachers, in [0, 1).
         rate: factor on the student's learning rate.
-        options: of the recipe or the loss, where they differ from the others'.
+        options: options of the recipe or the loss that differ from those of other methods.
     """
 
     name: str
@@ -50,14 +50,15 @@ class Method:
 
 @dataclass(frozen=True)
 class MethodRun:
-    """One student that a method has taught.
+    """A student that was trained by a method.
 
     Attributes:
-        replicate: which of its seeds, from 0.
-        validation, test: accuracy in percent after the last epoch; test None where there is none.
-        seconds: that the student took to train.
-        before: that the models above it took, whoever trained them.
-        above: these models and their validation accuracies, the teacher first.
+        replicate: number of its seed, from 0.
+        validation, test: accuracies in percent after the last epoch; test is None without a test
+            set.
+        seconds: training time of the student.
+        before: training time of the larger models in seconds, even if they were cached.
+        above: names and validation accuracies of these models, teacher first.
     """
 
     replicate: int
@@ -69,13 +70,14 @@ class MethodRun:
 
 
 def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]:
-    """The methods of the DGKD paper on one chain, the student alone first.
+    """Return the methods of the DGKD paper for one chain, labels alone (NOKD) first.
 
-    Without assistants TAKD and DGKD are plain KD, and left out.
+    Without assistants TAKD and DGKD equal plain KD and are left out.
 
     Args:
-        chain: model names, from the teacher on.
-        drop_prob: of the stochastic one; a survival of 0.75 was the paper's best.
+        chain: model names, teacher first.
+        drop_prob: drop probability of stochastic DGKD; the paper's best was 0.25 (a survival
+            probability of 0.75).
     """
     models = tuple(chain)
     ends = models[0], models[-1]
@@ -92,7 +94,7 @@ def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]
 def plan_method(
     method: Method, replicate: int, options: Mapping[str, object]
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
-    """The stages of a method, and their data; see ``train_student``."""
+    """Return the stages of a method and their data; see ``train_student``."""
     return plan(
         method.chain,
         guidance=method.guidance if len(method.chain) > 1 else NO_GUIDANCE,
@@ -104,10 +106,11 @@ def plan_method(
 
 
 def train_student(method: Method, replicate: int, options: Mapping[str, object]) -> MethodRun:
-    """Teach one student, or find it in the store.
+    """Train one student by a method, unless it is cached.
 
     Args:
-        replicate: seed of the student, from 0; teacher and assistants are the same for all.
+        method: chain, guidance and recipe.
+        replicate: seed of the student, from 0; all replicates share teacher and assistants.
         options: data, family, recipe and store, as for ``search``.
 
     Raises:
@@ -129,14 +132,17 @@ def compare(
     options: Mapping[str, object],
     log: Log = silent,
 ) -> dict[str, list[MethodRun]]:
-    """Teach every method's student with each seed; seed after seed, so that ends are even.
+    """Train the student of every method with each seed.
+
+    All methods are trained with one seed before the next, so that an interrupted comparison has
+    as many runs of each.
 
     Returns:
-        The runs by method.
+        The runs by name of the method.
     """
     chosen = list(chosen)
     for method in chosen:
-        plan_method(method, 0, options)  # what is wrong with the last one is told before the first
+        plan_method(method, 0, options)  # reports errors of all methods before any training
     runs_by_method: dict[str, list[MethodRun]] = {method.name: [] for method in chosen}
     for replicate in range(replicates):
         for method in chosen:
@@ -147,17 +153,17 @@ def compare(
 
 
 def with_interval(values: Sequence[float]) -> str:
-    """Mean and half of its 95 % interval, as ``52.31 ± 0.42``."""
+    """Return the mean and half of its 95 % interval, as ``52.31 ± 0.42``."""
     return plus_minus(sum(values) / len(values), half_width(values))
 
 
 def comparison_table(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:
-    """The runs as a Markdown table: means with 95 % intervals, and what each method cost."""
+    """Return a Markdown table: accuracies with 95 % intervals and training times per method."""
     return methods_table(runs_by_method).markdown()
 
 
 def methods_table(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> Table:
-    """A row a method: its accuracies, and what it cost; no column of test where there is none."""
+    """Return a table with a row per method; it has no test column without a test set."""
     tested = any(run.test is not None for runs in runs_by_method.values() for run in runs)
     columns = (
         Column(),
@@ -184,12 +190,12 @@ def methods_table(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> Table:
 
 
 def ladders(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:
-    """Validation accuracies of the models above the student, a line a method that has any."""
+    """Return a line per method with the validation accuracies of the student's teachers."""
     lines = []
     for name, runs in runs_by_method.items():
         if runs[0].above:
             models = ", ".join(f"{model} {value:.2f} %" for model, value in runs[0].above)
-            lines.append(f"{name}: above the student {models}")
+            lines.append(f"{name}: larger models {models}")
     return lines
 
 
@@ -210,5 +216,5 @@ def _test(
 
 @functools.lru_cache(maxsize=1)
 def _test_part(config: DataConfig) -> Part | None:
-    """The test set, if there is one; decoded once a process."""
+    """Return the test set, or None; it is decoded once per process."""
     return load_test(config) if has_test(config) else None

@@ -1,4 +1,4 @@
-"""What a search would find on this machine: packages, devices, room, and whether Ray starts."""
+"""Checks of this machine for a search: packages, devices, disk space, and whether Ray starts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from dgkd_search.utils.formatting import format_bytes, pluralize
 from dgkd_search.utils.system import cores
 
 _NAME = "dgkd-search"
-_LEAST_ROOM = 2**30  # bytes on the store's disk below which a search of real size won't end
+_LEAST_ROOM = 2**30  # bytes on the store's disk; a real search needs more
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line about the machine.
+    """The result of one check.
 
     Attributes:
-        problem: what to do where a search would fail, else empty.
+        problem: why a search would fail and what to do, or empty.
     """
 
     name: str
@@ -43,25 +43,25 @@ class Finding:
 
 
 def examine(store: Path | None = None, ray: bool = True) -> Iterator[Finding]:
-    """Look the machine over, one thing after the other.
+    """Run the checks one by one.
 
     Args:
-        store: a store's folder; the user's own by default.
-        ray: whether to start Ray too, which takes some seconds.
+        store: folder of the store; in the user's cache folder by default.
+        ray: whether to start Ray, which takes some seconds.
     """
     yield Finding(_NAME, f"{version(_NAME)}, Python {platform.python_version()} ({sys.executable})")
     yield from _packages()
     yield from _devices()
     yield _store(default_root() if store is None else store)
     yield _writable(
-        "run folders", Path("runs").absolute(), "start searches elsewhere, or use --out"
+        "run folders", Path("runs").absolute(), "start searches in another folder, or use --out"
     )
     if ray:
         yield _ray()
 
 
 def _packages() -> Iterator[Finding]:
-    """What is installed of the requirements, and of each extra's."""
+    """Check the requirements, and those of each extra."""
     wanted: dict[str, list[Requirement]] = {}
     for line in requires(_NAME) or ():
         requirement = Requirement(line)
@@ -82,7 +82,7 @@ def _packages() -> Iterator[Finding]:
                 missing.append(f"{requirement.name}{requirement.specifier} (found {installed})")
         words = ", ".join(there)
         if not extra:
-            problem = f"pip install {_NAME} again: {', '.join(missing)}" if missing else ""
+            problem = f"missing {', '.join(missing)}; pip install {_NAME} again" if missing else ""
             yield Finding("packages", words, problem)
         elif missing:
             yield Finding(f"extra {extra}", f"not installed: pip install '{_NAME}[{extra}]'")
@@ -96,12 +96,12 @@ def _devices() -> Iterator[Finding]:
         yield Finding(f"GPU {i}", f"{gpu.name}, {format_bytes(gpu.total_memory)}")
     if not gpus:
         built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
-        yield Finding("GPUs", f"none that torch can use (it is built for {built})")
+        yield Finding("GPUs", f"none that torch can use (torch is built for {built})")
     yield Finding("CPU", pluralize(cores(), "core"))
     resources = resolve(Options()).resources
     share = f"{resources.gpus_per_trial:g} GPU and " if resources.gpus_per_trial else ""
     yield Finding(
-        "by default",
+        "defaults",
         f"{pluralize(resources.concurrency, 'trial')} at once, each on "
         f"{share}{pluralize(resources.cpus_per_trial, 'core')}",
     )
@@ -112,7 +112,7 @@ def _store(root: Path) -> Finding:
     if finding.problem:
         return finding
     free = shutil.disk_usage(next(p for p in (root, *root.parents) if p.exists())).free
-    words = f"{root}: none yet"
+    words = f"{root}: does not exist yet"
     if (root / FORMAT_FILE).is_file():
         try:
             entries = list_store(Store(root)).entries
@@ -120,13 +120,13 @@ def _store(root: Path) -> Finding:
             return Finding("store", str(root), one_line(error))
         stages = sum(entry.kind == "stage" for entry in entries)
         size = format_bytes(sum(entry.size for entry in entries))
-        words = f"{root}: {pluralize(stages, 'stage')}, {size} in all"
+        words = f"{root}: {pluralize(stages, 'stage')}, {size}"
     problem = ""
     if free < _LEAST_ROOM:
         problem = (
-            f"its disk has room for {format_bytes(free)} only; `{_NAME} store --free` makes room"
+            f"only {format_bytes(free)} free on its disk; free space with `{_NAME} store --free`"
         )
-    return Finding("store", f"{words}; its disk has room for {format_bytes(free)}", problem)
+    return Finding("store", f"{words}; {format_bytes(free)} free on its disk", problem)
 
 
 def _writable(name: str, folder: Path, way_out: str) -> Finding:
@@ -141,7 +141,7 @@ def _ray() -> Finding:
     try:
         with ray_session(Resources()):
             seconds = time.monotonic() - began
-    except Exception as error:  # whatever it is that keeps Ray from starting
+    except Exception as error:  # many causes keep Ray from starting
         why = one_line(error, 200, with_class=True)
         return Finding("Ray", "does not start", why)
-    return Finding("Ray", f"starts in {seconds:.0f} s, on 127.0.0.1 alone")
+    return Finding("Ray", f"starts in {seconds:.0f} s; listens on 127.0.0.1 only")

@@ -1,4 +1,4 @@
-"""What a search would do, in words, without doing it."""
+"""The preview of a search that a dry run prints."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dgkd_search.utils.tables import labeled
 from dgkd_search.workflows.validate import ValidatedSearch
 
 _COUNT_LIMIT = 10_000
-_LABEL = 15  # letters of an option, or of what follows from them
+_LABEL = 15  # columns of a label
 
 
 def preview_lines(validated: ValidatedSearch) -> list[str]:
-    """Describe a search, line by line; nothing is written."""
+    """Describe a search line by line, without writing anything."""
     resolved, run = validated.resolved, validated.run
     config, resources = resolved.config, resolved.resources
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
@@ -31,23 +31,23 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
     if resolved.options.store_limit is not None:
         values["store-limit"] = format_bytes(resolved.options.store_limit)
     threads = pluralize(resources.cpus_per_trial, "CPU thread")
-    names: dict[str, list[str]] = {}  # two names may mean one trial
+    names: dict[str, list[str]] = {}  # by chain: two names may mean the same trial
     for name, params in space.initial_params().items():
         names.setdefault(str(space.configuration(params).chain.canonical()), []).append(name)
     first = list(names)[: config.budget]
     plan = [
-        ("data", validated.images or "known once they are at hand"),
+        ("data", validated.images or "counted when the search starts"),
         (
             "configurations",
-            f"{chains} (of chain, guidance, drop), of which the budget tries {tried}",
+            f"{chains} (of chain, guidance and drop); the budget covers {tried} of them",
         ),
         *(("first trial", f"{chain}  ({', '.join(names[chain])})") for chain in first),
         (
             "trials at once",
-            f"{resources.concurrency}, each {threads} and {resources.gpus_per_trial:g} GPUs",
+            f"{resources.concurrency}, each on {threads} and {resources.gpus_per_trial:g} GPUs",
         ),
-        ("then", _replication_words(config)),
-        ("stored outputs", validated.outputs or "known once the data are at hand"),
+        ("fresh seeds", _replication_words(config)),
+        ("stored outputs", validated.outputs or "estimated when the search starts"),
         ("run folder", str(run.path)),
     ]
     return [
@@ -55,17 +55,17 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
         *labeled(((name, format_value(value)) for name, value in values.items()), _LABEL),
         "",
         *labeled(plan, _LABEL),
-        "nothing was written: --dry-run",
+        "nothing was written (--dry-run)",
     ]
 
 
 def _replication_words(config: StudyConfig) -> str:
-    """What is taught again when the trials are over."""
+    """Describe the replication that follows the trials."""
     if not config.confirm_seeds:
-        return "nothing is taught again (--confirm off)"
-    baseline = " and the student alone" if config.reference else ""
-    most = (config.confirm_top + 1 + bool(baseline)) * config.confirm_seeds
+        return "no replication (--confirm off)"
+    baselines = "plain KD and labels alone" if config.reference else "plain KD"
+    most = (config.confirm_top + 1 + config.reference) * config.confirm_seeds
     return (
-        f"the best {config.confirm_top}, plain KD{baseline} again with "
-        f"{config.confirm_seeds} fresh seeds: up to {most} students"
+        f"{config.confirm_seeds} for each of the best {config.confirm_top} configurations, "
+        f"{baselines}: up to {pluralize(most, 'replicate')}"
     )

@@ -1,6 +1,6 @@
-"""A student as its users deploy it: weights, a card, and forms that need no code of ours.
+"""Export of a student: weights, a model card, and formats that need none of this package's code.
 
-Every form is checked against the PyTorch model on real images before it is kept.
+Each exported model is compared with the PyTorch model on real images before it is written.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from dgkd_search.workflows.reproduce import (
 )
 
 _CARD = "README.md"
-_IMAGES = 64  # that every form is checked on
-_TOLERANCE = 1e-3  # of logits, as a share of their largest: other kernels sum in another order
-_REPEATS = 30  # of a timing, of which the median counts
+_IMAGES = 64  # images for the comparison with the PyTorch model
+_TOLERANCE = 1e-3  # of logits, relative to the largest: other kernels sum in another order
+_REPEATS = 30  # calls per timing; the median counts
 
 
 def export_run(
@@ -48,19 +48,22 @@ def export_run(
     overrides: Mapping[str, object] | None = None,
     log: Log = silent,
 ) -> list[Path]:
-    """Write a student and its card, and the forms that it is deployed in.
+    """Write a student with its model card, and export it to other formats.
 
     Args:
         source: a run folder, a folder of a retrained student, or the best.yaml in one.
-        target: a folder that holds no other student.
-        formats: names of a ``Form``; all that can be made here by default.
-        overrides: places: ``data_dir``, ``store``; ``models``, where the networks are one's own;
-            options that forms take.
-        log: is given a line about each form that isn't made.
+        target: a folder without another student.
+        formats: names of formats, each a ``Form``; by default all whose packages are installed.
+        overrides: ``data_dir`` and ``store`` on this machine; ``models``, the user's own module;
+            options that formats take.
+        log: is called with a line about each format that is skipped.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        InputError: the student is damaged, its data aren't at hand, ``target`` holds another
-            student, or a form that was asked for can't be made or doesn't agree with the model.
+        InputError: the student is damaged, its data are missing, ``target`` holds another student,
+            or a requested format can't be written or disagrees with the PyTorch model.
     """
     folder = source if source.is_dir() else source.parent
     if (module := (overrides or {}).get("models")) is not None:
@@ -68,10 +71,10 @@ def export_run(
     wanted = (
         _possible(log) if formats is None else [form_that_can_be_made(name) for name in formats]
     )
-    student = load_student(source)  # what is damaged isn't passed on
+    student = load_student(source)  # verifies checksums
     best = load_best(source)
     options = options_from_best(source, best, {**(overrides or {}), "gpus_per_trial": 0})
-    check_same_loss(source, best)  # the card describes it
+    check_same_loss(source, best)  # the card describes the loss
     _check_free(target, folder)
     images = _images(source, best, options)
     run, out = RunFolder(folder), RunFolder(target)
@@ -83,7 +86,7 @@ def export_run(
     ]
     uses = [each.form.usage for each in made if each.form.usage]
     files = {each.form.file: each.content for each in made}
-    # best.yaml last: it says that the folder is whole.
+    # best.yaml comes last: its presence means that the folder is complete.
     files[_CARD] = model_card(best, measured, uses, len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
     files[out.best.name] = run.best.read_bytes()
@@ -100,7 +103,7 @@ def export_run(
 
 @dataclass(frozen=True)
 class _MadeForm:
-    """The student in a form: the file's content, and what it was measured at."""
+    """An exported student: its format, the content of the file, size and latency."""
 
     form: Form
     content: bytes
@@ -116,14 +119,15 @@ def _make_forms(
     *,
     strict: bool,
 ) -> list[_MadeForm]:
-    """Make each form, and compare it with the model.
+    """Export the student to each format, and compare the result with the PyTorch model.
 
     Args:
-        options: of the search and of now, from which each form gets those that it takes.
-        strict: whether one that can't be made is an error; else ``log`` is given a line about it.
+        options: options of the search with the overrides; each format receives those it takes.
+        strict: whether a failed export is an error; otherwise ``log`` is called with a line.
 
     Raises:
-        InputError: a form doesn't agree with the model or, if ``strict``, can't be made.
+        InputError: an exported model disagrees with the PyTorch model or, if ``strict``, an export
+            fails.
     """
     made: list[_MadeForm] = []
     with TemporaryDirectory() as temporary:
@@ -136,11 +140,11 @@ def _make_forms(
                 content = path.read_bytes()
             except InputError:
                 raise
-            except Exception as error:  # whatever exporters raise on networks that they can't say
+            except Exception as error:  # exporters raise many errors for unsupported networks
                 why = one_line(error, 200)
                 if strict:
-                    raise InputError(f"--formats {form.name}: can't be made ({why})") from error
-                log(f"no {form.file}: it can't be made ({why})")
+                    raise InputError(f"--formats {form.name}: export failed ({why})") from error
+                log(f"no {form.file}: export failed ({why})")
                 continue
             measured = _timed(form.name, len(content), model, images)
             made.append(_MadeForm(form, content, measured))
@@ -148,10 +152,10 @@ def _make_forms(
 
 
 def _check_free(target: Path, folder: Path) -> None:
-    """That nothing of somebody else's would be overwritten: an earlier export of this student may.
+    """Check that the export overwrites nothing but an earlier export of the same student.
 
     Raises:
-        InputError: something would be.
+        InputError: it would overwrite another file.
     """
     run = RunFolder(folder)
     same = {name: (folder / name).read_bytes() for name in (run.best.name, run.student.name)}
@@ -166,11 +170,11 @@ def _check_free(target: Path, folder: Path) -> None:
         else:
             foreign = there.read_bytes() != same[name] if name in same else not ours
         if foreign:
-            raise InputError(f"--to {target}: holds another {name}; choose a fresh folder")
+            raise InputError(f"--to {target}: holds another {name}; choose a new folder")
 
 
 def _possible(log: Log) -> list[Form]:
-    """The forms for which everything is installed."""
+    """Return the formats whose packages are installed."""
     possible = []
     forms, problems = FORMS.load_all()
     for problem in problems:
@@ -178,14 +182,14 @@ def _possible(log: Log) -> list[Form]:
     for form in forms:
         if missing := form.missing():
             install = form.install or f"pip install {' '.join(missing)}"
-            log(f"no {form.file}: {', '.join(missing)} isn't installed; {install} and export again")
+            log(f"no {form.file}: {', '.join(missing)} not installed; {install} and export again")
         else:
             possible.append(form)
     return possible
 
 
 def _images(source: Path, best: BestConfig, options: Options) -> Tensor:
-    """Validation images of the search, float [N, C, H, W] in 0..255."""
+    """Load validation images of the search as float [N, C, H, W] in 0..255."""
     with open_store(options) as store:
         data = prepare_same_data(source, best, resolve(options).config.data, store)
         if data.info.streamed:
@@ -199,10 +203,10 @@ def _images(source: Path, best: BestConfig, options: Options) -> Tensor:
 def _check(
     name: str, student: nn.Module, model: Callable[[Tensor], Tensor], images: Tensor
 ) -> None:
-    """Compare predictions and logits, for one image and for several.
+    """Compare the predictions and logits of an exported model, for one image and for a batch.
 
     Raises:
-        InputError: they differ.
+        InputError: they differ from those of the student.
     """
     with torch.no_grad():
         for batch in (images[:1], images):
@@ -211,8 +215,8 @@ def _check(
             same = bool((expected.argmax(1) == actual.argmax(1)).all())
             if not (same and error <= _TOLERANCE):
                 raise InputError(
-                    f"--formats {name}: differs from the model (logits by {error:.2g} of their "
-                    "largest); it was not kept"
+                    f"--formats {name}: differs from the PyTorch model (logits by {error:.2g} of "
+                    "the largest); the file was not written, choose other formats"
                 )
 
 
@@ -235,11 +239,11 @@ def _median_ms(model: Callable[[Tensor], Tensor], batch: Tensor) -> float:
         began = time.perf_counter()
         model(batch)
         seconds.append(time.perf_counter() - began)
-    return 1000 * float(np.median(seconds[3:]))  # the first ones warm up
+    return 1000 * float(np.median(seconds[3:]))  # without the warm-up calls
 
 
 def _teacher(best: BestConfig, images: Tensor) -> ExportedModel:
-    """What the largest model of the chain would take; its weights don't matter for that."""
+    """Measure the size and latency of the teacher with random weights, which cost the same."""
     spec = best.stages[0]
     model = build(spec.architecture, torch.Generator()).eval()
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())

@@ -1,6 +1,6 @@
-"""The forms that a student is deployed in; each needs no code of ours to run.
+"""The formats that a student is exported to; none needs this package to run.
 
-Another one is a ``Form`` here or, in a package of one's own, ``register_export_form``.
+To add a format, add a ``Form`` here or call ``register_export_form`` in your own package.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from dgkd_search.errors import InputError
 from dgkd_search.utils.option_values import option_names
 from dgkd_search.utils.registry import Registry, calling_module, check_name
 
-# From the student (images float [N, C, H, W] in 0..255 to logits [N, classes]), some images and a
-# path: writes a file there, and gives what that file computes, in the same types. The values of
-# the options that the form takes are further arguments, by name.
+# Called with the student (images float [N, C, H, W] in 0..255 to logits [N, classes]), some images
+# and a path. It writes the file and returns a function that runs the file on images, with the same
+# types. Values of the options that the format takes follow as keyword arguments.
 Make = Callable[..., Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True)
 class Form:
-    """A form that ``dgkd-search export`` can write.
+    """A format that ``dgkd-search export`` can write.
 
     Attributes:
-        name: what ``--formats`` calls it.
+        name: name for ``--formats``.
         file: name of the file.
-        make: see ``Make``; what it raises is told in one line.
-        usage: how the file is used in Python, lines of code for the model card.
-        needs: modules that must be installed, else it is left out.
-        install: what installs them.
+        make: writes the file, see ``Make``; the command line prints its errors in one line.
+        usage: lines of Python code for the model card that use the file.
+        needs: modules that must be installed; the format is skipped without them.
+        install: command that installs them.
         options: names of registered options that ``make`` takes.
-        summary: what it is, in a few words for ``--help``.
+        summary: a few words for ``--help``.
     """
 
     name: str
@@ -50,14 +50,14 @@ class Form:
     summary: str = ""
 
     def missing(self) -> list[str]:
-        """Those of ``needs`` that aren't installed."""
+        """Return those of ``needs`` that aren't installed."""
         return [module for module in self.needs if not _installed(module)]
 
 
 def _installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package that it is a part of
+    except ModuleNotFoundError:  # its parent package isn't installed
         return False
 
 
@@ -72,7 +72,7 @@ def _onnx(student: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], 
     import onnxruntime
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own parts
+        warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
             student,
             (images[:2],),
@@ -103,7 +103,7 @@ FORMS = Registry[Form](
             "student.pt2",
             _torch,
             'model = torch.export.load("student.pt2").module()\nlogits = model(images)',
-            summary="a program of torch.export",
+            summary="torch.export program",
         ),
         Form(
             "onnx",
@@ -113,7 +113,7 @@ FORMS = Registry[Form](
             '(logits,) = session.run(None, {"images": images})',
             ("onnx", "onnxscript", "onnxruntime"),
             "pip install 'dgkd-search[export]'",
-            summary="ONNX, for onnxruntime and others",
+            summary="ONNX model, for onnxruntime and others",
         ),
     ),
 )
@@ -128,38 +128,38 @@ def register_export_form(
     options: Sequence[str] = (),
     summary: str = "",
 ) -> None:
-    """Make a form known to ``dgkd-search export``, which writes it unless others are asked for.
+    """Register an export format; ``dgkd-search export`` writes it unless ``--formats`` excludes it.
 
-    Call it at the top of a module, and name that module with ``--models`` or, in a package, as an
-    entry point of the group ``dgkd_search.export_forms`` under the form's name.
+    Call this function at the top of a module. Users name the module with ``--models``; a package
+    declares it as an entry point of the group ``dgkd_search.export_forms`` under the format's name.
 
     Args:
         name, file, make, usage, needs, options, summary: see ``Form``.
 
     Raises:
-        ValueError: the name or the file is taken, or is none.
+        ValueError: the name or the file is invalid or taken.
     """
     check_name("form", name)
     if Path(file).name != file or file in ("", ".", ".."):
-        raise ValueError(f"form {name!r}: {file!r} is no plain file name")
+        raise ValueError(f"form {name!r}: file {file!r} must be a plain file name")
     taken = [form.name for form in FORMS.known() if form.file == file]
     if file in ("README.md", "best.yaml", "student.safetensors") or set(taken) - {name}:
-        raise ValueError(f"form {name!r}: {file} is another's file; choose a name of its own")
+        raise ValueError(f"form {name!r}: the file name {file} is taken; choose another")
     taken_options = option_names(options)
     form = Form(name, file, make, usage, needs, options=taken_options, summary=summary)
     FORMS.register(form, calling_module())
 
 
 def form_that_can_be_made(name: str) -> Form:
-    """The form of that name.
+    """Return the format of that name.
 
     Raises:
-        InputError: there is none, or what it needs isn't installed.
+        InputError: the format is unknown, or its packages aren't installed.
     """
     form = FORMS.get(name, f"--formats {name}")
     if missing := form.missing():
         raise InputError(
-            f"--formats {name}: {', '.join(missing)} isn't installed; "
+            f"--formats {name}: {', '.join(missing)} not installed; "
             f"{form.install or 'pip install ' + ' '.join(missing)}"
         )
     return form

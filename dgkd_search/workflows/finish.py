@@ -1,4 +1,4 @@
-"""The end of a search: the best student picked, the test set read once, the results written."""
+"""The end of a search: choose the best student, read the test set once, write the results."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class SearchEnd:
     """How the trials of a search ended.
 
     Attributes:
-        spent: by the search so far.
+        spent: time that the search has taken.
         reason: why it ended before its budget, or None.
-        aborted: whether it did because trials kept failing.
+        aborted: whether it ended because trials kept failing.
     """
 
     spent: ElapsedTime
@@ -52,14 +52,14 @@ class SearchEnd:
 
 @dataclass(frozen=True)
 class Winner:
-    """The student that a search ships.
+    """The student that a search selects.
 
     Attributes:
-        trial: that its configuration comes from; None for the student alone.
-        replicate: number of its seed, 0 for the trial's own.
-        stages: that train it.
-        validation: its accuracy in percent.
-        replication: what was taught again, or None.
+        trial: number of the trial with its configuration; None for labels alone.
+        replicate: number of its seed, 0 for the trial itself.
+        stages: stages that train it.
+        validation: validation accuracy in percent.
+        replication: the replicates of the search, or None.
     """
 
     trial: int | None
@@ -71,10 +71,10 @@ class Winner:
 
 
 def finish(search: PreparedSearch, study: ChainStudy, end: SearchEnd, log: Log) -> Summary:
-    """Pick the best student, read the test set for it alone, and write the results.
+    """Choose the best student, read the test set for it only, and write the results.
 
     Args:
-        log: is given a line about each file that was damaged.
+        log: is called with a line about each damaged file.
 
     Raises:
         DgkdError: no trial completed.
@@ -98,7 +98,7 @@ def finish(search: PreparedSearch, study: ChainStudy, end: SearchEnd, log: Log) 
         test_reads=previous.tests.reads,
         confirmation=winner.replication.report(study) if winner.replication else None,
     )
-    # Everything is safe before the test set is opened: it may be damaged, or gone.
+    # Write everything before the test set is opened, which may be damaged or missing.
     write_best(run, best, weights)
     draw_figures(run, study)
     problem = None
@@ -134,8 +134,9 @@ def finish(search: PreparedSearch, study: ChainStudy, end: SearchEnd, log: Log) 
 
 
 def _choose(run: RunFolder, study: ChainStudy, planner: Planner, ended: str | None) -> Winner:
-    """The best configuration of those that were taught again with fresh seeds, and of its students
-    the one of median accuracy; where none was, the best trial.
+    """Choose the configuration with the best mean over its replicates, and its median student.
+
+    Without replicates the best trial is chosen.
 
     Raises:
         DgkdError: no trial completed.
@@ -143,7 +144,7 @@ def _choose(run: RunFolder, study: ChainStudy, planner: Planner, ended: str | No
     best, replication = study.best(), Replication.from_study(study)
     if best is None:
         raise DgkdError(
-            f"no trial completed{f': {ended}' if ended else ''}; once that is mended, "
+            f"no trial completed{f': {ended}' if ended else ''}; remove the cause, then "
             f"{resume_hint(run.path)}"
         )
     number: int | None = best.number
@@ -159,7 +160,7 @@ def _choose(run: RunFolder, study: ChainStudy, planner: Planner, ended: str | No
 
 
 def _accuracies(study: ChainStudy, validation: float, test: float | None) -> Accuracies:
-    """Of the student that is shipped, and what it is compared with."""
+    """Collect the accuracies of the chosen student and of the baselines."""
     all_allowed = study.config.space.max_assistants == len(study.config.space.pool)
     return Accuracies(
         validation=validation,
@@ -177,9 +178,9 @@ def _read_test(
     """Read the test set for a student.
 
     Returns:
-        What is known of the test set then, and why it couldn't be read, or None.
+        The updated record of test reads, and why the test set couldn't be read, or None.
     """
-    # Counted before it is read, or a stop in between would hide it.
+    # Count the read first: an interruption in between would hide it.
     study.write(TEST, replace(known, reads=known.reads + 1))
     test, problem = test_accuracy(study.config.data, info, student, weights)
     if test is not None:
@@ -190,7 +191,7 @@ def _read_test(
 
 
 def _front(study: ChainStudy) -> tuple[str, ...]:
-    """The chains that no other beats in accuracy and cost, where both are sought."""
+    """Describe the Pareto front of accuracy and cost; empty for a single objective."""
     if len(study.config.objectives) == 1:
         return ()
     return tuple(
@@ -202,11 +203,11 @@ def _front(study: ChainStudy) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class PreviousResults:
-    """What earlier ends of the search have left.
+    """Results that an earlier session has written.
 
     Attributes:
-        shipped: key of the student in the run folder, if that is whole.
-        tests: what is known of the test set.
+        shipped: key of the student in the run folder, or None if the student is missing or damaged.
+        tests: reads of the test set so far.
     """
 
     shipped: str | None
@@ -217,7 +218,7 @@ def _previous_results(run: RunFolder, study: ChainStudy, log: Log) -> PreviousRe
     tests, shipped = study.read(TEST) or TestReads(), None
     if run.best.exists():
         try:
-            load_student(run.path)  # compares checksums
+            load_student(run.path)  # verifies checksums
             best = load_best(run.best)
             shipped = best.stages[-1].key
             tests = replace(tests, reads=max(tests.reads, best.test_reads))
@@ -225,7 +226,7 @@ def _previous_results(run: RunFolder, study: ChainStudy, log: Log) -> PreviousRe
             for path in (run.best, run.student):
                 run.quarantine(path)
             names = f"{run.best.name} and {run.student.name}"
-            log(f"{run.path}: {names} are damaged; set aside in {run.damaged}, written again")
+            log(f"{run.path}: {names} are damaged; moved to {run.damaged}, written again")
     return PreviousResults(shipped, tests)
 
 
@@ -236,7 +237,7 @@ def _weights(
     data: PreparedData,
     previous: PreviousResults,
 ) -> bytes:
-    """The best student's, from the store; made again where they are gone or damaged."""
+    """Return the student's weights from the store; train it again if they are missing."""
     entry = store.get(stages[-1].key)
     if entry is None and previous.shipped == stages[-1].key:
         return run.student.read_bytes()
@@ -244,7 +245,7 @@ def _weights(
         Trial(stages, data, store).run()
         entry = store.get(stages[-1].key)
     if entry is None:
-        raise DgkdError(f"the best student vanishes from the store {store.root}; look at its disk")
+        raise DgkdError(f"the best student disappeared from the store {store.root}; check its disk")
     return entry.tensors
 
 

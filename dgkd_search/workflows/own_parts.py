@@ -1,4 +1,4 @@
-"""Parts of a search that are the user's own, by their checksums: a run goes on with the same."""
+"""Checksums of the user's own parts of a search: a run can be resumed only with the same parts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 
 _TEACHER_HINT = "name their file with --teacher-weights, or start a new run"
-_CODE_HINT = "put that back, or start a new run"
-# By its name in a definition.
+_CODE_HINT = "restore it, or start a new run"
+# The keys are those of a SearchDefinition.
 _PARTS = {
     "given": ("weights of its teacher", _TEACHER_HINT),
     "code": ("code of its models", _CODE_HINT),
@@ -26,10 +26,10 @@ _PARTS = {
 
 
 def own_checksums(config: StudyConfig, pretrained: str) -> dict[str, str]:
-    """Checksums of the parts of a study that are a user's own.
+    """Return the checksums of the user's own parts of a study, by name.
 
     Args:
-        pretrained: of the weights of a teacher, or empty.
+        pretrained: checksum of the teacher's pretrained weights, or empty.
     """
     checksums = {
         "given": pretrained,
@@ -43,16 +43,16 @@ def own_checksums(config: StudyConfig, pretrained: str) -> dict[str, str]:
 
 
 def check_own_parts(run: RunFolder, begun: SearchDefinition, now: Mapping[str, str]) -> None:
-    """Compare what a run was begun with and what is there now.
+    """Compare the present parts with those that a run was started with.
 
     Args:
-        now: ``own_checksums`` of now.
+        now: ``own_checksums`` of the present parts.
 
     Raises:
-        InputError: something is another.
+        InputError: a part has changed.
     """
     for name, (what, hint) in _PARTS.items():
         if name in LATER_CHECKSUMS and name not in begun.checksums:
             continue
         if begun.checksums.get(name) != now.get(name):
-            raise InputError(f"{run.path}: the run was begun with other {what}; {hint}")
+            raise InputError(f"{run.path}: the run was started with other {what}; {hint}")

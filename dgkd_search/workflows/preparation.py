@@ -1,4 +1,4 @@
-"""What a search works with, opened for its time: stores, data, plan."""
+"""Preparation of a search: open its stores, prepare its data, plan its stages."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from dgkd_search.workflows.validate import ValidatedSearch
 
 @dataclass(frozen=True)
 class PreparedSearch:
-    """A search whose data and stores are at hand.
+    """A search whose data and stores are ready.
 
     Attributes:
-        stores: of its trials.
-        store: the one that they share; None where they share none.
-        lease: on that.
-        definition: what the search is, with the options of now.
+        stores: the stores of its trials.
+        store: the shared store; None with ``--store none``.
+        lease: the search's lease on the shared store, or None.
+        definition: the search's definition, with the present options.
     """
 
     run: RunFolder
@@ -52,14 +52,15 @@ class PreparedSearch:
 def prepare_search(
     validated: ValidatedSearch, initial_params: Sequence[Params] | None, log: Log
 ) -> Iterator[PreparedSearch]:
-    """Prepare the data, and open the stores for the time of the search.
+    """Prepare the data, and hold the stores open during the search.
 
     Args:
-        initial_params: of the trials to begin with, if they were given.
-        log: is given a line at a time.
+        initial_params: parameters of the first trials, or None for the default ones.
+        log: is called with a line at a time.
 
     Raises:
-        InputError: the data or the store can't be used, or what is to be stored has no room.
+        InputError: the data or the store can't be used, or the disk is too small for the stored
+            outputs.
     """
     resolved, run, teacher = validated.resolved, validated.run, validated.teacher
     options, config = resolved.options, resolved.config
@@ -69,7 +70,7 @@ def prepare_search(
         lease = None
         if store is not None:
             lease = stack.enter_context(store.lease("search", str(run.path.absolute())))
-            lease.add(())  # from now on nobody removes the data either
+            lease.add(())  # also keeps other processes from deleting the data
         log(f"preparing {options.dataset}")
         data = prepare(config.data, stores.data, log)
         pretrained = teacher.checksum if teacher else ""
@@ -96,13 +97,13 @@ def _with_pretrained(
     store: Store | None,
     log: Log,
 ) -> TrialStores:
-    """The stores, in which every chain will find the teacher that the user has brought along."""
+    """Add the pretrained teacher to the stores, where every chain finds it."""
     spec = planner.teacher()
     pretrained = as_stage(teacher, spec, data, store)
     log(
         f"teacher {spec.architecture.name} from {teacher.path}: "
-        f"{pretrained.val_accuracy:.2f} % on validation; if it was trained on "
-        "these images, that is more than it is worth"
+        f"{pretrained.val_accuracy:.2f} % on validation; this is too optimistic if it was trained "
+        "on these images"
     )
     return replace(stores, pretrained=pretrained)
 
@@ -110,23 +111,23 @@ def _with_pretrained(
 def _room_for_outputs(
     planner: Planner, resources: Resources, stores: TrialStores, store: Store | None
 ) -> str:
-    """What stored outputs will take, in words.
+    """Describe the size of the stored outputs.
 
     Raises:
-        InputError: the running trials' alone don't fit.
+        InputError: the outputs of the running trials alone exceed the limit or the disk.
     """
     images, classes = planner.info.train_count, len(planner.info.classes)
     need = estimate_outputs(planner.config, images, classes, resources.concurrency, stores.shared)
     if not need.total:
         return f"stored outputs: {need}"
     make_folder(stores.root)
-    # What is stored already needs no room, or gives it.
+    # Stored outputs are reused or deleted, so their space counts as free.
     held = sum(file.size for file in store.outputs.files()) if store else 0
     free = shutil.disk_usage(stores.root).free + held
-    # The limit again: data that had to be fetched first weren't counted by ``validate``.
+    # Check the limit again: ``validate`` couldn't count data that had to be downloaded first.
     problems = space_errors(need, "--store-limit", need.store, stores.limit)
     location = stores.root if stores.shared else NO_STORE
     problems += space_errors(need, f"--store {location}", need.running, free)
     if problems:
         raise InputError(problems)
-    return f"stored outputs: {need}; the disk has room for {format_bytes(free)}"
+    return f"stored outputs: {need}; {format_bytes(free)} free on the disk"

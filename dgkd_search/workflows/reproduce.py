@@ -1,4 +1,4 @@
-"""A best.yaml taken up again: its options, where its data lie, and whether they are the same."""
+"""Reuse of a best.yaml: its options with the paths of this machine, and checks of its data."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from dgkd_search.utils.log import Log, silent
 
 
 def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, object]) -> Options:
-    """The options of the search, with the places of now.
+    """Return the options of the search, with the paths of this machine.
 
     Args:
-        best: best.yaml, or the folder it lies in.
-        contents: what it says.
-        overrides: options in underscores; what is None counts as not given.
+        best: best.yaml, or the folder that holds it.
+        contents: its contents.
+        overrides: options by name with underscores; None means not set.
 
     Raises:
-        InputError: it notes no options, or names a module to import that isn't given.
+        InputError: best.yaml has no options, or was written with a module that ``overrides``
+            doesn't name.
     """
     if contents.options is None:
         raise InputError(
-            f"{best}: was written by an earlier version, which noted no options in it; "
-            "--resume of its run writes it again"
+            f"{best}: holds no options, as an earlier version has written it; resume its run, "
+            "which writes it again"
         )
     options = dict(contents.options)
     if options.pop("models", None) is not None and overrides.get("models") is None:
-        raise InputError(  # a file doesn't choose what is imported
-            f"{best}: it was found with parts of your own; name their module with --models"
+        raise InputError(  # for safety, a file can't choose which module is imported
+            f"{best}: its search used a module of your own; name it with --models"
         )
     near = RunFolder(best if best.is_dir() else best.parent).config
     values = read_config(near, []) if near.exists() else {}
@@ -54,7 +55,7 @@ def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, 
 
 
 def local_options(values: Mapping[str, object]) -> dict[str, object]:
-    """Of the values in a config.yaml those that a best.yaml beside it leaves to the machine."""
+    """Return those values of a config.yaml that depend on the machine, which best.yaml omits."""
     return {
         name: value
         for name, value in values.items()
@@ -63,14 +64,14 @@ def local_options(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def check_same_loss(best: Path, contents: BestConfig) -> None:
-    """That a loss of the user's own is the one that the stages were trained with.
+    """Check that the user's own loss is the one that the stages were trained with.
 
     Args:
-        best: best.yaml, or the folder it lies in.
-        contents: what it says.
+        best: best.yaml, or the folder that holds it.
+        contents: its contents.
 
     Raises:
-        InputError: its code has changed since.
+        InputError: the code of the loss has changed.
     """
     for stage in contents.stages:
         settings = stage.distillation
@@ -80,14 +81,14 @@ def check_same_loss(best: Path, contents: BestConfig) -> None:
             loss_of(settings.loss)
         except InputError:
             raise InputError(
-                f"{best}: its loss {settings.loss.name!r} isn't what it was when it was found; put "
-                "its code back"
+                f"{best}: the code of its loss {settings.loss.name!r} has changed since the "
+                "search; restore it"
             ) from None
 
 
 @contextlib.contextmanager
 def open_store(options: Options) -> Iterator[Store]:
-    """The store that is named; for ``none`` one that is empty, and gone afterwards."""
+    """Open the store of the options; for ``none`` an empty store that is deleted at the end."""
     if options.store != NO_STORE:
         yield Store(store_path(options.store), options.store_limit)
         return
@@ -102,15 +103,15 @@ def prepare_same_data(
     store: Store,
     log: Log = silent,
 ) -> PreparedData:
-    """The data that a best.yaml was found, or its student retrained, on.
+    """Prepare the data that the student of a best.yaml was trained on.
 
     Raises:
-        InputError: those at hand are others.
+        InputError: the data have changed.
     """
     data = prepare(replace(config, merged=contents.retrained is not None), store.data, log)
     if data.info.fingerprint != contents.data.fingerprint:
         raise InputError(
-            f"{best}: its search had other data (fingerprint {contents.data.fingerprint}, "
-            f"these have {data.info.fingerprint}); name the right ones with --data-dir"
+            f"{best}: its search used other data (fingerprint {contents.data.fingerprint}, "
+            f"present data {data.info.fingerprint}); name the right ones with --data-dir"
         )
     return data

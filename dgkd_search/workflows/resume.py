@@ -1,4 +1,4 @@
-"""The study of a run: begun with what defines it, or opened again as it was left."""
+"""The study of a run: created with the run's definition, or loaded to resume the run."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _OUTCOMES: dict[TrialState, TrialOutcome] = {
 
 
 def create_study(run: RunFolder, config: StudyConfig, definition: SearchDefinition) -> ChainStudy:
-    """A new study in its run folder."""
-    run.write_definition(definition)  # before there is a study, which it can make again
+    """Create a study in its run folder."""
+    run.write_definition(definition)  # first: a lost study can be restored from it
     study = ChainStudy(config, run.database, definition.initial_params)
     study.write(DEFINITION, definition)
     return study
@@ -45,21 +45,20 @@ def create_study(run: RunFolder, config: StudyConfig, definition: SearchDefiniti
 def load_study(
     manifest: Manifest, config: StudyConfig, definition: SearchDefinition, callback: Callback
 ) -> ChainStudy:
-    """The study of a run that goes on; what is damaged is set aside and made again.
+    """Load the study of a run that is resumed; damaged files are moved aside and written again.
 
     Args:
-        definition: of now: where models run may be another, and a budget may have been raised.
+        definition: the present definition, whose resources and budgets may have changed.
 
     Raises:
-        InputError: the data, or what the user has brought along, are others than the run was
-            begun with.
+        InputError: the data or the user's own parts have changed since the run was started.
     """
     run, damaged, begun = manifest.run, dict(manifest.damaged), manifest.definition
     if begun.data != definition.data:
         raise InputError(
-            f"{run.path}: the run was begun with other data (fingerprint {begun.data}, these have "
-            f"{definition.data}); bring those back, name their folder with --data-dir, or start a "
-            "new run"
+            f"{run.path}: the run was started with other data (fingerprint {begun.data}, present "
+            f"data {definition.data}); restore them, name their folder with --data-dir, or start "
+            "a new run"
         )
     check_own_parts(run, begun, definition.checksums)
     study = None
@@ -70,11 +69,11 @@ def load_study(
             damaged[run.database] = str(error)
     for path, why in damaged.items():
         moved = run.quarantine(path)
-        if path == run.database:  # what was left half written belongs to it
+        if path == run.database:  # SQLite's journal belongs to it
             run.quarantine(path.with_name(f"{path.name}-journal"))
-        aside = f", set aside as {moved}" if moved else ""
-        how = ", its trials from what is in the store" if path == run.database else ""
-        callback.log(f"{path}: damaged ({why}){aside}; made again{how}")
+        aside = f", moved to {moved}" if moved else ""
+        how = ", its trials restart from the store" if path == run.database else ""
+        callback.log(f"{path}: damaged ({why}){aside}; written again{how}")
     if study is None:
         return create_study(run, config, definition)
     run.write_definition(definition)
@@ -83,7 +82,7 @@ def load_study(
 
 
 def report_previous_sessions(study: ChainStudy, spent: ElapsedTime, callback: Callback) -> None:
-    """Tell a callback what earlier sessions have done."""
+    """Notify a callback of the results of earlier sessions."""
     best = study.best()
     best_so_far = None
     if best is not None:
@@ -100,20 +99,20 @@ _RAISED = ("budget", "time_budget")
 
 @dataclass(frozen=True)
 class Resumption:
-    """A run that can go on."""
+    """A run that can be resumed."""
 
     manifest: Manifest
     validated: ValidatedSearch
 
     def lines(self) -> list[str]:
-        """What is there and what is to come, in words."""
+        """Describe the state of the run."""
         path = self.manifest.run.path
         lines = [
-            f"{file}: damaged ({why}); it will be set aside and made again"
+            f"{file}: damaged ({why}); it will be moved aside and written again"
             for file, why in self.manifest.damaged.items()
         ]
         if self.manifest.run.database in self.manifest.damaged:
-            return [*lines, f"{path}: its trials begin anew, with what is in the store", ""]
+            return [*lines, f"{path}: its trials will restart from the store", ""]
         try:
             study = open_readonly(self.manifest.run)
         except InputError as error:
@@ -124,23 +123,22 @@ class Resumption:
 
 
 def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
-    """Everything that can be checked before a run goes on; nothing is written.
+    """Check everything that can be checked before a run is resumed, without writing anything.
 
     Args:
-        overrides: options of now. Where trials run may change (concurrency,
-            GPUs, store, the place of the data), a budget may be raised, a time budget also be
-            set where there was none; nothing else.
+        overrides: options for this session. Resources and paths (concurrency, GPUs, store, data
+            folder) may change, budgets may be raised, and a time budget may be added.
 
     Raises:
-        InputError: it is no run, what is given would change what defines it, a part that the user
-            has brought along is another, or as ``validate``.
+        InputError: the folder is no run, an option would change the definition of the run, the
+            user's own parts have changed, or ``validate`` fails.
     """
     manifest = read_manifest(run)
     options = overrides.applied_to(manifest.options)
     problems: list[str] = []
     if "out" in overrides:
         problems.append(
-            f"--out {options.out}: a run that is resumed stays where it is; leave it out"
+            f"--out {options.out}: a resumed run stays in its folder; leave the option out"
         )
     try:
         check_same(
@@ -154,11 +152,11 @@ def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
         problems += error.messages
     for name in _RAISED:
         now, begun = options.value(name), manifest.options.value(name)
-        # A time budget where there was none takes nothing from what is finished.
+        # A new time budget is allowed: it doesn't affect finished trials.
         if begun is not None and now < begun:
             problems.append(
-                f"--{name.replace('_', '-')} {now:g}: the run has {begun:g}; on resume it can "
-                "only be raised"
+                f"--{name.replace('_', '-')} {now:g}: the run has {begun:g}, which can only be "
+                "raised; give at least that"
             )
     if problems:
         raise InputError(problems)

@@ -1,7 +1,7 @@
-"""From a found configuration to students for use: its chain trained anew, on all the images.
+"""Training of the best chain on all images, for use.
 
-The search has chosen, so its validation images needn't be kept apart any more. Every repeat trains
-the whole chain with a seed of its own, and reads the test set once.
+After the search the validation images may be trained on, too. Each repeat trains the complete chain
+with its own seed and reads the test set once.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from dgkd_search.workflows.reproduce import (
 
 @dataclass(frozen=True)
 class Retrained:
-    """Students of one configuration, each of a chain of its own.
+    """Students of one configuration, each trained with its own chain.
 
     Attributes:
-        chain: what was trained.
-        images: that each was trained on.
-        folders: of the students, for ``load_student``.
-        tests: test accuracies in percent, in the same order; empty where there is no test set.
+        chain: the chain that was trained.
+        images: number of training images.
+        folders: folders of the students, for ``load_student``.
+        tests: test accuracies in percent, in the same order; empty without a test set.
         problem: why the test set couldn't be read, or None.
     """
 
@@ -67,11 +67,11 @@ class Retrained:
         if self.tests:
             mean = plus_minus(sum(self.tests) / len(self.tests), half_width(self.tests))
             each = ", ".join(f"{value:.2f}" for value in self.tests)
-            test = f"{mean} % (95 % interval of the mean; {each}), read once a repeat"
+            test = f"{mean} % (95 % interval of the mean; {each}), read once per repeat"
         names = ", ".join(str(folder) for folder in self.folders)
         return [
             f"chain       {self.chain}",
-            f"trained on  {self.images:,} images, those of validation among them",
+            f"trained on  {self.images:,} images, including the validation images",
             f"test        {test}",
             f"students    {names}",
         ]
@@ -84,27 +84,27 @@ def retrain(
     overrides: Mapping[str, object] | None = None,
     log: Log = silent,
 ) -> Retrained:
-    """Train the chain of a best.yaml again, on training and validation images.
+    """Train the chain of a best.yaml on training and validation images.
 
-    What the store has of it is not trained again: a call that was interrupted goes on, and more
-    repeats are added to those that are there.
+    Cached stages are not trained again: a second call resumes an interrupted one, or adds repeats.
 
     Args:
-        best: the file, or the folder it lies in.
+        best: the file, or the folder that holds it.
         out: folder for ``repeat-1``, ``repeat-2``, …, each with a student and its best.yaml.
-        repeats: how often, at least 1.
-        overrides: options of the place: ``data_dir``, ``store``, ``teacher_weights``, ``models``,
-            ``cpus_per_trial``, ``gpus_per_trial``.
-        log: is given a line at a time.
+        repeats: number of trainings, at least 1.
+        overrides: options for this machine: ``data_dir``, ``store``, ``teacher_weights``,
+            ``models``, ``cpus_per_trial``, ``gpus_per_trial``.
+        log: is called with a line at a time.
 
     Raises:
-        InputError: best.yaml is damaged, of before options were noted in it, or of a student that
-            is retrained already; the data or the teacher's weights are others; or ``out`` holds
-            something else.
+        InputError: best.yaml is damaged, has no options, or belongs to a retrained student; the
+            data or the teacher's weights have changed; or ``out`` holds other files.
     """
     contents = load_best(best)
     if contents.retrained is not None:
-        raise InputError(f"{best}: is retrained already; name the best.yaml of its search")
+        raise InputError(
+            f"{best}: its student is already retrained; name the best.yaml of its search"
+        )
     options = options_from_best(best, contents, overrides or {})
     resolved = resolve(options)
     config, options = resolved.config, resolved.options
@@ -140,7 +140,7 @@ def retrain(
 
 
 def _configuration(best: BestConfig) -> Configuration:
-    """What a best.yaml has chosen."""
+    """Return the configuration of a best.yaml."""
     student = best.stages[-1]
     labels_only = not student.teachers
     chain = (
@@ -150,18 +150,17 @@ def _configuration(best: BestConfig) -> Configuration:
 
 
 def _check_models(best: Path, contents: BestConfig, stages: Sequence[StageSpec]) -> None:
-    """That the networks are those of the search.
+    """Check that the networks are those of the search.
 
     Raises:
-        InputError: their code has changed since.
+        InputError: their code has changed.
     """
     trained = [stage.architecture for stage in contents.stages]
     now = [stage.architecture for stage in stages]
     if trained != now:
         names = ", ".join(a.name for a, b in zip(now, trained, strict=False) if a != b)
         raise InputError(
-            f"{best}: {names or 'its models'} aren't what they were when it was found; put their "
-            "code back"
+            f"{best}: the code of {names or 'its models'} has changed since the search; restore it"
         )
 
 
@@ -173,24 +172,25 @@ def _with_teacher(
     data: PreparedData,
     store: Store,
 ) -> Planner:
-    """With the weights of the teacher that the search was given, if it was.
+    """Add the pretrained teacher to a planner, if the search had one.
 
     Raises:
-        InputError: they aren't given now, or are others.
+        InputError: the teacher's weights are missing or have changed.
     """
     wanted = contents.stages[0].pretrained
     if not wanted:
         return planner
     if options.teacher_weights is None:
         raise InputError(
-            f"{best}: its teacher was given; name the file of its weights with --teacher-weights"
+            f"{best}: its teacher was pretrained; name the file of its weights with "
+            "--teacher-weights"
         )
     architecture = planner.architecture(planner.config.space.teacher)
     teacher = read_teacher(Path(options.teacher_weights), architecture)
     if teacher.checksum != wanted:
         raise InputError(
-            f"--teacher-weights {teacher.path}: aren't those that the search was given; name "
-            "their file"
+            f"--teacher-weights {teacher.path}: differ from the weights of the search; name the "
+            "file that the search used"
         )
     planner = replace(planner, pretrained=teacher.checksum)
     as_stage(teacher, planner.teacher(), data, store).put_into(store)
@@ -198,21 +198,21 @@ def _with_teacher(
 
 
 def _finished(folder: Path, stages: Sequence[StageSpec]) -> bool:
-    """Whether the student of these stages lies there.
+    """Return whether the folder holds the finished student of these stages.
 
     Raises:
-        InputError: something else does.
+        InputError: the folder holds other files.
     """
     run = RunFolder(folder)
-    ours = (run.student.name, run.config.name)  # of a call that was interrupted
+    ours = (run.student.name, run.config.name)  # an interrupted call may have left them
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
     if run.best.name not in names:
         if any(name not in ours and not name.startswith(TEMPORARY) for name in names):
-            raise InputError(f"--out {folder}: isn't empty; choose a fresh folder")
+            raise InputError(f"--out {folder}: isn't empty; choose a new folder")
         return False
-    load_student(folder)  # compares checksums
+    load_student(folder)  # verifies checksums
     if load_best(folder).stages[-1].key != stages[-1].key:
-        raise InputError(f"--out {folder}: holds another student; choose a fresh folder")
+        raise InputError(f"--out {folder}: holds another student; choose a new folder")
     return True
 
 
@@ -220,23 +220,23 @@ def _train(stages: Sequence[StageSpec], data: PreparedData, store: Store) -> byt
     Trial(stages, data, store).run()
     entry = store.get(stages[-1].key)
     if entry is None:
-        raise InputError(f"{store.root}: loses what is stored in it; look at its disk")
+        raise InputError(f"{store.root}: a stored stage has disappeared; check the disk")
     return entry.tensors
 
 
 def _tested(
     folder: Path, config: DataConfig, data: PreparedData, student: StageSpec
 ) -> tuple[float | None, str | None]:
-    """The student's test accuracy in percent: the one that is known, or read now.
+    """Return the student's test accuracy in percent; read the test set unless it is known.
 
     Returns:
-        It, or None and why it couldn't be read (None where there is no test set).
+        The accuracy and None; or None and why the test set couldn't be read (None without one).
     """
     run, known = RunFolder(folder), load_best(folder)
     if known.test_accuracy is not None or not has_test(config):
         return known.test_accuracy, None
     weights = run.student.read_bytes()
-    # Counted before it is read, or a stop in between would hide it.
+    # Count the read first: an interruption in between would hide it.
     counted = replace(known, test_reads=known.test_reads + 1)
     write_best(run, counted, weights)
     test, problem = test_accuracy(config, data.info, student, weights)
@@ -245,6 +245,6 @@ def _tested(
 
 
 def _write_places(folder: Path, options: Options) -> None:
-    """Where the data lie, for an export of the student from there."""
+    """Write the paths of data and store, which an export of the student needs."""
     text = to_yaml(local_options(to_yaml_values(options)))
     write_bytes(RunFolder(folder).config, text.encode())

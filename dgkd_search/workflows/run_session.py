@@ -1,4 +1,4 @@
-"""The trials of a search, run by Ray until it is over or interrupted."""
+"""One session of a search: Ray runs the trials until they end or the user interrupts."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.signals import sigterm_as_interrupt
 
-_PARTING = 3.0  # seconds for callbacks to take note of a cluster's end
+_PARTING = 3.0  # seconds for callbacks to handle the loss of a cluster
 
 
 @dataclass(frozen=True)
 class RunSession:
-    """A controller's trials, run by Ray; one search may take several sessions.
+    """The trials of a controller, run by Ray; a search may take several sessions.
 
     Attributes:
-        data: the prepared data.
-        folder: of the run.
-        lease: on the shared store, if there is one.
+        data: folder of the prepared data.
+        folder: the run folder.
+        lease: the lease on the shared store, if there is one.
     """
 
     controller: SearchController
@@ -54,17 +54,17 @@ class RunSession:
     lease: Lease | None
 
     def run(self, callback: Callback, before: ElapsedTime, began: float) -> None:
-        """Schedule the trials; whatever comes, those that haven't ended can be resumed.
+        """Run the trials; after an error or interruption they can be resumed.
 
         Args:
-            before: what earlier sessions took.
-            began: when this one did, on ``time.monotonic``.
+            before: time of earlier sessions.
+            began: start of this session, on ``time.monotonic``.
 
         Raises:
-            KeyboardInterrupt: the user interrupted it.
+            KeyboardInterrupt: the user interrupted the search.
             SQLAlchemyError, StorageInternalError, OSError: the disk failed.
         """
-        # Ray reads its settings when it is first imported, so nothing imports it before this.
+        # Ray reads its settings when it is first imported, so nothing may import it earlier.
         from dgkd_search.study.ray_tune.cluster import ready, watch_cluster
         from dgkd_search.study.ray_tune.ray_session import ray_session
         from dgkd_search.study.ray_tune.runner import run_tune
@@ -80,7 +80,7 @@ class RunSession:
                 origins = sorted({get_family(study.config.family).origin, loss.origin} - {""})
                 connected = ready(self.resources, paths, origins)
                 callback.log(f"{connected}; the first workers are starting")
-                self.folder.keep()  # bad input that is found from now on takes nothing away
+                self.folder.keep()  # from here on an error doesn't delete the folder
                 config, replicates = study.config, max_replicates(study.config)
                 callback.notify(
                     SearchStarted(config.budget, concurrency, config.time_budget, replicates)
@@ -92,7 +92,7 @@ class RunSession:
             over = True
         finally:
             try:
-                # What can't be noted for want of room is found again in the store.
+                # On a full disk this record is lost; the stages are still in the store.
                 with contextlib.suppress(SQLAlchemyError, StorageInternalError, OSError):
                     if not over:
                         self.controller.suspend()
@@ -101,9 +101,9 @@ class RunSession:
                 callback.notify(SearchFinished())
 
     def _end(self, callback: Callback, address: str) -> NoReturn:
-        """End this process, for the cluster that it works on is gone and Ray would end it soon.
+        """End this process after the loss of the cluster, before Ray does.
 
-        Called on a thread of its own: the main one waits for Ray, for good.
+        Runs on its own thread: the main thread waits for Ray forever.
         """
         hint = resume_hint(self.folder.path)
         message = (
@@ -126,7 +126,7 @@ class RunSession:
         from dgkd_search.study.ray_tune.messages import TrialTask, encode_task
 
         if self.lease is not None:
-            self.lease.add(stage.key for stage in stages)  # from now on nobody removes them
+            self.lease.add(stage.key for stage in stages)  # keeps others from deleting them
         root = self.stores.open(stages).root
         judged = self.controller.study.config.pruner != NO_PRUNER
         return encode_task(TrialTask(stages, self.data, root, self.stores.limit, judged))
@@ -134,12 +134,12 @@ class RunSession:
 
 @contextlib.contextmanager
 def resumable(folder: RunFolder) -> Iterator[None]:
-    """Ends of a search that are no bug, as errors that say how it goes on.
+    """Turn interruptions and disk errors into errors that say how to resume the search.
 
-    SIGTERM is taken as SIGINT is, wherever it comes.
+    SIGTERM is handled like SIGINT.
 
     Raises:
-        Stopped: the user interrupted it.
+        Stopped: the user interrupted the search.
         DgkdError: the disk failed.
     """
     with sigterm_as_interrupt():
@@ -151,22 +151,22 @@ def resumable(folder: RunFolder) -> Iterator[None]:
             why = one_line(str(error.__cause__ or error).split("\n")[0])
             raise DgkdError(
                 f"{folder.database}: can't be used ({why})"
-                f"{_resume_hint(folder, '; mend that, then ')}"
+                f"{_resume_hint(folder, '; remove the cause, then ')}"
             ) from error
         except OSError as error:
             raise DgkdError(
-                f"{one_line(error)}{_resume_hint(folder, '; mend that, then ')}"
+                f"{one_line(error)}{_resume_hint(folder, '; remove the cause, then ')}"
             ) from error
 
 
 def _resume_hint(folder: RunFolder, joined: str) -> str:
-    if not folder.config.exists():  # it had not begun: nothing is left of it
+    if not folder.config.exists():  # the search hadn't started, so its folder was deleted
         return ""
     return f"{joined}{resume_hint(folder.path)}"
 
 
 class TableWriter(Callback):
-    """Keeps trials.csv up to date as trials end."""
+    """Updates trials.csv whenever a trial ends."""
 
     def __init__(self, study: ChainStudy, path: Path) -> None:
         self._study, self._path = study, path

@@ -1,4 +1,4 @@
-"""A whole search, new or resumed: data, study, trials, and the report at its end."""
+"""A complete search, new or resumed: data, study, trials, and results."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def run_search(
     """Find the best chain.
 
     Args:
-        options: see ``Options``; what is None gets its default.
+        options: options of the search; None values get their defaults.
         callback: watches the search; none by default.
-        initial_params: parameters (those of study.db) of the trials to begin with, instead of plain
-            KD, the full chain and the middle assistant.
+        initial_params: parameters (as in study.db) of the first trials, instead of plain KD, the
+            full chain and the middle assistant alone.
 
     Returns:
-        What was found; everything else lies in the run folder.
+        A summary; the complete results are in the run folder.
 
     Raises:
-        InputError: something is wrong with the options or the data; nothing was written.
+        InputError: the options or the data are invalid; nothing was written.
         DgkdError: no trial completed.
-        Stopped: the user interrupted it; ``resume_search`` goes on.
+        Stopped: the user interrupted the search; ``resume_search`` resumes it.
     """
     check_params(initial_params or ())
     validated = validate(options)
@@ -64,22 +64,22 @@ def resume_search(
     overrides: ParsedOptions = NO_OPTIONS,
     callback: Callback | None = None,
 ) -> Summary:
-    """Go on with a search, whatever its end was; a finished one has its results written again.
+    """Resume a search, or rewrite the results of a finished one.
 
     Args:
-        run: its folder.
+        run: the run folder.
         overrides: options that may change; see ``check_resumption``.
         callback: watches the search; none by default.
 
     Raises:
-        InputError: it is no run, another driver works on it, its data are others, or an option
-            would change what defines it.
+        InputError: the folder is no run or is in use by another search, its data have changed, or
+            an option would change the definition of the search.
         DgkdError, Stopped: as for ``run_search``.
     """
     folder = RunFolder(Path(run).expanduser())
     check_resumption(folder, overrides)
     with resumable(folder), folder.hold():
-        resumption = check_resumption(folder, overrides)  # nobody changes it any more
+        resumption = check_resumption(folder, overrides)  # again, now that the folder is locked
         validated, manifest = resumption.validated, resumption.manifest
         initial_params = manifest.definition.initial_params
         return _search(validated, callback or Callback(), initial_params, manifest)
@@ -91,12 +91,12 @@ def _search(
     initial_params: Sequence[Params] | None,
     manifest: Manifest | None,
 ) -> Summary:
-    """Both of the above, in a folder that is held.
+    """Run a new or resumed search, whose folder is locked.
 
     Args:
-        manifest: of a run that goes on; None for a new one.
+        manifest: manifest of the resumed run; None for a new one.
     """
-    callback = CallbackList(callback)  # of the user's own, notify alone is called
+    callback = CallbackList(callback)  # so that only ``notify`` of a user's callback is called
     began = time.monotonic()
     resolved, run = validated.resolved, validated.run
     for note in resolved.warnings:
@@ -123,11 +123,11 @@ def _search(
 def _run_trials(
     search: PreparedSearch, study: ChainStudy, callback: Callback, began: float, *, resumed: bool
 ) -> SearchController:
-    """Run what is left of the trials; afterwards each has an end, and stands in trials.csv.
+    """Run the remaining trials; afterwards all have ended, and trials.csv lists them.
 
     Args:
-        began: when this session did, on ``time.monotonic``.
-        resumed: whether earlier sessions may have run some.
+        began: start of this session, on ``time.monotonic``.
+        resumed: whether earlier sessions may have run trials.
     """
     run, before, time_budget = search.run, ElapsedTime.from_study(study), study.config.time_budget
     controller = SearchController(
@@ -140,7 +140,7 @@ def _run_trials(
         spent=before.seconds,
     )
     if controller.is_finished:
-        callback.log(f"{run.path} is finished; its results are written again")
+        callback.log(f"{run.path} is finished; rewriting its results")
     else:
         if resumed:
             report_previous_sessions(study, before, callback)
@@ -156,7 +156,7 @@ def _run_trials(
 
 
 def _write_report(run: RunFolder, study: ChainStudy, callback: Callback) -> None:
-    """The page of what was found, without which the search is whole all the same."""
+    """Write the report page; the search is complete even if that fails."""
     try:
         from dgkd_search.results.report.page import render_report  # Altair is slow to import, too
 
@@ -164,6 +164,6 @@ def _write_report(run: RunFolder, study: ChainStudy, callback: Callback) -> None
     except Exception as error:
         why = one_line(error, 200, with_class=True)
         callback.log(
-            f"{run.report} can't be written ({why}); `dgkd-search report "
-            f"{shlex.quote(str(run.path))}` tries again"
+            f"{run.report} can't be written ({why}); to try again, run `dgkd-search report "
+            f"{shlex.quote(str(run.path))}`"
         )

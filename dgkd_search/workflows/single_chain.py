@@ -1,4 +1,4 @@
-"""One chain planned and trained, without a search."""
+"""Planning and training of one chain, without a search."""
 
 from __future__ import annotations
 
@@ -40,29 +40,31 @@ def plan(
     rate: float = 1.0,
     **options: Any,
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
-    """The stages of one chain, and the data that they train on.
+    """Plan the stages of one chain, and prepare their data.
 
     Args:
-        names: of the models, from the teacher to the student; one model alone is trained on labels.
-        guidance: ``dense``, ``sequential``, ``teacher``, ``none`` or one of your own.
-        drop_prob: of the student's teachers, in [0, 1).
-        replicate: seed of the student, from 0; the models above it are the same for all.
+        names: model names, from the teacher to the student; a single model is trained on labels
+            alone.
+        guidance: ``dense``, ``sequential``, ``teacher``, ``none`` or your own.
+        drop_prob: drop probability of the student's teachers, in [0, 1).
+        replicate: seed of the student, from 0; all replicates share the larger models.
         rate: factor on the student's learning rate, above 0.
         options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
-            prepared in the user's cache folder: they are there for ``run_trial``. Weights of a
-            teacher that are given go into the store, which ``run_trial`` must be given too.
+            prepared in the user's cache folder, where ``run_trial`` finds them. Pretrained weights
+            of the teacher go into the store; pass the same store to ``run_trial``.
 
     Returns:
-        Stages in training order, for ``run_trial`` or, one by one, for ``train_stage``.
+        The stages in training order, for ``run_trial`` or, one by one, for ``train_stage``; and
+        their data.
 
     Raises:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
     if isinstance(names, str):
-        raise InputError(f"models {names!r}: give a list of names, from the teacher on")
+        raise InputError(f"models {names!r}: must be a list of names, from the teacher on")
     if isinstance(drop_prob, bool) or not isinstance(drop_prob, int | float):
         raise InputError(f"drop_prob {drop_prob!r}: must be one number in {DROP_PROB.interval}")
-    module = options.get("models")  # which may make the guidance known
+    module = options.get("models")  # first: it may register the guidance
     own = load_families(str(module)) if module is not None else ()
     chain = Chain(tuple(names), guidance)
     if options.get("family") is None and not own:
@@ -97,12 +99,12 @@ def plan(
 def run_trial(
     stages: Sequence[StageSpec], data: PreparedData, store: Path | str | None = None
 ) -> TrialResult:
-    """Train a chain in this process, without Ray; what the store has is not trained again.
+    """Train a chain in this process, without Ray; cached stages are not trained again.
 
     Args:
-        stages, data: from ``plan``.
-        store: the store's folder; the user's cache folder by default, ``none`` for one that is
-            empty and gone afterwards.
+        stages, data: the result of ``plan``.
+        store: the store's folder; by default in the user's cache folder. ``none`` stands for an
+            empty store that is deleted at the end.
     """
     if str(store) == NO_STORE:
         with TemporaryDirectory(prefix="dgkd-search-") as folder:

@@ -1,4 +1,4 @@
-"""What a search would do, without doing it."""
+"""Validation of a search before it starts; nothing is written."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.utils.files import write_error
 from dgkd_search.workflows.export_forms import FORMS
 
-_SHOWN = 8  # classes by name
-_MANY = 200  # validation images
-_UNEVEN = 3  # times as many images in one class as in another
+_SHOWN = 8  # class names in the description of the data
+_MANY = 200  # validation images; fewer cause a note
+_UNEVEN = 3  # ratio of images per class that causes a note
 
 
 @dataclass(frozen=True)
 class ValidatedSearch:
-    """Options that a search can go to work with.
+    """A search with valid options and data.
 
     Attributes:
-        run: where it goes.
-        outputs: room for stored outputs; None for data that aren't at hand to be counted.
-        images: what is to be learnt, in words; likewise.
-        teacher: its weights, where the user has brought them along.
+        run: the run folder.
+        outputs: size of the stored outputs; None if the data must be downloaded first.
+        images: description of the data; None if unknown.
+        teacher: the pretrained teacher, or None.
     """
 
     resolved: Resolved
@@ -52,15 +52,16 @@ class ValidatedSearch:
 
 
 def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
-    """Everything that can be checked before something is written; no image file is opened, and
-    arrays of one's own are looked at.
+    """Check everything that can be checked before anything is written.
+
+    Image files are not opened; the arrays of a user's own dataset are checked.
 
     Args:
-        run: one that is there already; a new one is chosen by default.
+        run: an existing run folder; by default a new one is chosen.
 
     Raises:
-        InputError: what is wrong with the options or, where they are right, with the run folder
-            and the data; all at once.
+        InputError: all problems of the options or, if the options are valid, of the run folder and
+            the data.
     """
     resolved = resolve(options)
     problems: list[str] = []
@@ -98,13 +99,13 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     notes += _untaken(resolved)
     images = None
     if isinstance(dataset, Downloadable):
-        images = dataset.missing() or f"at hand in {dataset.root}; counted when the search starts"
+        images = dataset.missing() or f"in {dataset.root}; counted when the search starts"
     if split is not None:
         images = _images(dataset, split)
         notes += _uneven(dataset.classes, split.train_labels)
         notes += _few(len(split.validation_labels))
         if resolved.config.data.validation is not None and split.validation_in == "val":
-            notes.append("--validation changes nothing: the data have a validation part")
+            notes.append("--validation has no effect: the dataset has a validation part")
     resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
     weights = resolved.options.teacher_weights
     teacher = read_teacher(Path(weights), of(space.teacher)) if weights is not None else None
@@ -112,7 +113,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
 
 
 def _untaken(resolved: Resolved) -> list[str]:
-    """A line about each option of a package that neither the search nor an export takes."""
+    """Return a note for each option of a package that neither the search nor an export takes."""
     config = resolved.config
     taken = dict((*config.sampler_options, *config.pruner_options))
     taken |= dict(config.distillation.loss.options)
@@ -120,14 +121,14 @@ def _untaken(resolved: Resolved) -> list[str]:
     forms = FORMS.load_all()[0] if left else ()
     for_export = {name for form in forms for name in form.options}
     return [
-        f"--{name.replace('_', '-')} changes nothing: no part that was chosen takes it"
+        f"--{name.replace('_', '-')} has no effect: none of the chosen parts takes it"
         for name in left
         if name not in for_export
     ]
 
 
 def _split(resolved: Resolved, dataset: Dataset) -> Split | None:
-    """What is to be trained on; None for data that may have to be fetched first."""
+    """Return the split of the data; None if they may have to be downloaded first."""
     if isinstance(dataset, Downloadable):
         return None
     data = resolved.config.data
@@ -140,31 +141,32 @@ def _images(dataset: Dataset, split: Split) -> str:
     color = "gray" if dataset.channels == 1 else "color"
     test = "a test set" if dataset.has_test else "no test set"
     return (
-        f"{len(split.train_labels):,} to train on, {len(split.validation_labels):,} to validate, "
-        f"{test}; {len(names)} classes ({shown}), {dataset.image_size} x {dataset.image_size}, "
+        f"{len(split.train_labels):,} for training, {len(split.validation_labels):,} for "
+        f"validation, {test}; {len(names)} classes ({shown}), "
+        f"{dataset.image_size} x {dataset.image_size}, "
         f"{color}"
     )
 
 
 def _few(validation: int) -> list[str]:
-    """A line about a validation part that tells little, if it is one."""
+    """Return a note if the validation part is small."""
     if validation >= _MANY:
         return []
     return [
-        f"the validation part has {validation} images: one of them is {100 / validation:.1f} % of "
-        "accuracy, so only large differences will be seen; a larger val/ or more images help"
+        f"the validation part has {validation} images, each {100 / validation:.1f} % of the "
+        "accuracy: only large differences are visible; use more images or a larger val/"
     ]
 
 
 def _uneven(classes: Sequence[str], labels: Labels) -> list[str]:
-    """A line about classes of very different sizes, if there are any."""
+    """Return a note if the classes differ much in size."""
     counts = np.bincount(labels, minlength=len(classes))
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < _UNEVEN * counts[least]:
         return []
     return [
-        f"classes are uneven: {classes[most]} has {counts[most]:,} training images, "
-        f"{classes[least]} {counts[least]:,}; accuracy counts images, so it favors large classes"
+        f"classes are imbalanced: {classes[most]} has {counts[most]:,} training images, "
+        f"{classes[least]} has {counts[least]:,}; accuracy favors large classes"
     ]
 
 
@@ -179,7 +181,7 @@ def _outputs(resolved: Resolved, dataset: Dataset, split: Split | None) -> Outpu
 
 
 def _unusable(store: str | None) -> list[str]:
-    """What is wrong with the place of a store that isn't there yet."""
+    """Return the problem with the folder of a store that doesn't exist yet, if any."""
     root = default_root() if store is None else Path(store).expanduser()
     if store == NO_STORE or (root / FORMAT_FILE).exists():
         return []

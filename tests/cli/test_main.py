@@ -37,8 +37,7 @@ def test_a_search_that_gave_up_says_so_after_its_results(
     assert out.startswith("ended early 3 trials failed in a row\nbest chain")
     assert err == (
         "dgkd-search: the search ended before its budget: 3 trials failed in a row; remove the "
-        "cause, then go on "
-        "with `dgkd-search --resume 'a run'`\n"
+        "cause, then resume with `dgkd-search --resume 'a run'`\n"
     )
 
 
@@ -50,7 +49,7 @@ def test_an_interruption_before_a_resumed_search_began_says_how_it_goes_on(
 
     monkeypatch.setattr("dgkd_search.workflows.search.resume_search", interrupted)
     assert main(["--resume", "a run"]) == 130
-    said = "dgkd-search: interrupted; go on with `dgkd-search --resume 'a run'`\n"
+    said = "dgkd-search: interrupted; resume with `dgkd-search --resume 'a run'`\n"
     assert capsys.readouterr().err == said
 
 
@@ -121,7 +120,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
     assert values["assistants"] == "cnn16, cnn8, cnn4"
     assert values["drop-prob"] == "0:0.5"
     assert values["run folder"] == "new"
-    assert values["trials at once"] == "3, each 1 CPU thread and 0 GPUs"
+    assert values["trials at once"] == "3, each on 1 CPU thread and 0 GPUs"
     assert values["stored outputs"].startswith("up to 22 kB a teacher (1 view), ")
     assert [line[16:] for line in lines if line.startswith("first trial")] == [
         "cnn32 > cnn3  (kd)",
@@ -175,8 +174,8 @@ def test_the_number_of_configurations_is_that_of_a_brute_count(
         )
         tried = min(budget, len(seen))
         expected = (
-            f"configurations  {len(seen)} (of chain, guidance, drop), of which the budget tries "
-            f"{tried}"
+            f"configurations  {len(seen)} (of chain, guidance and drop); the budget covers "
+            f"{tried} of them"
         )
         assert [line for line in lines if line.startswith("configurations")] == [expected]
 
@@ -184,7 +183,7 @@ def test_the_number_of_configurations_is_that_of_a_brute_count(
 def test_a_tuned_rate_has_unlimited_values(capsys: pytest.CaptureFixture[str]) -> None:
     lines = dry(capsys, "--tune lr --budget 500")
     assert (
-        "configurations  unlimited (of chain, guidance, drop), of which the budget tries 500"
+        "configurations  unlimited (of chain, guidance and drop); the budget covers 500 of them"
         in lines
     )
 
@@ -224,23 +223,25 @@ def test_a_share_for_a_part_that_is_there_changes_nothing(
         save_image(Path("pictures", part, name, f"{shade}.png"), np.full((16, 16), shade))
     words = "--dataset imagefolder --data-dir pictures --validation 0.3"
     notes = [line for line in dry(capsys, words) if line.startswith("note: --validation")]
-    assert notes == ["note: --validation changes nothing: the data have a validation part"]
+    assert notes == ["note: --validation has no effect: the dataset has a validation part"]
 
 
 def test_the_data_are_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        "data            935 to train on, 503 to validate, a test set; 10 classes "
+        "data            935 for training, 503 for validation, a test set; 10 classes "
         "(0, 1, 2, 3, 4, 5, 6, 7, ...), 8 x 8, gray"
     ) in dry(capsys, "--dataset digits")
     (note,) = [line for line in dry(capsys, "--train-limit 40") if "validation part" in line]
-    assert re.match(r"note: the validation part has (\d+) images: one of them is", note)
+    assert re.match(
+        r"note: the validation part has (\d+) images, each [\d.]+ % of the accuracy: ", note
+    )
     (said,) = [line for line in dry(capsys, "--dataset cifar100") if line.startswith("data  ")]
     assert "cifar-100-python.tar.gz isn't in " in said
     assert "will be downloaded from https://" in said
     Path("here").mkdir()
     Path("here/cifar-100-python.tar.gz").touch()
     found = dry(capsys, "--dataset cifar100 --data-dir here")
-    assert any(line.startswith("data            at hand in ") for line in found)
+    assert any(line.startswith("data            in ") for line in found)
 
 
 @pytest.mark.parametrize(("few", "told"), [(2, True), (4, False)])
@@ -256,7 +257,7 @@ def test_uneven_classes_are_told(
     lines = dry(capsys, "--dataset imagefolder --data-dir photos --image-size 8 --concurrency 1")
     found = [line for line in lines if line.startswith("note: classes")]
     expected = (
-        "note: classes are uneven: cat has 6 training images, dog 2; accuracy counts images, so "
-        "it favors large classes"
+        "note: classes are imbalanced: cat has 6 training images, dog has 2; "
+        "accuracy favors large classes"
     )
     assert found == ([expected] if told else [])

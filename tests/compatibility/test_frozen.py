@@ -56,7 +56,7 @@ def test_a_run_of_this_format_loads(old: Path, capsys: pytest.CaptureFixture[str
     assert "trials so far: 1 COMPLETE" in capsys.readouterr().out
     assert main(["--resume", "run", "--store", "store"]) == 0
     out, err = capsys.readouterr()
-    assert "run is finished; its results are written again" in err
+    assert "run is finished; rewriting its results" in err
     assert "damaged" not in err
     assert "1 of 1: 1 completed" in out
     again = yaml.safe_load((old / "best.yaml").read_text())
@@ -223,7 +223,7 @@ def test_a_finished_run_is_written_again(world: Path, capsys: pytest.CaptureFixt
     weights = Path("run/student.safetensors").read_bytes()
     assert main(["--resume", "run", *PLACES]) == 0
     out, err = capsys.readouterr()
-    assert "run is finished; its results are written again" in err
+    assert "run is finished; rewriting its results" in err
     assert "3 of 3: 3 completed" in out
     again = load_best("run")
     same = ("stages", "test_accuracy", "test_reads", "comparison", "confirmation", "data")

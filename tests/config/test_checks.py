@@ -37,10 +37,10 @@ def test_depth_and_size_that_disagree_are_told() -> None:
 
 def test_options_that_change_nothing_are_told() -> None:
     (warning,) = resolved(views=8).warnings
-    assert warning.startswith("--views changes nothing")
+    assert warning.startswith("--views has no effect")
     assert resolved(views=8, augment="crop").warnings == resolved(outputs="online").warnings == ()
     (warning,) = resolved(outputs="online", store_limit=10**9).warnings
-    assert warning.startswith("--store-limit changes nothing")
+    assert warning.startswith("--store-limit has no effect")
 
 
 def test_a_loss_without_temperature_has_none_to_set_or_to_search(
@@ -51,9 +51,10 @@ def test_a_loss_without_temperature_has_none_to_set_or_to_search(
     found = resolved(loss="mse")
     assert found.config.distillation.loss == get_loss("mse").spec and found.warnings == ()
     (warning,) = resolved(loss="mse", temperature=3).warnings
-    assert warning == "--temperature changes nothing: --loss mse doesn't use it"
+    assert warning == "--temperature has no effect: --loss mse doesn't use it"
     assert messages(loss="mse", tune="temperature,lr") == (
-        "--tune temperature: --loss mse doesn't use it; leave it out, or choose another loss",
+        "--tune temperature: --loss mse doesn't use the temperature; leave it out, or choose "
+        "another loss",
     )
     assert resolved(loss="dist", tune="temperature", temperature=3).warnings == ()
 
@@ -64,7 +65,7 @@ def test_a_loss_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     for options in ({}, {"models": "helpers.losses"}):
         register_loss(LogitMSE)  # so that the module registers something
         (message,) = messages(loss="hinton", **options)
-        assert message.startswith("--loss hinton: unknown; choose from kl, dist, mse, or name the")
+        assert message.startswith("--loss hinton: unknown; choose from kl, dist, mse, or name your")
 
 
 def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,7 @@ def test_two_objectives_prune_nothing_and_say_so() -> None:
     found = resolved(objective="accuracy,cost")
     assert found.config.objectives == ("accuracy", "cost")
     assert found.config.pruner == "none"
-    assert "two objectives: nothing is pruned, for Optuna prunes by one alone" in found.warnings
+    assert "no trial is pruned: Optuna can't prune with two objectives" in found.warnings
     assert resolved().config.pruner == "median"
     for bad in ("cost", "cost,accuracy", "speed"):
         assert messages(objective=bad)[0].startswith(f"--objective {bad}: must be accuracy")

@@ -71,11 +71,11 @@ def test_problems_are_told_in_the_words_of_the_products_own() -> None:
         "--search-width 2.5: must be a whole number",
         "--beta nan: must be a finite number",
         "--eager yes: must be true or false",
-        "--label '': must be a text of printable characters, and not empty",
+        "--label '': must be a non-empty text of printable characters",
         "--knots a: could not convert string to float: 'a'",
         "--search-widht: unknown option; did you mean search-width?",
     )
-    with pytest.raises(InputError, match="search-width: stands twice, in two spellings"):
+    with pytest.raises(InputError, match="search-width: is given twice, in two spellings"):
         parse_options({"search_width": 1, "search-width": 1})
 
 
@@ -86,8 +86,8 @@ def test_a_rule_that_fails_or_does_not_read_its_own_value_is_named() -> None:
     with pytest.raises(InputError) as caught:
         parse_options({"odd": 3, "twice": 1, "table": 1, "beta": {"a": 1}})
     assert caught.value.messages == (
-        "--odd 3: can't be read (AttributeError: 'int' object has no attribute 'upper')",
-        "--twice 1: is read as 2, which isn't read as itself; mend its rule",
+        "--odd 3: can't be parsed (AttributeError: 'int' object has no attribute 'upper')",
+        "--twice 1: is parsed as 2, which must parse as itself; fix its rule",
         "--table 1: is a dict; must be a bool, int, float, text or several of these",
         "--beta {'a': 1}: must be one value or a list of values",
     )
@@ -96,19 +96,19 @@ def test_a_rule_that_fails_or_does_not_read_its_own_value_is_named() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"name": "Beta"}, "'Beta': a name has small letters"),
+        ({"name": "Beta"}, "'Beta': a name has lower-case letters"),
         ({"name": "a--b"}, "'a--b': a name has"),
-        ({"name": "resume"}, "'resume': the name has another meaning"),
-        ({"name": "lambda"}, "'lambda': the name has another meaning"),
+        ({"name": "resume"}, "'resume': the name is reserved"),
+        ({"name": "lambda"}, "'lambda': the name is reserved"),
         ({"name": "batch-size"}, "'batch_size': already registered"),
         ({"name": "normalise"}, "'normalize': already registered"),
         ({"group": "misc"}, "group 'misc' is unknown; choose from data, chain"),
         ({"help": "two\nlines"}, "help must be one line"),
-        ({"scope": "STUDY"}, "scope 'STUDY' is none of"),
+        ({"scope": "STUDY"}, "scope 'STUDY' must be a"),
         ({"parse": bool, "default": True}, "default True: a flag can only be turned on"),
         ({"default": "x"}, "default 'x': must be a finite number"),
         ({"parse": int, "default": [1]}, "default .1.: must be a whole number"),
-        ({"parse": several, "default": [1]}, "default .1. is read as another value"),
+        ({"parse": several, "default": [1]}, "default .1. is parsed as another value"),
     ],
 )
 def test_what_is_no_option_is_not_registered(change: dict[str, Any], problem: str) -> None:
@@ -185,7 +185,7 @@ def test_a_part_gets_what_it_takes_and_its_defaults_are_noted() -> None:
 
 def test_a_part_takes_registered_options_alone() -> None:
     for name in ("nowhere", "epochs"):  # unknown, and built-in
-        with pytest.raises(InputError, match=f"^--x y: takes --{name}, which nobody registers"):
+        with pytest.raises(InputError, match=f"^--x y: takes --{name}, which no package registers"):
             taken_values(Options(), [name], "--x y")
 
 
@@ -198,8 +198,7 @@ def test_what_a_loss_takes_may_not_change_on_resume() -> None:
             return student.sum()
 
     assert messages(loss="odd") == (
-        "--loss odd: takes --eager, which isn't of Scope.STUDY and may change on resume; mend its "
-        "package",
+        "--loss odd: takes --eager, whose scope must be Scope.STUDY; fix its package",
     )
 
 
@@ -208,8 +207,8 @@ def test_a_file_of_an_earlier_session_names_what_is_missing() -> None:
     with pytest.raises(InputError) as caught:
         check_options_known(["gone", "beta", "also-gone"], "run")
     assert caught.value.messages == (
-        "run: was made with --also-gone, --gone, which no package that is installed adds; install "
-        "the one that does and try again, nothing was changed",
+        "run: was written with --also-gone, --gone, which no installed package adds; install "
+        "the package that does, then try again",
     )
 
 

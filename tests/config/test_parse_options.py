@@ -83,7 +83,7 @@ def test_an_earlier_spelling_means_the_same(name: str) -> None:
 
 
 def test_two_spellings_of_one_option_are_refused() -> None:
-    with pytest.raises(InputError, match="--normalise: stands twice, in two spellings"):
+    with pytest.raises(InputError, match="--normalise: is given twice, in two spellings"):
         parse_options({"normalize": "train", "normalise": "train"})
 
 

@@ -80,22 +80,25 @@ def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
         ({"teacher": "resnet9"}, ["--teacher: model 'resnet9': not in family"]),
         (
             {"assistants": "resnet56", "teacher": "resnet26"},
-            ["--assistants resnet56: must lie strictly between"],
+            ["--assistants resnet56: must be strictly between"],
         ),
         (
             {"assistants": "plain4,cnn8", "family": "cnn"},
             ["--assistants: model 'plain4': not in"],
         ),
-        ({"max_assistants": 9}, ["--max-assistants 9: there are 3"]),
+        ({"max_assistants": 9}, ["--max-assistants 9: must be at most 3"]),
         (
             {"teacher": "resnet56", "assistants": "resnet32,resnet32x4"},
-            ["--assistants resnet32,resnet32x4: are of one size (32)"],
+            ["--assistants resnet32,resnet32x4: have the same size (32)"],
         ),
-        ({"drop_prob": "0.3:0.4", "drop_scope": "all"}, ["--drop-prob 0.3:0.4: holds none"]),
+        (
+            {"drop_prob": "0.3:0.4", "drop_scope": "all"},
+            ["--drop-prob 0.3:0.4: must contain one of"],
+        ),
         ({"dataset": "imagefolder"}, ["--data-dir: missing"]),
         ({"data_dir": "."}, ["--data-dir .: the digits come with scikit-learn"]),
         ({"family": "vggg"}, ["--family vggg: unknown; choose from resnet, plain"]),
-        ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: this machine has 0 GPUs"]),
+        ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: must be at most 0"]),
         (
             {"dataset": "imagefolder", "family": "vggg", "gpus_per_trial": 2},
             ["--data-dir: missing", "--gpus-per-trial 2", "--family vggg: unknown"],
@@ -146,14 +149,14 @@ def test_as_many_trials_run_at_once_as_the_gpus_carry(
     assert found.resources.concurrency == concurrency
     assert found.config.numerics.device_type == "cuda"
     (message,) = messages(gpus_per_trial=share, concurrency=concurrency + 1)
-    assert message.startswith(f"--concurrency {concurrency + 1}: {devices} GPUs carry")
+    assert message.startswith(f"--concurrency {concurrency + 1}: {devices} GPUs hold")
 
 
 def test_a_clusters_gpus_are_not_counted_here() -> None:
     found = resolved(address="ray://somewhere:10001", gpus_per_trial=4, concurrency=8)
     assert found.resources.gpus_per_trial == 4
     (message,) = messages(address="somewhere:6379", concurrency=8)
-    assert message.startswith("--address somewhere:6379: needs --gpus-per-trial too")
+    assert message.startswith("--address somewhere:6379: also needs --gpus-per-trial")
 
 
 SAID: list[dict[str, Any]] = [

@@ -106,10 +106,10 @@ def test_names_that_stand_twice_are_told_in_either_spelling(path: Path) -> None:
             "normalise: train\nnormalize: train\n",
         )
     assert [m.split(": ", 1)[1] for m in caught.value.messages] == [
-        "line 3: seed stands twice; keep one",
-        "line 4: data_dir stands twice, first as data-dir; keep one",
-        "line 5: is no `name: value`; write one option a line",
-        "line 8: normalize stands twice, first as normalise; keep one",
+        "line 3: seed occurs twice; keep one",
+        "line 4: data_dir occurs twice, first as data-dir; keep one",
+        "line 5: must be `name: value`; write one option per line",
+        "line 8: normalize occurs twice, first as normalise; keep one",
     ]
 
 

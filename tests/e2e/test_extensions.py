@@ -144,7 +144,7 @@ def test_a_guidance_that_nobody_knows_is_named(capsys: pytest.CaptureFixture[str
     assert main(["--guidance", "dense,outer", "--dry-run"]) == 2
     assert capsys.readouterr().err == (
         "dgkd-search: --guidance dense,outer: unknown; choose from dense, sequential, teacher, "
-        "none, or name the module of your own with --models\n"
+        "none, or name your own module with --models\n"
     )
 
 

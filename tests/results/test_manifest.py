@@ -151,12 +151,12 @@ def test_what_a_user_brought_along_must_be_the_same(
     record, config = read_manifest(run), resolve(resolved.options).config
     changed = SearchDefinition.of(record.options, DATA, None, {name: "c" * 32})
     noted = replace(record, definition=replace(changed, checksums={name: "b" * 32}))
-    with pytest.raises(InputError, match=f"begun with other .*{what}"):
+    with pytest.raises(InputError, match=f"started with other .*{what}"):
         load_study(noted, config, changed, Listener())
     if name in ("guidance", "sampler", "pruner"):  # which early runs did not record
         assert len(load_study(record, config, changed, Listener()).trials) == 2
     else:
-        with pytest.raises(InputError, match=f"begun with other .*{what}"):
+        with pytest.raises(InputError, match=f"started with other .*{what}"):
             load_study(record, config, changed, Listener())
 
 
@@ -213,7 +213,7 @@ def test_facts_of_a_study_that_are_none_are_damage(
 
 
 def test_other_data_are_refused(run: RunFolder) -> None:
-    with pytest.raises(InputError, match="begun with other data"):
+    with pytest.raises(InputError, match="started with other data"):
         reopened(run, "e" * 32)
 
 
@@ -226,9 +226,9 @@ def test_other_data_are_refused(run: RunFolder) -> None:
         ({"epochs": "5"}, "--epochs 5: the run was begun with 4; leave it out"),
         ({"cpus_per_trial": 2}, "--cpus-per-trial 2: the run was begun with 1"),
         ({"gpus-per-trial": "1"}, "--gpus-per-trial 1: the run was begun with 0"),
-        ({"budget": 2}, "--budget 2: the run has 3; on resume it can only be raised"),
+        ({"budget": 2}, "--budget 2: the run has 3, which can only be raised"),
         ({"time-budget": "90"}, "--time-budget 90: the run has 3600"),
-        ({"out": "other"}, "--out other: a run that is resumed stays where it is"),
+        ({"out": "other"}, "--out other: a resumed run stays in its folder"),
         ({"epochs": "0"}, "--epochs 0: must be"),
         ({"nothing": "0"}, "--nothing: unknown option"),
     ],
@@ -278,7 +278,7 @@ def test_a_time_budget_can_be_set_later(tmp_path: Path, monkeypatch: pytest.Monk
         Callback(),
     )
     assert study.config.time_budget == 1800
-    with pytest.raises(InputError, match="--time-budget 60: the run has 1800; on resume it can"):
+    with pytest.raises(InputError, match="--time-budget 60: the run has 1800, which can only be"):
         check_resumption(folder, parse_values({"time_budget": "60s"}))
 
 
@@ -300,7 +300,7 @@ def test_options_of_a_package_are_kept_and_missed(
     checked = check_resumption(folder, overrides).validated.resolved
     assert checked.options.extra == (("beta", 0.1), ("patience", 2))
     assert checked.config.sampler_options == (("patience", 2),)
-    assert checked.warnings[-1] == "--beta changes nothing: no part that was chosen takes it"
+    assert checked.warnings[-1] == "--beta has no effect: none of the chosen parts takes it"
     with pytest.raises(InputError, match=r"^--beta 0.2: the run was begun with 0.1; leave it out"):
         check_resumption(folder, parse_values({"beta": 0.2}))
     edit(folder, beta=0.3)
@@ -309,7 +309,9 @@ def test_options_of_a_package_are_kept_and_missed(
     monkeypatch.delitem(OPTIONS._known, "beta")  # its package is no longer installed
     before = {path: path.read_bytes() for path in folder.path.iterdir()}
     for use in (read_manifest, open_readonly, lambda run: check_resumption(run, NO_OPTIONS)):
-        with pytest.raises(InputError, match=r"^run: was made with --beta, which no package"):
+        with pytest.raises(
+            InputError, match=r"^run: was written with --beta, which no installed package"
+        ):
             use(folder)
     assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
 
@@ -436,10 +438,10 @@ def test_a_damaged_study_is_named_and_begun_again(run: RunFolder, name: str) -> 
     aside = [path.name for path in (run.path / "damaged").glob("*")]
     (message,) = messages
     assert message.startswith("run/study.db: damaged (")
-    assert message.endswith("made again, its trials from what is in the store")
+    assert message.endswith("written again, its trials restart from the store")
     if name != "gone":
         assert len(aside) == 1 and aside[0].startswith("study.db-")
-        assert "set aside as run/damaged" in message
+        assert "moved to run/damaged" in message
     assert len(run_trials(study, 2)) == 2
     assert open_readonly(run).damage() is None
 

@@ -92,7 +92,7 @@ def test_an_unknown_name_is_told_with_those_there_are() -> None:
     with pytest.raises(InputError) as caught:
         registry("b", "a").get("c")
     assert caught.value.messages == (
-        "thing 'c': unknown; choose from b, a, or name the module of your own with --models",
+        "thing 'c': unknown; choose from b, a, or name your own module with --models",
     )
 
 

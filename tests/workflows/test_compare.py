@@ -91,7 +91,7 @@ def test_the_command(small: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     assert out.splitlines()[2].startswith("| NOKD | ")
     table, _, rest = out.partition("\n\n")
     assert len(table.splitlines()) == 2 + 5
-    above = [line.split(":")[0] for line in rest.splitlines() if "above the student" in line]
+    above = [line.split(":")[0] for line in rest.splitlines() if ": larger models " in line]
     assert above == ["KD", "TAKD", "DGKD", "DGKD, drop 0.25"]
     assert "use at least three seeds" in rest
     assert "seed 1 of 1" in err

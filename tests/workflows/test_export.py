@@ -120,7 +120,7 @@ def test_a_form_that_differs_is_not_kept(
         return lambda batch: student(batch) * changes[wrong]
 
     replace_form(monkeypatch, "torch", make)
-    with pytest.raises(InputError, match="--formats torch: differs from the model"):
+    with pytest.raises(InputError, match="--formats torch: differs from the PyTorch model"):
         export_run(run.path, tmp_path / "new", ("torch",), place)
     assert not (tmp_path / "new").exists()
 
@@ -137,7 +137,7 @@ def test_without_the_extra_the_other_forms_are_written(
     assert "student.onnx" not in {path.name for path in written}
     assert "student.pt2" in {path.name for path in written}
     assert told == [
-        "no student.onnx: onnxscript isn't installed; pip install 'dgkd-search[export]' and export "
+        "no student.onnx: onnxscript not installed; pip install 'dgkd-search[export]' and export "
         "again"
     ]
 
@@ -149,7 +149,7 @@ def test_a_form_that_was_asked_for_needs_the_extra(
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name == "onnxruntime" else real(name)
     )
-    with pytest.raises(InputError, match=r"onnxruntime isn't installed; pip install"):
+    with pytest.raises(InputError, match=r"onnxruntime not installed; pip install"):
         export_run(run.path, tmp_path / "new", ("onnx",), place)
 
 
@@ -158,7 +158,7 @@ def test_a_form_that_was_asked_for_needs_the_extra(
 )
 def test_nothing_else_is_overwritten(run: RunFolder, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(InputError, match=f"holds another {name}; choose a fresh folder"):
+    with pytest.raises(InputError, match=f"holds another {name}; choose a new folder"):
         export_run(run.path, tmp_path, ())
     assert (tmp_path / name).read_text() == "mine"
 
@@ -173,7 +173,7 @@ def test_an_impossible_place_is_refused_in_one_line(
 
 
 def test_other_data_are_refused(run: RunFolder, place: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="had other data"):
+    with pytest.raises(InputError, match="used other data"):
         export_run(run.path, tmp_path / "new", (), {**place, "split_seed": "7"})
 
 
@@ -186,7 +186,7 @@ def test_a_loss_whose_code_has_changed_is_refused(
     loss = replace(student.distillation, loss=LossSpec("dist", "mine", "c" * 32))
     changed = replace(best, stages=(*others, replace(student, distillation=loss)))
     write_best(RunFolder(tmp_path), changed, run.student.read_bytes())
-    with pytest.raises(InputError, match=r"loss 'dist' isn't what it was .*; put its code back"):
+    with pytest.raises(InputError, match=r"code of its loss 'dist' has changed .*; restore it"):
         export_run(tmp_path, tmp_path / "new", (), place)
     assert not (tmp_path / "new").exists()
 
@@ -199,12 +199,12 @@ def test_a_network_that_cannot_be_exported_is_told(
 
     replace_form(monkeypatch, "torch", make)
     told: list[str] = []
-    with pytest.raises(InputError, match=r"--formats torch: can't be made .data-dependent control"):
+    with pytest.raises(InputError, match=r"--formats torch: export failed .data-dependent control"):
         export_run(run.path, tmp_path / "new", ("torch",), place)
     written = export_run(run.path, tmp_path / "new", None, place, told.append)
     assert "student.pt2" not in {path.name for path in written}
     assert "student.safetensors" in {path.name for path in written}
-    assert told == ["no student.pt2: it can't be made (data-dependent control flow)"]
+    assert told == ["no student.pt2: export failed (data-dependent control flow)"]
 
 
 def test_a_readme_of_ones_own_stays(run: RunFolder, place: dict[str, str], tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ def begun(**checksums: str) -> SearchDefinition:
     ("name", "words"),
     [
         ("given", "weights of its teacher; name their file"),
-        ("code", "code of its models; put that back"),
-        ("loss", "code of its loss; put that back"),
+        ("code", "code of its models; restore it"),
+        ("loss", "code of its loss; restore it"),
         ("guidance", "code of its guidances"),
         ("sampler", "code of its sampler"),
         ("pruner", "code of its pruner"),
@@ -30,7 +30,7 @@ def begun(**checksums: str) -> SearchDefinition:
 def test_another_part_is_named(name: str, words: str) -> None:
     check_own_parts(RUN, begun(**{name: "a"}), {name: "a"})
     for now in ({}, {name: "b"}):
-        with pytest.raises(InputError, match=f"^run: the run was begun with other {words}"):
+        with pytest.raises(InputError, match=f"^run: the run was started with other {words}"):
             check_own_parts(RUN, begun(**{name: "a"}), now)
 
 

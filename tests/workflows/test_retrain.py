@@ -98,10 +98,13 @@ def test_what_does_not_fit_is_refused_in_one_line(
     settings = {**stages[-1]["distillation"], "loss": loss}
     for values, message in (
         ({"options": ...}, "earlier version"),
-        ({"options": {**options, "split-seed": 5}}, "had other data"),
-        ({"options": {**options, "beta": 5}}, "was made with --beta, which no package that is"),
-        ({"options": {**options, "models": "somewhere.else"}}, "name their module with --models"),
-        ({"stages": other}, "aren't what they were"),
+        ({"options": {**options, "split-seed": 5}}, "used other data"),
+        (
+            {"options": {**options, "beta": 5}},
+            "was written with --beta, which no installed package",
+        ),
+        ({"options": {**options, "models": "somewhere.else"}}, "name it with --models"),
+        ({"stages": other}, r"^.*: the code of .* has changed since the search; restore it"),
         ({"stages": [*stages[:-1], {**stages[-1], "distillation": settings}]}, "its loss 'kl'"),
         ({"stages": []}, "is damaged"),
     ):
@@ -118,7 +121,7 @@ def test_a_folder_with_another_student_is_refused(
     (tmp_path / "repeat-1").mkdir()
     for name in ("best.yaml", "student.safetensors"):
         (tmp_path / "repeat-1" / name).write_bytes((found.folders[1] / name).read_bytes())
-    with pytest.raises(InputError, match="holds another student; choose a fresh folder"):
+    with pytest.raises(InputError, match="holds another student; choose a new folder"):
         retrain(run.best, tmp_path, 1, place)
 
 
@@ -174,14 +177,14 @@ def test_what_an_interrupted_call_left_is_finished(
     assert again.tests == found.tests[:1]
     (folder / "best.yaml").unlink()
     (folder / "mine.txt").write_text("")
-    with pytest.raises(InputError, match="isn't empty; choose a fresh folder"):
+    with pytest.raises(InputError, match="isn't empty; choose a new folder"):
         retrain(run.best, tmp_path, 1, place)
 
 
 def test_a_retrained_student_is_exported_and_not_retrained(
     found: Retrained, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="is retrained already"):
+    with pytest.raises(InputError, match="is already retrained"):
         retrain(found.folders[0], tmp_path / "out", 1)
     export_run(found.folders[0], tmp_path / "ship", ())
     assert ", those of validation among them" in (tmp_path / "ship" / "README.md").read_text()
@@ -202,7 +205,7 @@ def test_a_given_teacher_is_needed_again(
     with pytest.raises(InputError, match="name the file of its weights with --teacher-weights"):
         retrain(best, tmp_path / "out", 1, place)
     other = {**place, "teacher_weights": str(tmp_path / "other.safetensors")}
-    with pytest.raises(InputError, match="aren't those that the search was given"):
+    with pytest.raises(InputError, match="differ from the weights of the search"):
         retrain(best, tmp_path / "out", 1, other)
     right = {**place, "teacher_weights": str(tmp_path / "teacher.safetensors")}
     found = retrain(best, tmp_path / "out", 1, right)
