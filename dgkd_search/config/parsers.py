@@ -280,6 +280,8 @@ def _exact_integer(value: object, rounded: float) -> int:
 def _number(value: object, what: str = "a number") -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"must be {what}")
+    if isinstance(value, str) and "_" in value:  # float() accepts 1_000, as Python code does
+        raise ValueError(f"must be {what}")
     try:
         result = float(value)
     except (ValueError, OverflowError):

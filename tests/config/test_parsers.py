@@ -79,6 +79,14 @@ def test_what_is_no_whole_number_in_range_is_refused(value: object) -> None:
         integer(1)(value)
 
 
+@pytest.mark.parametrize("rule", [integer(0), number(0), gpus, drop_grid, duration, size])
+def test_numbers_have_no_underscores(rule: OptionParser) -> None:
+    """``int`` and ``float`` accept them in text, as Python code does."""
+    for value in ("1_0", "0.1_0", "1_0:2_0"):
+        with pytest.raises(ValueError, match="must be"):
+            rule(value)
+
+
 def test_whole_numbers_have_a_largest() -> None:
     assert integer(8, 10)("10") == 10
     for value, rule in ((11, "at most 10"), (2**70, "at most 10"), (7, "at least 8")):
