@@ -1,1 +1,1 @@
-"""Files, hashes, intervals and words that know nothing of the subject."""
+"""Helpers that are independent of distillation: files, hashes, intervals, formatting."""

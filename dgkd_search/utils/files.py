@@ -1,8 +1,8 @@
-"""The only module that writes to a store or a run folder (SQLite writes study.db itself).
+"""The only module that writes to a store or a run folder (except that SQLite writes study.db).
 
-A file or folder becomes visible whole or not at all: it is written under a temporary name beside
-its target, flushed to the disk, and renamed. Every change goes through a function of ``os``, one
-at a time, so that tests can end the process, or fail, before and after each.
+Files and folders appear atomically: they are written under a temporary name beside the target,
+flushed to the disk, and renamed. Each change is one call of a function of ``os``, so that tests can
+end the process, or raise an error, before and after each.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-TEMPORARY = ".tmp-"  # begins the names of what is being written or removed
+TEMPORARY = ".tmp-"  # prefix of files and folders that are being written or removed
 
-# What the system says where something else lies in the place of a file or folder. Any other OSError
-# (too many open files, missing rights) says nothing about what is there, and is passed on.
+# Errors that mean that a path has the wrong type: a file instead of a folder, or the reverse. Any
+# other OSError (too many open files, missing permission) says nothing about the path.
 MISPLACED = (NotADirectoryError, IsADirectoryError)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``, atomically and durably; its folder must exist."""
+    """Write a file, or replace it, atomically and durably; its folder must exist."""
     temporary = _temporary(path)
     try:
         _write_and_sync(temporary, data)
@@ -37,10 +37,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
-    """Make the folder ``path`` with ``files``, atomically and durably.
+    """Create the folder ``path`` with ``files``, atomically and durably.
 
     Returns:
-        False if ``path`` was there already; it is then left as it is.
+        False if ``path`` already existed; it is then unchanged.
     """
     make_folder(path.parent)
     temporary = _temporary(path)
@@ -62,7 +62,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, durably; what is there already stays."""
+    """Create a folder and its parents durably, unless they exist."""
     missing = []
     while not path.is_dir():
         missing.append(path)
@@ -73,38 +73,38 @@ def make_folder(path: Path) -> None:
 
 
 def new_folder(path: Path) -> None:
-    """Make a folder, durably, where those above it are.
+    """Create a folder durably; its parent must exist.
 
     Raises:
-        FileExistsError: something is there.
+        FileExistsError: the path already exists.
     """
     path.mkdir()
     sync_folder(path.parent)
 
 
 def remove_empty(path: Path) -> None:
-    """Remove a folder with nothing in it; any other is left alone."""
+    """Remove a folder if it is empty; ignore errors."""
     with contextlib.suppress(OSError):
         path.rmdir()
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file; one that is gone already, or can't be removed, is left alone."""
+    """Remove a file; ignore errors."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
 
 
 def touch(path: Path) -> None:
-    """Say that a file or folder was used now, where that may be written."""
-    now = time.time()  # left to the system, it may lie before what has happened already
+    """Set the time of a file or folder to now; ignore errors."""
+    now = time.time()  # the system's own time of the call may be a little earlier
     with contextlib.suppress(OSError):
         os.utime(path, (now, now))
 
 
 def write_error(path: Path) -> str | None:
-    """Why nothing can be made at ``path``; None where it can.
+    """Return why ``path`` can't be created, or None if it can.
 
-    Tried out with a folder that is gone again: permissions alone don't tell (of /proc, say).
+    Creates and removes a folder, as permissions alone aren't conclusive (in /proc, for example).
     """
     parent = path.absolute()
     try:
@@ -118,7 +118,11 @@ def write_error(path: Path) -> str | None:
 
 
 def quarantine(path: Path, to: Path) -> Path | None:
-    """Move a damaged file or folder into the folder ``to``; None if it is gone already."""
+    """Move a damaged file or folder into the folder ``to``.
+
+    Returns:
+        The new path; None if the file is already gone.
+    """
     make_folder(to)
     target = to / f"{path.name}-{uuid.uuid4().hex[:8]}"
     try:
@@ -129,24 +133,25 @@ def quarantine(path: Path, to: Path) -> Path | None:
 
 
 def remove_folder(path: Path) -> int:
-    """Remove a folder, or a file: it is out of sight at once, under a temporary name, then gone.
+    """Remove a folder or a file: first rename it to a temporary name, then delete it.
 
-    A stop in between leaves a temporary, which nobody reads; of several processes that remove one
-    thing, one does.
+    An interruption leaves a temporary folder, which is never read. If several processes remove the
+    same path, one of them does.
 
     Returns:
-        Bytes freed; 0 if it is gone already.
+        Bytes freed; 0 if the path is already gone.
     """
     return remove_unless(path, lambda: False) or 0
 
 
 def remove_unless(path: Path, needed: Callable[[], bool]) -> int | None:
-    """``remove_folder``, but put back what turns out to be needed once it is out of sight.
+    """Remove a folder or a file, but restore it if ``needed`` returns True after the rename.
 
-    Who says that he needs it before he looks for it is heard, or finds nothing.
+    A process that first declares its need and then looks for the path either finds it restored or
+    doesn't find it; it never uses a path that is about to be deleted.
 
     Returns:
-        Bytes freed; None if it is back.
+        Bytes freed; None if the path was restored.
     """
     temporary = _temporary(path)
     try:
@@ -154,10 +159,10 @@ def remove_unless(path: Path, needed: Callable[[], bool]) -> int | None:
     except FileNotFoundError:
         return 0
     if needed():
-        with contextlib.suppress(OSError):  # another was made meanwhile: this one can go
+        with contextlib.suppress(OSError):  # another process has created the path again: delete
             temporary.rename(path)
             return None
-    sync_folder(path.parent)  # or a power cut could bring it back without its files
+    sync_folder(path.parent)  # otherwise a power cut could restore the folder without its files
     size = size_of(temporary)
     if temporary.is_dir() and not temporary.is_symlink():
         shutil.rmtree(temporary, ignore_errors=True)
@@ -167,7 +172,7 @@ def remove_unless(path: Path, needed: Callable[[], bool]) -> int | None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files under a folder; what vanishes meanwhile counts nothing."""
+    """Return the bytes of a file, or of all files in a folder, even while files disappear."""
     total = 0
     pending = [path]
     while pending:
@@ -194,7 +199,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _write_and_sync(path: Path, data: bytes) -> None:
-    # Not by open(): what buffers and writes behind it can't be watched.
+    # Not by open(): tests couldn't intercept its buffered writes.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         left = memoryview(data)

@@ -1,4 +1,4 @@
-"""Numbers, durations and foreign text as people read them."""
+"""Formatting of numbers, durations, sizes and untrusted text."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
-# What Markdown takes for more than a letter anywhere; an underscore within a word is none of it.
+# Characters with a meaning in Markdown; an underscore inside a word has none.
 _MARKDOWN = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 
 
 def strip_control_chars(text: str) -> str:
-    """Without escape sequences and control characters, newlines excepted."""
+    """Remove escape sequences and control characters, except newlines."""
     return _CONTROLS.sub(" ", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
 def escape_markdown(text: str) -> str:
-    """A text that Markdown shows as it is, on one line: names hold ``|``, ``*`` or backticks."""
+    """Escape a text on one line so that Markdown shows it literally."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def format_value(value: object, separator: str = ", ") -> str:
-    """The value of an option as a ``--config`` file takes it: none for None and for no values."""
+    """Format an option's value as in a ``--config`` file; None and empty lists are ``none``."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -32,7 +32,7 @@ def format_value(value: object, separator: str = ", ") -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as an estimate deserves it."""
+    """Format a duration with the precision of an estimate: ``12 s``, ``5 min``, ``2 h 05 min``."""
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -40,12 +40,12 @@ def format_duration(seconds: float) -> str:
 
 
 def pluralize(count: int, what: str) -> str:
-    """For example ``1 view`` and ``2 views``."""
+    """Return a count with its noun, as in ``1 view`` and ``2 views``."""
     return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def format_bytes(size: float) -> str:
-    """Bytes as people read them: 512 B, 1.5 MB, 20 GB (powers of 1024)."""
+    """Format a number of bytes: 512 B, 1.5 MB, 20 GB (powers of 1024)."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"

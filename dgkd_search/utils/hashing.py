@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 _CHECKSUM = "checksum"
-# What foreign or damaged JSON raises on its way to the values that were expected.
+# Errors that unexpected or damaged JSON may raise while it is parsed into values.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
@@ -20,15 +20,19 @@ def to_json(value: object) -> bytes:
 
 
 def with_checksum(value: Mapping[str, object]) -> dict[str, object]:
-    """``value``, of plain JSON types, with a checksum of its own."""
+    """Add a checksum to ``value``, which has plain JSON types."""
     return {**value, _CHECKSUM: sha256(to_json(value))}
 
 
 def verify_checksum(value: Mapping[str, object], name: str) -> dict[str, object]:
-    """What ``with_checksum`` was given.
+    """Return the argument of ``with_checksum``.
+
+    Args:
+        value: the result of ``with_checksum``.
+        name: name of the value in messages.
 
     Raises:
-        ValueError: it was changed since; ``name`` is what to call it.
+        ValueError: the value doesn't match its checksum.
     """
     content = {key: part for key, part in value.items() if key != _CHECKSUM}
     if value.get(_CHECKSUM) != sha256(to_json(content)):
@@ -37,20 +41,24 @@ def verify_checksum(value: Mapping[str, object], name: str) -> dict[str, object]
 
 
 def to_checksummed_json(value: Mapping[str, object]) -> bytes:
-    """``with_checksum``, as the bytes of a file."""
+    """Return the JSON text of ``with_checksum`` in bytes."""
     return to_json(with_checksum(value))
 
 
 def from_checksummed_json(data: bytes, name: str) -> dict[str, object]:
-    """What ``to_checksummed_json`` was given.
+    """Return the argument of ``to_checksummed_json``.
+
+    Args:
+        data: the result of ``to_checksummed_json``.
+        name: name of the value in messages.
 
     Raises:
-        ValueError: it was changed since; ``name`` is what to call it.
+        ValueError: the data are no JSON or don't match their checksum.
     """
     try:
         value: dict[str, object] = json.loads(data)
         del value[_CHECKSUM]
-        sound = to_checksummed_json(value) == data  # to the last byte
+        sound = to_checksummed_json(value) == data  # compares every byte
     except UNREADABLE:
         raise ValueError(f"{name} is not readable") from None
     if not sound:
@@ -59,11 +67,11 @@ def from_checksummed_json(data: bytes, name: str) -> dict[str, object]:
 
 
 def digest(value: object) -> str:
-    """128 bits of SHA-256, in hex, over canonical JSON (sorted keys, no NaN)."""
+    """Return 128 bits of SHA-256, in hex, of canonical JSON (sorted keys, no NaN)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed in [0, 2**63) that depends on every part and on nothing else."""
+    """Return a seed in [0, 2**63) that depends on all parts and on nothing else."""
     return int(digest([str(part) for part in parts])[:16], 16) >> 1

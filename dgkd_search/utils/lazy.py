@@ -1,4 +1,4 @@
-"""Names that a package hands on and imports when they are first asked for."""
+"""Lazy exports: names of a package that are imported on first use."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 def lazy_exports(
     package: str, homes: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package (PEP 562).
+    """Return ``__getattr__`` and ``__dir__`` for a package (PEP 562).
 
     Args:
-        package: its ``__name__``.
-        homes: the module that each name comes from.
+        package: ``__name__`` of the package.
+        homes: the module of each name.
 
     Raises:
-        AttributeError: from ``__getattr__``, of a name that the package doesn't have.
+        AttributeError: raised by ``__getattr__`` for a name that the package doesn't have.
     """
 
     def get(name: str) -> Any:

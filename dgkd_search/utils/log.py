@@ -1,10 +1,10 @@
-"""Where lines for a user go."""
+"""The type of functions that receive lines for the user."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Log = Callable[[str], object]  # is called with a line at a time
+Log = Callable[[str], object]  # called with one line at a time
 
 
 def silent(line: str) -> None:

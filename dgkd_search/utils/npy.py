@@ -1,4 +1,4 @@
-"""Arrays as files that processes map into their memory; no pickle is written or read."""
+"""Arrays in .npy files that processes map into memory; pickle is never written or read."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 
 
 def to_npy_bytes(array: NDArray[Any]) -> bytes:
-    """The bytes of a .npy file."""
+    """Return the bytes of a .npy file with the array."""
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     return buffer.getvalue()
 
 
 def map_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a .npy file, privately.
+    """Map a .npy file into memory; writes to the array stay private.
 
     Args:
-        dtype: what it must hold; ``S`` stands for byte strings of any length.
+        dtype: required dtype; ``S`` stands for byte strings of any length.
+        shape: required shape.
 
     Raises:
-        OSError, EOFError, ValueError: the file isn't there, or holds something else.
+        OSError, EOFError, ValueError: the file is missing or has other contents.
     """
-    # Copy on write: pages are shared as long as nobody writes, and torch.from_numpy, which warns of
-    # read-only arrays, takes them as they are. Files too short raise ValueError here.
+    # Copy on write: processes share the pages until they write, and torch.from_numpy doesn't warn,
+    # as it does of read-only arrays. Truncated files raise ValueError here.
     array = np.load(path, mmap_mode="c", allow_pickle=False)
     if not isinstance(array, np.memmap):
         if isinstance(array, np.lib.npyio.NpzFile):

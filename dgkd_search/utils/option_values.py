@@ -1,4 +1,4 @@
-"""Values of options that packages add: plain, so that keys, YAML and JSON can hold them."""
+"""Values of options of other packages, restricted to types that keys, YAML and JSON can hold."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import cast
 
 PlainValue = bool | int | float | str
 OptionValue = PlainValue | tuple[PlainValue, ...] | None
-OptionValues = tuple[tuple[str, OptionValue], ...]  # by name, in alphabetical order
+OptionValues = tuple[tuple[str, OptionValue], ...]  # names and values, in alphabetical order
 
 
 def plain_value(value: object) -> OptionValue:
-    """The value in its one form: a list is a tuple, -0.0 is 0.0.
+    """Return the canonical form of a value: a tuple for a list, 0.0 for -0.0.
 
     Raises:
-        ValueError: it is neither a bool, int, finite float or printable text, nor several of these.
+        ValueError: the value is no bool, int, finite float, printable text, or list of these.
     """
     if isinstance(value, list | tuple):
         return tuple(_plain_part(part) for part in value)
@@ -23,35 +23,35 @@ def plain_value(value: object) -> OptionValue:
 
 
 def option_values(values: Mapping[str, object]) -> OptionValues:
-    """Values by name in the form that configurations and stages hold.
+    """Return values by name in the form that configurations and stages hold.
 
     Raises:
-        ValueError: one of them isn't plain.
+        ValueError: a value isn't plain; see ``plain_value``.
     """
     return tuple((name, plain_value(values[name])) for name in sorted(values))
 
 
 def option_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of the options that a part takes, in underscores.
+    """Return the names of the options that a part takes, with underscores.
 
     Raises:
-        ValueError: it is no sequence of names, but a single text, say.
+        ValueError: the argument is no sequence of names, for example a single text.
     """
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"options {names!r}: must be several names, as ('width',)")
+        raise ValueError(f"options {names!r}: must be a sequence of names, e.g. ('width',)")
     return tuple(name.replace("-", "_") for name in names)
 
 
 def _plain_part(value: object) -> PlainValue:
-    # By type, not isinstance: YAML has no word for a float of NumPy's.
+    # Compare exact types: YAML can't represent NumPy's subclass of float.
     if type(value) not in (bool, int, float, str):
         raise ValueError(
-            f"is a {type(value).__name__}; must be a bool, int, float, text or several of these"
+            f"is a {type(value).__name__}; must be a bool, int, float, text or a list of these"
         )
     if isinstance(value, str) and not value.isprintable():
         raise ValueError("must be a text of printable characters")
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("must be a finite number")
-        return value + 0.0  # -0 is 0, or equal settings would have two keys
+        return value + 0.0  # turns -0 into 0, as equal settings must have equal keys
     return cast(PlainValue, value)

@@ -1,4 +1,4 @@
-"""Dataclasses to plain JSON types and back, so that facts have types wherever they travel."""
+"""Conversion of dataclasses to plain JSON types and back."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ T = TypeVar("T")
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter  # a start that reads and writes no record does without
+    from pydantic import TypeAdapter  # slow to import, and many calls need no record
 
     return TypeAdapter(kind)
 
 
 def to_plain(record: object) -> dict[str, object]:
-    """The fields of a dataclass in plain JSON types; floats that aren't finite stay as they are."""
+    """Return the fields of a dataclass in plain JSON types; NaN and infinity stay floats."""
     fields = _adapter(cast(Any, type(record))).dump_python(record, mode="json")
     return cast("dict[str, object]", fields)
 
 
 def from_plain(kind: type[T], value: object) -> T:
-    """The dataclass, or the tuple of them, that plain JSON types describe.
+    """Return the dataclass, or the tuple of dataclasses, from plain JSON types.
 
-    Names that the dataclass doesn't have are ignored: a later version may have written them.
+    Unknown names are ignored, as a later version may have written them.
 
     Raises:
-        ValueError: fields are missing or of other types; names each of them.
+        ValueError: fields are missing or have other types; the message lists all of them.
     """
     from pydantic import ValidationError
 
@@ -47,10 +47,10 @@ def from_plain(kind: type[T], value: object) -> T:
 
 
 def from_exact(kind: type[T], value: object) -> T:
-    """``from_plain`` where every name counts: what a key is made of has no part to ignore.
+    """Convert as ``from_plain`` does, but reject unknown names; for values that keys depend on.
 
     Raises:
-        ValueError: fields are missing or of other types, or there are others too.
+        ValueError: fields are missing, unknown or have other types.
     """
     known = {field.name for field in fields(cast(Any, kind))}
     if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Things of one kind by name: built in, registered, or brought along by installed packages."""
+"""Registries of parts by name: built in, registered, or added by installed packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dgkd_search.errors import InputError, one_line
 
 
 class Named(Protocol):
-    """What a registry holds."""
+    """An item of a registry."""
 
     @property
     def name(self) -> str: ...
@@ -24,47 +24,49 @@ T = TypeVar("T", bound=Named)
 
 @cache
 def _installed() -> EntryPoints:
-    """Those of all packages: reading them takes a while, and a start asks for many groups."""
-    return cast(EntryPoints, entry_points())  # Python 3.11 has another class, with the same select
+    """Return the entry points of all packages; cached, as reading them is slow."""
+    return cast(EntryPoints, entry_points())  # Python 3.11 has another class with the same method
 
 
 _registries: list[Registry[Any]] = []
 
 
 def calling_module() -> str:
-    """The module whose code has called the function that asks."""
+    """Return the name of the module that called the caller of this function."""
     return str(sys._getframe(2).f_globals["__name__"])
 
 
 def check_name(kind: str, name: str) -> None:
-    """That a name can stand in lists, in YAML and in file names.
+    """Check that a name is valid in comma-separated lists, in YAML and in file names.
 
     Raises:
-        ValueError: it has other letters.
+        ValueError: the name is no identifier.
     """
     if not name.isidentifier():
-        raise ValueError(f"{kind} {name!r}: a name has letters, digits and _ alone")
+        raise ValueError(f"{kind} {name!r}: a name may have only letters, digits and _")
 
 
 def check_class(kind: str, added: type[Named], *texts: str) -> None:
-    """That a class which is to be registered says what it is.
+    """Check the attributes of a class before it is registered.
 
     Args:
-        texts: attributes that must be texts, beside ``name``.
+        kind: kind of the class in messages.
+        added: the class.
+        texts: attributes that must be texts, besides ``name``.
 
     Raises:
-        ValueError: one is missing or something else, or its name is none.
+        ValueError: an attribute is missing or no text, or the name is invalid.
     """
     for attribute in ("name", *texts):
         if not isinstance(getattr(added, attribute, None), str):
-            raise ValueError(f"{added.__name__}: has no {attribute}; give it one, a text")
+            raise ValueError(f"{added.__name__}: {attribute} must be a text; set it in the class")
     check_name(kind, str(added.name))
 
 
 def adds_something(module: str) -> bool:
-    """Whether a module has registered a thing of any kind, or one that it imports has.
+    """Return whether a module, or a module that it imports, has registered an item of any kind.
 
-    Of a package these are its own modules, of a module those that it names or takes something from.
+    For a package its own modules count; for a module those that it imports, or imports names from.
     """
     origins = {origin for registry in _registries for origin in registry.origins()}
     named = vars(sys.modules[module]).values() if module in sys.modules else ()
@@ -74,17 +76,17 @@ def adds_something(module: str) -> bool:
 
 
 class Registry(Generic[T]):
-    """The things of one kind.
+    """A registry of items of one kind.
 
     Args:
-        kind: what one of them is called in messages.
-        group: of the entry points by which installed packages bring some along. An entry point's
-            name is the thing's; what it names is imported when the thing is first asked for, and
-            registers it.
-        built_in: the product's own, in the order in which they are listed.
-        declared: names of more of them, which follow in the list. Whoever calls ``get`` has
-            registered them before; until then they are names alone.
-        canonical: gives the name that is meant by another spelling of it.
+        kind: name of the kind in messages.
+        group: group of the entry points by which installed packages add items. The name of an entry
+            point is that of the item. Its module is imported when the item is first used, and
+            registers the item.
+        built_in: built-in items, in the order of listings.
+        declared: names of further built-in items, which follow in listings. They must be registered
+            before ``get`` is called.
+        canonical: returns the canonical spelling of a name.
     """
 
     def __init__(
@@ -102,11 +104,11 @@ class Registry(Generic[T]):
         _registries.append(self)
 
     def register(self, item: T, origin: str) -> None:
-        """Make a thing known by its name.
+        """Register an item by its name.
 
         Args:
-            origin: the module that does; imported again, it replaces its own. Empty for the
-                product's own, which nothing replaces.
+            origin: name of the calling module, which may replace its own items when it is imported
+                again. Empty for built-in items, which can't be replaced.
 
         Raises:
             ValueError: the name is taken.
@@ -121,28 +123,31 @@ class Registry(Generic[T]):
             self._built_in += (item.name,)
 
     def names(self) -> tuple[str, ...]:
-        """Those that are built in, in their order; then all others, by the alphabet."""
+        """Return all names: the built-in ones in their order, then the others alphabetically."""
         return (*self._built_in, *self.added())
 
     def added(self) -> tuple[str, ...]:
-        """Names of those that aren't built in."""
+        """Return the names of items that aren't built in."""
         return tuple(sorted({*self._known, *self._entries()} - {*self._built_in}))
 
     def __contains__(self, name: str) -> bool:
-        """Whether the name, in any spelling, is known; nothing is imported for it."""
+        """Return whether a name, in any spelling, is known; imports nothing."""
         name = self._canonical(name)
         return name in self._known or name in self._entries()
 
     def origins(self) -> set[str]:
-        """The modules that have registered some of them."""
+        """Return the names of the modules that have registered items."""
         return {*self._origins.values()} - {""}
 
     def known(self) -> tuple[T, ...]:
-        """Those that are built in or registered by now; nothing is imported for it."""
+        """Return the items that are built in or registered so far; imports nothing."""
         return tuple(self._known.values())
 
     def load_all(self) -> tuple[tuple[T, ...], tuple[str, ...]]:
-        """All of them, in the order of ``names``, and a message for each that can't be loaded."""
+        """Return all items in the order of ``names``, and a message for each that can't be loaded.
+
+        Imports all packages that add items.
+        """
         items: list[T] = []
         problems: list[str] = []
         for name in self.names():
@@ -153,24 +158,24 @@ class Registry(Generic[T]):
         return tuple(items), tuple(problems)
 
     def of(self, origin: str) -> tuple[T, ...]:
-        """Those that a module has registered."""
+        """Return the items that a module has registered."""
         return tuple(each for name, each in self._known.items() if self._origins[name] == origin)
 
     def code(self, name: str) -> str:
-        """Checksum of the module that has registered a thing; empty for the product's own."""
-        from dgkd_search.utils.source_code import code_checksum  # --help does without
+        """Return the checksum of the module that has registered an item; empty if built in."""
+        from dgkd_search.utils.source_code import code_checksum  # not needed by --help
 
         module = sys.modules.get(self._origins.get(name, ""))
         return "" if module is None else code_checksum(getattr(module, "__file__", None))
 
     def get(self, name: str, label: str | None = None) -> T:
-        """The one of that name.
+        """Return the item of a name; may import the package that adds it.
 
         Args:
-            label: what messages call it, as ``--pruner NAME``.
+            label: name of the item in messages, such as ``--pruner NAME``.
 
         Raises:
-            InputError: there is none, or its package can't be loaded.
+            InputError: the name is unknown, or its package can't be imported.
         """
         label = label or f"{self._kind} {name!r}"
         name = self._canonical(name)
@@ -178,13 +183,16 @@ class Registry(Generic[T]):
             for entry in self._entries().get(name, ()):
                 try:
                     entry.load()
-                except (Exception, SystemExit) as error:  # whatever the package raises
+                except (Exception, SystemExit) as error:  # a package may raise anything
+                    why = one_line(error, 200, with_class=True)
                     raise InputError(
-                        f"{label}: {entry.value}, which is installed, can't be "
-                        f"loaded ({one_line(error, 200, with_class=True)})"
+                        f"{label}: the installed module {entry.value} can't be imported ({why}); "
+                        "fix or uninstall its package"
                     ) from None
         if name not in self._known and name in self._entries():
-            raise InputError(f"{label}: its package is installed and doesn't register it")
+            raise InputError(
+                f"{label}: its package is installed but doesn't register it; fix the package"
+            )
         if name not in self._known:
             choices = ", ".join(self.names())
             raise InputError(
@@ -193,7 +201,7 @@ class Registry(Generic[T]):
         return self._known[name]
 
     def _entries(self) -> dict[str, list[EntryPoint]]:
-        """The entry points of installed packages, by the names of what they add."""
+        """Return the entry points of installed packages, by the names of the items they add."""
         entries: dict[str, list[EntryPoint]] = {}
         for entry in _installed().select(group=self._group):
             entries.setdefault(self._canonical(entry.name), []).append(entry)

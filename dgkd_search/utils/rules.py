@@ -1,7 +1,7 @@
-"""Rules for values, each stated once: the check and the words of its message follow from it.
+"""Rules for values; both the check and its message follow from the rule.
 
-A field of a dataclass names its rule in its type, ``epochs: Annotated[int, Range(1, whole=True)]``;
-the parser of an option is made from the same rule.
+A field of a dataclass states its rule in its type, as in
+``epochs: Annotated[int, Range(1, whole=True)]``; the parser of an option uses the same rule.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from dgkd_search.errors import InputError
 
 
 class Rule(Protocol):
-    """What a value must be."""
+    """A condition on a value."""
 
     def check(self, value: Any) -> None:
-        """Raises ``ValueError``, which says what would be right, if the value breaks the rule."""
+        """Raise a ``ValueError`` that states the rule, if the value violates it."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Finite numbers from ``low`` to ``high``.
+    """A range of finite numbers from ``low`` to ``high``.
 
     Attributes:
-        open_low, open_high: whether that end itself is outside.
+        open_low, open_high: whether the range excludes this end.
         whole: whether only whole numbers are allowed.
-        why: what the range comes from, for messages.
+        why: reason of the range, for messages.
     """
 
     low: float = -math.inf
@@ -55,13 +55,13 @@ class Range:
 
     @property
     def interval(self) -> str:
-        """In the notation of mathematics, as ``[0, 1)``."""
+        """The range in mathematical notation, such as ``[0, 1)``."""
         left = "(" if self.open_low or self.low == -math.inf else "["
         right = ")" if self.open_high or self.high == math.inf else "]"
         return f"{left}{_digits(self.low)}, {_digits(self.high)}{right}"
 
     def __str__(self) -> str:
-        """For example ``a number above 0 and at most 1``."""
+        """Describe the range in words, as in ``a number above 0 and at most 1``."""
         bounds = []
         if self.low > -math.inf:
             bounds.append(f"{'above' if self.open_low else 'of at least'} {_digits(self.low)}")
@@ -74,7 +74,7 @@ class Range:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a few words; called with a value it is the parser of an option."""
+    """A choice from a few words; when called with a value, it acts as the parser of an option."""
 
     choices: Sequence[str]
 
@@ -94,20 +94,21 @@ def require(name: str, value: object, rule: Rule) -> None:
     """Check one value.
 
     Raises:
-        InputError: it breaks the rule.
+        InputError: the value violates the rule.
     """
     if problem := _problem(name, value, rule):
         raise InputError(problem)
 
 
 def check_fields(owner: object, labels: Mapping[str, str] | None = None) -> None:
-    """Check every field of a dataclass whose type names a rule.
+    """Check every field of a dataclass whose type states a rule.
 
     Args:
-        labels: what messages call a field, where that isn't its name in dashes.
+        owner: the dataclass instance.
+        labels: names of fields in messages, by default the field's name with dashes.
 
     Raises:
-        InputError: every field that breaks its rule, all at once.
+        InputError: one message per field that violates its rule.
     """
     if problems := field_problems(owner, labels):
         raise InputError(problems)
@@ -116,16 +117,16 @@ def check_fields(owner: object, labels: Mapping[str, str] | None = None) -> None
 def field_problems(
     owner: object, labels: Mapping[str, str] | None = None, prefix: str = ""
 ) -> list[str]:
-    """A message for each field that breaks its rule, in their order.
+    """Return a message for each field that violates its rule, in the order of the fields.
 
-    A field that may be None breaks none by being it.
+    None is valid for an optional field.
 
     Args:
-        labels: as for ``check_fields``.
-        prefix: of every label, as ``--``.
+        owner, labels: as for ``check_fields``.
+        prefix: prefix of every label, such as ``--``.
     """
     problems = []
-    # mypy takes the hash of instances for that of their class.
+    # mypy confuses the hash of the class with that of its instances.
     for name, (rule, optional) in _field_rules(type(owner)).items():  # type: ignore[arg-type]
         value = getattr(owner, name)
         label = (labels or {}).get(name, name.replace("_", "-"))
@@ -150,7 +151,7 @@ def _digits(value: float) -> str:
 
 @functools.cache
 def _field_rules(owner: type[Any]) -> dict[str, tuple[Rule, bool]]:
-    """The rule of each field that has one, and whether it may be None."""
+    """Return the rule of each field that has one, and whether the field is optional."""
     return {
         name: (rule, type(None) in get_args(get_args(hint)[0]))
         for name, hint in get_type_hints(owner, include_extras=True).items()

@@ -1,4 +1,4 @@
-"""SIGTERM, taken as SIGINT is: as a ``KeyboardInterrupt`` of the main thread."""
+"""Handling of SIGTERM like SIGINT, as a ``KeyboardInterrupt`` in the main thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """Take SIGTERM so, where Python delivers signals; afterwards all is as it was."""
+    """Handle SIGTERM like SIGINT within the context; has no effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

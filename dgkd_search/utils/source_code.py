@@ -1,4 +1,4 @@
-"""The code that a user brings along, as a checksum."""
+"""Checksums of the user's own code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _OURS = "dgkd_search."
 
 
 def code_checksum(file: str | None, *callables: Callable[..., object]) -> str:
-    """Of a module's file and of those of some functions and classes; 32 hex digits.
+    """Return a checksum of a module's file and of those of some callables, as 32 hex digits.
 
     Args:
-        file: path of the module; None where it has none, as in a notebook.
-        callables: those without a file of their own count for nothing.
+        file: path of the module; None if it has no file, as in a notebook.
+        callables: functions and classes; those without a source file are ignored.
     """
     files = {file}
     files |= {_source(function) for function in callables}
@@ -28,10 +28,10 @@ def code_checksum(file: str | None, *callables: Callable[..., object]) -> str:
 
 
 def class_checksum(kind: type) -> str:
-    """Of the module of a user's own class, and of those of the classes that it inherits from.
+    """Return a checksum of the modules of a user's own class and of its base classes.
 
-    Classes of ours, and of other packages that are installed, count for nothing: a new release of
-    torch makes no other class. Empty for a class of the product's own.
+    Base classes from this package and from other installed packages are ignored, so that a new
+    release of torch changes no checksum. The checksum of a class of this package is empty.
     """
     if kind.__module__.startswith(_OURS):
         return ""
@@ -51,7 +51,7 @@ def _is_own(each: type, kind: type) -> bool:
 
 
 def _source(function: Callable[..., object]) -> str | None:
-    """The file that a callable is written in; None for one that is built in."""
+    """Return the source file of a callable; None for built-in callables."""
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(function)

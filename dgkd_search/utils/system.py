@@ -1,4 +1,4 @@
-"""What this process may use of its machine."""
+"""Resources of the machine that this process may use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def cores() -> int:
-    """CPU cores that this process may use: fewer than the machine's under Slurm or taskset."""
+    """Return the number of CPU cores available to this process, which Slurm or taskset limit."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux

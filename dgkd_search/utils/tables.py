@@ -1,4 +1,4 @@
-"""Tables: columns and rows stated once, and shown as aligned text, as Markdown or as CSV."""
+"""Tables that are printed as aligned text, as Markdown or as CSV."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: what stands above it, with the unit of its values.
+        title: heading, with the unit of the values.
         align: ``right`` for numbers.
-        format: of a value: a format specification, as ``.2f``, or a function.
-        width: letters that it takes at least, in text.
-        help: what its values are, where more room is than for the title.
+        format: format specification of the values, such as ``.2f``, or a function.
+        width: minimum width in terminal columns, for text.
+        help: explanation of the values, longer than the title.
     """
 
     title: str = ""
@@ -31,29 +31,29 @@ class Column:
     help: str = ""
 
     def cell(self, value: object) -> str:
-        """A value as the column shows it."""
+        """Format a value."""
         return format(value, self.format) if isinstance(self.format, str) else self.format(value)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under their columns.
+    """Rows of values under columns.
 
     Attributes:
-        rows: values, of which each column formats its own; each as long as ``columns``.
+        rows: one value per column, which formats it.
 
     Raises:
-        ValueError: on showing it, if a row is shorter or longer.
+        ValueError: when the table is formatted, if a row has more or fewer values than columns.
     """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[object]]
 
     def lines(self, *, header: bool = True, gap: int = 2) -> list[str]:
-        """As text: columns as wide as they need, ``gap`` apart; no line is cut or wrapped.
+        """Format the table as aligned text, with ``gap`` spaces between columns.
 
-        rich's own table would do, but takes a second for a thousand rows of eight columns, and
-        stores hold several thousand. What rich knows better is how wide a letter is.
+        Lines are neither cut nor wrapped. Not a table of rich, which takes a second for a thousand
+        rows of eight columns; stores hold several thousand. Only the width of characters is rich's.
         """
         rows = [[" ".join(cell.splitlines()) for cell in row] for row in self._cells()]
         if header:
@@ -72,14 +72,14 @@ class Table:
         return lines
 
     def markdown(self) -> list[str]:
-        """As lines of GitHub's Markdown, in which every cell is shown as it is."""
+        """Format the table as lines of GitHub's Markdown, which show the cells literally."""
         rules = ["---:" if column.align == "right" else "---" for column in self.columns]
         rows = [[escape_markdown(cell) for cell in row] for row in self._cells()]
         rows = [[escape_markdown(column.title) for column in self.columns], rules, *rows]
         return [f"| {' | '.join(row)} |" for row in rows]
 
     def csv(self) -> str:
-        """As CSV with a header; lines end in a bare newline."""
+        """Format the table as CSV with a header; lines end in ``\\n``."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.title for column in self.columns])
@@ -94,24 +94,24 @@ class Table:
 
 
 def _width(text: str) -> int:
-    """Of a text on a terminal, where some letters take two columns and some none."""
+    """Return the width of a text on a terminal, where a character takes zero to two columns."""
     if text.isascii():
         return len(text)
-    from rich.cells import cell_len  # --help does without
+    from rich.cells import cell_len  # not needed by --help
 
     return cell_len(text)
 
 
 def labeled(rows: Iterable[tuple[str, object]], width: int) -> list[str]:
-    """Lines of a name and what is said of it, the names in a column of ``width`` letters or more.
+    """Format rows of a name and a text, with the names in a column of at least ``width``.
 
-    Long texts stay on one line: a terminal wraps them, and a path can be copied.
+    Long texts stay on one line: a terminal wraps them, and paths can be copied.
     """
     return Table((Column(width=width), Column()), [*rows]).lines(header=False, gap=1)
 
 
 def print_blocks(blocks: Iterable[str | Table]) -> None:
-    """Print lines and tables to standard output: on a terminal with bold headers, else plainly."""
+    """Print lines and tables to standard output, with bold headers on a terminal."""
     if not sys.stdout.isatty():
         for block in blocks:
             print(block if isinstance(block, str) else "\n".join(block.lines()))

@@ -1,4 +1,4 @@
-"""Of Python and of the packages that a result depends on."""
+"""Versions of Python and of the packages that results depend on."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ _PACKAGES = ("dgkd-search", "torch", "torchvision", "ray", "optuna", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Versions by name, Python's first."""
+    """Return the versions by name, Python first."""
     return {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}}

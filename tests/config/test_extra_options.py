@@ -88,7 +88,7 @@ def test_a_rule_that_fails_or_does_not_read_its_own_value_is_named() -> None:
     assert caught.value.messages == (
         "--odd 3: can't be parsed (AttributeError: 'int' object has no attribute 'upper')",
         "--twice 1: is parsed as 2, which must parse as itself; fix its rule",
-        "--table 1: is a dict; must be a bool, int, float, text or several of these",
+        "--table 1: is a dict; must be a bool, int, float, text or a list of these",
         "--beta {'a': 1}: must be one value or a list of values",
     )
 
@@ -256,16 +256,16 @@ def test_a_package_is_imported_when_its_option_is_given_or_for_the_help(
     assert parser.parse(["--epochs", "3"]).epochs == "3"
     with pytest.raises(InputError, match=r"--knob-aa: unknown option; did you mean --knob-a\?"):
         parser.parse(["--knob-aa", "3"])
-    with pytest.raises(InputError, match=f"^--knob-b: {broken}, which is installed, can't be"):
+    with pytest.raises(InputError, match=f"^--knob-b: the installed module {broken} can't be"):
         parser.parse(["--knob_b=3"])
-    with pytest.raises(InputError, match=f"^--knob-b: {broken}, which is installed, can't be"):
+    with pytest.raises(InputError, match=f"^--knob-b: the installed module {broken} can't be"):
         parse_options({"knob-b": 3})
     assert not {*names} & {*sys.modules}
     assert parser.parse(["--knob-a", "-3"]).knob_a == "-3"
     assert parse_options({"knob_a": "-3"}).value("knob-a") == -3
     shown = " ".join(search_parser().format_help().split())
     assert "--knob-a N turned by 100 % (1)" in shown
-    assert f"option 'knob_b': {broken}, which is installed, can't be loaded" in shown
+    assert f"option 'knob_b': the installed module {broken} can't be imported" in shown
     assert "turned" not in COMMANDS.get("compare").parser().format_help(), "it is of search"
 
 

@@ -157,5 +157,5 @@ def test_a_package_that_cannot_be_loaded_is_named(site: Path, tmp_path: Path) ->
     code, _, err = run(*words, cwd=tmp_path, ray=False)
     (line,) = err.splitlines()  # the first search imports none of them
     assert code == 2
-    assert "extradistill.guidance, which is installed, can't be loaded" in line
+    assert "the installed module extradistill.guidance can't be imported" in line
     assert "No module named 'nothing_like_that'" in line

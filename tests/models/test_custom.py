@@ -235,7 +235,9 @@ def test_installed_families_are_found_by_name(
     broken = metadata.EntryPoint("broken", "nowhere_to_be_found:X", "dgkd_search.families")
     installed = metadata.EntryPoints([entry, broken])
     monkeypatch.setattr("dgkd_search.utils.registry._installed", lambda: installed)
-    with pytest.raises(InputError, match="family 'broken': nowhere_to_be_found:X, which is inst"):
+    with pytest.raises(
+        InputError, match="family 'broken': the installed module nowhere_to_be_found:X"
+    ):
         get_family("broken")
     assert load_families(entry.module), "whatever else is broken"
     assert [member.name for member in get_family("mine").members] == ["small", "middle", "large"]

@@ -206,7 +206,7 @@ def test_a_loss_gets_the_values_of_its_options(monkeypatch: pytest.MonkeyPatch) 
     spec = replace(get_loss("scaled").spec, options=(("base", 2), ("mse_scale", 0.5)))
     got = distillation_loss(z, torch.arange(4), teachers, 1, Distillation(1, loss=spec))
     torch.testing.assert_close(got, 2 + 0.5 * LogitMSE().divergence(z, teachers, 4.0))
-    with pytest.raises(ValueError, match="options 'base': must be several names"):
+    with pytest.raises(ValueError, match="options 'base': must be a sequence of names"):
         register_loss(type("Odd", (Scaled,), {"name": "odd", "options": "base"}))
 
 

@@ -34,5 +34,5 @@ def test_others_are_refused(value: object) -> None:
 
 def test_names_are_in_underscores_and_several() -> None:
     assert option_names(["my-width", "beta"]) == ("my_width", "beta")
-    with pytest.raises(ValueError, match="options 'width': must be several names"):
+    with pytest.raises(ValueError, match="options 'width': must be a sequence of names"):
         option_names("width")

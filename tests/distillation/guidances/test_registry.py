@@ -120,11 +120,11 @@ def test_a_class_without_a_name_is_refused() -> None:
         def teachers(self, position: int) -> tuple[int, ...]:
             return ()
 
-    with pytest.raises(ValueError, match="Nameless: has no name"):
+    with pytest.raises(ValueError, match="Nameless: name must be a text"):
         register_guidance(Nameless)
 
     for attribute, value, message in (
-        ("name", "two words", "'two words': a name has letters"),
+        ("name", "two words", "'two words': a name may have"),
         ("color", "blue-ish", "color 'blue-ish' must be like"),
         ("marker", "?", "marker '\\?' must be one of o s"),
     ):

@@ -74,7 +74,7 @@ def test_other_code_is_another_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unknown_one_is_named_with_those_there_are() -> None:
-    with pytest.raises(InputError, match="loss 'x': unknown; choose from kl, dist, or name the"):
+    with pytest.raises(InputError, match="loss 'x': unknown; choose from kl, dist, or name your"):
         loss_of(LossSpec("x"))
 
 
@@ -83,7 +83,7 @@ def test_an_unknown_one_is_named_with_those_there_are() -> None:
     [
         ({"name": None}, "Odd: has no name"),
         ({"title": 3}, "Odd: has no title"),
-        ({"name": "two words"}, "'two words': a name has letters"),
+        ({"name": "two words"}, "'two words': a name may have"),
         ({"uses_temperature": "no"}, "uses_temperature 'no' must be True or"),
         ({"name": "kl"}, "loss 'kl': already registered"),
     ],
