@@ -1,16 +1,20 @@
 """Search for the best chain of assistants in densely guided knowledge distillation.
 
-``search``, ``resume``, ``load_run``, ``write_report``, ``train``, ``export_student``,
-``compare_methods`` do what the commands do; ``load_student`` and ``load_best`` read what they left;
-``family``, ``dataset``, ``register_dataset`` (a ``DatasetKind``), ``register_guidance`` (a
-``Guidance``), ``register_loss`` (a ``DistillationLoss``), ``register_sampler``,
-``register_pruner``, ``register_export_form``, ``register_command`` and ``register_option`` (with a
-``Scope``) add one's own; ``Method``,
-``train_student`` and ``comparison_table`` make tables of methods; ``Callback`` watches a search;
-``plan``, ``run_trial`` and ``train_stage`` train one chain or one model. The other names are the
-data classes that these return; docs/api.md says what each is. ``DgkdError`` is what a user can act
-on: ``InputError`` for bad input, ``Stopped`` for an interruption. Each is imported when it is first
-asked for, so that ``import dgkd_search`` costs nothing.
+- Commands: ``search``, ``resume``, ``write_report``, ``train``, ``export_student``,
+  ``compare_methods``.
+- Results: ``load_run``, ``load_student``, ``load_best``.
+- Parts of your own: ``family``, ``dataset``, ``register_dataset`` (a ``DatasetKind``),
+  ``register_guidance`` (a ``Guidance``), ``register_loss`` (a ``DistillationLoss``),
+  ``register_sampler``, ``register_pruner``, ``register_export_form``, ``register_command`` and
+  ``register_option`` (with a ``Scope``).
+- One chain or one model: ``plan``, ``run_trial``, ``train_stage``.
+- Tables of methods: ``Method``, ``train_student``, ``comparison_table``.
+- Watching a search: ``Callback``.
+- Errors: ``DgkdError``, the base class; ``InputError`` for invalid input, ``Stopped`` for an
+  interruption.
+
+The other names are data classes that these return; docs/api.md describes all of them. Names are
+imported on first use, so that ``import dgkd_search`` is fast.
 """
 
 from __future__ import annotations
@@ -162,6 +166,6 @@ _get, __dir__ = lazy_exports(
 
 def __getattr__(name: str) -> Any:
     with warnings.catch_warnings():
-        # In a notebook, of a progress bar that Optuna would show and we never do.
+        # Optuna's progress bar, which is never shown, causes this warning in a notebook.
         warnings.filterwarnings("ignore", message="IProgress not found")
         return _get(name)

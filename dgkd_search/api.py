@@ -1,4 +1,4 @@
-"""The library in a few functions; options are those of the command line, with underscores."""
+"""The commands as functions; options have the names of the command line, with underscores."""
 
 from __future__ import annotations
 
@@ -29,13 +29,17 @@ def search(callback: Callback | None = None, **options: Any) -> Summary:
     """Search for the best chain, as ``dgkd-search`` does.
 
     Args:
-        callback: is notified of every event. By default the search is silent, but in a notebook it
-            shows its progress below its cell. ``observer`` is an earlier name of it.
-        options: ``dataset="cifar100", budget=64, assistants=["resnet20"], ...``. With ``address``
-            this process ends if the cluster's head goes; the run can be resumed.
+        callback: is notified of every event. By default the search shows its progress in a
+            notebook, and is silent elsewhere. ``observer`` is the earlier name of this argument.
+        options: for example ``dataset="cifar100", budget=64, assistants=["resnet20"]``. With
+            ``address``, this process exits if the head of the cluster fails; the run can be
+            resumed.
+
+    Returns:
+        A summary; the complete results are in the run folder.
 
     Raises:
-        InputError: unknown options or values, all at once.
+        InputError: all unknown options and invalid values at once.
     """
     callback = _earlier("observer", options, "callback", callback)
     parsed = parse_options(options, "{}")
@@ -43,16 +47,19 @@ def search(callback: Callback | None = None, **options: Any) -> Summary:
 
 
 def resume(run: Path | str, callback: Callback | None = None, **options: Any) -> Summary:
-    """Go on with a search that was interrupted, as ``dgkd-search --resume RUN`` does.
+    """Resume a search, or rewrite the results of a finished one, as ``dgkd-search --resume`` does.
 
     Args:
         run: the run folder.
         callback: as for ``search``.
-        options: a higher ``budget`` or ``time_budget``, other resources; nothing that would
-            change what defines the search.
+        options: a higher ``budget`` or ``time_budget``, or other resources; options that define
+            the search can't change.
+
+    Returns:
+        A summary; the complete results are in the run folder.
 
     Raises:
-        InputError: it is no run, or can't go on like that.
+        InputError: the folder is no run, or an option can't change.
     """
     callback = _earlier("observer", options, "callback", callback)
     overrides = parse_values(options, "{}", own_names=True)
@@ -61,14 +68,14 @@ def resume(run: Path | str, callback: Callback | None = None, **options: Any) ->
 
 
 def _earlier(old: str, options: dict[str, Any], new: str, value: _T | None) -> _T | None:
-    """An argument by its name of now or by an earlier one, which is taken out of the options.
+    """Return an argument that may have an earlier name, and remove that from the options.
 
     Raises:
-        InputError: both are given.
+        InputError: both names are given.
     """
     earlier: _T | None = options.pop(old, None)
     if earlier is not None and value is not None:
-        raise InputError(f"{old}: is an earlier name of {new}; give one of them")
+        raise InputError(f"{old}: is the earlier name of {new}; give only {new}")
     return value if earlier is None else earlier
 
 
@@ -86,19 +93,20 @@ def train(
     """Train the chain of a best.yaml on training and validation images, as ``dgkd-search train``.
 
     Args:
-        best: the file, or the folder it lies in.
-        out: folder of the students; ``trained`` beside the file by default.
-        repeats: each with a seed of its own for the whole chain, at least 1; the test set is read
-            once a repeat.
-        log: is called with a line at a time; ``tell`` is an earlier name of it, here and below.
-        overrides: ``data_dir``, ``store``, ``teacher_weights``, ``models``, ``cpus_per_trial``,
-            ``gpus_per_trial``, where they differ from the search's.
+        best: the file, or the folder that holds it.
+        out: folder of the students; by default ``trained`` beside the file.
+        repeats: number of trainings, at least 1. Each trains the complete chain with its own seed
+            and reads the test set once.
+        log: is called with a line at a time. ``tell`` is the earlier name of this argument, also
+            in the functions below.
+        overrides: ``data_dir``, ``store``, ``teacher_weights``, ``models``, ``cpus_per_trial`` or
+            ``gpus_per_trial``, if they differ from those of the search.
 
     Returns:
-        Folders of the students and their accuracies on test, in percent.
+        The folders of the students and their test accuracies in percent.
 
     Raises:
-        InputError: best.yaml is damaged, or its data or weights aren't at hand.
+        InputError: best.yaml is damaged, or its data or weights are missing.
     """
     require("repeats", repeats, COUNT)
     best = Path(best).expanduser()
@@ -115,21 +123,22 @@ def export_student(
     log: Log = silent,
     **overrides: Any,
 ) -> list[Path]:
-    """Write a student, its model card and the forms it is deployed in, as ``dgkd-search export``.
+    """Write a student with its model card, and export it, as ``dgkd-search export`` does.
 
     Args:
         source: folder of a search or of a retrained student, or the best.yaml in one.
-        to: folder to write into.
-        formats: ``torch``, ``onnx`` or registered ones; all that can be made here by default.
-        log: is called with a line about each form that isn't made.
-        overrides: ``data_dir``, ``store``, ``models``; options that registered forms take.
+        to: folder to write to.
+        formats: ``torch``, ``onnx`` or registered formats; by default all whose packages are
+            installed.
+        log: is called with a line about each format that is skipped.
+        overrides: ``data_dir``, ``store``, ``models``, or options that registered formats take.
 
     Returns:
-        The files.
+        The files that were written.
 
     Raises:
-        InputError: the student is damaged, ``to`` holds another one, or a form that was asked for
-            can't be made or doesn't agree with the PyTorch model.
+        InputError: the student is damaged, ``to`` holds another student, or a requested format
+            can't be written or disagrees with the PyTorch model.
     """
     log = _earlier("tell", overrides, "log", None if log is silent else log) or silent
     folder, to = Path(source).expanduser(), Path(to).expanduser()
@@ -143,23 +152,23 @@ def compare_methods(
     log: Log = silent,
     **options: Any,
 ) -> dict[str, list[MethodRun]]:
-    """NOKD, KD, TAKD, DGKD and stochastic DGKD side by side, as ``dgkd-search compare``.
+    """Compare NOKD (labels alone), KD, TAKD, DGKD and stochastic DGKD, as ``dgkd-search compare``.
 
     Args:
         chain: model names, from the teacher to the student.
-        repeats: seeds of the student, at least 1.
-        drop_prob: of stochastic DGKD, in [0, 1).
-        log: is called with a line a student.
+        repeats: number of seeds of the student, at least 1.
+        drop_prob: drop probability of stochastic DGKD, in [0, 1).
+        log: is called with a line per student.
         options: data, family, recipe and store, as for ``search``.
 
     Returns:
-        The runs of each method, by its name; accuracies in percent.
+        The runs by name of the method, with accuracies in percent.
 
     Raises:
         InputError: unknown names or values; sizes that don't strictly decrease.
     """
     if isinstance(chain, str) or len(chain) < 2:
-        raise InputError(f"chain {chain!r}: name a teacher and a student at least, in a list")
+        raise InputError(f"chain {chain!r}: must be a list with at least a teacher and a student")
     require("repeats", repeats, COUNT)
     log = _earlier("tell", options, "log", None if log is silent else log) or silent
     options |= {"teacher": chain[0], "student": chain[-1]}
@@ -167,18 +176,21 @@ def compare_methods(
 
 
 def write_report(*runs: Path | str, to: Path | str | None = None) -> Path:
-    """Write the page of a run again, or one that compares several, as ``dgkd-search report``.
+    """Write the report page of a run, or a page that compares runs, as ``dgkd-search report``.
 
     Args:
-        runs: their folders, at least one.
-        to: the file; ``report.html`` in the folder of the only run, ``comparison.html`` here for
-            several.
+        runs: run folders, at least one.
+        to: file to write; by default ``report.html`` in the run folder or, for several runs,
+            ``comparison.html`` in the current folder.
+
+    Returns:
+        The file that was written.
 
     Raises:
-        InputError: one is no run, or it is damaged; or ``to`` can't be written.
+        InputError: a folder is no run, a run is damaged, or ``to`` can't be written.
     """
     if not runs:
-        raise InputError("no run is named; name the folder of a search")
+        raise InputError("runs: missing; name at least one run folder")
     folders = [RunFolder(Path(run).expanduser()) for run in runs]
     for folder in folders:
         read_manifest(folder)
@@ -188,7 +200,7 @@ def write_report(*runs: Path | str, to: Path | str | None = None) -> Path:
     if not path.parent.is_dir():
         bad = f"{path.parent} is no folder"
     if bad is not None:
-        raise InputError(f"--to {path}: {bad}; name a file in a folder that can be written")
+        raise InputError(f"--to {path}: {bad}; name a file in a writable folder")
     from dgkd_search.results.report.page import render_report  # figures are slow to import
 
     return render_report(folders, path)

@@ -39,9 +39,9 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         dgkd_search.train(tmp_path, repeats=0)
     with pytest.raises(InputError, match="--formats tflite: unknown; choose from torch, onnx"):
         dgkd_search.export_student(tmp_path, tmp_path / "ship", formats=["tflite"])
-    with pytest.raises(InputError, match="in a list"):
+    with pytest.raises(InputError, match="must be a list"):
         dgkd_search.compare_methods("resnet14,resnet8")
-    with pytest.raises(InputError, match="no run is named"):
+    with pytest.raises(InputError, match="runs: missing; name at least one"):
         dgkd_search.write_report()
 
 
@@ -56,7 +56,7 @@ def test_earlier_names_of_arguments_are_accepted(monkeypatch: pytest.MonkeyPatch
         dgkd_search.search(**options)
         dgkd_search.resume("run", **options)
     assert watched == [observer] * 4
-    with pytest.raises(InputError, match="observer: is an earlier name of callback"):
+    with pytest.raises(InputError, match="observer: is the earlier name of callback"):
         dgkd_search.search(callback=observer, observer=observer)
-    with pytest.raises(InputError, match="tell: is an earlier name of log"):
+    with pytest.raises(InputError, match="tell: is the earlier name of log"):
         dgkd_search.compare_methods(["resnet14", "resnet8"], log=print, tell=print)

@@ -47,7 +47,9 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
         "running searches use are kept",
     )
     parser.add_argument(
-        "--older-than", metavar="T", help="with --free: only entries last used before, e.g. 30d"
+        "--older-than",
+        metavar="T",
+        help="with --free: only entries not used for this time, e.g. 30d",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what --free would delete")
 
