@@ -196,11 +196,11 @@ def write_report(*runs: Path | str, to: Path | str | None = None) -> Path:
         read_manifest(folder)
     beside = folders[0].report if len(folders) == 1 else Path("comparison.html")
     path = beside if to is None else Path(to).expanduser()
-    bad = "is a folder" if path.is_dir() else write_error(path.parent)
+    problem = "is a folder" if path.is_dir() else write_error(path.parent)
     if not path.parent.is_dir():
-        bad = f"{path.parent} is no folder"
-    if bad is not None:
-        raise InputError(f"--to {path}: {bad}; name a file in a writable folder")
+        problem = f"{path.parent} is no folder"
+    if problem is not None:
+        raise InputError(f"--to {path}: {problem}; name a file in a writable folder")
     from dgkd_search.results.report.page import render_report  # figures are slow to import
 
     return render_report(folders, path)

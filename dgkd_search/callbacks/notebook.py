@@ -54,7 +54,7 @@ class NotebookProgress(Callback):
         self._clock = clock
         self._drawn = float("-inf")
         self._lines_shown: deque[str] = deque(maxlen=_LINES)
-        self._lines = LineProgress(_Into(self._lines_shown), clock=clock)
+        self._lines = LineProgress(_QueueStream(self._lines_shown), clock=clock)
         self._view = LiveProgress(io.StringIO(), clock=clock, size=(_WIDTH, 100))
         self._begun = False
 
@@ -90,7 +90,7 @@ class NotebookProgress(Callback):
         return "\n" + console.export_html(inline_styles=True, code_format="{code}")
 
 
-class _Into(io.StringIO):
+class _QueueStream(io.StringIO):
     """A stream that appends its lines to a queue."""
 
     def __init__(self, lines: deque[str]) -> None:

@@ -40,12 +40,12 @@ def _plot_parser() -> ArgumentParser:
     return parser
 
 
-def _plot(known: argparse.Namespace) -> int:
+def _plot(args: argparse.Namespace) -> int:
     from dgkd_search.results.figures import draw_figures
     from dgkd_search.results.manifest import open_readonly
     from dgkd_search.results.run_folder import RunFolder
 
-    run = RunFolder(Path(known.run))
+    run = RunFolder(Path(args.run))
     for path in draw_figures(run, open_readonly(run)):
         print(path)
     return 0
@@ -66,10 +66,10 @@ def _report_parser() -> ArgumentParser:
     return parser
 
 
-def _report(known: argparse.Namespace) -> int:
+def _report(args: argparse.Namespace) -> int:
     from dgkd_search.api import write_report
 
-    print(write_report(*known.runs, to=known.to))
+    print(write_report(*args.runs, to=args.to))
     return 0
 
 
@@ -103,20 +103,18 @@ def _export_parser() -> ArgumentParser:
     return parser
 
 
-def _export(known: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> int:
     from dgkd_search.workflows.export import export_run
     from dgkd_search.workflows.export_forms import FORMS
 
     formats = None
-    if known.formats is not None:
+    if args.formats is not None:
         try:
-            chosen = "" if known.formats == "none" else known.formats
+            chosen = "" if args.formats == "none" else args.formats
             formats = SeveralNamed(FORMS.names, 0)(chosen)
         except ValueError as error:
-            raise InputError(f"--formats {known.formats}: {error}, or none") from None
-    for path in export_run(
-        Path(known.source), Path(known.to), formats, _local_options(known), _log
-    ):
+            raise InputError(f"--formats {args.formats}: {error}, or none") from None
+    for path in export_run(Path(args.source), Path(args.to), formats, _local_options(args), _log):
         print(path)
     return 0
 
@@ -140,11 +138,11 @@ def _train_parser() -> ArgumentParser:
     return parser
 
 
-def _train(known: argparse.Namespace) -> int:
+def _train(args: argparse.Namespace) -> int:
     from dgkd_search.api import train
 
-    repeats = _count("--repeats", known.repeats)
-    result = train(known.best, known.out, repeats, _log, **_local_options(known))
+    repeats = _count("--repeats", args.repeats)
+    result = train(args.best, args.out, repeats, _log, **_local_options(args))
     print(result)
     if result.problem is not None:
         raise DgkdError(f"the test set could not be read: {result.problem}")
@@ -174,8 +172,8 @@ def _compare_parser() -> ArgumentParser:
     return parser
 
 
-def _compare(known: argparse.Namespace) -> int:
-    values = {name: value for name, value in vars(known).items() if value is not None}
+def _compare(args: argparse.Namespace) -> int:
+    values = {name: value for name, value in vars(args).items() if value is not None}
     chain = tuple(part.strip() for part in values.pop("chain").split(","))
     if len(chain) < 2:
         raise InputError(
@@ -210,10 +208,10 @@ def _store_parser() -> ArgumentParser:
     return parser
 
 
-def _store(known: argparse.Namespace) -> int:
+def _store(args: argparse.Namespace) -> int:
     from dgkd_search.cli.store import run_store_command
 
-    return run_store_command(known)
+    return run_store_command(args)
 
 
 def _doctor_parser() -> ArgumentParser:
@@ -227,12 +225,12 @@ def _doctor_parser() -> ArgumentParser:
     return parser
 
 
-def _doctor(known: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> int:
     from dgkd_search.workflows.doctor import examine
 
-    store = None if known.store is None else Path(known.store).expanduser()
+    store = None if args.store is None else Path(args.store).expanduser()
     problems = 0
-    for finding in examine(store, not known.no_ray):
+    for finding in examine(store, not args.no_ray):
         rows = [(finding.name, finding.words)]
         if finding.problem:
             problems += 1
@@ -256,9 +254,9 @@ def _add_local_options(parser: ArgumentParser, *more: str) -> None:
             parser.add_argument(action.option_strings[0], metavar=action.metavar, help=action.help)
 
 
-def _local_options(known: argparse.Namespace) -> dict[str, str]:
+def _local_options(args: argparse.Namespace) -> dict[str, str]:
     own = {"source", "best", "to", "out", "formats", "repeats"}
-    return {k: v for k, v in vars(known).items() if k not in own and v is not None}
+    return {k: v for k, v in vars(args).items() if k not in own and v is not None}
 
 
 @dataclass(frozen=True)
@@ -356,5 +354,5 @@ def register_command(
         add_arguments(created)
         return created
 
-    command = Command(name, arguments, summary, parser, lambda known: act(known) or 0)
+    command = Command(name, arguments, summary, parser, lambda args: act(args) or 0)
     COMMANDS.register(command, calling_module())

@@ -34,17 +34,17 @@ def completion(shell: str) -> str:
 
     search = search_parser()
     search.add_installed()
-    known = search.add_subparsers(metavar="command")
+    commands = search.add_subparsers(metavar="command")
     for command in COMMANDS.load_all()[0]:
         if command.name == "completion":
             continue
         parser = command.parser()
         parser.add_installed()
-        known.add_parser(command.name, parents=[parser], add_help=False, help=parser.description)
-    shells = known.add_parser("completion", help="Print a completion script.")
+        commands.add_parser(command.name, parents=[parser], add_help=False, help=parser.description)
+    shells = commands.add_parser("completion", help="Print a completion script.")
     shells.add_argument("shell", choices=SHELLS)
     words = _words()
-    for parser in (search, *known.choices.values()):
+    for parser in (search, *commands.choices.values()):
         for action in parser._actions:
             _complete(action, words, shtab.FILE, shtab.DIRECTORY)
     return str(shtab.complete(search, shell))
@@ -71,8 +71,8 @@ def _words() -> dict[str, tuple[str, ...]]:
     }
 
 
-def _act(known: argparse.Namespace) -> int:
-    print(completion(known.shell))
+def _act(args: argparse.Namespace) -> int:
+    print(completion(args.shell))
     return 0
 
 

@@ -47,14 +47,14 @@ class ArgumentParser(argparse.ArgumentParser):
         """
         words = _attach_values(arguments)
         self._module = _value_of("--models", words)  # argparse runs --help before it reads the rest
-        known, unknown = self.parse_known_args(words)
-        if unknown and self._add_given(unknown, getattr(known, "models", None)):
-            known, unknown = self.parse_known_args(words)
+        args, unknown = self.parse_known_args(words)
+        if unknown and self._add_package_options(unknown, getattr(args, "models", None)):
+            args, unknown = self.parse_known_args(words)
         flags = [flag for action in self._actions for flag in action.option_strings]
         if self._option_groups:
             flags += map(_flag, OPTIONS.added())
         problems: list[str] = []
-        resumed = getattr(known, "resume", None) is not None and self._module is None
+        resumed = getattr(args, "resume", None) is not None and self._module is None
         of_module = "; if your own module adds it, name the module with --models" if resumed else ""
         for word in unknown:
             if word.startswith("-"):
@@ -65,7 +65,7 @@ class ArgumentParser(argparse.ArgumentParser):
                 problems.append(f"{word}: {kind}{closest(word, self.commands)}")
         if problems:
             raise InputError(problems)
-        return known
+        return args
 
     def add_group(self, name: str, title: str) -> None:
         """Accept the options of a group, by its name in the table of options."""
@@ -116,7 +116,7 @@ class ArgumentParser(argparse.ArgumentParser):
                 action.help = action.help.replace(_CHOICES, choices.replace("%", "%%"))
         return super().format_help()
 
-    def _add_given(self, words: Sequence[str], module: str | None) -> bool:
+    def _add_package_options(self, words: Sequence[str], module: str | None) -> bool:
         """Add the options of packages that occur among the words; return whether there are any.
 
         Args:

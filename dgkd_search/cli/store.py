@@ -94,7 +94,7 @@ def _open(path: str | None) -> Store:
     # The format file may have been lost; the folders identify a store as well.
     if not (root / FORMAT_FILE).is_file() and not (root / "stages").is_dir():
         raise InputError(
-            f"store {root}: no store is there; run a search, which creates it, or name another "
+            f"store {root}: not found; run a search, which creates it, or name another folder "
             "with --store"
         )
     return Store(root)

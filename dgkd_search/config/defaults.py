@@ -29,7 +29,7 @@ def apply_defaults(options: Options, family: Family) -> Options:
     dataset = get_dataset(options.dataset)
     recipe = recipe_for(family, dataset)
     teacher, student = family.default_ends(dataset.tiny)
-    options = _where_open(
+    options = _set_defaults(
         options,
         family=family.name,
         teacher=teacher,
@@ -37,10 +37,10 @@ def apply_defaults(options: Options, family: Family) -> Options:
         budget=TINY_BUDGET if dataset.tiny else DEFAULT_BUDGET,
         **_recipe_values(recipe, dataset),
     )
-    options = _where_open(options, student_epochs=options.epochs)
+    options = _set_defaults(options, student_epochs=options.epochs)
     options = _with_outputs(options, dataset)
-    options = _where_open(options, assistants=_between(options, family))
-    options = _where_open(options, max_assistants=len(options.assistants or ()))
+    options = _set_defaults(options, assistants=_between(options, family))
+    options = _set_defaults(options, max_assistants=len(options.assistants or ()))
     if len(options.objective) > 1:
         options = replace(options, pruner=NO_PRUNER)
     return replace(
@@ -60,9 +60,9 @@ def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).expanduser().absolute())
 
 
-def _where_open(options: Options, **defaults: object) -> Options:
-    open_ones = {name: v for name, v in defaults.items() if getattr(options, name) is None}
-    return replace(options, **open_ones)  # type: ignore[arg-type]  # by name, as they are declared
+def _set_defaults(options: Options, **defaults: object) -> Options:
+    missing = {name: v for name, v in defaults.items() if getattr(options, name) is None}
+    return replace(options, **missing)  # type: ignore[arg-type]  # by name, as they are declared
 
 
 def _recipe_values(recipe: DefaultRecipe, dataset: DatasetKind) -> dict[str, object]:
@@ -84,7 +84,7 @@ def _with_outputs(options: Options, dataset: DatasetKind) -> Options:
     if not fresh:
         return replace(options, outputs="stored")
     epochs = max(require(options.epochs), require(options.student_epochs))
-    return _where_open(replace(options, outputs="online"), views=epochs)
+    return _set_defaults(replace(options, outputs="online"), views=epochs)
 
 
 def _between(options: Options, family: Family) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ class Scope(Enum):
 
     @property
     def in_best(self) -> bool:
-        """Whether best.yaml stores the value, which then means the same on every machine."""
+        """Whether best.yaml stores the value, which must then be meaningful on any machine."""
         return self in (Scope.STUDY, Scope.EXTENT)
 
     @property
@@ -36,7 +36,7 @@ class Scope(Enum):
 
     @property
     def for_retraining(self) -> bool:
-        """Whether ``train`` takes it from the config.yaml beside a best.yaml."""
+        """Whether ``train`` reads the value from the config.yaml beside a best.yaml."""
         return self in (Scope.PLACE, Scope.THREADS)
 
 

@@ -70,17 +70,17 @@ def _packages() -> Iterator[Finding]:
     for extra, requirements in wanted.items():
         if extra == "test":
             continue
-        there, missing = [], []
+        present, missing = [], []
         for requirement in requirements:
             try:
                 installed = version(requirement.name)
             except PackageNotFoundError:
                 missing.append(str(requirement).split(";")[0].strip())
                 continue
-            there.append(f"{requirement.name} {installed}")
+            present.append(f"{requirement.name} {installed}")
             if not requirement.specifier.contains(installed, prereleases=True):
                 missing.append(f"{requirement.name}{requirement.specifier} (found {installed})")
-        words = ", ".join(there)
+        words = ", ".join(present)
         if not extra:
             problem = f"missing {', '.join(missing)}; pip install {_NAME} again" if missing else ""
             yield Finding("packages", words, problem)
@@ -130,8 +130,8 @@ def _store(root: Path) -> Finding:
 
 
 def _writable(name: str, folder: Path, way_out: str) -> Finding:
-    bad = write_error(folder)
-    return Finding(name, str(folder), f"{bad}; {way_out}" if bad else "")
+    problem = write_error(folder)
+    return Finding(name, str(folder), f"{problem}; {way_out}" if problem else "")
 
 
 def _ray() -> Finding:

@@ -13,6 +13,7 @@ from dgkd_search.workflows.validate import ValidatedSearch
 
 _COUNT_LIMIT = 10_000
 _LABEL = 15  # columns of a label
+_BASELINES = {"kd": "plain KD", "full": "full chain", "middle": "middle assistant alone"}
 
 
 def preview_lines(validated: ValidatedSearch) -> list[str]:
@@ -33,7 +34,8 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
     threads = pluralize(resources.cpus_per_trial, "CPU thread")
     names: dict[str, list[str]] = {}  # by chain: two names may mean the same trial
     for name, params in space.initial_params().items():
-        names.setdefault(str(space.configuration(params).chain.canonical()), []).append(name)
+        chain = str(space.configuration(params).chain.canonical())
+        names.setdefault(chain, []).append(_BASELINES.get(name, name))
     first = list(names)[: config.budget]
     plan = [
         ("data", validated.images or "counted when the search starts"),

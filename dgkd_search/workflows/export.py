@@ -69,23 +69,25 @@ def export_run(
     if (module := (overrides or {}).get("models")) is not None:
         load_families(str(module))
     wanted = (
-        _possible(log) if formats is None else [form_that_can_be_made(name) for name in formats]
+        _installed_formats(log)
+        if formats is None
+        else [form_that_can_be_made(name) for name in formats]
     )
     student = load_student(source)  # verifies checksums
     best = load_best(source)
     options = options_from_best(source, best, {**(overrides or {}), "gpus_per_trial": 0})
     check_same_loss(source, best)  # the card describes the loss
-    _check_free(target, folder)
+    _check_overwrites(target, folder)
     images = _images(source, best, options)
     run, out = RunFolder(folder), RunFolder(target)
-    made = _make_forms(wanted, options, student, images, log, strict=formats is not None)
+    exported = _export_forms(wanted, options, student, images, log, strict=formats is not None)
     measured = [
         _timed("PyTorch", len(run.student.read_bytes()), student, images),
-        *(each.measured for each in made),
+        *(each.measured for each in exported),
         _teacher(best, images),
     ]
-    uses = [each.form.usage for each in made if each.form.usage]
-    files = {each.form.file: each.content for each in made}
+    uses = [each.form.usage for each in exported if each.form.usage]
+    files = {each.form.file: each.content for each in exported}
     # best.yaml comes last: its presence means that the folder is complete.
     files[_CARD] = model_card(best, measured, uses, len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
@@ -102,7 +104,7 @@ def export_run(
 
 
 @dataclass(frozen=True)
-class _MadeForm:
+class _Exported:
     """An exported student: its format, the content of the file, size and latency."""
 
     form: Form
@@ -110,7 +112,7 @@ class _MadeForm:
     measured: ExportedModel
 
 
-def _make_forms(
+def _export_forms(
     forms: Sequence[Form],
     options: Options,
     student: Student,
@@ -118,7 +120,7 @@ def _make_forms(
     log: Log,
     *,
     strict: bool,
-) -> list[_MadeForm]:
+) -> list[_Exported]:
     """Export the student to each format, and compare the result with the PyTorch model.
 
     Args:
@@ -129,7 +131,7 @@ def _make_forms(
         InputError: an exported model disagrees with the PyTorch model or, if ``strict``, an export
             fails.
     """
-    made: list[_MadeForm] = []
+    exported: list[_Exported] = []
     with TemporaryDirectory() as temporary:
         for form in forms:
             path = Path(temporary) / form.file
@@ -147,11 +149,11 @@ def _make_forms(
                 log(f"no {form.file}: export failed ({why})")
                 continue
             measured = _timed(form.name, len(content), model, images)
-            made.append(_MadeForm(form, content, measured))
-    return made
+            exported.append(_Exported(form, content, measured))
+    return exported
 
 
-def _check_free(target: Path, folder: Path) -> None:
+def _check_overwrites(target: Path, folder: Path) -> None:
     """Check that the export overwrites nothing but an earlier export of the same student.
 
     Raises:
@@ -160,22 +162,22 @@ def _check_free(target: Path, folder: Path) -> None:
     run = RunFolder(folder)
     same = {name: (folder / name).read_bytes() for name in (run.best.name, run.student.name)}
     best = target / run.best.name
-    ours = best.exists() and best.read_bytes() == same[run.best.name]
+    same_student = best.exists() and best.read_bytes() == same[run.best.name]
     for name in (_CARD, *same, *(form.file for form in FORMS.known())):
-        there = target / name
-        if not there.exists():
+        path = target / name
+        if not path.exists():
             continue
         if name == _CARD:
-            foreign = CARD_MARK.encode() not in there.read_bytes()
+            differs = CARD_MARK.encode() not in path.read_bytes()
         else:
-            foreign = there.read_bytes() != same[name] if name in same else not ours
-        if foreign:
+            differs = path.read_bytes() != same[name] if name in same else not same_student
+        if differs:
             raise InputError(f"--to {target}: holds another {name}; choose a new folder")
 
 
-def _possible(log: Log) -> list[Form]:
+def _installed_formats(log: Log) -> list[Form]:
     """Return the formats whose packages are installed."""
-    possible = []
+    installed = []
     forms, problems = FORMS.load_all()
     for problem in problems:
         log(problem)
@@ -184,8 +186,8 @@ def _possible(log: Log) -> list[Form]:
             install = form.install or f"pip install {' '.join(missing)}"
             log(f"no {form.file}: {', '.join(missing)} not installed; {install} and export again")
         else:
-            possible.append(form)
-    return possible
+            installed.append(form)
+    return installed
 
 
 def _images(source: Path, best: BestConfig, options: Options) -> Tensor:

@@ -125,11 +125,11 @@ def retrain(
             if not _finished(folder, stages):
                 make_folder(out)
                 make_folder(folder)
-                _write_places(folder, options)
+                _write_paths(folder, options)
                 weights = _train(stages, merged, store)
                 described = contents.retrained_as(repeat, stages, merged.info)
                 write_best(RunFolder(folder), described, weights)
-            test, why = _tested(folder, config.data, merged, stages[-1])
+            test, why = _read_test_once(folder, config.data, merged, stages[-1])
             problem = problem or why
             if test is not None:
                 tests.append(test)
@@ -204,10 +204,10 @@ def _finished(folder: Path, stages: Sequence[StageSpec]) -> bool:
         InputError: the folder holds other files.
     """
     run = RunFolder(folder)
-    ours = (run.student.name, run.config.name)  # an interrupted call may have left them
+    expected = (run.student.name, run.config.name)  # an interrupted call may have left them
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
     if run.best.name not in names:
-        if any(name not in ours and not name.startswith(TEMPORARY) for name in names):
+        if any(name not in expected and not name.startswith(TEMPORARY) for name in names):
             raise InputError(f"--out {folder}: isn't empty; choose a new folder")
         return False
     load_student(folder)  # verifies checksums
@@ -224,7 +224,7 @@ def _train(stages: Sequence[StageSpec], data: PreparedData, store: Store) -> byt
     return entry.tensors
 
 
-def _tested(
+def _read_test_once(
     folder: Path, config: DataConfig, data: PreparedData, student: StageSpec
 ) -> tuple[float | None, str | None]:
     """Return the student's test accuracy in percent; read the test set unless it is known.
@@ -244,7 +244,7 @@ def _tested(
     return test, problem
 
 
-def _write_places(folder: Path, options: Options) -> None:
+def _write_paths(folder: Path, options: Options) -> None:
     """Write the paths of data and store, which an export of the student needs."""
     text = to_yaml(local_options(to_yaml_values(options)))
     write_bytes(RunFolder(folder).config, text.encode())

@@ -69,7 +69,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
         run = run or RunFolder.choose(resolved.options)
     except InputError as error:
         problems.extend(error.messages)
-    problems.extend(_unusable(options.store))
+    problems.extend(_store_problems(options.store))
     problems.extend(missing_trackers(options.log_to))
     try:
         dataset = open_dataset_files(resolved.config.data)
@@ -88,31 +88,33 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     assert run is not None
     classes = get_dataset(resolved.config.data.dataset).class_count or len(dataset.classes)
     space = resolved.config.space
-    of = get_family(resolved.config.family).architectures(
+    architecture = get_family(resolved.config.family).architectures(
         classes, dataset.channels, dataset.image_size
     )
     for name in (space.teacher, *space.pool, space.student):
-        validate_custom_model(of(name))
+        validate_custom_model(architecture(name))
     loss = resolved.config.distillation.loss
     validate_custom_loss(get_loss(loss.name), classes, loss.options)
     notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
-    notes += _untaken(resolved)
+    notes += _unused_options(resolved)
     images = None
     if isinstance(dataset, Downloadable):
         images = dataset.missing() or f"in {dataset.root}; counted when the search starts"
     if split is not None:
         images = _images(dataset, split)
-        notes += _uneven(dataset.classes, split.train_labels)
-        notes += _few(len(split.validation_labels))
+        notes += _imbalance_notes(dataset.classes, split.train_labels)
+        notes += _small_validation_notes(len(split.validation_labels))
         if resolved.config.data.validation is not None and split.validation_in == "val":
             notes.append("--validation has no effect: the dataset has a validation part")
     resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
     weights = resolved.options.teacher_weights
-    teacher = read_teacher(Path(weights), of(space.teacher)) if weights is not None else None
+    teacher = (
+        read_teacher(Path(weights), architecture(space.teacher)) if weights is not None else None
+    )
     return ValidatedSearch(resolved, run, outputs, images, teacher)
 
 
-def _untaken(resolved: Resolved) -> list[str]:
+def _unused_options(resolved: Resolved) -> list[str]:
     """Return a note for each option of a package that neither the search nor an export takes."""
     config = resolved.config
     taken = dict((*config.sampler_options, *config.pruner_options))
@@ -148,7 +150,7 @@ def _images(dataset: Dataset, split: Split) -> str:
     )
 
 
-def _few(validation: int) -> list[str]:
+def _small_validation_notes(validation: int) -> list[str]:
     """Return a note if the validation part is small."""
     if validation >= _MANY:
         return []
@@ -158,7 +160,7 @@ def _few(validation: int) -> list[str]:
     ]
 
 
-def _uneven(classes: Sequence[str], labels: Labels) -> list[str]:
+def _imbalance_notes(classes: Sequence[str], labels: Labels) -> list[str]:
     """Return a note if the classes differ much in size."""
     counts = np.bincount(labels, minlength=len(classes))
     most, least = int(counts.argmax()), int(counts.argmin())
@@ -180,10 +182,10 @@ def _outputs(resolved: Resolved, dataset: Dataset, split: Split | None) -> Outpu
     return estimate_outputs(config, images, len(dataset.classes), concurrency, shared)
 
 
-def _unusable(store: str | None) -> list[str]:
+def _store_problems(store: str | None) -> list[str]:
     """Return the problem with the folder of a store that doesn't exist yet, if any."""
     root = default_root() if store is None else Path(store).expanduser()
     if store == NO_STORE or (root / FORMAT_FILE).exists():
         return []
-    bad = write_error(root)
-    return [f"--store {root}: {bad}; choose another folder"] if bad else []
+    problem = write_error(root)
+    return [f"--store {root}: {problem}; choose another folder"] if problem else []

@@ -123,9 +123,9 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(
     assert values["trials at once"] == "3, each on 1 CPU thread and 0 GPUs"
     assert values["stored outputs"].startswith("up to 22 kB a teacher (1 view), ")
     assert [line[16:] for line in lines if line.startswith("first trial")] == [
-        "cnn32 > cnn3  (kd)",
-        "cnn32 > cnn16 > cnn8 > cnn4 > cnn3  (full)",
-        "cnn32 > cnn8 > cnn3  (middle)",
+        "cnn32 > cnn3  (plain KD)",
+        "cnn32 > cnn16 > cnn8 > cnn4 > cnn3  (full chain)",
+        "cnn32 > cnn8 > cnn3  (middle assistant alone)",
     ]
     assert list(tmp_path.iterdir()) == []
 

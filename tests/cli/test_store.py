@@ -251,7 +251,7 @@ def test_where_no_store_is_nothing_is_made(
     (tmp_path / "a file").write_text("")
     before = sorted(tmp_path.rglob("*"))
     named = [] if place is None else ["--store", place]
-    assert "no store is there" in refused(capsys, *named, *words.split())
+    assert ": not found; run a search" in refused(capsys, *named, *words.split())
     assert sorted(tmp_path.rglob("*")) == before
 
 
