@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 from dgkd_search.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    __version__: str
+
     from dgkd_search.api import compare_methods, export_student, resume, search, train, write_report
     from dgkd_search.callbacks.base import Callback, Observer
     from dgkd_search.cli.commands import register_command
@@ -165,6 +167,10 @@ _get, __dir__ = lazy_exports(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # slow enough to show in the start of a command
+
+        return version("dgkd-search")
     with warnings.catch_warnings():
         # Optuna's progress bar, which is never shown, causes this warning in a notebook.
         warnings.filterwarnings("ignore", message="IProgress not found")

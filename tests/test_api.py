@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.registries import isolate
 
+import dgkd_search
 from dgkd_search.errors import InputError
 from dgkd_search.store.store import Store
 from dgkd_search.training.train_stage import train_stage
@@ -153,3 +155,7 @@ for turn in range(2):
 
 def test_public_names_stay_functions_however_often_they_are_asked_for() -> None:
     subprocess.run([sys.executable, "-c", PUBLIC], check=True)
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert dgkd_search.__version__ == version("dgkd-search")
