@@ -159,7 +159,7 @@ def check_same(
 
     Args:
         current: the options now.
-        begun: the options that the run was begun with.
+        begun: the options that the run was started with.
         label: template for the name of an option; its last ``{}`` is replaced by the name.
         way_out: hint that ends each error message.
         names: options to compare; by default all that define a search.
@@ -179,7 +179,7 @@ def check_same(
         if differs:
             option = f"{before}{name.replace('_', '-')}{after}"
             now, then = format_value(one, ","), format_value(other, ",")
-            problems.append(f"{option} {now}: the run was begun with {then}; {way_out}")
+            problems.append(f"{option} {now}: the run was started with {then}; {way_out}")
     if problems:
         raise InputError(problems)
 

@@ -228,13 +228,13 @@ def name_error(path: Path) -> str | None:
 def _check_unused(path: Path) -> None:
     if (path / _CONFIG).exists():
         raise InputError(
-            f"--out {path}: holds a run already; choose a fresh folder, or go on with "
+            f"--out {path}: holds a run already; choose a new folder, or resume it with "
             f"--resume {path}"
         )
     ours = (_LOCK, _HOLDER, _STORES, _DEFINITION)  # left by a search that was killed at its start
     names = [entry.name for entry in path.iterdir()]
     if any(name not in ours and not name.startswith(TEMPORARY) for name in names):
-        raise InputError(f"--out {path}: isn't empty; choose a fresh folder")
+        raise InputError(f"--out {path}: isn't empty; choose a new folder")
 
 
 def _check_writable(path: Path) -> None:

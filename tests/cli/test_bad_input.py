@@ -212,7 +212,7 @@ def test_the_run_folder_and_the_data_are_checked_together(
     words = "--dataset imagefolder --data-dir gone --out run".split()
     out, data = refused(capsys, *words)
     assert out == (
-        "--out run: holds a run already; choose a fresh folder, or go on with --resume run"
+        "--out run: holds a run already; choose a new folder, or resume it with --resume run"
     )
     assert "gone" in data
 

@@ -169,7 +169,7 @@ def test_the_scope_decides_as_for_the_products_own() -> None:
     now = parse_options({"search_width": 5, "eager": True, "label": "b"})
     with pytest.raises(InputError) as caught:
         check_same(now, begun, "--{}", "leave it out")
-    assert caught.value.messages == ("--search-width 5: the run was begun with 4; leave it out",)
+    assert caught.value.messages == ("--search-width 5: the run was started with 4; leave it out",)
     check_same(parse_options({"beta": 1}), begun, "--{}", "", ["beta"])  # its default
 
 

@@ -71,7 +71,7 @@ def test_everything_at_once(site: Path, tmp_path: Path) -> None:
         cwd=tmp_path, ray=False,
     )  # fmt: skip
     assert code == 2, err
-    refused = "--mse-scale 2: the run was begun with 0.5; leave it out, or start a new run"
+    refused = "--mse-scale 2: the run was started with 0.5; leave it out, or start a new run"
     assert err.splitlines()[-1] == f"dgkd-search: {refused}"
     assert "THIN2" in out.splitlines()
     assert (tmp_path / "more/student.more").read_bytes() == b"more"

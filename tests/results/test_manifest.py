@@ -126,7 +126,7 @@ def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
         "epochs 5",
         "seed 7",
     ]
-    assert "begun with 4" in str(caught.value)
+    assert "started with 4" in str(caught.value)
     edit(run, epochs=4, seed=0, budget=9, concurrency=2)
     record = read_manifest(run)
     assert (record.options.budget, record.options.concurrency) == (3, 1)
@@ -223,9 +223,9 @@ def test_other_data_are_refused(run: RunFolder) -> None:
         ({}, None),
         ({"budget": "3", "time_budget": "2h", "concurrency": "2", "quiet": True}, None),
         ({"epochs": "4", "student": "cnn3"}, None),  # unchanged
-        ({"epochs": "5"}, "--epochs 5: the run was begun with 4; leave it out"),
-        ({"cpus_per_trial": 2}, "--cpus-per-trial 2: the run was begun with 1"),
-        ({"gpus-per-trial": "1"}, "--gpus-per-trial 1: the run was begun with 0"),
+        ({"epochs": "5"}, "--epochs 5: the run was started with 4; leave it out"),
+        ({"cpus_per_trial": 2}, "--cpus-per-trial 2: the run was started with 1"),
+        ({"gpus-per-trial": "1"}, "--gpus-per-trial 1: the run was started with 0"),
         ({"budget": 2}, "--budget 2: the run has 3, which can only be raised"),
         ({"time-budget": "90"}, "--time-budget 90: the run has 3600"),
         ({"out": "other"}, "--out other: a resumed run stays in its folder"),
@@ -301,10 +301,11 @@ def test_options_of_a_package_are_kept_and_missed(
     assert checked.options.extra == (("beta", 0.1), ("patience", 2))
     assert checked.config.sampler_options == (("patience", 2),)
     assert checked.warnings[-1] == "--beta has no effect: none of the chosen parts takes it"
-    with pytest.raises(InputError, match=r"^--beta 0.2: the run was begun with 0.1; leave it out"):
+    refusal = r"^--beta 0.2: the run was started with 0.1; leave it out"
+    with pytest.raises(InputError, match=refusal):
         check_resumption(folder, parse_values({"beta": 0.2}))
     edit(folder, beta=0.3)
-    with pytest.raises(InputError, match=r"beta 0.3: the run was begun with 0.1; restore that"):
+    with pytest.raises(InputError, match=r"beta 0.3: the run was started with 0.1; restore that"):
         read_manifest(folder)
     monkeypatch.delitem(OPTIONS._known, "beta")  # its package is no longer installed
     before = {path: path.read_bytes() for path in folder.path.iterdir()}
