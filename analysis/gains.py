@@ -9,6 +9,7 @@ configuration: the validation accuracy of each of its seeds, their mean, and its
 from __future__ import annotations
 
 import argparse
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from dgkd_search.results.figure_parts import GRID
 from dgkd_search.results.looks import BLUE, GRAY, GREEN
 from dgkd_search.study.replication_report import ReplicationReport
 from dgkd_search.utils.intervals import half_width
+
+_WIDTH = 28  # characters of a line of a chain
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,14 @@ def read_configurations(
 
 def draw(configurations: list[Configuration], title: str) -> Figure:
     """One row a configuration, from top to bottom; accuracy to the right."""
-    figure = Figure(figsize=(7.6, 0.75 * len(configurations) + 1.1), layout="constrained")
+    figure = Figure(figsize=(7.6, 0.8 * len(configurations) + 1.1), layout="constrained")
     axes = figure.add_subplot()
     for place, configuration in enumerate(configurations):
         _draw_row(axes, place, configuration)
-    axes.set_yticks(
-        range(len(configurations)), [f"{each.name}\n{each.chain}" for each in configurations]
-    )
+    names = [f"{each.name}\n{textwrap.fill(each.chain, _WIDTH)}" for each in configurations]
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(configurations) - 0.45, -0.55)
-    axes.set_xlabel("validation accuracy (%) of each seed, mean and 95 % interval")
+    axes.set_xlabel("validation accuracy (%): each seed, mean, 95 % interval")
     axes.grid(axis="x", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
