@@ -179,6 +179,7 @@ addEventListener("load", () => setTimeout(() => {
 """
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium is installed")
 @pytest.mark.parametrize("width", [1200, 360])
 def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int) -> None:
