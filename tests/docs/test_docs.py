@@ -86,6 +86,8 @@ def test_every_option_that_is_named_exists() -> None:
     foreign |= {"--ntasks", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--time"}
     foreign |= {"--disable-usage-stats", "--generate", "--num-cpus"}  # options of ray
     foreign |= {"--exclude", "--thorough", "--dist", "--check", "--set", "--ways", "--small"}
+    foreign |= {"--resolution", "--python-version", "--all-extras", "--no-deps"}  # options of uv
+    foreign |= {"--disable-pip", "--quiet", "--strict"}  # options of pip-audit and mkdocs
     foreign |= {"--mse-scale", "--candidates"}  # options of the examples in docs/extending.md
     named = {
         (name, flag)
