@@ -17,6 +17,8 @@ from mkdocs.structure.pages import Page
 _OUTSIDE = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "RELEASING.md",
+    "SECURITY.md",
     "analysis/*.md",
     "experiments/*.md",
     "experiments/figures/*",
