@@ -198,7 +198,7 @@ def write_report(*runs: Path | str, to: Path | str | None = None) -> Path:
     path = beside if to is None else Path(to).expanduser()
     problem = "is a folder" if path.is_dir() else write_error(path.parent)
     if not path.parent.is_dir():
-        problem = f"{path.parent} is no folder"
+        problem = f"{path.parent} is not a folder"
     if problem is not None:
         raise InputError(f"--to {path}: {problem}; name a file in a writable folder")
     from dgkd_search.results.report.page import render_report  # figures are slow to import

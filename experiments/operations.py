@@ -26,7 +26,7 @@ TRAINING = 3  # cost of training an image, in forward passes
 
 @dataclass(frozen=True)
 class Sizes:
-    """Number of images of the training and the validation part."""
+    """Number of images of the training and the validation set."""
 
     train: int
     validation: int

@@ -29,7 +29,8 @@ class JsonLines(Callback):
 
     - ``message``: ``text``.
     - ``resumed``: ``ended`` (trials by state), ``best`` and ``seconds`` so far.
-    - ``started``: ``budget``, ``concurrency`` and ``time_budget`` (seconds, or null).
+    - ``started``: ``budget``, ``concurrency``, ``time_budget`` (seconds, or null) and ``repeats``
+      (the largest number of replicates).
     - ``trial_started``, ``trial_row``, ``trial_ended``: ``trial`` (``number``, null for the student
       on labels alone; ``chain``, ``guidance``, ``drop_prob``; ``replicate``, from 1 for
       replicates). ``trial_row`` adds ``row`` (stage, epoch, ``val_accuracy`` in percent, ...; its

@@ -89,7 +89,7 @@ def _parsed(name: str, value: str | None, rule: OptionParser) -> Any:
 def _open(path: str | None) -> Store:
     """Open an existing store; none is created."""
     if path == NO_STORE:
-        raise InputError("--store none: is no folder; name the folder of a store")
+        raise InputError("--store none: must be a folder; name the folder of a store")
     root = default_root() if path is None else Path(path).expanduser()
     # The format file may have been lost; the folders identify a store as well.
     if not (root / FORMAT_FILE).is_file() and not (root / "stages").is_dir():

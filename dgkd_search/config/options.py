@@ -119,7 +119,7 @@ class Options:
         "data",
         within(VALIDATION),
         "X",
-        "fraction of the training images to validate on, if the dataset has no validation part "
+        "fraction of the training images to validate on, if the dataset has no validation set "
         "(default: 0.1; digits: 0.2, with cnn: 0.35)",
     )
     images: str = _option(
@@ -127,8 +127,8 @@ class Options:
         "data",
         OneOf(IMAGES),
         None,
-        "where the images of a folder are read from: memory (decoded once), stream (the files) or "
-        "auto (stream above 8 GiB) (default: auto)",
+        "how to read an image folder: memory (decode once), stream (decode every batch) or auto "
+        "(stream above 8 GiB) (default: auto)",
     )
 
     normalize: str = _option(
@@ -136,7 +136,7 @@ class Options:
         "data",
         OneOf(NORMALIZATIONS),
         None,
-        "mean and deviation to normalize with: of the training part (train), or of a known "
+        "mean and standard deviation to normalize with: of the training set (train), or of a known "
         "dataset; {choices} (default: train)",
     )
 
@@ -194,7 +194,8 @@ class Options:
         "chain",
         SeveralNamed(guidance_names, 1),
         "G,...",
-        "which larger models guide a learner: {choices}; a list is searched over (default: dense)",
+        "which larger models guide a learner: {choices}; dense is DGKD, sequential TAKD, teacher "
+        "KD; a list is searched over (default: dense)",
     )
     drop_prob: DropGrid = _option(
         DEFAULT_DROPS,
@@ -347,7 +348,7 @@ class Options:
         "search",
         duration,
         "T",
-        "stop after this time, e.g. 90 (seconds), 30m, 2h",
+        "stop after this time, e.g. 90 (seconds), 30m, 2h (default: none)",
         scope=Scope.EXTENT,
     )
     dry_run: bool = _option(

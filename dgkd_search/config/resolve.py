@@ -208,8 +208,8 @@ def _family_of(options: Options) -> Family:
         if own and family not in own:
             names = ", ".join(family.name for family in own)
             raise InputError(
-                f"--family {options.family}: is no family of {options.models}; leave --models out, "
-                f"or name {names}"
+                f"--family {options.family}: is not a family of {options.models}; leave out "
+                f"--models, or name {names}"
             )
         return family
     if len(own) > 1:

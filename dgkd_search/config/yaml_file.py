@@ -47,7 +47,7 @@ def read_config(path: Path, problems: list[str]) -> dict[str, object]:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise InputError(
-            f"--config {path}: is no valid YAML{where}; write one `name: value` per line"
+            f"--config {path}: is not valid YAML{where}; write one `name: value` per line"
         ) from None
     if root is None or (isinstance(root, yaml.ScalarNode) and _scalar(root) is None):
         return {}

@@ -49,7 +49,7 @@ class DataInfo:
         channels: 1 (gray) or 3 (RGB).
         image_size: height and width in pixels.
         mean, std: per channel, of pixels in [0, 1]; std is at least 0.001. They are computed over
-            the training part (streamed data: over a fixed sample of 10,000 of its images), or are
+            the training set (streamed data: over a fixed sample of 10,000 of its images), or are
             the published ones that ``DataConfig.normalize`` names.
         train_count, validation_count: number of images of each part.
         fingerprint: 32 hex digits; a hash of the pixels, labels and classes of both parts. For
@@ -92,11 +92,11 @@ class PreparedData:
     info: DataInfo
 
     def train(self) -> Part:
-        """Map the training part: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
+        """Map the training set: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
         return _map_part(self.path, "train", self.info.train_count, self.info)
 
     def validation(self) -> Part:
-        """Map the validation part: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
+        """Map the validation set: uint8 [N, C, H, W] and int64 [N]; not for streamed data."""
         return _map_part(self.path, "validation", self.info.validation_count, self.info)
 
     def listing(self, part: FileListName) -> FileList:
@@ -181,7 +181,7 @@ def open_prepared(path: str | Path) -> PreparedData:
         reason = one_line(error)
         raise InputError(
             f"{path}: prepared data missing or damaged ({reason}); "
-            "start the search again to prepare them anew"
+            "start the search again to prepare the data again"
         ) from error
     return data
 

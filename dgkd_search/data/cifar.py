@@ -57,7 +57,7 @@ class Cifar:
 
     def read(self, part: PartName, indices: Sequence[int] | Labels) -> Images:
         if part != "train":
-            raise ValueError(f"{self.dataset} has no validation part of its own")
+            raise ValueError(f"{self.dataset} has no validation set of its own")
         return self._images(self._train.data[np.asarray(indices, np.int64)])
 
     def test(self) -> Part:

@@ -35,7 +35,7 @@ class DataConfig:
         split_seed: seed of the validation split and of the subset.
         images: ``memory`` decodes all images beforehand, ``stream`` decodes them from a folder
             during training, ``auto`` streams folders that are too large for memory.
-        normalize: ``train`` for mean and standard deviation of the training part, or the name of a
+        normalize: ``train`` for mean and standard deviation of the training set, or the name of a
             dataset for its published values, which pretrained networks expect.
         merged: whether to train on the validation images too, once no choice depends on them.
             Validation accuracy then measures the fit.

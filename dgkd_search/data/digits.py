@@ -46,7 +46,7 @@ class Digits:
 
     def read(self, part: PartName, indices: Sequence[int] | Labels) -> Images:
         if part != "train":
-            raise ValueError("digits have no validation part of their own")
+            raise ValueError("digits have no validation set of their own")
         train, _ = self._rows
         return resize(self._all[0][train[np.asarray(indices, np.int64)]], self.image_size)
 
@@ -63,7 +63,7 @@ class Digits:
 
     @cached_property
     def _rows(self) -> tuple[Labels, Labels]:
-        """Row indices of the training part and of the test set."""
+        """Row indices of the training set and of the test set."""
         labels = self._all[1]
         generator = np.random.Generator(np.random.PCG64(_TEST_SEED))
         test = draw_stratified(labels, round(_TEST_FRACTION * len(labels)), generator)

@@ -111,7 +111,7 @@ class InMemoryDataset(ABC):
         return self._parts[name]
 
     def _check(self, images: Images, labels: Labels, part: str) -> None:
-        """Compare a part with the training part."""
+        """Compare a part with the training set."""
         if images.shape[1:] != (self.channels, self._own_size, self._own_size):
             raise self._wrong(f"{part}_images are {images.shape[1:]}, unlike train_images")
         if len(labels) and labels.max() >= len(self.classes):

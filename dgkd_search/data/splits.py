@@ -17,9 +17,9 @@ class SplitRows:
     """Row indices of both parts.
 
     Attributes:
-        train: int64, ascending row indices into the dataset's training part.
-        validation: int64, ascending row indices into the dataset's own validation part if it has
-            one, else into its training part (then disjoint from ``train``).
+        train: int64, ascending row indices into the dataset's training set.
+        validation: int64, ascending row indices into the dataset's own validation set if it has
+            one, else into its training set (then disjoint from ``train``).
     """
 
     train: Labels
@@ -31,7 +31,7 @@ class Split:
     """The images of both parts, as rows of the dataset's own parts.
 
     Attributes:
-        rows: row indices into the dataset's training part and into its part ``validation_in``.
+        rows: row indices into the dataset's training set and into its part ``validation_in``.
         train_labels, validation_labels: int64, in the order of the rows.
         validation_in: the part of the dataset that the validation rows refer to.
         merged: whether the validation images are trained on too.
@@ -86,13 +86,13 @@ def plan_rows(
 ) -> SplitRows:
     """Split a dataset into training and validation rows.
 
-    The validation part is the dataset's own, or else ``fraction`` of the training images. With a
+    The validation set is the dataset's own, or else ``fraction`` of the training images. With a
     limit of N training images it has at most N // 2 images, so that validation does not dominate a
     small study.
 
     Args:
         labels, own_validation: int64 [N], each in [0, len(classes)); ``own_validation`` is None if
-            the dataset has no validation part.
+            the dataset has no validation set.
         classes: class names by label.
         fraction: in (0, 0.5].
         limit: number of training images, or None for all.
@@ -123,7 +123,7 @@ def plan_rows(
 def split(labels: Labels, validation: int, limit: int | None, seed: int) -> tuple[Labels, Labels]:
     """Return disjoint rows for training and validation, both stratified and ascending.
 
-    The rows depend only on the arguments. A smaller validation part is drawn from the same
+    The rows depend only on the arguments. A smaller validation set is drawn from the same
     permutation of images as a larger one.
 
     Args:

@@ -45,7 +45,7 @@ class Dataset(Protocol):
 
     @property
     def validation_fraction(self) -> float:
-        """Share of the training images to validate on if there is no validation part."""
+        """Share of the training images to validate on if there is no validation set."""
 
     @property
     def has_test(self) -> bool: ...
@@ -54,7 +54,7 @@ class Dataset(Protocol):
         """Return a text that changes whenever images or labels of these two parts change."""
 
     def labels(self) -> tuple[Labels, Labels | None]:
-        """Return the labels of the training part and of the validation part (None without one)."""
+        """Return the labels of the training set and of the validation set (None without one)."""
 
     def read(self, part: PartName, indices: Sequence[int] | Labels) -> Images:
         """Decode images of a part: uint8 [len(indices), C, H, W], in the order of ``indices``.

@@ -35,7 +35,7 @@ class Summary:
         trial: number of the best trial; None if the student trained on labels alone is best.
         configuration: the configuration of the best trial.
         seconds: wall time.
-        validation_count: number of images in the validation part.
+        validation_count: number of images in the validation set.
         test_reads: how often the test set was read: once for each student that was the best.
         test_problem: why the test set could not be read, or None.
         replication: results with fresh seeds; None if there are none.

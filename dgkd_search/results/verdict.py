@@ -11,6 +11,8 @@ from dgkd_search.training.recipe import Distillation
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.intervals import plus_minus
 
+_BASELINE = "labels alone"
+
 
 def verdict(replication: Replication) -> list[tuple[str, str]]:
     """Return rows of a summary: the means with fresh seeds, the gains, and the conclusion.
@@ -20,7 +22,7 @@ def verdict(replication: Replication) -> list[tuple[str, str]]:
     winner = replication.winner
     if winner is None:
         return []
-    candidates = (("labels alone", replication.baseline), ("plain KD", replication.kd))
+    candidates = ((_BASELINE, replication.baseline), ("plain KD", replication.kd))
     names = {stats.trial: name for name, stats in reversed(candidates) if stats is not None}
     baselines = [(name, other) for name, other in candidates if other is not None and other.values]
     others = [
@@ -44,14 +46,14 @@ def verdict(replication: Replication) -> list[tuple[str, str]]:
             f"{plus_minus(*winner.gain_over(other), '+')} over {name}" for name, other in against
         )
         rows.append(("gain", f"{gains} (95 % intervals)"))
-    conclusions = _conclusions(winner, baselines) or ["no baseline to compare with was trained"]
+    conclusions = _conclusions(winner, baselines) or ["no baseline was trained"]
     rows.append(("conclusion", "; ".join(conclusions)))
     return rows
 
 
 def _conclusions(winner: ReplicateStats, baselines: list[tuple[str, ReplicateStats]]) -> list[str]:
     if winner.trial is None:
-        return ["no chain is better than labels alone; that student is shipped"]
+        return [f"no chain is better than {_BASELINE}, so that student is shipped"]
     better: list[str] = []
     unclear: list[str] = []
     worse: list[str] = []
@@ -66,7 +68,8 @@ def _conclusions(winner: ReplicateStats, baselines: list[tuple[str, ReplicateSta
     if better:
         conclusions.append(f"better than {' and '.join(better)}")
     if worse:
-        conclusions.append(f"worse than {' and '.join(worse)}: distillation gained nothing")
+        lost = ": distillation gained nothing" if _BASELINE in worse else ""
+        conclusions.append(f"worse than {' and '.join(worse)}{lost}")
     if unclear:
         conclusions.append(
             f"no significant difference from {' and '.join(unclear)}: use more seeds (--resume "

@@ -49,7 +49,7 @@ def gains(
         if other is not None
     ]
     if not parts:
-        return "unknown: no baseline to compare with was trained"
+        return "unknown: no baseline was trained"
     return f"{', '.join(parts)}; single runs, so part of each difference may be due to the seed"
 
 

@@ -48,7 +48,7 @@ def estimate_outputs(
     """Estimate upper bounds from the search space, the budget and the number of trials at once.
 
     Args:
-        images: number of images in the training part.
+        images: number of images in the training set.
         shared: whether trials share a store.
     """
     space = config.space

@@ -93,7 +93,7 @@ def _create(label: str, make: Callable[[int], T], value: int) -> T:
             return make(value)
     except Exception as error:  # a user's function may raise anything
         raise InputError(
-            f"{label}: can't be made ({one_line(error, 200, with_class=True)}); fix its package"
+            f"{label}: can't be created ({one_line(error, 200, with_class=True)}); fix its package"
         ) from error
 
 

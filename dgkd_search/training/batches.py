@@ -18,7 +18,7 @@ _LEAST, _MOST = 16, 4096
 
 
 class TrainingData(Protocol):
-    """The training and validation parts, in memory or streamed."""
+    """The training and validation sets, in memory or streamed."""
 
     info: DataInfo
     device: torch.device
@@ -30,8 +30,8 @@ class TrainingData(Protocol):
         """Iterate over views of training images.
 
         Args:
-            batches: rows of the training part for each batch, int64 [B] on the CPU.
-            views: the views of the training part.
+            batches: rows of the training set for each batch, int64 [B] on the CPU.
+            views: the views of the training set.
             bank: number of the bank of views.
 
         Yields:
@@ -43,10 +43,10 @@ class TrainingData(Protocol):
         """Return the training labels, int64 [B], of rows on the device."""
 
     def in_order(self) -> Sequence[Tensor]:
-        """Return all rows of the training part in large batches, for passes without gradients."""
+        """Return all rows of the training set in large batches, for passes without gradients."""
 
     def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over the validation part in large batches: normalized images and labels."""
+        """Iterate over the validation set in large batches: normalized images and labels."""
 
 
 class DeviceData:
@@ -54,8 +54,8 @@ class DeviceData:
 
     Attributes:
         count: number N of training images.
-        images, train_labels: the training part, uint8 [N, C, H, W] and int64 [N].
-        val_images, val_labels: the validation part, likewise.
+        images, train_labels: the training set, uint8 [N, C, H, W] and int64 [N].
+        val_images, val_labels: the validation set, likewise.
     """
 
     def __init__(self, prepared: PreparedData, device: torch.device) -> None:

@@ -147,7 +147,7 @@ class _Images(TorchDataset[_Batch]):
     Args:
         prepared: the prepared data.
         part: the part.
-        views: the views of the training part; None for the original images.
+        views: the views of the training set; None for the original images.
         bank: number of the bank of views.
     """
 

@@ -30,7 +30,7 @@ class Teachers(Protocol):
         Args:
             which: indices of the surviving teachers, ascending, at least one.
             images: the views, normalized float [B, channels, size, size].
-            rows: rows of the images in the training part, int64 [B] on the data's device.
+            rows: rows of the images in the training set, int64 [B] on the data's device.
             bank: number of the bank of views.
         """
 
@@ -119,7 +119,7 @@ def compute_outputs(
     Args:
         model: a model from ``freeze``.
         data: the training data.
-        views: the views of the training part.
+        views: the views of the training set.
         bank: number of the bank of views.
         numerics: numerics of the forward pass.
 

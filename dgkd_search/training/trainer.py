@@ -96,7 +96,7 @@ class Trainer:
         return self.epoch % self.spec.recipe.views
 
     def train_epoch(self) -> EpochMetrics:
-        """Train the next epoch, and evaluate the model on the validation part.
+        """Train the next epoch, and evaluate the model on the validation set.
 
         Raises:
             StageFailed: training diverged, a custom loss failed, an image cannot be read, or
@@ -277,7 +277,7 @@ def _gradients_of(forward: Callable[[Tensor], Tensor], optimizer: SGD, spec: Sta
 
 
 def views_of(info: DataInfo, augment: str) -> Views:
-    """Return the views of a training part.
+    """Return the views of a training set.
 
     They depend only on the data and the augmentation, so that all learners share banks.
     """

@@ -37,8 +37,8 @@ def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, 
     """
     if contents.options is None:
         raise InputError(
-            f"{best}: holds no options, as an earlier version has written it; resume its run, "
-            "which writes it again"
+            f"{best}: contains no options, because an earlier version wrote it; --resume of its "
+            "run rewrites it"
         )
     options = dict(contents.options)
     if options.pop("models", None) is not None and overrides.get("models") is None:

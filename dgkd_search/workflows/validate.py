@@ -105,7 +105,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
         notes += _imbalance_notes(dataset.classes, split.train_labels)
         notes += _small_validation_notes(len(split.validation_labels))
         if resolved.config.data.validation is not None and split.validation_in == "val":
-            notes.append("--validation has no effect: the dataset has a validation part")
+            notes.append("--validation has no effect: the dataset has a validation set")
     resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
     weights = resolved.options.teacher_weights
     teacher = (
@@ -151,11 +151,11 @@ def _images(dataset: Dataset, split: Split) -> str:
 
 
 def _small_validation_notes(validation: int) -> list[str]:
-    """Return a note if the validation part is small."""
+    """Return a note if the validation set is small."""
     if validation >= _MANY:
         return []
     return [
-        f"the validation part has {validation} images, each {100 / validation:.1f} % of the "
+        f"the validation set has {validation} images, each {100 / validation:.1f} % of the "
         "accuracy: only large differences are visible; use more images or a larger val/"
     ]
 

@@ -223,7 +223,7 @@ def test_a_share_for_a_part_that_is_there_changes_nothing(
         save_image(Path("pictures", part, name, f"{shade}.png"), np.full((16, 16), shade))
     words = "--dataset imagefolder --data-dir pictures --validation 0.3"
     notes = [line for line in dry(capsys, words) if line.startswith("note: --validation")]
-    assert notes == ["note: --validation has no effect: the dataset has a validation part"]
+    assert notes == ["note: --validation has no effect: the dataset has a validation set"]
 
 
 def test_the_data_are_described(capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,9 +231,9 @@ def test_the_data_are_described(capsys: pytest.CaptureFixture[str]) -> None:
         "data            935 for training, 503 for validation, a test set; 10 classes "
         "(0, 1, 2, 3, 4, 5, 6, 7, ...), 8 x 8, gray"
     ) in dry(capsys, "--dataset digits")
-    (note,) = [line for line in dry(capsys, "--train-limit 40") if "validation part" in line]
+    (note,) = [line for line in dry(capsys, "--train-limit 40") if "validation set" in line]
     assert re.match(
-        r"note: the validation part has (\d+) images, each [\d.]+ % of the accuracy: ", note
+        r"note: the validation set has (\d+) images, each [\d.]+ % of the accuracy: ", note
     )
     (said,) = [line for line in dry(capsys, "--dataset cifar100") if line.startswith("data  ")]
     assert "cifar-100-python.tar.gz isn't in " in said

@@ -228,7 +228,7 @@ BAD = {
     "word": (["list"], "list: unexpected argument"),
     "option": (["--verfy"], "did you mean --verify"),
     "home": (["--store", "~nobody-at-all/x"], "home"),
-    "none": (["--store", "none"], "--store none: is no folder"),
+    "none": (["--store", "none"], "--store none: must be a folder"),
     "empty": (["--store", ""], "--store '': must be a non-empty text"),
 }
 

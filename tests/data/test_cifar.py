@@ -29,7 +29,7 @@ class CifarFiles(NamedTuple):
     """A CIFAR folder, the class of torchvision that reads it, and its contents.
 
     Attributes:
-        images, labels: uint8 [N, 3, 32, 32] and int64 [N] of the training part.
+        images, labels: uint8 [N, 3, 32, 32] and int64 [N] of the training set.
         test_images: uint8 [C, 3, 32, 32], one per class, in the order of the classes.
     """
 

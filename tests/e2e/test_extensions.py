@@ -116,7 +116,7 @@ def test_help_names_what_is_installed(site: Path, tmp_path: Path) -> None:
     )
     words = "completion bash + export --help + --help --models mine + shout nowhere".split()
     code, out, err = run(*words, cwd=tmp_path, ray=False)
-    assert (code, err) == (2, "dgkd-search: nowhere: is no folder\n")
+    assert (code, err) == (2, "dgkd-search: nowhere: is not a folder\n")
     script, _, help = out.rpartition("usage: dgkd-search [options]")
     assert "shout" in script and "broad" in script
     script, _, export = script.rpartition("usage: dgkd-search export")

@@ -43,7 +43,7 @@ dgkd_search.family("mlp", small=of(8), middle=of(16), large=of(32))
 OPTIONS = "--models crashing --train-limit 100 --epochs 2 --batch-size 32 --confirm 1x2 --budget 2"
 LINE = re.compile(
     r"\d\d:\d\d:\d\d ("
-    r"note: the validation part has 50 images, .*|"
+    r"note: the validation set has 50 images, .*|"
     r"preparing digits|stored outputs: .*|starting Ray for 1 trial at once|"
     r"Ray is running; the first workers are starting|"
     r"(#\d|labels alone)(, fresh seed \d:)? (small|middle|large) \(\d of \d\): "

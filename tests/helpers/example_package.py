@@ -97,7 +97,7 @@ COMMAND = """
 
     def act(known):
         if not Path(known.run).is_dir():
-            raise InputError(f"{known.run}: is no folder")
+            raise InputError(f"{known.run}: is not a folder")
         print(known.upper and load_best(known.run)["student"].upper())
 
     def arguments(parser):

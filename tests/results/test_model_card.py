@@ -107,7 +107,7 @@ def test_what_is_not_known_is_left_out(card: ModelCard) -> None:
     assert "fresh seeds" not in text
     assert "(used by the search for selection)\n\n## Use" in text
     assert "\n- accuracy not measured\n" in str(replace(card, validation=None, test=None))
-    assert ", including the validation part\n" in str(replace(card, retrained=True))
+    assert ", including the validation set\n" in str(replace(card, retrained=True))
 
 
 def test_the_method_is_named(card: ModelCard) -> None:

@@ -112,7 +112,7 @@ def test_a_gain_is_told_only_over_what_was_trained(missing: str, parts: list[str
 
 def test_without_anything_to_compare_with_the_gain_is_unknown() -> None:
     gain = lines(with_accuracies(baseline=None, kd=None, full=None))["gain"]
-    assert gain == "unknown: no baseline to compare with was trained"
+    assert gain == "unknown: no baseline was trained"
 
 
 def test_why_there_is_no_test_accuracy() -> None:

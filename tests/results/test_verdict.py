@@ -38,7 +38,7 @@ def test_what_cannot_be_told_apart_is_said_in_plain_words() -> None:
 def test_a_student_alone_that_is_better() -> None:
     measured = confirmation((4, [60, 61, 62]), (0, [70, 71, 72]), (None, [80, 81, 82]))
     rows = dict(verdict(measured))
-    assert rows["conclusion"] == "no chain is better than labels alone; that student is shipped"
+    assert rows["conclusion"] == "no chain is better than labels alone, so that student is shipped"
     assert rows["fresh seeds"].startswith("81.00 ± 2.48 %, mean of 3 seeds; trial 4 61.00")
     assert rows["gain"].startswith("+10.00 ± ")
 
@@ -55,6 +55,15 @@ def test_plain_kd_as_the_winner() -> None:
     assert rows["conclusion"] == "the best chain is plain KD"
     assert "gain" not in rows
     assert "trial 4 71.00 ± 2.48" in rows["fresh seeds"]
+
+
+def test_a_winner_may_be_worse_than_plain_kd_and_still_gain_from_distillation() -> None:
+    """A configuration with a failed seed can't win, whatever its mean is."""
+    plain_kd = ReplicateStats(0, {1: 80.0, 2: 81.0, 3: 82.0}, {4: "no memory"})
+    winner = ReplicateStats(4, {1: 70.0, 2: 71.0, 3: 72.0, 4: 71.0})
+    baseline = ReplicateStats(None, {1: 60.0, 2: 61.0, 3: 62.0, 4: 61.0})
+    rows = dict(verdict(of(winner, plain_kd, baseline)))
+    assert rows["conclusion"] == "better than labels alone; worse than plain KD"
 
 
 def test_single_values_show_no_interval_and_prove_nothing() -> None:

@@ -51,6 +51,6 @@ def test_one_is_made_with_the_values_of_its_options() -> None:
 def test_one_that_cannot_be_made_is_named(register: Any) -> None:
     register("odd", lambda value: 1 / 0)
     registry = SAMPLERS if register is register_sampler else PRUNERS
-    message = r"r odd: can't be made \(ZeroDivisionError: division by zero\); fix its package"
+    message = r"r odd: can't be created \(ZeroDivisionError: division by zero\); fix its package"
     with pytest.raises(InputError, match=message):
         registry.get("odd").create(1)

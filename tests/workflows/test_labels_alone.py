@@ -57,7 +57,7 @@ def test_the_student_alone_is_shipped_and_said_to_be_best(
     assert [stage["architecture"]["name"] for stage in best["stages"]] == ["cnn4"]
     text = str(summary)
     assert "best chain  cnn4  (no teacher: labels alone)" in text
-    assert "no chain is better than labels alone; that student is shipped" in text
+    assert "no chain is better than labels alone, so that student is shipped" in text
     facts = summary.to_dict()
     assert (facts["trial"], facts["chain"]) == (None, ["cnn4"])
     replication = summary.replication

@@ -126,7 +126,7 @@ class RunReport:
             ("Drop probability", "Students with at least two teachers.", drop_spec(chart)),
         ]
         if len(self.study.config.objectives) > 1:
-            caption = "The search had both objectives: up and to the left is better."
+            caption = "The search had both objectives. Better trials are higher and further left."
             costs = cost_spec(cost_chart(self.rows, chart))
             figures.append(("Accuracy and cost", caption, costs))
         return [
