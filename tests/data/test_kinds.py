@@ -79,7 +79,7 @@ def test_a_downloaded_dataset_is_checked_before_it_is_fetched(tmp_path: Path) ->
     assert found.outputs is None
     root.mkdir()
     images = validated(tmp_path, "remote").images
-    assert images == f"at hand in {root}; counted when the search starts"
+    assert images == f"in {root}; counted when the search starts"
     with pytest.raises(InputError, match="--normalize imagenet: needs color images"):
         register_dataset(DatasetKind("gray", lambda config: Gray(root), class_count=7))
         validated(tmp_path, "gray", normalize="imagenet")

@@ -89,7 +89,7 @@ def test_the_card_says_what_it_is(shipped: Path, run: RunFolder) -> None:
         assert part in text, part
     size = (shipped / "student.onnx").stat().st_size / 1e6
     assert f"| onnx | {size:.3g} |" in text
-    assert "predictions on 50 images" in text
+    assert "on 50 validation images" in text
 
 
 def test_again_into_the_same_folder_and_from_what_was_exported(

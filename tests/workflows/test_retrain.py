@@ -187,7 +187,7 @@ def test_a_retrained_student_is_exported_and_not_retrained(
     with pytest.raises(InputError, match="is already retrained"):
         retrain(found.folders[0], tmp_path / "out", 1)
     export_run(found.folders[0], tmp_path / "ship", ())
-    assert ", those of validation among them" in (tmp_path / "ship" / "README.md").read_text()
+    assert ", including the validation set" in (tmp_path / "ship" / "README.md").read_text()
 
 
 def test_a_given_teacher_is_needed_again(

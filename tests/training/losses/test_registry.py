@@ -81,8 +81,8 @@ def test_an_unknown_one_is_named_with_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"name": None}, "Odd: has no name"),
-        ({"title": 3}, "Odd: has no title"),
+        ({"name": None}, "Odd: name must be a text"),
+        ({"title": 3}, "Odd: title must be a text"),
         ({"name": "two words"}, "'two words': a name may have"),
         ({"uses_temperature": "no"}, "uses_temperature 'no' must be True or"),
         ({"name": "kl"}, "loss 'kl': already registered"),
