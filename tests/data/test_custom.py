@@ -138,7 +138,7 @@ def test_a_module_that_brings_nothing_is_no_use(
 ) -> None:
     Path("empty_module.py").write_text("x = 1\n")
     assert main(["--models", "empty_module", "--dry-run"]) == 2
-    assert "makes nothing known" in capsys.readouterr().err
+    assert "must register something" in capsys.readouterr().err
 
 
 def test_a_dataset_says_its_defaults() -> None:
