@@ -20,41 +20,37 @@ from dgkd_search import load_best
 from dgkd_search.errors import InputError
 from dgkd_search.results.figure_parts import GRID
 from dgkd_search.results.looks import BLUE, GRAY, GREEN
-from dgkd_search.study.replication_report import ReplicationReport
-from dgkd_search.utils.intervals import half_width
+from dgkd_search.study.replication_report import MeanInterval, ReplicationReport
+from dgkd_search.utils.intervals import plus_minus
 
 _WIDTH = 28  # characters of a line of a chain
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One row of the figure; ``accuracies`` are in percent, one a seed."""
+    """One row of the figure.
+
+    Attributes:
+        name: how the student was trained.
+        chain: its models, largest first.
+        accuracies: accuracy of each seed in percent.
+        interval: their mean, with half of its 95 % interval.
+        is_best: whether the search ships it.
+    """
 
     name: str
     chain: str
     accuracies: tuple[float, ...]
-    best: bool
-
-    @property
-    def mean(self) -> float:
-        return sum(self.accuracies) / len(self.accuracies)
-
-    @property
-    def half_width(self) -> float | None:
-        return half_width(self.accuracies)
-
-    @property
-    def text(self) -> str:
-        spread = "" if self.half_width is None else f" ± {self.half_width:.1f}"
-        return f"{self.mean:.1f}{spread} %"
+    interval: MeanInterval
+    is_best: bool
 
 
 def read_configurations(
     report: ReplicationReport | None, student: str, best: int | None
 ) -> list[Configuration]:
-    """The replicated configurations of a search: labels alone, plain KD, then the best chain.
+    """Return the rows of the figure: labels alone, plain KD, then the best chain.
 
-    Other chains that were replicated are left out.
+    Other replicated chains are left out.
 
     Args:
         report: of the search's replication.
@@ -72,12 +68,14 @@ def read_configurations(
         chain = row.chain or student
         name = names.get(chain.count(">"), "best chain")
         if name != "best chain" or row.trial == best:
-            found[name] = Configuration(name, chain, row.accuracies, row.trial == best)
+            found[name] = Configuration(
+                name, chain, row.accuracies, row.interval, row.trial == best
+            )
     return [found[name] for name in (*names.values(), "best chain") if name in found]
 
 
 def draw(configurations: list[Configuration], title: str) -> Figure:
-    """One row a configuration, from top to bottom; accuracy to the right."""
+    """Draw one row per configuration, the first at the top."""
     figure = Figure(figsize=(7.6, 0.8 * len(configurations) + 1.1), layout="constrained")
     axes = figure.add_subplot()
     for place, configuration in enumerate(configurations):
@@ -95,19 +93,18 @@ def draw(configurations: list[Configuration], title: str) -> Figure:
 
 
 def _draw_row(axes: Axes, place: int, row: Configuration) -> None:
-    color = GREEN if row.best else BLUE if row.name != "labels alone" else GRAY
+    mean, half_width = row.interval.mean, row.interval.half_width
+    color = GREEN if row.is_best else BLUE if row.name != "labels alone" else GRAY
     axes.scatter(row.accuracies, [place + 0.17] * len(row.accuracies), s=16, color=color, alpha=0.5)
-    axes.errorbar(
-        row.mean, place, xerr=row.half_width, fmt="o", color=color, capsize=4, elinewidth=2
-    )
+    axes.errorbar(mean, place, xerr=half_width, fmt="o", color=color, capsize=4, elinewidth=2)
     axes.annotate(
-        row.text,
-        (row.mean, place),
+        f"{plus_minus(mean, half_width)} %",
+        (mean, place),
         xytext=(0, 8),
         textcoords="offset points",
         ha="center",
         color=color,
-        fontweight="bold" if row.best else "normal",
+        fontweight="bold" if row.is_best else "normal",
     )
 
 

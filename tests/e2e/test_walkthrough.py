@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.searches import trials
 
 from dgkd_search.results.best import load_best
 
@@ -45,7 +46,8 @@ def test_the_walkthrough(tmp_path: Path, thorough: bool) -> None:
             assert "teacher resnet18 from" in found.stderr
     assert said.strip() in ("bar", "circle", "cross")
     best = load_best(tmp_path / "found")
-    if best["trial"] is not None:  # else labels alone were best, without a teacher
+    if best["trial"] is not None:  # otherwise labels alone are best, which have no teacher
         assert best["stages"][0]["given"]
+    assert {row["teacher"] for row in trials(tmp_path / "found")} == {"resnet18"}
     assert best["test_accuracy"] is not None
     assert (tmp_path / "trained" / "repeat-2" / "student.safetensors").exists()

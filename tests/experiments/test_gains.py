@@ -41,8 +41,8 @@ def test_labels_alone_come_first_and_the_best_chain_last(gains: ModuleType) -> N
         ("plain KD", KD),
         ("best chain", CHAIN),
     ]
-    assert [each.best for each in rows] == [False, False, True]
-    assert rows[-1].mean == 55.5
+    assert [each.is_best for each in rows] == [False, False, True]
+    assert rows[-1].interval.mean == 55.5
 
 
 @pytest.mark.parametrize(("best", "name"), [(0, "plain KD"), (None, "labels alone")])
@@ -51,13 +51,13 @@ def test_plain_kd_or_labels_alone_may_be_the_best(
 ) -> None:
     rows = gains.read_configurations(ReplicationReport(ROWS, True), "small", best)
     assert [each.name for each in rows] == ["labels alone", "plain KD"]
-    assert [each.name for each in rows if each.best] == [name]
+    assert [each.name for each in rows if each.is_best] == [name]
 
 
 def test_the_figure_states_every_mean(gains: ModuleType) -> None:
     rows = gains.read_configurations(ReplicationReport(ROWS, True), "small", 4)
     (axes,) = gains.draw(rows, "a title").axes
-    assert [text.get_text().split(" ")[0] for text in axes.texts] == ["52.5", "54.2", "55.5"]
+    assert [text.get_text().split(" ")[0] for text in axes.texts] == ["52.50", "54.25", "55.50"]
     assert axes.get_yticklabels()[2].get_text() == f"best chain\n{CHAIN}"
 
 
