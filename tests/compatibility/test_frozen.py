@@ -84,7 +84,7 @@ def test_a_run_from_before_resuming_is_refused_and_its_student_loads(
 
 LATER = pytest.mark.later
 # Archives with a finished and a stopped run, their store and students, oldest first: ``make.py``.
-WORLDS = ("version-0.1.0", "definition-2", "best-3")
+WORLDS = ("version-0.1.0", "definition-2", "best-3", "names-4")
 # Slow tests use the oldest archive; with ``--thorough`` the others too.
 EACH = pytest.mark.parametrize("world", WORLDS, indirect=True)
 OLDEST = pytest.mark.parametrize(
