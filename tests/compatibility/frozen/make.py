@@ -56,7 +56,7 @@ BOTH = """
 FINISHED = """
     --student-epochs 2 --views 2 --max-assistants 1 --guidance dense,sequential --drop-prob 0,.25
     --drop-scope student --tune temperature --sampler random --pruner patient --seed 5 --budget 3
-    --confirm 1x2 --out run
+    --confirm 1x2 --no-reference --out run
 """
 STOPPED = """
     --student-epochs 12 --views 1 --drop-prob 0:0.5 --pruner none --seed 1 --budget 3
