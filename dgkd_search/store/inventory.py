@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgkd_search.store.leases import StoreUser
+from dgkd_search.store.links import children
 from dgkd_search.store.outputs import teacher_of
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import TEMPORARY, size_of
@@ -120,33 +121,24 @@ def entry_paths(store: Store, kind: str) -> Iterator[Path]:
 def _locations(store: Store) -> Iterator[tuple[str, Path]]:
     """Yield every path of the store with the kind that belongs there."""
     for kind, folder in (("stage", store.root / "stages"), ("outputs", store.root / "outputs")):
-        for part in _children(folder):
-            is_part = _PART.fullmatch(part.name) and part.is_dir()
-            yield from ((kind, path) for path in (_children(part) if is_part else [part]))
-    yield from (("checkpoint", path) for path in _children(store.root / "partial"))
-    for path in _children(store.data):
+        for part in children(folder):
+            is_part = _PART.fullmatch(part.name) and part.is_dir() and not part.is_symlink()
+            yield from ((kind, path) for path in (children(part) if is_part else [part]))
+    yield from (("checkpoint", path) for path in children(store.root / "partial"))
+    for path in children(store.data):
         if path.suffix != ".lock" and path.name != "damaged":
             yield "data", path
     for folder in (store.root / "damaged", store.data / "damaged"):
-        yield from (("damaged", path) for path in _children(folder))
-    for path in _children(store.root / "users"):
+        yield from (("damaged", path) for path in children(folder))
+    for path in children(store.root / "users"):
         if path.name.startswith(TEMPORARY):
             yield "temporary", path
-    yield from (
-        ("unknown", path) for path in _children(store.root) if path.name not in _KNOWN_NAMES
-    )
+    yield from (("unknown", path) for path in children(store.root) if path.name not in _KNOWN_NAMES)
 
 
 def _has_key_name(kind: str, path: Path) -> bool:
     part = path.parent.name if kind in ("stage", "outputs") else ""
     return _KEY.fullmatch(path.name) is not None and path.name.startswith(part)
-
-
-def _children(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:  # removed meanwhile, or not a folder
-        return []
 
 
 def _describe(store: Store, kind: str, path: Path) -> Entry | None:
@@ -157,7 +149,7 @@ def _describe(store: Store, kind: str, path: Path) -> Entry | None:
         entry = Entry(kind, path, size_of(path), _changed(kind, path))
         if kind not in _READERS:
             return entry
-        if _has_key_name(kind, path) and path.is_dir():
+        if _has_key_name(kind, path) and path.is_dir() and not path.is_symlink():
             return _READERS[kind](store, entry)
     except FileNotFoundError:
         if not path.exists():
@@ -171,7 +163,7 @@ def _changed(kind: str, path: Path) -> float:
     status = path.lstat()
     if kind == "damaged":
         return status.st_ctime  # the time when it was moved there
-    inside = _children(path) if kind == "temporary" else []
+    inside = children(path) if kind == "temporary" else []
     return max([status.st_mtime, *(child.lstat().st_mtime for child in inside)])
 
 

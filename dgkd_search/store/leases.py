@@ -20,6 +20,7 @@ from types import TracebackType
 
 from filelock import FileLock
 
+from dgkd_search.store.links import children
 from dgkd_search.utils.files import TEMPORARY, make_folder, remove_file, write_bytes
 from dgkd_search.utils.hashing import UNREADABLE, from_checksummed_json, to_checksummed_json
 from dgkd_search.utils.records import from_plain
@@ -142,12 +143,14 @@ def _records(folder: Path) -> Iterator[tuple[Path, StoreUser]]:
 
 
 def _read(folder: Path) -> Iterator[tuple[Path, StoreUser | None]]:
-    for record in folder.glob("*.json"):
-        if record.name.startswith(TEMPORARY):
+    for record in children(folder):
+        if record.suffix != ".json" or record.name.startswith(TEMPORARY):
             continue
         live = _is_live(record.with_suffix(".lock"))
         user = None
         with contextlib.suppress(OSError, *UNREADABLE):
+            if record.is_symlink():
+                raise ValueError("a link, which is not followed")
             value = from_checksummed_json(record.read_bytes(), record.name)
             known = from_plain(StoreUser, {**value, "live": live})
             if known.kind in LEASE_KINDS and math.isfinite(known.since):

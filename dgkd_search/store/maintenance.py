@@ -15,6 +15,7 @@ from dgkd_search.data.cache import verify_prepared
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.store.inventory import Entry, Inventory, entry_paths, list_store
 from dgkd_search.store.leases import forget_searches
+from dgkd_search.store.links import children
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import quarantine, remove_unless
 
@@ -155,7 +156,7 @@ class _InUse:
 
     def _look(self) -> None:
         seen = set()
-        for record in (self._store.root / "users").glob("*.json"):
+        for record in children(self._store.root / "users"):
             with contextlib.suppress(FileNotFoundError):
                 status = record.stat()
                 seen.add((record.name, status.st_ino, status.st_mtime_ns, status.st_size))

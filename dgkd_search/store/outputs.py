@@ -22,6 +22,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from dgkd_search.errors import one_line
+from dgkd_search.store.links import children, entry_path, lock_path
 from dgkd_search.utils.files import TEMPORARY, remove_folder, touch, write_folder
 from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
 from dgkd_search.utils.npy import to_npy_bytes
@@ -121,21 +122,23 @@ class OutputStore:
         size = sum(map(len, files.values()))
         if self.limit is None:
             return self._write(spec, files, size)
-        with FileLock(self._locks / "outputs.lock"):  # else two writers might use the same room
+        with FileLock(
+            lock_path(self._locks, "outputs")
+        ):  # else two writers might use the same room
             return self._make_room(size, self.limit) and self._write(spec, files, size)
 
     def lock(self, spec: Spec) -> FileLock:
         """Return the lock that a process holds while it computes the array."""
-        return FileLock(self._locks / f"{spec.key}.lock", timeout=0, thread_local=False)
+        return FileLock(lock_path(self._locks, spec.key), timeout=0, thread_local=False)
 
     def files(self) -> list[OutputsFile]:
         """Return all arrays of the store, least recently used first."""
         entries = []
-        for folder in self.root.glob("*/*"):
-            if folder.name.startswith(TEMPORARY):
-                continue  # a process may be writing it
+        for folder in (path for part in children(self.root) for path in children(part)):
+            if folder.name.startswith(TEMPORARY) or folder.is_symlink():
+                continue  # a process may be writing it; a link is set aside when it is read
             with suppress(OSError):  # removed meanwhile
-                size = sum(file.stat().st_size for file in folder.iterdir())
+                size = sum(file.lstat().st_size for file in folder.iterdir())
                 used = folder.stat().st_mtime
                 entries.append(OutputsFile(folder, teacher_of(folder), size, used))
         return sorted(entries, key=lambda file: (file.used, file.path))
@@ -186,11 +189,12 @@ class OutputStore:
         return None
 
     def _folder(self, spec: Spec) -> Path:
-        key = spec.key
-        return self.root / key[:2] / key
+        return entry_path(self.root, spec.key)
 
 
 def _read(folder: Path) -> Array:
+    if any(path.is_symlink() for path in (folder, folder / _DESCRIPTION, folder / _ARRAY)):
+        raise ValueError("a link, which is not followed")
     description = from_checksummed_json((folder / _DESCRIPTION).read_bytes(), _DESCRIPTION)
     if digest(["outputs", description["spec"]]) != folder.name:  # as ``OutputsSpec.key``
         raise ValueError(f"{_DESCRIPTION} describes other outputs")

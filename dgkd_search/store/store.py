@@ -4,7 +4,7 @@
 ``partial/<key>/`` contains a stage in training: a checkpoint and its ``checkpoint.json``. Each JSON
 file contains the checksums of the tensors and of itself. An entry that does not match is moved to
 ``damaged/`` and trained again when needed. For ``outputs/`` see ``outputs``, for ``users/`` see
-``leases``. There are no pickles, and this module imports no torch.
+``leases``, for symbolic links ``links``. There are no pickles, and this module imports no torch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from dgkd_search.errors import InputError
 from dgkd_search.store.leases import Lease, StoreUser, store_users, unreadable_records
+from dgkd_search.store.links import entry_path, lock_path, refuse_links
 from dgkd_search.store.location import FORMAT_FILE
 from dgkd_search.store.outputs import OutputStore
 from dgkd_search.utils.files import (
@@ -41,6 +42,7 @@ from dgkd_search.utils.hashing import (
 
 STORE_FORMAT = 1
 _FOLDERS = ("stages", "partial", "outputs", "users", "locks", "data")
+_LINK = "it is a link, which is not followed"
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,17 @@ class Store:
         outputs: the teacher outputs.
 
     Raises:
-        InputError: the folder cannot be written, or contains a store of another format.
+        InputError: the folder cannot be written, contains a store of another format, or one of the
+            store's folders is a link.
     """
 
     def __init__(self, root: Path | str, outputs_limit: int | None = None) -> None:
         self.root = Path(root).expanduser().resolve()
         self.notes: list[str] = []
         try:
+            # Those that are only made when something is damaged, too.
+            names = (*_FOLDERS, "damaged", "data/damaged")
+            refuse_links(self.root / name for name in names)
             known = self._check_format()
             for name in _FOLDERS:
                 make_folder(self.root / name)
@@ -123,6 +129,7 @@ class Store:
         folder = self._stage(key)
         files = folder / "weights.safetensors", folder / "stage.json"
         try:
+            _check_no_link(folder)
             try:
                 return _read(key, *files)
             except FileNotFoundError:
@@ -151,6 +158,7 @@ class Store:
         """Return the checkpoint of an unfinished stage, verified; None if missing or damaged."""
         folder = self._partial(key)
         try:
+            _check_no_link(folder, folder / "checkpoint.json")
             named = json.loads((folder / "checkpoint.json").read_bytes())
             tensors = folder / f"{_name(named['tensors'])}.safetensors"
             return _read(key, tensors, folder / "checkpoint.json")
@@ -171,6 +179,8 @@ class Store:
         names that file: an interruption in between leaves the previous checkpoint valid.
         """
         folder = self._partial(key)
+        if folder.is_symlink():
+            self._quarantine(folder, _LINK)
         make_folder(folder)
         checksum = sha256(tensors)
         current = folder / f"{checksum}.safetensors"
@@ -188,6 +198,7 @@ class Store:
         """
         folder = self._partial(key) if partial else self._stage(key)
         with suppress(FileNotFoundError, _Damaged, *MISPLACED):
+            _check_no_link(folder)
             return _describe(key, folder / ("checkpoint.json" if partial else "stage.json"))
         return None
 
@@ -197,7 +208,7 @@ class Store:
         The system releases the lock of a dead process. Any thread may release the lock, because a
         trial's iterator may be closed by another thread than the one that ran it.
         """
-        return FileLock(self.root / "locks" / f"{key}.lock", timeout=0, thread_local=False)
+        return FileLock(lock_path(self.root / "locks", key), timeout=0, thread_local=False)
 
     @property
     def _format(self) -> Path:
@@ -228,7 +239,7 @@ class Store:
                 yield json.loads(path.read_bytes())["format"]
 
     def _stage(self, key: str) -> Path:
-        return self.root / "stages" / key[:2] / key
+        return entry_path(self.root / "stages", key)
 
     def _partial(self, key: str) -> Path:
         return self.root / "partial" / key
@@ -246,6 +257,7 @@ def _description(key: str, checksum: str, meta: Mapping[str, object]) -> bytes:
 
 
 def _describe(key: str, description: Path) -> Mapping[str, object]:
+    _check_no_link(description)
     try:
         meta = from_checksummed_json(description.read_bytes(), description.name)
     except ValueError as error:
@@ -257,10 +269,16 @@ def _describe(key: str, description: Path) -> Mapping[str, object]:
 
 def _read(key: str, tensors: Path, description: Path) -> StageEntry:
     meta = _describe(key, description)
+    _check_no_link(tensors)
     data = tensors.read_bytes()
     if sha256(data) != meta["tensors"]:
         raise _Damaged(f"{tensors.name} fails its checksum")
     return StageEntry(key, data, meta)
+
+
+def _check_no_link(*paths: Path) -> None:
+    if any(path.is_symlink() for path in paths):
+        raise _Damaged(_LINK)
 
 
 def _name(value: object) -> str:

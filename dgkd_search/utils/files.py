@@ -16,6 +16,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from dgkd_search.errors import InputError
+
 TEMPORARY = ".tmp-"  # prefix of files and folders that are being written or removed
 
 # Errors that mean that a path has the wrong type: a file instead of a folder, or the reverse. Any
@@ -118,11 +120,16 @@ def write_error(path: Path) -> str | None:
 
 
 def quarantine(path: Path, to: Path) -> Path | None:
-    """Move a damaged file or folder into the folder ``to``.
+    """Move a damaged file or folder into the folder ``to``. A link is moved, not followed.
 
     Returns:
         The new path; None if the file is already gone.
+
+    Raises:
+        InputError: ``to`` is a link; the files could land among those of another user.
     """
+    if to.is_symlink():
+        raise InputError(f"{to}: is a link, which is not followed; remove it")
     make_folder(to)
     target = to / f"{path.name}-{uuid.uuid4().hex[:8]}"
     try:
