@@ -29,7 +29,7 @@ class Part:
 
 
 class Dataset(Protocol):
-    """A dataset. Its constructor decodes no image, and only ``test`` opens test images."""
+    """A dataset. Its constructor decodes no image, and only ``test`` decodes test images."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -93,3 +93,19 @@ class ImageFiles(Protocol):
 
     def names(self, part: PartName, indices: Sequence[int] | Labels) -> list[bytes]:
         """Return the paths of these images relative to ``root``, encoded as in the file system."""
+
+
+@runtime_checkable
+class ListsTestFiles(Protocol):
+    """The additional interface of a dataset whose test images are files."""
+
+    def test_files(self) -> list[Path]:
+        """Return the paths of the test images; none is opened, and the list may be empty."""
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """The additional interface of a dataset that leaves out or converts some of what it finds."""
+
+    def notes(self) -> Sequence[str]:
+        """Return lines that name what is left out or converted; no image is decoded."""

@@ -14,6 +14,7 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.data import get_dataset
 from dgkd_search.data.normalization import known_statistics
+from dgkd_search.data.notes import data_notes
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.splits import Split, choose_split
 from dgkd_search.data.types import Dataset, Downloadable, Labels
@@ -54,7 +55,8 @@ class ValidatedSearch:
 def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     """Check everything that can be checked before anything is written.
 
-    Image files are not opened; the arrays of a user's own dataset are checked.
+    Image files are not decoded, but some of their bytes are compared between the parts; the arrays
+    of a user's own dataset are checked.
 
     Args:
         run: an existing run folder; by default a new one is chosen.
@@ -102,6 +104,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
         images = dataset.missing() or f"in {dataset.root}; counted when the search starts"
     if split is not None:
         images = _images(dataset, split)
+        notes += data_notes(dataset, split)
         notes += _imbalance_notes(dataset.classes, split.train_labels)
         notes += _small_validation_notes(len(split.validation_labels))
         if resolved.config.data.validation is not None and split.validation_in == "val":
@@ -143,9 +146,8 @@ def _images(dataset: Dataset, split: Split) -> str:
     color = "gray" if dataset.channels == 1 else "color"
     test = "a test set" if dataset.has_test else "no test set"
     return (
-        f"{len(split.train_labels):,} for training, {len(split.validation_labels):,} for "
-        f"validation, {test}; {len(names)} classes ({shown}), "
-        f"{dataset.image_size} x {dataset.image_size}, "
+        f"{len(split.train_labels):,} to train, {len(split.validation_labels):,} to validate, "
+        f"{test}; {len(names)} classes ({shown}), {dataset.image_size} x {dataset.image_size}, "
         f"{color}"
     )
 

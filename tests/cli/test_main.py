@@ -228,7 +228,7 @@ def test_a_share_for_a_part_that_is_there_changes_nothing(
 
 def test_the_data_are_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        "data            935 for training, 503 for validation, a test set; 10 classes "
+        "data            935 to train, 503 to validate, a test set; 10 classes "
         "(0, 1, 2, 3, 4, 5, 6, 7, ...), 8 x 8, gray"
     ) in dry(capsys, "--dataset digits")
     (note,) = [line for line in dry(capsys, "--train-limit 40") if "validation set" in line]

@@ -155,8 +155,8 @@ def test_no_test_set(root: Path) -> None:
         load_test(folder_config(root))
     for name in ("a", "b"):
         (root / "test" / name).mkdir(parents=True)
-    with pytest.raises(InputError, match="contains no images"):
-        load_test(folder_config(root))
+    with pytest.raises(InputError, match="test: contains no images"):
+        has_test(folder_config(root))  # before anything is trained
 
 
 def test_identity_follows_the_files(root: Path) -> None:
@@ -165,8 +165,8 @@ def test_identity_follows_the_files(root: Path) -> None:
     save_image(root / "train/a/1.png", np.zeros((16, 16, 3)))
     changed = open_dataset_files(folder_config(root)).identity()
     assert changed != first
-    (root / "test/a").mkdir(parents=True)
-    (root / "test/b").mkdir()
+    for name in ("a", "b"):
+        save_image(root / "test" / name / "1.png", np.zeros((16, 16, 3)))
     assert open_dataset_files(folder_config(root)).identity() == changed
     moved = root.rename(root.with_name("moved"))
     assert open_dataset_files(folder_config(moved)).identity() != changed

@@ -1,0 +1,51 @@
+"""What users should know of their data before anything is trained."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dgkd_search.data.duplicates import find_duplicates
+from dgkd_search.data.splits import Split
+from dgkd_search.data.types import Dataset, ImageFiles, Labels, ListsTestFiles, Notes, PartName
+
+
+def data_notes(dataset: Dataset, split: Split) -> list[str]:
+    """Return lines about what is left out or converted, and about images in several parts.
+
+    Files of images are compared byte by byte, those of the test set included; no test image is
+    decoded or evaluated.
+    """
+    notes = list(dataset.notes()) if isinstance(dataset, Notes) else []
+    if isinstance(dataset, ImageFiles):
+        notes += _duplicate_notes(dataset, split)
+    return notes
+
+
+def _duplicate_notes(dataset: ImageFiles, split: Split) -> list[str]:
+    def paths(part: PartName, rows: Labels) -> list[Path]:
+        return [dataset.root / os.fsdecode(name) for name in dataset.names(part, rows)]
+
+    training = paths("train", split.rows.train)
+    validation = paths(split.validation_in, split.rows.validation)
+    notes = _overlap(dataset.root, "validation", training, validation)
+    if isinstance(dataset, ListsTestFiles):
+        # ``train/`` as a whole: its validation images are trained on when the chain is retrained
+        of_train = [*training, *(validation if split.validation_in == "train" else [])]
+        notes += _overlap(dataset.root, "test", of_train, dataset.test_files())
+    return notes
+
+
+def _overlap(root: Path, part: str, training: Sequence[Path], others: Sequence[Path]) -> list[str]:
+    found = find_duplicates(training, others)
+    if not found.pairs:
+        return []
+    first, other = (os.path.relpath(path, root) for path in found.pairs[0])
+    count = len(found.pairs)
+    least = "" if found.complete else "at least "
+    return [
+        f"{least}{count:,} of the {len(others):,} {part} images {'are' if count > 1 else 'is'} in "
+        f"the training set too (same bytes, for example {first} and {other}): the {part} accuracy "
+        "will be too high; keep one copy"
+    ]
