@@ -37,17 +37,21 @@ class PartFolders:
 
     Attributes:
         train: the folder that contains the classes of the training set.
+        left_out: what is directly in the dataset's folder and in no part.
         validation, test: likewise, or None.
         notes: lines about unusual names and about folders that are not used.
+        is_flat: whether ``train`` is the dataset itself, which has no parts.
     """
 
     train: Path
+    left_out: LeftOut
     validation: Path | None = None
     test: Path | None = None
     notes: tuple[str, ...] = ()
+    is_flat: bool = False
 
 
-def find_parts(root: Path, left_out: LeftOut) -> PartFolders:
+def find_parts(root: Path) -> PartFolders:
     """Find the parts below ``root``, or take its folders as classes if there are only classes.
 
     Raises:
@@ -55,6 +59,7 @@ def find_parts(root: Path, left_out: LeftOut) -> PartFolders:
     """
     if not is_folder(root):
         raise InputError(f"data-dir {root}: is not a folder; give the one that contains train/")
+    left_out = LeftOut(root)
     entries = scan(root, left_out)
     folders = [entry.path.name for entry in entries.folders]
     by_part = {part: _candidates(root, part, folders) for part in _NAMES}
@@ -64,20 +69,23 @@ def find_parts(root: Path, left_out: LeftOut) -> PartFolders:
         for part, names in by_part.items()
         if len(names) > 1
     ]
-    problems += entries.problems
+    broken = {path.name: message for path, message in entries.broken}
+    problems += [broken.pop(name) for name in list(broken) if name.casefold() in _PART_NAMES]
     if problems:
         raise InputError(problems)
     found = {part: names[0] for part, names in by_part.items() if names}
-    others = [name for name in folders if name not in found.values()]
-    if _TRAIN not in found:
-        _check_flat(root, found, folders)
-        note = f"{root} has no train/: its {len(folders)} folders are the classes to train on"
-        return PartFolders(root, notes=(note,))
     for image in entries.images:
         left_out.add_stray(image.path)
+    if _TRAIN not in found:
+        _check_flat(root, found, folders, len(entries.images))
+        note = f"{root} has no train/: its {len(folders)} folders are the classes to train on"
+        return PartFolders(root, LeftOut(root), notes=(note, *broken.values()), is_flat=True)
     paths = {part: root / name for part, name in found.items()}
-    notes = _name_notes(found, others)
-    return PartFolders(paths[_TRAIN], paths.get(_VALIDATION), paths.get(_TEST), tuple(notes))
+    others = [name for name in folders if name.casefold() not in _PART_NAMES]
+    notes = (*_name_notes(found, others), *broken.values())
+    return PartFolders(
+        paths[_TRAIN], left_out, paths.get(_VALIDATION), paths.get(_TEST), notes=notes
+    )
 
 
 def class_name_problems(folder: Path, classes: Iterable[str]) -> list[str]:
@@ -85,9 +93,11 @@ def class_name_problems(folder: Path, classes: Iterable[str]) -> list[str]:
     classes = list(classes)
     if not all(name.casefold() in _NOT_CLASSES | _PART_NAMES for name in classes):
         return []
+    inner = any(name.casefold() in _PART_NAMES for name in classes)
+    hint = f"; if that is the dataset, name {folder}" if inner else ""
     return [
-        f"{folder}: contains {_listed(classes)}, which are no class names; add one folder of "
-        "images per class (annotations of objects or pixels are not read)"
+        f"{folder}: contains only {_listed(classes)}, which is no name of a class; add one folder "
+        f"of images per class (annotations of objects or pixels are not read){hint}"
     ]
 
 
@@ -127,12 +137,14 @@ def _rank(name: str) -> tuple[bool, str]:
     return name not in _NAMES, name
 
 
-def _check_flat(root: Path, found: dict[str, str], folders: list[str]) -> None:
+def _check_flat(root: Path, found: dict[str, str], folders: list[str], images: int) -> None:
     """Raise InputError unless all folders of ``root`` seem to be classes."""
     if hint := _elsewhere(root):
         raise InputError(f"data-dir {root}: has no train/; {hint}")
     if found or len(folders) < 2:
-        raise InputError(f"data-dir {root}: has no train/; add it, with one folder per class")
+        has = f"{_listed(list(found.values()))} but " if found else ""
+        has += f"{images:,} images in no class and " if images else ""
+        raise InputError(f"data-dir {root}: has {has}no train/; add it, with one folder per class")
     odd = [name for name in folders if set(re.findall(r"[a-z]+", name.casefold())) & _WORDS]
     if odd:
         raise InputError(

@@ -29,11 +29,16 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Entries:
-    """What is not left out of one folder, in alphabetical order, and links that lead nowhere."""
+    """What is not left out of one folder, in alphabetical order.
+
+    Attributes:
+        folders, images: what links lead to is included.
+        broken: links that cannot be followed, each with a message.
+    """
 
     folders: list[Entry] = field(default_factory=list)
     images: list[Entry] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    broken: list[tuple[Path, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def open_classes(path: Path, left_out: LeftOut) -> ClassFolders:
         left_out.add_stray(stray.path)
     groups: dict[str, list[Entry]] = {}
     first: dict[FileId, str] = {folder.id: "" for folder in _above(path)}
-    problems = entries.problems
+    problems = [message for _, message in entries.broken]
     for entry in entries.folders:
         name = unicodedata.normalize("NFC", entry.path.name)
         owner = first.setdefault(entry.id, name)
@@ -169,10 +174,11 @@ def scan(folder: Path, left_out: LeftOut) -> Entries:
         except OSError as error:
             if not entry.is_symlink():
                 cannot_list(error)
-            found.problems.append(
+            message = (
                 f"{path}: is a link that cannot be followed ({error.strerror}); restore what it "
                 "leads to, or remove the link"
             )
+            found.broken.append((path, message))
             continue
         kept = Entry(path, entry.is_symlink(), (status.st_dev, status.st_ino))
         if stat.S_ISDIR(status.st_mode):
@@ -211,7 +217,7 @@ def _list_class(
             continue
         visited.add(folder.id)
         entries = scan(folder.path, left_out)
-        problems.extend(entries.problems)
+        problems.extend(message for _, message in entries.broken)
         images.extend(entries.images)
         for entry in entries.folders:
             (links if entry.is_link else folders).append(entry)

@@ -75,8 +75,8 @@ class LeftOut:
         """Return one line for images outside classes in each folder, and one for all the rest."""
         lines = [
             f"{_images(count)} directly in {folder.name}/, outside any class (for "
-            f"example {self._relative(self._stray_examples[folder])}), not used: move them into "
-            "class folders"
+            f"example {self._relative(self._stray_examples[folder])}) and not used; move images "
+            "into class folders"
             for folder, count in sorted(self._strays.items())
         ]
         return [*lines, *([f"left out: {summary}"] if (summary := self.summary()) else [])]

@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgkd_search.data.config import DataConfig
 from dgkd_search.data.duplicates import find_duplicates
-from dgkd_search.data.splits import Split
+from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.splits import Split, choose_split
 from dgkd_search.data.types import Dataset, ImageFiles, Labels, ListsTestFiles, Notes, PartName
 
 
@@ -21,6 +23,18 @@ def data_notes(dataset: Dataset, split: Split) -> list[str]:
     if isinstance(dataset, ImageFiles):
         notes += _duplicate_notes(dataset, split)
     return notes
+
+
+def notes_of(config: DataConfig) -> list[str]:
+    """Open the dataset that ``config`` names, and return its ``data_notes``.
+
+    Raises:
+        InputError: the dataset cannot be used.
+    """
+    dataset = open_dataset_files(config)
+    if not isinstance(dataset, Notes | ImageFiles):
+        return []
+    return data_notes(dataset, choose_split(dataset, config))
 
 
 def _duplicate_notes(dataset: ImageFiles, split: Split) -> list[str]:

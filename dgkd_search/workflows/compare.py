@@ -92,15 +92,16 @@ def methods(chain: Sequence[str], drop_prob: float = 0.25) -> tuple[Method, ...]
 
 
 def plan_method(
-    method: Method, replicate: int, options: Mapping[str, object]
+    method: Method, replicate: int, options: Mapping[str, object], log: Log = silent
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
-    """Return the stages of a method and their data; see ``train_student``."""
+    """Return the stages of a method and their data; see ``train_student`` and ``plan``."""
     return plan(
         method.chain,
         guidance=method.guidance if len(method.chain) > 1 else NO_GUIDANCE,
         drop_prob=method.drop_prob,
         replicate=replicate,
         rate=method.rate,
+        log=log,
         **merge_values(options, method.options),
     )
 
@@ -141,8 +142,9 @@ def compare(
         The runs by name of the method.
     """
     chosen = list(chosen)
-    for method in chosen:
-        plan_method(method, 0, options)  # reports errors of all methods before any training
+    for number, method in enumerate(chosen):
+        # Reports errors of all methods before any training, and notes about their data once.
+        plan_method(method, 0, options, silent if number else log)
     runs_by_method: dict[str, list[MethodRun]] = {method.name: [] for method in chosen}
     for replicate in range(replicates):
         for method in chosen:

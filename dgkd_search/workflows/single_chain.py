@@ -13,6 +13,7 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import family_of_models, resolve
 from dgkd_search.data import PreparedData, prepare
+from dgkd_search.data.notes import notes_of
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE
 from dgkd_search.distillation.pretrained import as_stage, read_teacher
@@ -28,6 +29,7 @@ from dgkd_search.training.losses.custom import validate_custom_loss
 from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.training.recipe import DROP_PROB
 from dgkd_search.training.spec import StageSpec
+from dgkd_search.utils.log import Log, silent
 
 
 def plan(
@@ -38,6 +40,7 @@ def plan(
     drop_prob: float = 0.0,
     replicate: int = 0,
     rate: float = 1.0,
+    log: Log = silent,
     **options: Any,
 ) -> tuple[tuple[StageSpec, ...], PreparedData]:
     """Plan the stages of one chain, and prepare their data.
@@ -49,6 +52,7 @@ def plan(
         drop_prob: drop probability of the student's teachers, in [0, 1).
         replicate: seed of the student, from 0; all replicates share the larger models.
         rate: factor on the student's learning rate, above 0.
+        log: is called with a line about each thing that the data leave out or convert.
         options: data, family and recipe, as for ``search``. With ``store="none"`` the data are
             prepared in the user's cache folder, where ``run_trial`` finds them. Pretrained weights
             of the teacher go into the store; pass the same store to ``run_trial``.
@@ -82,7 +86,10 @@ def plan(
                 f"chain {chain}: {larger.name} is not larger than {smaller.name}; reorder them"
             )
     store = Store(store_path(resolved.options.store))
-    data = prepare(config.data, store.data)
+    if log is not silent:  # the notes take a second for a large folder
+        for note in notes_of(config.data):
+            log(f"note: {note}")
+    data = prepare(config.data, store.data, log)
     loss = config.distillation.loss
     validate_custom_loss(get_loss(loss.name), len(data.info.classes), loss.options)
     planner = Planner(config, data.info)
