@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from dgkd_search.data.config import DataConfig
-from dgkd_search.data.duplicates import find_duplicates
+from dgkd_search.data.duplicates import Duplicates, FileComparison
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.splits import Split, choose_split
 from dgkd_search.data.types import Dataset, ImageFiles, Labels, ListsTestFiles, Notes, PartName
@@ -38,28 +37,29 @@ def notes_of(config: DataConfig) -> list[str]:
 
 
 def _duplicate_notes(dataset: ImageFiles, split: Split) -> list[str]:
-    def paths(part: PartName, rows: Labels) -> list[Path]:
-        return [dataset.root / os.fsdecode(name) for name in dataset.names(part, rows)]
+    def paths(part: PartName, rows: Labels) -> list[str]:
+        return [f"{dataset.root}/{os.fsdecode(name)}" for name in dataset.names(part, rows)]
 
+    root, files = dataset.root, FileComparison()
     training = paths("train", split.rows.train)
     validation = paths(split.validation_in, split.rows.validation)
-    notes = _overlap(dataset.root, "validation", training, validation)
-    if isinstance(dataset, ListsTestFiles):
-        # ``train/`` as a whole: its validation images are trained on when the chain is retrained
-        of_train = [*training, *(validation if split.validation_in == "train" else [])]
-        notes += _overlap(dataset.root, "test", of_train, dataset.test_files())
+    notes = _overlap(root, "validation", files.duplicates(training, validation), len(validation))
+    if isinstance(dataset, ListsTestFiles) and (
+        test := [str(path) for path in dataset.test_files()]
+    ):
+        if split.validation_in == "train":  # these images are trained on by ``dgkd-search train``
+            training = [*training, *validation]
+        notes += _overlap(root, "test", files.duplicates(training, test), len(test))
     return notes
 
 
-def _overlap(root: Path, part: str, training: Sequence[Path], others: Sequence[Path]) -> list[str]:
-    found = find_duplicates(training, others)
+def _overlap(root: Path, part: str, found: Duplicates, images: int) -> list[str]:
     if not found.pairs:
         return []
     first, other = (os.path.relpath(path, root) for path in found.pairs[0])
     count = len(found.pairs)
-    least = "" if found.complete else "at least "
     return [
-        f"{least}{count:,} of the {len(others):,} {part} images {'are' if count > 1 else 'is'} in "
-        f"the training set too (same bytes, for example {first} and {other}): the {part} accuracy "
-        "will be too high; keep one copy"
+        f"{'' if found.complete else 'at least '}{count:,} of the {images:,} {part} images "
+        f"{'is' if count == 1 else 'are'} in the training set too (same bytes, for example {first} "
+        f"and {other}): the {part} accuracy will be too high; keep one copy"
     ]
