@@ -141,14 +141,9 @@ def _tails(paths: Sequence[str]) -> list[_Tail | None]:
 
 def _tail(path: str) -> _Tail | None:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with Path(path).open("rb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            return size, hashlib.blake2b(file.read(_TAIL), digest_size=16).digest()
     except OSError:
         return None
-    try:  # a file object would take twice the time
-        size = os.fstat(file).st_size
-        tail = os.pread(file, _TAIL, max(0, size - _TAIL))
-        return size, hashlib.blake2b(tail, digest_size=16).digest()
-    except OSError:
-        return None
-    finally:
-        os.close(file)

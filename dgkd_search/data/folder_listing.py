@@ -92,13 +92,17 @@ def _train_problems(train: ClassFolders, left_out: LeftOut) -> list[str]:
     classes = list(train.classes)
     if not classes:
         strays = left_out.strays(train.path)
-        lying = f" (its {strays:,} images are in no class)" if strays else ""
-        return [f"{train.path}: contains no classes{lying}; add one folder of images per class"]
+        found = f" ({_in_no_class(strays)})" if strays else ""
+        return [f"{train.path}: contains no classes{found}; add one folder of images per class"]
     if problems := class_name_problems(train.path, classes):
         return problems
     if len(classes) == 1:
         return [f"{train.path}: contains only one class, {classes[0]!r}; add at least one more"]
     return []
+
+
+def _in_no_class(images: int) -> str:
+    return f"{images:,} of its images {'is' if images == 1 else 'are'} in no class"
 
 
 def _compare_classes(folder: ClassFolders, train: ClassFolders, left_out: LeftOut) -> list[str]:
@@ -107,8 +111,8 @@ def _compare_classes(folder: ClassFolders, train: ClassFolders, left_out: LeftOu
     if not folder.classes:
         if strays := left_out.strays(path):
             return [
-                f"{path}: its {strays:,} images are in no class, so they have no labels; sort "
-                f"them into one folder per class as in {of_train}, or move {path.name}/ away"
+                f"{path}: {_in_no_class(strays)}, so it has no labels; sort images into one folder "
+                f"per class as in {of_train}, or move {path.name}/ away"
             ]
         return [
             f"{path}: contains no images; add one folder per class as in {of_train}, or remove it"
@@ -134,7 +138,7 @@ def _empty_classes(
     """Return a message for each class whose folder has no images, with what it has instead."""
     messages: list[str] = []
     for name, paths in zip(classes, by_class, strict=True):
-        if name in folder.classes and not paths and len(messages) <= _MAX_REPORTED:
+        if name in folder.classes and not paths:
             path = folder.classes[name][0].path
             instead = LeftOut(folder.path)
             list_images(folder, [name], reserved, instead)

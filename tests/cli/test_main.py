@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.folders import save_image
+from helpers.folders import save_classes, save_image
 from helpers.summaries import SUMMARY
 from PIL import Image
 
@@ -224,6 +224,18 @@ def test_a_share_for_a_part_that_is_there_changes_nothing(
     words = "--dataset imagefolder --data-dir pictures --validation 0.3"
     notes = [line for line in dry(capsys, words) if line.startswith("note: --validation")]
     assert notes == ["note: --validation has no effect: the dataset has a validation set"]
+
+
+def test_a_folder_names_what_it_uses_and_what_it_leaves_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_classes(Path("pictures/train"), count=20)
+    save_classes(Path("pictures/valid"), count=15)
+    Path("pictures/train/a/list.txt").write_text("no image")
+    lines = dry(capsys, "--dataset imagefolder --data-dir pictures")
+    assert {"note: valid/ is the validation set", "note: left out: 1 .txt"} <= {*lines}
+    (data,) = [line for line in lines if line.startswith("data  ")]
+    assert data.split(maxsplit=1)[1].startswith("40 to train, 30 to validate, no test set; ")
 
 
 def test_the_data_are_described(capsys: pytest.CaptureFixture[str]) -> None:
