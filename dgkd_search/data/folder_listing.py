@@ -72,20 +72,10 @@ def list_folder(root: Path) -> FolderListing:
             problems.append(f"{folder.path}: contains no images; {_ADD}, or remove the folder")
         empty += listed.problems
         notes += [*_spelling_notes(folder), *listed.notes]
-    if found.is_flat and not _has_direct_images(train, images["train"]):
-        empty.append(
-            f"{root}: has no train/, and its folders contain folders instead of images; name the "
-            "one that is the dataset, or put one folder per class into train/"
-        )
     if problems := [*problems, *empty]:
         raise InputError(_limited(problems))
     renamed = any(_is_renamed(folder) for part, folder in parts.items() if part != "test")
     return FolderListing(classes, images, renamed, (*notes, *left_out.lines()))
-
-
-def _has_direct_images(folder: ClassFolders, by_class: Sequence[Sequence[Path]]) -> bool:
-    tops = {entry.path for entry in folder.entries()}
-    return any(path.parent in tops for paths in by_class for path in paths)
 
 
 def _train_problems(train: ClassFolders, left_out: LeftOut) -> list[str]:

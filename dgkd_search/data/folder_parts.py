@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgkd_search.data.folder_walk import cannot_list, scan
+from dgkd_search.data.formats import readable_suffixes
 from dgkd_search.data.left_out import LeftOut
 from dgkd_search.errors import InputError
 
@@ -40,7 +41,6 @@ class PartFolders:
         left_out: what is directly in the dataset's folder and in no part.
         validation, test: likewise, or None.
         notes: lines about unusual names and about folders that are not used.
-        is_flat: whether ``train`` is the dataset itself, which has no parts.
     """
 
     train: Path
@@ -48,7 +48,6 @@ class PartFolders:
     validation: Path | None = None
     test: Path | None = None
     notes: tuple[str, ...] = ()
-    is_flat: bool = False
 
 
 def find_parts(root: Path) -> PartFolders:
@@ -79,7 +78,7 @@ def find_parts(root: Path) -> PartFolders:
     if _TRAIN not in found:
         _check_flat(root, found, folders, len(entries.images))
         note = f"{root} has no train/: its {len(folders)} folders are the classes to train on"
-        return PartFolders(root, LeftOut(root), notes=(note, *broken.values()), is_flat=True)
+        return PartFolders(root, LeftOut(root), notes=(note, *broken.values()))
     paths = {part: root / name for part, name in found.items()}
     others = [name for name in folders if name.casefold() not in _PART_NAMES]
     notes = (*_name_notes(found, others), *broken.values())
@@ -151,6 +150,20 @@ def _check_flat(root: Path, found: dict[str, str], folders: list[str], images: i
             f"data-dir {root}: has no train/, and {_listed(odd)} may be no class; put one folder "
             "per class into train/, and those of other parts into val/ and test/"
         )
+    # A home folder must not be searched for images, and folders of datasets are no classes.
+    if empty := [name for name in folders if not _has_images(root / name)]:
+        raise InputError(
+            f"data-dir {root}: has no train/, and directly in {_listed(empty)} are no images that "
+            "can be read; name the folder that contains train/, or put one folder per class into it"
+        )
+
+
+def _has_images(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(Path(entry.name).suffix.lower() in readable_suffixes() for entry in entries)
+    except OSError as error:
+        cannot_list(error)
 
 
 def _elsewhere(root: Path) -> str:

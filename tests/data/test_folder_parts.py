@@ -1,7 +1,9 @@
 """The names by which the parts of an image folder are found."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.folders import save_classes, save_tiny
@@ -28,11 +30,10 @@ def test_parts_are_found_by_their_usual_names_in_any_case(
     for name in (train, validation, test):
         (tmp_path / name).mkdir()
     found = find_parts(tmp_path)
-    assert (found.train, found.validation, found.test, found.is_flat) == (
+    assert (found.train, found.validation, found.test) == (
         tmp_path / train,
         tmp_path / validation,
         tmp_path / test,
-        False,
     )
     notes = "\n".join(found.notes)
     assert ("training set" in notes) == (train != "train")
@@ -111,7 +112,25 @@ def test_other_folders_never_become_classes(
 def test_a_folder_of_datasets_is_no_dataset(tmp_path: Path) -> None:
     save_classes(tmp_path / "flowers", ("rose", "tulip"))
     save_classes(tmp_path / "pets", ("cat", "dog"))
-    assert "its folders contain folders instead of images" in error_of(tmp_path)
+    assert "directly in flowers/, pets/ are no images" in error_of(tmp_path)
+
+
+def test_folders_that_are_no_classes_are_not_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home folder, for example, is large."""
+    save_classes(tmp_path / "home/music/band", ("album",))
+    save_classes(tmp_path / "home", ("cat",))
+    listed: list[Path] = []
+    scandir = os.scandir
+
+    def record(path: str | os.PathLike[str]) -> Any:
+        listed.append(Path(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", record)
+    assert "directly in music/ are no images" in error_of(tmp_path / "home")
+    assert tmp_path / "home/music" in listed and tmp_path / "home/music/band" not in listed
 
 
 def test_images_without_any_class_are_counted(tmp_path: Path) -> None:
