@@ -80,7 +80,8 @@ def find_parts(root: Path) -> PartFolders:
         note = f"{root} has no train/: its {len(folders)} folders are the classes to train on"
         return PartFolders(root, LeftOut(root), notes=(note, *broken.values()))
     paths = {part: root / name for part, name in found.items()}
-    others = [name for name in folders if name.casefold() not in _PART_NAMES]
+    used = [entry.id for entry in entries.folders if entry.path.name in found.values()]
+    others = [entry.path.name for entry in entries.folders if entry.id not in used]
     notes = (*_name_notes(found, others), *broken.values())
     return PartFolders(
         paths[_TRAIN], left_out, paths.get(_VALIDATION), paths.get(_TEST), notes=notes
@@ -102,10 +103,11 @@ def class_name_problems(folder: Path, classes: Iterable[str]) -> list[str]:
 
 def class_name_notes(folder: Path, classes: Iterable[str]) -> list[str]:
     """Return a note about classes whose names are unusual for classes."""
-    odd = [name for name in classes if name.casefold() in _NOT_CLASSES]
+    odd = [name for name in classes if name.casefold() in _NOT_CLASSES | _PART_NAMES]
     if not odd:
         return []
-    return [f"{_listed(odd)} in {folder.name}/ {'is' if len(odd) == 1 else 'are'} used as a class"]
+    use = "is used as a class" if len(odd) == 1 else "are used as classes"
+    return [f"{_listed(odd)} in {folder.name}/ {use}"]
 
 
 def is_folder(path: Path) -> bool:

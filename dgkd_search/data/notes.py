@@ -15,13 +15,15 @@ from dgkd_search.data.types import Dataset, ImageFiles, Labels, ListsTestFiles, 
 def data_notes(dataset: Dataset, split: Split) -> list[str]:
     """Return lines about what is left out or converted, and about images in several parts.
 
+    Line breaks in the names of files become spaces.
+
     Files of images are compared byte by byte, those of the test set included; no test image is
     decoded or evaluated.
     """
     notes = list(dataset.notes()) if isinstance(dataset, Notes) else []
     if isinstance(dataset, ImageFiles):
         notes += _duplicate_notes(dataset, split)
-    return notes
+    return [" ".join(note.splitlines()) for note in notes]
 
 
 def notes_of(config: DataConfig) -> list[str]:

@@ -57,8 +57,11 @@ def test_two_names_of_one_folder_are_one_part(tmp_path: Path) -> None:
     save_classes(tmp_path / "train")
     save_classes(tmp_path / "val")
     (tmp_path / "valid").symlink_to("val")
+    save_classes(tmp_path / "test_2026")
+    (tmp_path / "test").symlink_to("test_2026")
     found = find_parts(tmp_path)
-    assert found.validation == tmp_path / "val" and found.notes == ()
+    assert found.validation == tmp_path / "val" and found.test == tmp_path / "test"
+    assert found.notes == ()
 
 
 def test_a_part_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
@@ -170,4 +173,4 @@ def test_an_unusual_class_among_others_is_named(tmp_path: Path) -> None:
     save_classes(tmp_path / "train", ("bottles", "labels", "train"))
     listing = list_folder(tmp_path)
     assert listing.classes == ("bottles", "labels", "train")
-    assert listing.notes == ("labels/ in train/ is used as a class",)
+    assert listing.notes == ("labels/, train/ in train/ are used as classes",)

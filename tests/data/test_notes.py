@@ -74,6 +74,14 @@ def test_images_that_are_not_used_do_not_count(root: Path) -> None:
     assert note.startswith("10 of the 20 ") and " of the 4 validation images" in fewer
 
 
+def test_every_note_is_one_line(root: Path) -> None:
+    save_tiny(root / "train/1\n2.ppm")
+    copy(root, "train/a/1.ppm", "test/a/3\n4.ppm")
+    save_tiny(root / "test/b/1.ppm")
+    notes = notes_of(folder_config(root))
+    assert len(notes) == 2 and not any("\n" in note for note in notes)
+
+
 def test_datasets_without_files_have_no_notes() -> None:
     assert notes_of(DataConfig("digits")) == []
 
