@@ -57,7 +57,7 @@ def size_notes(config: StudyConfig, classes: int, channels: int, image_size: int
     space = config.space
     names, family = (space.teacher, *space.pool, space.student), get_family(config.family)
     counts = {
-        name: parameter_count(family.architectures(classes, channels, image_size)(name))
+        name: parameter_count(family.describe(name, classes, channels, image_size))
         for name in names
     }
     return [

@@ -21,6 +21,8 @@ class Architecture:
         image_size: height and width of the square image in pixels.
         origin: module that registers the family; empty for built-in families.
         code: checksum of the family's code; empty for built-in families.
+        start: checksum of the weights that the network's constructor loads; empty if it draws all
+            of them, and for built-in families.
     """
 
     family: str
@@ -30,7 +32,8 @@ class Architecture:
     image_size: Annotated[int, Range(MIN_IMAGE_SIZE, whole=True)]
     origin: str = ""
     code: str = ""
+    start: str = ""
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain JSON types, without empty ``origin`` and ``code``."""
+        """Return plain JSON types, without empty ``origin``, ``code`` and ``start``."""
         return {name: value for name, value in asdict(self).items() if value != ""}

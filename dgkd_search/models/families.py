@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, get_args
 
 from torch import nn
 
 from dgkd_search.errors import InputError
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.construction import start_weights
 
 Design = Literal["residual", "plain", "benchmark", "imagenet", "narrow"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
@@ -116,14 +118,25 @@ class Family:
     def architectures(
         self, classes: int, channels: int, image_size: int
     ) -> Callable[[str], Architecture]:
-        """Return a function from a member's name to its architecture; see ``Architecture``."""
+        """Return a function from a member's name to its architecture; see ``Architecture``.
 
+        The function constructs a custom network twice, at its first call for a name, to find the
+        weights that its constructor loads. It raises ``InputError`` if that fails.
+        """
+        members = {member.name for member in self.members}
+
+        @cache  # not for the whole process: the user may replace the file of the weights
         def named(name: str) -> Architecture:
-            return Architecture(
-                self.name, name, classes, channels, image_size, self.origin, self.code
-            )
+            described = self.describe(name, classes, channels, image_size)
+            if not self.origin or name not in members:
+                return described
+            return replace(described, start=start_weights(self.build, described))
 
         return named
+
+    def describe(self, name: str, classes: int, channels: int, image_size: int) -> Architecture:
+        """Return an architecture without its start weights, which is enough to measure it."""
+        return Architecture(self.name, name, classes, channels, image_size, self.origin, self.code)
 
     def between(self, teacher: str, student: str) -> tuple[str, ...]:
         """Return the default candidates strictly between teacher and student in size.

@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import cnn, plain, resnet, resnet_imagenet, vgg, wrn
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.construction import (
+    construct,
+    construct_planned,
+    label,
+    require_tensors,
+)
 from dgkd_search.models.families import Family
 from dgkd_search.models.layers import initialize
 from dgkd_search.models.names import FAMILIES
@@ -57,28 +63,35 @@ def get_family(name: str, label: str | None = None) -> Family:
     return FAMILIES.get(name, label)
 
 
-def build(architecture: Architecture, generator: torch.Generator) -> nn.Module:
+def build(
+    architecture: Architecture, generator: torch.Generator, *, check_start: bool = True
+) -> nn.Module:
     """Build a network on the CPU, in training mode, with newly drawn weights.
 
     The weights depend only on the architecture and the generator's state; torch's global random
     state is neither read nor changed. The constructor of a custom network draws its own weights,
-    from a CPU generator that is seeded from ``generator``.
+    from global generators that are seeded from ``generator`` and restored.
 
     Args:
         architecture: the network to build.
         generator: CPU generator, source of all randomness; it advances.
+        check_start: whether the weights that the constructor of a custom network loads must be
+            those of the architecture; not needed if the caller replaces or ignores all weights.
 
     Returns:
         Module that maps images [N, channels, image_size, image_size] to logits [N, classes].
 
     Raises:
         InputError: lists everything that is wrong with the architecture.
+        NetworkError: a custom network can't be built, or loads other weights.
     """
     family = _check(architecture)
     if family.origin:
-        return _build_custom(
-            family, architecture, int(torch.randint(2**62, (), generator=generator))
-        )
+        make = construct_planned if check_start else construct
+        seed = int(torch.randint(2**62, (), generator=generator))
+        model = make(family.build, architecture, seed)
+        require_tensors(model, label(architecture))
+        return model.cpu()
     model = _structure(family, architecture)
     # As ``to_empty``, which would import more of torch: half a second in every worker.
     empty = {k: torch.empty(v.shape, dtype=v.dtype) for k, v in model.state_dict().items()}
@@ -96,16 +109,18 @@ def validate_custom_model(architecture: Architecture) -> None:
     family = _check(architecture)
     if not family.origin:
         return
-    label = f"model {architecture.name!r} of {family.origin}"
+    name = label(architecture)
     size = architecture.channels, architecture.image_size, architecture.image_size
-    model = _build_custom(family, architecture, 0).eval()
+    model = construct(family.build, architecture, 0).eval()
+    require_tensors(model, name)
+    model.cpu()
     try:
         with torch.inference_mode():
             logits = model(torch.zeros(2, *size))
     except Exception as error:
         why = one_line(error, 200, with_class=True)
         shape = " x ".join(map(str, size))
-        raise InputError(f"{label}: fails on images of {shape} ({why})") from error
+        raise InputError(f"{name}: fails on images of {shape} ({why})") from error
     wanted = [2, architecture.classes]
     if (
         not isinstance(logits, Tensor)
@@ -116,7 +131,7 @@ def validate_custom_model(architecture: Architecture) -> None:
         if isinstance(logits, Tensor):
             actual = f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}"
         raise InputError(
-            f"{label}: returns {actual} for two images, not float {wanted}; return one logit per "
+            f"{name}: returns {actual} for two images, not float {wanted}; return one logit per "
             "class"
         )
 
@@ -130,7 +145,7 @@ def parameter_count(architecture: Architecture) -> int:
     """
     family = _check(architecture)
     model = (
-        _build_custom(family, architecture, 0)
+        construct(family.build, architecture, 0)
         if family.origin
         else _structure(family, architecture)
     )
@@ -140,26 +155,6 @@ def parameter_count(architecture: Architecture) -> int:
 def _structure(family: Family, architecture: Architecture) -> nn.Module:
     with torch.device("meta"):  # the constructors must not draw from the global random state
         return family.build(architecture)
-
-
-def _build_custom(family: Family, architecture: Architecture, seed: int) -> nn.Module:
-    label = f"model {architecture.name!r} of {family.origin}"
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        try:
-            model = family.build(architecture)
-        except Exception as error:
-            why = one_line(error, with_class=True)
-            raise InputError(
-                f"{label}: can't be built for {architecture.classes} classes and images of "
-                f"{architecture.channels} x {architecture.image_size} x "
-                f"{architecture.image_size} ({why})"
-            ) from error
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"{label}: its callable returns a {type(model).__name__}; return a torch.nn.Module"
-        )
-    return model.train()
 
 
 def _check(architecture: Architecture) -> Family:

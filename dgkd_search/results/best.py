@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dgkd_search.data import DataInfo
 from dgkd_search.errors import InputError
 from dgkd_search.models import family_names, get_family
+from dgkd_search.models.construction import NetworkError
 from dgkd_search.models.layers import Normalize
 from dgkd_search.results.best_config import ALONE_FORMAT, BEST_FORMAT, BestConfig, WeightsFile
 from dgkd_search.results.run_folder import RunFolder
@@ -143,6 +144,8 @@ def load_student(path: Path | str) -> Student:
         )
     try:
         student = Student(load_model(spec, weights), best.data) if matches else None
+    except NetworkError as error:
+        raise InputError(f"{described}: {error}") from None
     except _MALFORMED:
         raise _damaged(described) from None
     if student is None:

@@ -16,7 +16,7 @@ DEFINITION_FORMAT = 2
 # Names of checksums of the user's own parts. Early definitions lack the later ones, even if the
 # run used such parts.
 LATER_CHECKSUMS = ("guidance", "sampler", "pruner")
-CHECKSUMS = ("given", "code", "loss", *LATER_CHECKSUMS)
+CHECKSUMS = ("given", "code", "start", "loss", *LATER_CHECKSUMS)
 READABLE_FORMATS = (1, DEFINITION_FORMAT)  # 1 has options by their earlier spellings
 
 
@@ -29,7 +29,8 @@ class SearchDefinition:
         data: fingerprint of the dataset.
         initial_params: parameters of the first trials, if the caller chose them.
         checksums: of the user's own parts: ``given``, the teacher's weights, and the code of
-            models (``code``), ``loss``, ``guidance``, ``sampler`` and ``pruner``.
+            models (``code``), ``loss``, ``guidance``, ``sampler`` and ``pruner``; ``start``, the
+            weights that constructors of models load.
     """
 
     options: Mapping[str, object]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dgkd_search.data import DataInfo
 from dgkd_search.distillation.chain import Chain
@@ -67,11 +68,14 @@ class Planner:
 
     def architecture(self, name: str) -> Architecture:
         """Return a model of the family, for the images and classes of the dataset."""
-        info = self.info
-        of = get_family(self.config.family).architectures(
+        return self._architectures(name)
+
+    @cached_property
+    def _architectures(self) -> Callable[[str], Architecture]:
+        info = self.info  # cached, as it constructs custom networks
+        return get_family(self.config.family).architectures(
             len(info.classes), info.channels, info.image_size
         )
-        return of(name)
 
     def baseline(self) -> Configuration:
         """Return the configuration of the student trained on labels alone."""

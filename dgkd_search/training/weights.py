@@ -22,7 +22,14 @@ def from_bytes(data: bytes) -> dict[str, Tensor]:
 
 
 def load_model(spec: StageSpec, weights: bytes) -> nn.Module:
-    """Return a stage's model with these weights, on the CPU and in eval mode."""
-    model = build(spec.architecture, torch.Generator())
+    """Return a stage's model with these weights, on the CPU and in eval mode.
+
+    Raises:
+        NetworkError: a custom network can't be built, or its constructor loads other weights than
+            those that the stage records.
+    """
+    # Early versions recorded no start weights; all that a state dict holds are replaced anyway.
+    check = bool(spec.architecture.start)
+    model = build(spec.architecture, torch.Generator(), check_start=check)
     model.load_state_dict(from_bytes(weights))
     return model.eval()

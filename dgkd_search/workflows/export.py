@@ -247,7 +247,7 @@ def _median_ms(model: Callable[[Tensor], Tensor], batch: Tensor) -> float:
 def _teacher(best: BestConfig, images: Tensor) -> ExportedModel:
     """Measure the size and latency of the teacher with random weights, which cost the same."""
     spec = best.stages[0]
-    model = build(spec.architecture, torch.Generator()).eval()
+    model = build(spec.architecture, torch.Generator(), check_start=False).eval()
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     teacher = Student(model, best.data).eval()
     return _timed(f"teacher {spec.architecture.name}, PyTorch", size, teacher, images)

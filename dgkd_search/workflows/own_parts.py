@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dgkd_search.distillation.guidances.registry import guidance_code
 from dgkd_search.errors import InputError
 from dgkd_search.models import get_family
+from dgkd_search.models.architecture import Architecture
 from dgkd_search.results.definition import LATER_CHECKSUMS, SearchDefinition
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
@@ -25,15 +26,17 @@ _PARTS = {
 }
 
 
-def own_checksums(config: StudyConfig, pretrained: str) -> dict[str, str]:
+def own_checksums(config: StudyConfig, pretrained: str, start: str = "") -> dict[str, str]:
     """Return the checksums of the user's own parts of a study, by name.
 
     Args:
         pretrained: checksum of the teacher's pretrained weights, or empty.
+        start: ``start_checksums`` of the models.
     """
     checksums = {
         "given": pretrained,
         "code": get_family(config.family).code,
+        "start": start,
         "loss": config.distillation.loss.code,
         "guidance": guidance_code(config.space.guidances),
         "sampler": SAMPLERS.code(config.sampler),
@@ -56,3 +59,22 @@ def check_own_parts(run: RunFolder, begun: SearchDefinition, now: Mapping[str, s
             continue
         if begun.checksums.get(name) != now.get(name):
             raise InputError(f"{run.path}: the run was started with other {what}; {hint}")
+    _check_start(run, begun.checksums.get("start", ""), now.get("start", ""))
+
+
+def start_checksums(models: Iterable[Architecture]) -> str:
+    """Return the names of those models that load start weights, with the checksums of these."""
+    return ",".join(f"{model.name}={model.start}" for model in models if model.start)
+
+
+def _check_start(run: RunFolder, begun: str, now: str) -> None:
+    # A run of an early version records none. Its store may hold models that began with others.
+    if begun == now:
+        return
+    differing = {*begun.split(",")} ^ {*now.split(",")}
+    names = sorted({entry.partition("=")[0] for entry in differing if entry})
+    raise InputError(
+        f"{run.path}: the constructors of its models {', '.join(names)} load other start weights "
+        "than when the run was started, or an early version didn't record them; restore their "
+        "files, or start a new run"
+    )

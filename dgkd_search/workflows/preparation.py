@@ -82,7 +82,7 @@ def prepare_search(
             replace(options, store=str(stores.root) if store else NO_STORE),
             data.info.fingerprint,
             initial_params,
-            own_checksums(config, pretrained),
+            own_checksums(config, pretrained, validated.start),
         )
         yield PreparedSearch(
             run, resolved.resources, data, planner, stores, store, lease, definition

@@ -162,6 +162,6 @@ def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
         raise InputError(problems)
     validated = validate(options, run)
     pretrained = validated.teacher.checksum if validated.teacher is not None else ""
-    checksums = own_checksums(validated.resolved.config, pretrained)
+    checksums = own_checksums(validated.resolved.config, pretrained, validated.start)
     check_own_parts(run, manifest.definition, checksums)
     return Resumption(manifest, validated)

@@ -112,7 +112,7 @@ def retrain(
         data = prepare_same_data(best, contents, config.data, store, log)
         configuration = _configuration(contents)
         check_same_loss(best, contents)
-        _check_models(best, contents, Planner(config, data.info).stages(configuration))
+        _check_models(best, contents, Planner(config, data.info).stages(configuration), log)
         merged = prepare(replace(config.data, merged=True), store.data, log)
         chain = configuration.chain.canonical()
         folders, tests, problem = [], [], None
@@ -149,18 +149,30 @@ def _configuration(best: BestConfig) -> Configuration:
     return Configuration(chain, student.distillation or Distillation(), student.recipe.lr)
 
 
-def _check_models(best: Path, contents: BestConfig, stages: Sequence[StageSpec]) -> None:
+def _check_models(best: Path, contents: BestConfig, stages: Sequence[StageSpec], log: Log) -> None:
     """Check that the networks are those of the search.
 
     Raises:
-        InputError: their code has changed.
+        InputError: their code or their start weights have changed.
     """
     trained = [stage.architecture for stage in contents.stages]
     now = [stage.architecture for stage in stages]
-    if trained != now:
-        names = ", ".join(a.name for a, b in zip(now, trained, strict=False) if a != b)
+    unstarted = [[replace(a, start="") for a in each] for each in (trained, now)]
+    if unstarted[0] != unstarted[1]:
+        names = ", ".join(a.name for a, b in zip(*unstarted[::-1], strict=False) if a != b)
         raise InputError(
             f"{best}: the code of {names or 'its models'} has changed since the search; restore it"
+        )
+    pairs = [pair for pair in zip(now, trained, strict=True) if pair[0] != pair[1]]
+    if names := ", ".join(a.name for a, b in pairs if b.start):
+        raise InputError(
+            f"{best}: the constructors of {names} load other start weights than in the search; "
+            "restore their files"
+        )
+    if names := ", ".join(a.name for a, _ in pairs):
+        log(
+            f"{best}: records no start weights of {names}, as an early version wrote it; those "
+            "that their constructors load now are used"
         )
 
 

@@ -28,6 +28,7 @@ from dgkd_search.training.losses.custom import validate_custom_loss
 from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.utils.files import write_error
 from dgkd_search.workflows.export_forms import FORMS
+from dgkd_search.workflows.own_parts import start_checksums
 
 _SHOWN = 8  # class names in the description of the data
 _MANY = 200  # validation images; fewer cause a note
@@ -43,6 +44,7 @@ class ValidatedSearch:
         outputs: size of the stored outputs; None if the data must be downloaded first.
         images: description of the data; None if unknown.
         teacher: the pretrained teacher, or None.
+        start: ``own_parts.start_checksums`` of the models.
     """
 
     resolved: Resolved
@@ -50,6 +52,7 @@ class ValidatedSearch:
     outputs: OutputsEstimate | None
     images: str | None = None
     teacher: PretrainedTeacher | None = None
+    start: str = ""
 
 
 def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
@@ -93,8 +96,9 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     architecture = get_family(resolved.config.family).architectures(
         classes, dataset.channels, dataset.image_size
     )
-    for name in (space.teacher, *space.pool, space.student):
-        validate_custom_model(architecture(name))
+    models = [architecture(name) for name in (space.teacher, *space.pool, space.student)]
+    for model in models:
+        validate_custom_model(model)
     loss = resolved.config.distillation.loss
     validate_custom_loss(get_loss(loss.name), classes, loss.options)
     notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
@@ -114,7 +118,7 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     teacher = (
         read_teacher(Path(weights), architecture(space.teacher)) if weights is not None else None
     )
-    return ValidatedSearch(resolved, run, outputs, images, teacher)
+    return ValidatedSearch(resolved, run, outputs, images, teacher, start_checksums(models))
 
 
 def _unused_options(resolved: Resolved) -> list[str]:
