@@ -28,7 +28,7 @@ def apply_defaults(options: Options, family: Family) -> Options:
     """
     dataset = get_dataset(options.dataset)
     recipe = recipe_for(family, dataset)
-    teacher, student = family.default_ends(dataset.tiny)
+    teacher, student = _default_ends(options, family, dataset.tiny)
     options = _set_defaults(
         options,
         family=family.name,
@@ -48,6 +48,27 @@ def apply_defaults(options: Options, family: Family) -> Options:
         data_dir=_absolute(options.data_dir),
         teacher_weights=_absolute(options.teacher_weights),
     )
+
+
+def _default_ends(options: Options, family: Family, tiny: bool) -> tuple[str, str]:
+    """Return the default teacher and student; they enclose the models that are named, if possible.
+
+    A named model may be as small as the family's default student: then the smallest member is the
+    student. In the same way the largest usual member may be the teacher.
+    """
+    teacher, student = family.default_ends(tiny)
+    sizes = {member.name: member.size for member in family.members}
+    inner = options.assistants or ()
+    above = [sizes[name] for name in (options.teacher, *inner) if name in sizes]
+    below = [sizes[name] for name in (options.student, *inner) if name in sizes]
+    usual = [member.name for member in family.members if member.default_candidate]
+    if above and sizes[student] >= min(above):
+        student = family.members[0].name
+    if below and sizes[teacher] <= max(below):
+        larger = [name for name in (*usual, family.members[-1].name) if sizes[name] > max(below)]
+        usual_larger = [name for name in larger if name in usual]
+        teacher = (usual_larger or larger or [teacher])[-1]
+    return teacher, student
 
 
 def require(value: T | None) -> T:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from dgkd_search.config.chain_space import chain_space
 from dgkd_search.config.checks import ineffective_options, loss_problems, option_warnings
 from dgkd_search.config.defaults import apply_defaults, require
 from dgkd_search.config.extra_options import taken_by_parts
+from dgkd_search.config.family import family_of
 from dgkd_search.config.options import Options
 from dgkd_search.config.resources import choose_resources
 from dgkd_search.data import get_dataset
 from dgkd_search.data.config import DataConfig
-from dgkd_search.data.kinds import DatasetKind, data_problems
+from dgkd_search.data.kinds import data_problems
 from dgkd_search.distillation.guidances.registry import get_guidance, teachers_of
 from dgkd_search.errors import InputError
-from dgkd_search.models import Family, get_family, load_families
-from dgkd_search.models.names import FAMILIES
+from dgkd_search.models import Family
 from dgkd_search.study.config import ChainSpace, Resources, StudyConfig
 from dgkd_search.study.strategies import PRUNERS, SAMPLERS
 from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.utils.option_values import OptionValues
-from dgkd_search.utils.registry import adds_something
 
 _POSITIONS = 32  # models in a chain, more than any chain has
 
@@ -53,14 +51,15 @@ def resolve(options: Options) -> Resolved:
     problems: list[str] = []
     unknown: tuple[str, ...] = ()
     try:
-        family = _family_of(options)  # first: its module may also register the dataset
+        family = family_of(options)  # first: its module may also register the dataset
     except InputError as error:
         unknown = error.messages
+    problems += unknown
     problems += data_problems(_data_config(options))
     resources = choose_resources(options, problems)
     problems += [*_unknown_names(options), *loss_problems(options)]
     if unknown or not _is_known(options.dataset):  # defaults depend on both
-        raise InputError([*problems, *unknown])
+        raise InputError(problems)
     options = apply_defaults(options, family)
     space = chain_space(options, family, problems)
     if problems:
@@ -82,7 +81,7 @@ def complete(options: Options) -> Options:
     Raises:
         InputError: the family or the dataset, on which the defaults depend, is unknown.
     """
-    return apply_defaults(options, _family_of(options))
+    return apply_defaults(options, family_of(options))
 
 
 def _study_config(options: Options, family: Family, space: ChainSpace, on_gpu: bool) -> StudyConfig:
@@ -189,47 +188,3 @@ def _numerics(options: Options, device: str, family: Family) -> Numerics:
     if options.precision != "auto":
         numerics = replace(numerics, precision=options.precision)
     return numerics
-
-
-def _family_of(options: Options) -> Family:
-    """Return the family of the options; by default that of the user's own module, if any.
-
-    Raises:
-        InputError: the family is unknown or missing, or the module can't be imported.
-    """
-    own = load_families(options.models) if options.models is not None else ()
-    if options.models is not None and not adds_something(options.models):
-        raise InputError(
-            f"--models {options.models}: must register something; call dgkd_search.family(...), "
-            "dgkd_search.dataset(...) or a dgkd_search.register_... function in it"
-        )
-    if options.family is not None:
-        family = get_family(options.family, f"--family {options.family}")
-        if own and family not in own:
-            names = ", ".join(family.name for family in own)
-            raise InputError(
-                f"--family {options.family}: is not a family of {options.models}; leave out "
-                f"--models, or name {names}"
-            )
-        return family
-    if len(own) > 1:
-        names = ", ".join(family.name for family in own)
-        raise InputError(f"--family: missing; choose one of {options.models}: {names}")
-    if own:
-        return own[0]
-    named = (options.teacher, options.student, *(options.assistants or ()))
-    return family_of_models([name for name in named if name is not None], options.dataset)
-
-
-def family_of_models(names: Iterable[str], dataset: str) -> Family:
-    """Return the built-in family that most of these models, even misspelled ones, belong to.
-
-    Without models it is the dataset's default family.
-    """
-    known = _is_known(dataset)  # the checks of the data report an unknown dataset
-    default = get_family(get_dataset(dataset).family if known else DatasetKind.family)
-    families = default, *FAMILIES.of("")
-    members = {member.name: family for family in families[::-1] for member in family.members}
-    nearest = [difflib.get_close_matches(name, members, n=1) for name in names]
-    votes = [members[match] for matches in nearest for match in matches]
-    return max(families, key=votes.count)

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dgkd_search.config.family import family_of
 from dgkd_search.config.parse_options import merge_values, parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import Part, PreparedData, has_test, load_test
@@ -142,6 +143,9 @@ def compare(
         The runs by name of the method.
     """
     chosen = list(chosen)
+    models = max((method.chain for method in chosen), key=len, default=())
+    family = family_of(parse_options(options, "{}"), models)  # labels alone name but one model
+    options = {**options, "family": family.name}
     for number, method in enumerate(chosen):
         # Reports errors of all methods before any training, and notes about their data once.
         plan_method(method, 0, options, silent if number else log)

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dgkd_search.config.options import Options
+from dgkd_search.config.family import family_of
 from dgkd_search.config.parse_options import parse_options
-from dgkd_search.config.resolve import family_of_models, resolve
+from dgkd_search.config.resolve import resolve
 from dgkd_search.data import PreparedData, prepare
 from dgkd_search.data.notes import notes_of
 from dgkd_search.distillation.chain import Chain
@@ -68,12 +68,10 @@ def plan(
         raise InputError(f"models {names!r}: must be a list of names, from the teacher on")
     if isinstance(drop_prob, bool) or not isinstance(drop_prob, int | float):
         raise InputError(f"drop_prob {drop_prob!r}: must be one number in {DROP_PROB.interval}")
-    module = options.get("models")  # first: it may register the guidance
-    own = load_families(str(module)) if module is not None else ()
+    if (module := options.get("models")) is not None:  # first: it may register the guidance
+        load_families(str(module))
     chain = Chain(tuple(names), guidance)
-    if options.get("family") is None and not own:
-        dataset = str(options.get("dataset", Options.dataset))
-        options["family"] = family_of_models(chain.models, dataset).name
+    options["family"] = family_of(parse_options(options, "{}"), chain.models).name
     if len(names) > 1 and options.get("teacher_weights") is not None:
         options |= {"teacher": chain.teacher, "student": chain.student}
     resolved = resolve(parse_options({**options, "drop_prob": drop_prob}, "{}"))

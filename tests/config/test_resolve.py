@@ -47,6 +47,10 @@ def test_the_pool_is_every_member_strictly_between_the_ends(
         ({"assistants": "plain4"}, "plain"),
         ({"student": "plain2-c10"}, "plain-c10"),
         ({"teacher": "resnet20", "family": "resnet", "student": "resnet8"}, "resnet"),
+        ({"teacher": "wrn_16_2"}, "wrn"),
+        ({"dataset": "cifar100", "teacher": "vgg11"}, "vgg"),
+        ({"assistants": "wrn_16_2,wrn_28_2"}, "wrn"),
+        ({"assistants": "none", "student": "resnet18"}, "resnet-imagenet"),
     ],
 )
 def test_the_family_is_that_of_the_models_that_are_named_or_the_datasets(
@@ -55,9 +59,69 @@ def test_the_family_is_that_of_the_models_that_are_named_or_the_datasets(
     assert resolved(**options).config.family == family
 
 
-def test_a_family_that_is_named_stays_whatever_models_are() -> None:
-    (message,) = messages(family="plain", teacher="resnet20")
-    assert message.startswith("--teacher: model 'resnet20': not in family 'plain'")
+@pytest.mark.parametrize(
+    ("named", "teacher", "student"),
+    [
+        ({"teacher": "wrn_16_2"}, "wrn_16_2", "wrn_10_1"),
+        ({"teacher": "wrn_40_2"}, "wrn_40_2", "wrn_16_2"),
+        ({"student": "wrn_40_2"}, "wrn_40_4", "wrn_40_2"),
+        ({"assistants": "wrn_16_2"}, "wrn_40_2", "wrn_10_1"),
+        ({"assistants": "resnet56,resnet14"}, "resnet110", "resnet8"),
+        ({"student": "resnet26"}, "resnet110", "resnet26"),
+        ({"teacher": "resnet14"}, "resnet14", "resnet8"),
+        ({"student": "vgg16"}, "vgg19", "vgg16"),
+        ({"student": "cnn16"}, "cnn32", "cnn16"),
+        ({"teacher": "cnn3"}, "cnn3", "cnn2"),
+    ],
+)
+def test_the_default_ends_enclose_the_models_that_are_named(
+    named: dict[str, Any], teacher: str, student: str
+) -> None:
+    space = resolved(**named).config.space
+    assert (space.teacher, space.student) == (teacher, student)
+
+
+@pytest.mark.parametrize(
+    ("options", "starts"),
+    [
+        (
+            {"family": "plain", "teacher": "resnet20"},
+            ["--family plain: contradicts --teacher resnet20 (family resnet); leave out --family"],
+        ),
+        (
+            {"family": "plain", "teacher": "resnet20", "student": "plain2", "assistants": "cnn8"},
+            ["--family plain: contradicts --teacher resnet20 (family resnet), --assistants cnn8"],
+        ),
+        (
+            {"family": "plain", "teacher": "plain11"},
+            ["--teacher: model 'plain11': unknown; near names: plain10 (family plain)"],
+        ),
+        (
+            {"teacher": "wrn_40_2", "student": "resnet8"},
+            ["--teacher wrn_40_2 (family wrn), --student resnet8 (family resnet): are of several"],
+        ),
+        (
+            {"assistants": "resnet20,resnet14,vgg8"},
+            ["--assistants resnet20 (family resnet), --assistants vgg8 (family vgg): are of sev"],
+        ),
+        (
+            {"teacher": "wrn_16_3", "student": "resnet9"},
+            [
+                "--teacher: model 'wrn_16_3': unknown; near names: wrn_16_8 (family wrn)",
+                "--student: model 'resnet9': unknown; near names: resnet",
+            ],
+        ),
+        (
+            {"teacher": "?", "student": "resnet8"},
+            ["--teacher: model '?': unknown; name a model of the families resnet, plain, "],
+        ),
+    ],
+)
+def test_models_that_are_of_no_single_family_are_named(
+    options: dict[str, Any], starts: list[str]
+) -> None:
+    found = messages(**options)
+    assert [message[: len(start)] for message, start in zip(found, starts, strict=True)] == starts
 
 
 def test_the_digits_of_an_earlier_version_are_split_as_they_were() -> None:
@@ -77,14 +141,14 @@ def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
     [
         ({"teacher": "resnet8"}, ["--teacher resnet8: must be larger"]),
         ({"teacher": "resnet8", "student": "resnet20"}, ["--teacher resnet8: must be larger"]),
-        ({"teacher": "resnet9"}, ["--teacher: model 'resnet9': not in family"]),
+        ({"teacher": "resnet9"}, ["--teacher: model 'resnet9': unknown"]),
         (
             {"assistants": "resnet56", "teacher": "resnet26"},
             ["--assistants resnet56: must be strictly between"],
         ),
         (
             {"assistants": "plain4,cnn8", "family": "cnn"},
-            ["--assistants: model 'plain4': not in"],
+            ["--family cnn: contradicts --assistants plain4 (family plain)"],
         ),
         ({"max_assistants": 9}, ["--max-assistants 9: must be at most 3"]),
         (
@@ -101,11 +165,11 @@ def test_the_pool_is_ordered_from_large_to_small_however_it_is_given() -> None:
         ({"gpus_per_trial": 1}, ["--gpus-per-trial 1: must be at most 0"]),
         (
             {"dataset": "imagefolder", "family": "vggg", "gpus_per_trial": 2},
-            ["--data-dir: missing", "--gpus-per-trial 2", "--family vggg: unknown"],
+            ["--family vggg: unknown", "--data-dir: missing", "--gpus-per-trial 2"],
         ),
         (
-            {"teacher": "resnet20", "assistants": "resnet26,plain4", "max_assistants": 3},
-            ["--assistants: model 'plain4'", "--assistants resnet26", "--max-assistants 3"],
+            {"teacher": "resnet20", "assistants": "resnet26,resnet14", "max_assistants": 3},
+            ["--assistants resnet26", "--max-assistants 3"],
         ),
     ],
 )

@@ -102,7 +102,10 @@ def test_the_command(small: dict[str, Any], capsys: pytest.CaptureFixture[str]) 
     [
         ("resnet8,resnet20", "must be larger than the student"),
         ("resnet20,nonsense", "nonsense"),
-        ("resnet20,nonsense,resnet8", "nonsense"),
+        ("resnet20,nonsense,resnet8", "model 'nonsense': unknown"),
+        ("wrn_16_2,resnet8", "model wrn_16_2 (family wrn), model resnet8 (family resnet): are of"),
+        ("wrn_16_2,wrn_10_1 --family vgg", "--family vgg: contradicts model wrn_16_2 (family wrn)"),
+        ("wrn_16_2,wrn_10_1 --family wnr", "--family wnr: unknown; choose from resnet"),
         ("resnet8", "a chain needs a teacher and a student"),
         ("resnet20,resnet8 --repeats 0", "--repeats 0: must be"),
         ("resnet20,resnet8 --drop-prob 0:0.5", "must be one value"),
