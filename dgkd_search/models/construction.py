@@ -148,11 +148,13 @@ def _seeded(seed: int) -> Iterator[None]:
     """Seed the global generators of torch, NumPy and Python, and restore them at the end."""
     # NumPy's global generator, which has no other interface, and which a constructor may use.
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
-    # A constructor that calls ``torch.manual_seed`` also seeds the GPUs that are in use.
+    # A constructor may also draw on GPUs, and its ``torch.manual_seed`` seeds those in use.
     in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     gpus = range(torch.cuda.device_count()) if in_use else ()
     with torch.random.fork_rng(devices=list(gpus)):
         torch.default_generator.manual_seed(seed)
+        if in_use:
+            torch.cuda.manual_seed_all(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         random.seed(seed)
         try:

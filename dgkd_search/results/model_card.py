@@ -20,7 +20,13 @@ from dgkd_search.utils.intervals import plus_minus
 from dgkd_search.utils.option_values import OptionValue
 from dgkd_search.utils.tables import Column, Table
 
-CARD_MARK = "found by dgkd-search"  # in every card: export overwrites no other README.md
+CARD_MARK = "trained with dgkd-search"  # in every card: export overwrites no other README.md
+_EARLIER_MARKS = ("found by dgkd-search",)
+
+
+def is_model_card(text: bytes) -> bool:
+    """Return whether this package, in this version or an earlier one, wrote a README.md."""
+    return any(mark.encode() in text for mark in (CARD_MARK, *_EARLIER_MARKS))
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class ReplicationChoice:
     def from_json(cls, value: Mapping[str, object]) -> ReplicationChoice:
         choice = from_plain(cls, {**value, "stands_for": value.get("stands for")})
         if odd := [name for name in choice.chosen if name != ALONE and not name.isdecimal()]:
-            raise ValueError(f"chosen: {odd[0]!r} is no trial")
+            raise ValueError(f"chosen: {odd[0]!r} is not a trial")
         return choice
 
 

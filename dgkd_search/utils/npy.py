@@ -33,7 +33,7 @@ def map_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArr
     if not isinstance(array, np.memmap):
         if isinstance(array, np.lib.npyio.NpzFile):
             array.close()
-        raise ValueError(f"{path.name} is no array")
+        raise ValueError(f"{path.name} is not an array")
     fits = array.dtype.kind == "S" if dtype.kind == "S" else array.dtype == dtype
     if not fits or array.shape != shape:
         raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {dtype} {shape}")

@@ -54,7 +54,7 @@ def from_exact(kind: type[T], value: object) -> T:
     """
     known = {field.name for field in fields(cast(Any, kind))}
     if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is no table")
+        raise ValueError(f"{value!r} is not a table")
     if unknown := {str(name) for name in value} - known:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     return from_plain(kind, value)

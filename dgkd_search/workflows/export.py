@@ -23,7 +23,7 @@ from dgkd_search.errors import InputError, one_line
 from dgkd_search.models import build, load_families
 from dgkd_search.results.best import Student, load_best, load_student
 from dgkd_search.results.best_config import BestConfig
-from dgkd_search.results.model_card import CARD_MARK, ExportedModel, model_card
+from dgkd_search.results.model_card import ExportedModel, is_model_card, model_card
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.utils.files import make_folder, write_bytes
 from dgkd_search.utils.log import Log, silent
@@ -168,7 +168,7 @@ def _check_overwrites(target: Path, folder: Path) -> None:
         if not path.exists():
             continue
         if name == _CARD:
-            differs = CARD_MARK.encode() not in path.read_bytes()
+            differs = not is_model_card(path.read_bytes())
         else:
             differs = path.read_bytes() != same[name] if name in same else not same_student
         if differs:

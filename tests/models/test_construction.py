@@ -244,6 +244,17 @@ def test_global_generators_are_restored_and_weights_follow_from_the_seed() -> No
         assert not torch.equal(getattr(first, name), getattr(other, name))
 
 
+def test_gpus_are_seeded_if_they_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a constructor that draws on a GPU would draw the same each time."""
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    for in_use in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda used=in_use: used)
+        construct(lambda _: nn.Identity(), ONE, 5)
+    assert seeds == [5]
+
+
 def test_another_file_than_planned_is_refused_with_the_models_name(tmp_path: Path) -> None:
     file = tmp_path / "w.pt"
 

@@ -10,7 +10,13 @@ import pytest
 from dgkd_search.data import DataInfo
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.results.best_config import Accuracies, BestConfig
-from dgkd_search.results.model_card import ExportedModel, ModelCard, forms_table, model_card
+from dgkd_search.results.model_card import (
+    ExportedModel,
+    ModelCard,
+    forms_table,
+    is_model_card,
+    model_card,
+)
 from dgkd_search.study.replication_report import MeanInterval, ReplicationReport, ReplicationRow
 from dgkd_search.study.space import Configuration
 from dgkd_search.training.recipe import Distillation
@@ -20,7 +26,7 @@ FORMS = [ExportedModel("PyTorch", 123_456, 0.1234, 5.678), ExportedModel("onnx",
 CARD = """\
 # resnet8 on digits
 
-A classifier of 3 classes for 8 x 8 images of 1 channel, found by dgkd-search.
+A classifier of 3 classes for 8 x 8 images of 1 channel, trained with dgkd-search.
 
 - chain: resnet20 > resnet14 > resnet8, dense guidance, drop probability 0.25
 - trained on 1,500 images (fingerprint 0ca4)
@@ -158,3 +164,9 @@ def test_the_template_is_in_the_package() -> None:
     assert templates == {path for name in named for path in (root / "dgkd_search").glob(name)} - {
         root / "dgkd_search" / "py.typed"
     }
+
+
+def test_cards_of_every_version_are_recognized() -> None:
+    assert is_model_card(CARD.encode())
+    assert is_model_card(CARD.replace("trained with", "found by").encode())
+    assert not is_model_card(b"# My project, with a student of a search")
