@@ -76,7 +76,7 @@ def _named_models(options: Options, chain: Sequence[str]) -> list[NamedModel]:
     models = [NamedModel(name, option) for option, name in ends if name is not None]
     models += [NamedModel(name, "--assistants") for name in options.assistants or ()]
     others = [model for model in models if model.name not in chain]  # ``compare`` sets the ends
-    return [NamedModel(name) for name in chain] + others
+    return [NamedModel(str(name)) for name in chain] + others
 
 
 def _checked(options: Options, own: Sequence[Family], models: Sequence[NamedModel]) -> Family:

@@ -118,14 +118,20 @@ def test_in_plans_comparisons_and_files(apart: str) -> None:
     assert stages[0].architecture.family == "two"
     stages, _ = plan(["wrn_16_2", "wrn_10_1"], **small)
     assert {stage.architecture.family for stage in stages} == {"wrn"}
+    ends = {"teacher": "tall", "student": "low", "models": module}
     for method in methods(("tall", "mid", "low"))[1:]:
-        ends = {"teacher": "tall", "student": "low", "models": module}
         stages, _ = plan_method(method, 0, {**small, **ends})
         assert {stage.architecture.family for stage in stages} == {"one"}
-    for names, start in (
+    wrong: list[tuple[list[Any], str]] = [
         (["wrn_16_2", "resnet8"], "model wrn_16_2 (family wrn), model resnet8 (family resnet): ar"),
         (["resnet20", "resnet9"], "model 'resnet9': unknown; near names: resnet"),
-    ):
+        (
+            ["resnet20", "a\n\x1b[2Jb"],
+            "model 'a\\n\\x1b[2Jb': unknown; name a model of the families",
+        ),
+        ([20, "resnet8"], "model '20': unknown; name a model of the families resnet, plain"),
+    ]
+    for names, start in wrong:
         with pytest.raises(InputError) as caught:
             plan(names, **small)
         (message,) = caught.value.messages

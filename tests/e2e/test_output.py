@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.listening import LOOPBACK, observe
 from helpers.registries import isolate
 from helpers.searches import start, trials
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 # The largest network crashes whatever process trains it, the first time.
 CRASHING = """
 import os, pathlib, signal
+import torch
 from torch import nn
 import dgkd_search
 
@@ -27,6 +29,7 @@ class Net(nn.Sequential):
             nn.Flatten(), nn.Linear(channels * image_size**2, width), nn.Linear(width, classes)
         )
         self.crashes = width == 32
+        self.register_buffer("start", torch.load("start.pt"))  # in the folder of the search
 
     def forward(self, images):
         mark = pathlib.Path(os.environ["HOME"]) / "crashed"
@@ -64,6 +67,7 @@ def test_every_line_is_the_searchs_own_and_nothing_listens_to_the_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "crashing.py").write_text(CRASHING)
+    torch.save(torch.arange(3.0), tmp_path / "start.pt")
     search = start(*OPTIONS.split(), *"--concurrency 1 --out run".split(), cwd=tmp_path)
     with observe(search.pid) as observed:
         out, err = search.communicate(timeout=400)

@@ -41,7 +41,11 @@ _DRIVER = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 # A stopped trial frees its memory first; with Tune's limit of 2 seconds the next trial would fail.
-_WORKER = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "60"}
+_WORKER = {
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
+    # Workers stay in the folder of the search, where own modules may read files by relative paths.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
 
 
 @contextlib.contextmanager
