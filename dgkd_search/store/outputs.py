@@ -25,7 +25,7 @@ from dgkd_search.errors import one_line
 from dgkd_search.store.links import children, entry_path, lock_path
 from dgkd_search.utils.files import TEMPORARY, remove_folder, touch, write_folder
 from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
-from dgkd_search.utils.npy import to_npy_bytes
+from dgkd_search.utils.npy import open_array, to_npy_bytes
 
 Array = NDArray[np.float16]
 
@@ -202,9 +202,7 @@ def _read(folder: Path) -> Array:
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != description["sha256"]:
             raise ValueError(f"{_ARRAY} fails its checksum")
-    # Copy-on-write, because torch.from_numpy warns of read-only arrays.
-    array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
-    return array
+    return open_array(path)
 
 
 def teacher_of(folder: Path) -> str:
