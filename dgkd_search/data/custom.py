@@ -40,7 +40,7 @@ def dataset(
         name: the name for ``--dataset``.
         train, val, test: functions that return images and labels of a part as NumPy arrays or
             array-likes. Images: uint8 [N, H, H] (gray), [N, H, H, C] or [N, C, H, H] with C 1
-            or 3. Labels: integers [N] from 0. Without ``val``, a tenth of the training set is
+            or 3. Labels: integers [N] from 0. Other types: see ``InMemoryDataset``. Without ``val``, a tenth of the training set is
             used for validation.
         classes: class names by label; by default the labels themselves.
         augment: default of ``--augment``.

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dgkd_search.data.array_images import Layout, image_layout, to_pixels
+from dgkd_search.data.array_labels import begin_at_one, class_numbers
 from dgkd_search.data.types import Images, Labels, Part, PartName
 from dgkd_search.errors import InputError
 from dgkd_search.utils.hashing import sha256
 
 _MOST_CLASSES = 2**16
+_SHOWN = 8  # names of unknown arrays in a message
 
 
 class InMemoryDataset(ABC):
@@ -22,8 +25,11 @@ class InMemoryDataset(ABC):
 
     The arrays are ``train_images`` and ``train_labels``, optionally the same for ``val`` and
     ``test``, and optionally ``classes``. Images: uint8 [N, H, H] (gray), [N, H, H, C] or
-    [N, C, H, H] with C 1 or 3. Labels: integers [N] from 0. Classes: names by label; by default
-    the labels themselves. Test images are read only by ``test``.
+    [N, C, H, H] with C 1 or 3. Labels: integers [N] or [N, 1] from 0. Classes: names by label; by
+    default the labels themselves. Test images are read only by ``test``.
+
+    Other types and labels are converted if they have one meaning only; ``notes`` names each
+    conversion. See ``array_images`` and ``array_labels``.
 
     Args:
         names: names of the available arrays.
@@ -37,6 +43,9 @@ class InMemoryDataset(ABC):
 
     def __init__(self, names: Collection[str], image_size: int | None = None) -> None:
         self._names = frozenset(names)
+        self._notes: dict[str, None] = {}  # in order, each once
+        self._units: dict[str, bool] = {}  # by part with floats: whether they are in 0..1
+        self._first_label = 0
         self._check_names()
         images, labels = self._part("train")
         self.channels, self._own_size = images.shape[1], images.shape[2]
@@ -61,13 +70,18 @@ class InMemoryDataset(ABC):
         parts = [f"{part}_images" for part in ("train", "val", "test")]
         labels = [name.replace("images", "labels") for name in parts]
         if unknown := self._names - {*parts, *labels, "classes"}:
-            raise self._wrong(f"has unknown arrays: {', '.join(sorted(unknown))}")
+            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+            raise self._wrong(f"has unknown arrays: {', '.join(sorted(unknown)[:_SHOWN])}{more}")
         needed = {parts[0], labels[0]}
         for pair in zip(parts, labels, strict=True):
             if self._names & {*pair}:
                 needed |= {*pair}
         if missing := needed - self._names:
             raise self._wrong(f"has no {' and no '.join(sorted(missing))}")
+
+    def notes(self) -> Sequence[str]:
+        """Return a line for each conversion of the parts that have been read."""
+        return tuple(self._notes)
 
     def identity(self) -> str:
         parts = [self._part("train"), *([self._part("val")] if self._has_val else [])]
@@ -121,44 +135,73 @@ class InMemoryDataset(ABC):
 
     def _load(self, part: str) -> tuple[Images, Labels]:
         """Return images [N, C, H, H] and labels [N] of a part, converted from any layout."""
-        _, axes = self._layout(part)
-        images = self._array(f"{part}_images")
-        images = images[:, None] if axes is None else np.ascontiguousarray(images.transpose(axes))
-        labels = self._array(f"{part}_labels")
-        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-            raise self._wrong(
-                f"{part}_labels are {labels.dtype} {labels.shape}; give integers [{len(images)}]"
-            )
-        for label in (labels.min(), labels.max()):
-            if not 0 <= label < _MOST_CLASSES:
-                raise self._wrong(f"{part}_labels: {label} must be from 0 to {_MOST_CLASSES - 1}")
-        return images, labels.astype(np.int64)
+        layout = self._layout(part)
+        images = layout.arrange(self._pixels(part))
+        return images, self._labels(part, len(images))
 
-    def _layout(self, part: str) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-        """Return shape [C, H, H] of a part's images, and the order of their axes (None without a
-        channel axis)."""
-        shape, dtype = self._header(f"{part}_images")
-        layout: tuple[tuple[int, ...], tuple[int, ...] | None] | None = None
-        if len(shape) == 3:
-            layout = (1, *shape[1:]), None
-        elif len(shape) == 4 and shape[1] in (1, 3):
-            layout = shape[1:], (0, 1, 2, 3)
-        elif len(shape) == 4 and shape[3] in (1, 3):
-            layout = (shape[3], *shape[1:3]), (0, 3, 1, 2)
-        if layout is None or layout[0][1] != layout[0][2] or dtype != np.uint8 or not shape[0]:
-            raise self._wrong(
-                f"{part}_images are {dtype} {shape}; give uint8 [N, H, H], [N, H, H, C] or "
-                "[N, C, H, H], square, with 1 or 3 channels, and at least one"
-            )
-        return layout
+    def _layout(self, part: str) -> Layout:
+        try:
+            return image_layout(*self._header(f"{part}_images"))
+        except ValueError as error:
+            raise self._wrong(f"{part}_images are {error}") from None
+
+    def _pixels(self, part: str) -> Images:
+        """Return the images of a part as uint8, in the layout of their array."""
+        try:
+            pixels = to_pixels(self._array(f"{part}_images"))
+        except ValueError as error:
+            raise self._wrong(f"{part}_images {error}") from None
+        if pixels.unit is not None:
+            self._units[part] = pixels.unit
+            if pixels.unit != self._units.get("train", pixels.unit):
+                ranges = ("0..255", "0..1")
+                raise self._wrong(
+                    f"{part}_images are in {ranges[pixels.unit]}, train_images in "
+                    f"{ranges[not pixels.unit]}; scale them alike"
+                )
+        self._add_note(pixels.note)
+        return pixels.images
+
+    def _labels(self, part: str, count: int) -> Labels:
+        """Return the labels of a part, from 0."""
+        try:
+            labels, note = class_numbers(self._array(f"{part}_labels"), count)
+        except ValueError as error:
+            raise self._wrong(f"{part}_labels {error}") from None
+        self._add_note(note)
+        if part == "train" and begin_at_one(labels) and self._class_count in (None, labels.max()):
+            self._first_label = 1
+            most = int(labels.max())
+            self._add_note(f"labels begin at 1: 1 to {most} were read as the {most} classes")
+        first = self._first_label
+        for label in (labels.min(), labels.max()):
+            if not first <= label < _MOST_CLASSES:
+                why = ", as train_labels begin at 1" if first else ""
+                raise self._wrong(
+                    f"{part}_labels: {label} must be from {first} to {_MOST_CLASSES - 1}{why}"
+                )
+        return labels.astype(np.int64) - first
+
+    def _add_note(self, note: str | None) -> None:
+        if note is not None:
+            self._notes[note] = None
+
+    @property
+    def _class_count(self) -> int | None:
+        """The number of class names; None without names."""
+        return self._array("classes").size if "classes" in self._names else None
 
     def _classes(self, labels: Labels) -> tuple[str, ...]:
         count = int(labels.max()) + 1
         if "classes" not in self._names:
-            return tuple(map(str, range(count)))
-        names = self._array("classes")
-        if names.ndim != 1 or names.dtype.kind != "U" or len(set(names)) < max(count, len(names)):
+            return tuple(str(label + self._first_label) for label in range(count))
+        array = self._array("classes")
+        try:
+            names = tuple(map(str, array)) if array.ndim == 1 and array.dtype.kind == "U" else ()
+        except (SystemError, ValueError):  # NumPy's, for bytes that are no characters
+            names = ()
+        if len(set(names)) < max(count, len(names), 1):
             raise self._wrong(
-                f"classes are {names.dtype} {names.shape}; give {count} different strings"
+                f"classes are {array.dtype} {array.shape}; give {count} different strings"
             )
-        return tuple(map(str, names))
+        return names

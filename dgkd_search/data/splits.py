@@ -11,6 +11,8 @@ from dgkd_search.data.config import DataConfig
 from dgkd_search.data.types import Dataset, Labels, PartName
 from dgkd_search.errors import InputError
 
+_SHOWN = 20  # classes that a message about too few images names
+
 
 @dataclass(frozen=True)
 class SplitRows:
@@ -198,6 +200,9 @@ def _check_classes(labels: Labels, own_validation: Labels | None, classes: Seque
         for name, size in zip(classes, sizes.tolist(), strict=True)
         if size < needed
     ]
+    if len(problems) > _SHOWN:
+        more = len(problems) - _SHOWN
+        problems[_SHOWN:] = [f"{more} more classes have too few training images"]
     if problems:
         raise InputError(problems)
 

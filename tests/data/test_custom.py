@@ -92,7 +92,10 @@ def test_other_images_are_other_data(tmp_path: Path) -> None:
         (lambda: 1 / 0, "the function for train failed (ZeroDivisionError: division by zero)"),
         (lambda: sys.exit(3), "the function for train failed (SystemExit: 3)"),
         (lambda: IMAGES, "the function for train failed (ValueError"),
-        (lambda: (IMAGES / 255, LABELS), "train_images are float64 (60, 10, 10, 3); give uint8"),
+        (
+            lambda: (IMAGES - 128.0, LABELS),
+            "train_images go from -128 to 127; give pixels in 0..255",
+        ),
         (lambda: (IMAGES, LABELS[:5]), "train_labels are int64 (5,)"),
         (lambda: (IMAGES, LABELS - 1), "train_labels: -1 must be from 0"),
     ],
