@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from dgkd_search.utils.shown import shown, strip_colors
+
 
 def one_line(
     error: BaseException | str, limit: int | None = None, *, with_class: bool = False
 ) -> str:
-    """Describe an error in one line.
+    """Describe an error in one line that is safe to show.
 
     Args:
         error: an ``OSError`` is described by its reason and file, any other error by its message,
@@ -24,7 +26,7 @@ def one_line(
     if not isinstance(error, str):
         name = type(error).__name__
         text = f"{name}: {text}" if with_class else text.strip() or name
-    return " ".join(text.split())[:limit]
+    return shown(" ".join(strip_colors(text).split()))[:limit]
 
 
 def resume_hint(run: Path | str) -> str:
@@ -42,14 +44,15 @@ class InputError(DgkdError):
     """Invalid input; each message states the value, the rule and a remedy in one line.
 
     Args:
-        messages: one message, or several; line breaks in them become spaces.
+        messages: one message, or several; line breaks in them become spaces, and other characters
+            that aren't safe to show become escapes.
     """
 
     exit_code = 2
 
     def __init__(self, messages: str | Sequence[str]) -> None:
         several = (messages,) if isinstance(messages, str) else messages
-        self.messages = tuple(" ".join(message.splitlines()) for message in several)
+        self.messages = tuple(shown(" ".join(message.splitlines())) for message in several)
         super().__init__("\n".join(self.messages))
 
     def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:

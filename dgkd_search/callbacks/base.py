@@ -18,6 +18,7 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.utils.shown import shown
 
 
 class Callback:
@@ -105,7 +106,7 @@ class Observer(Callback):
 
 
 def arrows(chain: tuple[str, ...]) -> str:
-    return " > ".join(chain)
+    return " > ".join(map(shown, chain))
 
 
 def trial_label(trial: TrialInfo) -> str:

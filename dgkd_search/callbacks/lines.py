@@ -22,7 +22,7 @@ from dgkd_search.callbacks.state import (
     trial_outcome,
     trial_title,
 )
-from dgkd_search.utils.formatting import strip_control_chars
+from dgkd_search.utils.shown import shown_lines
 
 _STAGE_WORDS = {
     "waiting": "waiting for another trial to train it",
@@ -74,6 +74,6 @@ class LineProgress(Callback):
                     self._write(replication_line(event.count))
 
     def _write(self, text: str) -> None:
-        for line in strip_control_chars(text).splitlines():
+        for line in shown_lines(text):
             self._stream.write(f"{self._now()} {line}\n")
         self._stream.flush()

@@ -17,6 +17,7 @@ from dgkd_search.callbacks.base import arrows, trial_label
 from dgkd_search.callbacks.events import TrialInfo
 from dgkd_search.callbacks.state import GAP
 from dgkd_search.distillation.progress import TrialProgress
+from dgkd_search.utils.shown import shown
 
 _WITH_BAR = 60  # a narrower view has no bar,
 _WITH_ACCURACY = 40  # and one narrower than this no accuracy
@@ -62,7 +63,7 @@ def _status(progress: TrialProgress | None) -> str:
     if progress is None:
         return "queued"
     if progress.event == "waiting":
-        return f"waiting for {progress.stage}"
+        return f"waiting for {shown(progress.stage)}"
     return f"epoch {progress.epoch}/{progress.epochs}"
 
 
@@ -78,5 +79,5 @@ def _current(trial: TrialInfo, progress: TrialProgress | None, room: int) -> Tex
     title = Text(start)
     for position, model in enumerate(trial.chain[first:], first):
         title.append(" > " if position > first else "", "dim")
-        title.append(model, "bold cyan" if progress is not None and position == at else "")
+        title.append(shown(model), "bold cyan" if progress is not None and position == at else "")
     return title

@@ -21,7 +21,7 @@ from dgkd_search.callbacks.events import (
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.errors import one_line
-from dgkd_search.utils.formatting import format_duration, pluralize, strip_control_chars
+from dgkd_search.utils.formatting import format_duration, pluralize
 
 GAP = "  "
 
@@ -40,8 +40,7 @@ def trial_outcome(event: TrialEnded, last: TrialProgress | None) -> str:
     """Describe how a trial ended, from its end and its last progress."""
     accuracy = None if event.value is None else f"{event.value:.2f} %"
     if event.state == "failed":
-        reason = strip_control_chars(event.reason or "no reason given")
-        return f"failed: {one_line(reason)}"
+        return f"failed: {one_line(event.reason or 'no reason given')}"
     if event.state == "pruned":
         where = f" at epoch {last.step}" if last is not None and last.step is not None else ""
         return f"pruned{where}" + (f" ({accuracy})" if accuracy else "")

@@ -29,7 +29,7 @@ from dgkd_search.callbacks.state import (
     trial_title,
 )
 from dgkd_search.distillation.progress import TrialProgress
-from dgkd_search.utils.formatting import strip_control_chars
+from dgkd_search.utils.shown import shown_lines
 
 # Importing rich takes 150 ms; commands without progress shouldn't pay for it.
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class LiveProgress(Callback):
         # redirected standard output stays untouched.
         self._owns_stderr = stream is sys.stderr
         self._console = Console(
-            file=cast(IO[str], SafeStream(stream)),
+            file=cast(IO[str], SafeStream(stream, keep_width=True)),
             force_terminal=True,
             force_jupyter=False,
             width=width,
@@ -101,7 +101,7 @@ class LiveProgress(Callback):
                 self.state.update(event)
         match event:
             case Message(text):
-                self._print(strip_control_chars(text))
+                self._print("\n".join(shown_lines(text)))
             case SearchStarted():
                 self._start()
             case ReplicationStarted(count):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from dgkd_search.callbacks.base import Callback
+from dgkd_search.callbacks.base import Callback, arrows
 from dgkd_search.callbacks.events import (
     Event,
     SearchFinished,
@@ -21,8 +22,12 @@ from dgkd_search.callbacks.events import (
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.log import Log, silent
+from dgkd_search.utils.shown import escape_markdown, shown
 
 _FOLDER = "tensorboard"  # in the run folder
+# MLflow rejects other characters in the name of a metric, and TensorBoard replaces them. Letters of
+# other scripts are allowed, as in names of Python.
+_UNUSUAL = re.compile(r"[^\w.\-]")
 
 
 class TrackerRun(Protocol):
@@ -81,7 +86,8 @@ class TrackerCallback(Callback):
         run = self._runs.get(trial)
         if run is None or progress.event in ("waiting", "resumed"):
             return
-        prefix = "" if progress.stage == trial.chain[-1] else f"{progress.stage}/"
+        own = progress.stage == trial.chain[-1]
+        prefix = "" if own else _UNUSUAL.sub("_", progress.stage) + "/"
         values = ("val_accuracy", progress.val_accuracy), ("train_loss", progress.train_loss)
         for name, value in values:
             if value is not None:
@@ -139,7 +145,8 @@ def _tensorboard(module: Any, run: Path) -> Begin:
     class Writer:
         def __init__(self, name: str, parameters: Mapping[str, object]) -> None:
             self._writer = module.SummaryWriter(str(run / _FOLDER / name))
-            self._writer.add_text("chain", str(parameters["chain"]))
+            chain = escape_markdown(str(parameters["chain"]))  # it is shown as Markdown
+            self._writer.add_text("chain", chain)
 
         def log(self, name: str, value: float, step: int) -> None:
             self._writer.add_scalar(name, value, step)
@@ -153,8 +160,9 @@ def _tensorboard(module: Any, run: Path) -> Begin:
 
 def _mlflow(module: Any, run: Path) -> Begin:
     client = module.MlflowClient()
-    known = client.get_experiment_by_name(run.resolve().name)
-    experiment = known.experiment_id if known else client.create_experiment(run.resolve().name)
+    name = shown(run.resolve().name)
+    known = client.get_experiment_by_name(name)
+    experiment = known.experiment_id if known else client.create_experiment(name)
 
     class Tracking:
         def __init__(self, name: str, parameters: Mapping[str, object]) -> None:
@@ -178,7 +186,7 @@ def _wandb(module: Any, run: Path) -> Begin:
         def __init__(self, name: str, parameters: Mapping[str, object]) -> None:
             self._run = module.init(
                 project="dgkd-search",
-                group=run.resolve().name,
+                group=shown(run.resolve().name),
                 name=name,
                 config=dict(parameters),
                 dir=str(run),
@@ -203,7 +211,7 @@ def _name(trial: TrialInfo) -> str:
 
 def _parameters(trial: TrialInfo) -> dict[str, object]:
     values: dict[str, object] = {
-        "chain": " > ".join(trial.chain),
+        "chain": arrows(trial.chain),
         "assistants": max(0, len(trial.chain) - 2),
         "guidance": trial.guidance,
     }

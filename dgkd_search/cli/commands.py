@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dgkd_search.cli.output import say, say_error
 from dgkd_search.cli.parser import ArgumentParser, add_options, part_lines
 from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.parsers import SeveralNamed, within
@@ -17,10 +17,6 @@ from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.registry import Registry, calling_module
 from dgkd_search.utils.rules import COUNT
 from dgkd_search.utils.tables import labeled
-
-
-def _log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _count(option: str, value: str) -> int:
@@ -47,7 +43,7 @@ def _plot(args: argparse.Namespace) -> int:
 
     run = RunFolder(Path(args.run))
     for path in draw_figures(run, open_readonly(run)):
-        print(path)
+        say(path)
     return 0
 
 
@@ -69,7 +65,7 @@ def _report_parser() -> ArgumentParser:
 def _report(args: argparse.Namespace) -> int:
     from dgkd_search.api import write_report
 
-    print(write_report(*args.runs, to=args.to))
+    say(write_report(*args.runs, to=args.to))
     return 0
 
 
@@ -114,8 +110,9 @@ def _export(args: argparse.Namespace) -> int:
             formats = SeveralNamed(FORMS.names, 0)(chosen)
         except ValueError as error:
             raise InputError(f"--formats {args.formats}: {error}, or none") from None
-    for path in export_run(Path(args.source), Path(args.to), formats, _local_options(args), _log):
-        print(path)
+    source, target, values = Path(args.source), Path(args.to), _local_options(args)
+    for path in export_run(source, target, formats, values, say_error):
+        say(path)
     return 0
 
 
@@ -142,8 +139,8 @@ def _train(args: argparse.Namespace) -> int:
     from dgkd_search.api import train
 
     repeats = _count("--repeats", args.repeats)
-    result = train(args.best, args.out, repeats, _log, **_local_options(args))
-    print(result)
+    result = train(args.best, args.out, repeats, say_error, **_local_options(args))
+    say(result)
     if result.problem is not None:
         raise DgkdError(f"the test set could not be read: {result.problem}")
     return 0
@@ -193,10 +190,10 @@ def _compare(args: argparse.Namespace) -> int:
     from dgkd_search.workflows.compare import compare, comparison_table, ladders, methods
 
     values |= {"teacher": chain[0], "student": chain[-1]}
-    result = compare(methods(chain, dropped.values[0]), repeats, values, _log)
-    print("\n".join([*comparison_table(result), "", *ladders(result)]))
+    result = compare(methods(chain, dropped.values[0]), repeats, values, say_error)
+    say("\n".join([*comparison_table(result), "", *ladders(result)]))
     if repeats < 3:
-        print("use at least three seeds for a meaningful interval")
+        say("use at least three seeds for a meaningful interval")
     return 0
 
 
@@ -235,8 +232,8 @@ def _doctor(args: argparse.Namespace) -> int:
         if finding.problem:
             problems += 1
             rows.append(("", f"problem: {finding.problem}"))
-        print("\n".join(labeled(rows, _FINDING)), flush=True)  # the check of Ray takes seconds
-    print(f"{pluralize(problems, 'problem')} found" if problems else "no problems found")
+        say("\n".join(labeled(rows, _FINDING)))  # the check of Ray takes seconds
+    say(f"{pluralize(problems, 'problem')} found" if problems else "no problems found")
     return 1 if problems else 0
 
 

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from dgkd_search.callbacks.safe_stream import make_safe
 from dgkd_search.cli import completion  # noqa: F401  (it registers its command)
 from dgkd_search.cli.commands import COMMANDS
+from dgkd_search.cli.output import say, say_error
 from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.config.options import Options, canonical_name
 from dgkd_search.config.parse_options import (
@@ -37,6 +39,8 @@ def run() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        make_safe(stream)
     try:
         with sigterm_as_interrupt():
             first = arguments[0] if arguments else "-"
@@ -45,15 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _search(arguments)
     except DgkdError as error:
         for line in str(error).splitlines():
-            print(f"dgkd-search: {line}", file=sys.stderr)
+            say_error(f"dgkd-search: {line}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("dgkd-search: interrupted", file=sys.stderr)
+        say_error("dgkd-search: interrupted")
         return 130
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         return 1
     except OSError as error:
-        print(f"dgkd-search: {one_line(error)}; finished work is kept", file=sys.stderr)
+        say_error(f"dgkd-search: {one_line(error)}; finished work is kept")
         return 1
 
 
@@ -81,7 +85,7 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
         if events is not None:
             events.write("preview", lines=lines)
         else:
-            print("\n".join(lines))
+            say("\n".join(lines))
         return 0
     shown = None if options.quiet else events
     callback = shown or make_callback(options.quiet)
@@ -101,7 +105,7 @@ def _begin_or_resume(config: str | None, resumed: str | None, values: dict[str, 
     if events is not None:
         events.write("summary", **summary.to_dict())
     else:
-        print(summary.line() if options.quiet else summary)
+        say(summary.line() if options.quiet else summary)
     if summary.test_problem is not None:
         raise DgkdError(f"the test set could not be read: {summary.test_problem}")
     if summary.aborted:

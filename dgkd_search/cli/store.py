@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dgkd_search.cli.output import say
 from dgkd_search.config.parsers import OptionParser, duration, path_text
 from dgkd_search.errors import InputError
 from dgkd_search.store.inventory import ENTRY_KINDS, Entry, Inventory, list_store
@@ -17,6 +18,7 @@ from dgkd_search.store.maintenance import FREEABLE, Freed, free_space, verify_st
 from dgkd_search.store.store import Store
 from dgkd_search.utils.formatting import format_bytes
 from dgkd_search.utils.rules import OneOf
+from dgkd_search.utils.shown import shown
 from dgkd_search.utils.tables import Column, Table, print_blocks
 
 _NAMES = {  # singular, plural
@@ -72,7 +74,7 @@ def run_store_command(options: argparse.Namespace) -> int:
         return _verify(store)
     if what is not None:
         freed = free_space(store, what, age, dry_run=options.dry_run)
-        print("\n".join(_freed_lines(freed, options.dry_run)))
+        say("\n".join(_freed_lines(freed, options.dry_run)))
     else:
         print_blocks(_list_blocks(store, list_store(store)))
     return 0
@@ -82,8 +84,8 @@ def _parsed(name: str, value: str | None, rule: OptionParser) -> Any:
     try:
         return None if value is None else rule(value)
     except ValueError as error:
-        shown = _plain(str(value), 60) or "''"
-        raise InputError(f"--{name} {shown}: {error}") from None
+        given = _plain(str(value), 60) or "''"
+        raise InputError(f"--{name} {given}: {error}") from None
 
 
 def _open(path: str | None) -> Store:
@@ -102,16 +104,14 @@ def _open(path: str | None) -> Store:
 
 def _verify(store: Store) -> int:
     entries = list_store(store).entries
-    print(
-        f"reading {format_bytes(sum(entry.size for entry in entries))} in {store.root}", flush=True
-    )
+    say(f"reading {format_bytes(sum(entry.size for entry in entries))} in {store.root}")
     problems = [*store.notes, *verify_store(store)]  # notes: found when the store was opened
     for problem in problems:
-        print(problem)
+        say(problem)
     if problems:
-        print(f"{len(problems)} damaged, moved aside; `--free damaged` deletes damaged entries")
+        say(f"{len(problems)} damaged, moved aside; `--free damaged` deletes damaged entries")
         return 1
-    print("no damage found")
+    say("no damage found")
     return 0
 
 
@@ -218,9 +218,9 @@ def _age(seconds: float) -> str:
 
 
 def _plain(text: str, most: int = _WIDEST, *, keep_end: bool = False) -> str:
-    """Replace characters of a text from a file that can't be printed, and shorten it."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    if len(shown) <= most:
-        return shown
+    """Return a text from a file, safe to show and shortened."""
+    text = shown(text)
+    if len(text) <= most:
+        return text
     # Names of run folders differ at their ends.
-    return "..." + shown[3 - most :] if keep_end else shown[: most - 3] + "..."
+    return "..." + text[3 - most :] if keep_end else text[: most - 3] + "..."

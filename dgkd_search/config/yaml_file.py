@@ -10,6 +10,7 @@ import yaml
 from dgkd_search.config.options import OPTIONS, Options, canonical_name, scope_of
 from dgkd_search.config.parsers import DropGrid, ReplicationPlan
 from dgkd_search.errors import InputError
+from dgkd_search.utils.yaml_text import to_yaml_text
 
 _TAG = "tag:yaml.org,2002:"
 # Unquoted words that are not text in YAML 1.2. PyYAML follows YAML 1.1, by which ``0:0.5``, a range
@@ -97,9 +98,7 @@ def to_yaml(values: Mapping[str, object]) -> str:
     """Return the text of a ``--config`` file, in the order of the table of options."""
     order = OPTIONS.names()
     names = sorted(values, key=lambda name: order.index(canonical_name(name)))
-    return yaml.safe_dump(
-        {name: values[name] for name in names}, sort_keys=False, allow_unicode=True
-    )
+    return to_yaml_text({name: values[name] for name in names})
 
 
 def _yaml_value(value: object) -> object:

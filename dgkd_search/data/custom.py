@@ -40,8 +40,8 @@ def dataset(
         name: the name for ``--dataset``.
         train, val, test: functions that return images and labels of a part as NumPy arrays or
             array-likes. Images: uint8 [N, H, H] (gray), [N, H, H, C] or [N, C, H, H] with C 1
-            or 3. Labels: integers [N] from 0. Other types: see ``InMemoryDataset``. Without ``val``, a tenth of the training set is
-            used for validation.
+            or 3. Labels: integers [N] from 0. Other types: see ``InMemoryDataset``. Without
+            ``val``, a tenth of the training set is used for validation.
         classes: class names by label; by default the labels themselves.
         augment: default of ``--augment``.
         tiny: whether a model learns it in seconds, so that searches default to few trials and

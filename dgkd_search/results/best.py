@@ -19,6 +19,7 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.training.weights import load_model
 from dgkd_search.utils.files import write_bytes
 from dgkd_search.utils.hashing import UNREADABLE, sha256, verify_checksum, with_checksum
+from dgkd_search.utils.yaml_text import to_yaml_text
 
 _READABLE = (1, 2, BEST_FORMAT, ALONE_FORMAT)  # 2 has options by their earlier spellings
 _UNSEALED = 1  # a format without a checksum
@@ -30,7 +31,7 @@ def write_best(run: RunFolder, best: BestConfig, weights: bytes) -> None:
     write_bytes(run.student, weights)
     text = "# The best chain of a search. Load its student with dgkd_search.load_student(FOLDER).\n"
     value = with_checksum(best.to_json())
-    text += yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    text += to_yaml_text(value)
     write_bytes(run.best, text.encode())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dgkd_search.results.marks import Interval, Side
 from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS
 from dgkd_search.results.scales import Scale
 from dgkd_search.utils.files import write_bytes
+from dgkd_search.utils.shown import shown
 
 DPI = 150
 SIZE = (7.6, 5.0)  # inches
@@ -46,8 +48,10 @@ def write_figure(draw: Callable[[], Figure], folder: Path, name: str) -> list[Pa
     with (
         matplotlib.style.context("default"),
         matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}),
+        warnings.catch_warnings(),
     ):
         figure = draw()
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in another script
         for path, metadata in ((png, {}), (svg, {"Date": None})):
             data = io.BytesIO()
             figure.savefig(data, format=path.suffix[1:], dpi=DPI, metadata=metadata)
@@ -124,7 +128,7 @@ def draw_label(
     """Draw a label beside a mark; that of the best is larger and bold."""
     (dx, dy), horizontal, vertical = _SIDES[side]
     axes.annotate(
-        text,
+        shown(text),
         place,
         (dx * (1 if best else 0.5), dy * (1 if best else 0.5)),
         textcoords="offset points",
@@ -142,7 +146,7 @@ def draw_label(
 
 def draw_titles(axes: Axes, title: str, subtitle: Sequence[str]) -> None:
     """Draw a bold title and the lines of a subtitle above the axes."""
-    text = "\n".join(textwrap.wrap(title, _TITLE_WIDTH))
+    text = "\n".join(textwrap.wrap(shown(title), _TITLE_WIDTH))
     size, pad = 8.5, 6
     height = 1.3 * size * len(subtitle) + (pad if subtitle else 0)
     axes.set_title(
@@ -171,7 +175,7 @@ def draw_legend(
     names = [look.label for look in looks if look.label in by_label]
     if not names:
         return
-    figure.legend(
+    legend = figure.legend(
         [by_label[name] for name in names],
         names,
         loc="outside lower center",
@@ -181,6 +185,8 @@ def draw_legend(
         title=" ".join(notes) or None,
         title_fontsize=8.5,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def draw_intervals(axes: Axes, intervals: Sequence[Interval], look: Look, order: float) -> None:

@@ -14,6 +14,7 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import notebook_html
 from dgkd_search.results.table import trials_table
 from dgkd_search.study.study import ChainStudy
+from dgkd_search.utils.shown import shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,7 +36,7 @@ class LoadedRun:
     best: BestConfig | None
 
     def __repr__(self) -> str:
-        return f"LoadedRun({self.path}: {self._state_counts()})"
+        return f"LoadedRun({shown(str(self.path))}: {self._state_counts()})"
 
     def _repr_html_(self) -> str:
         return notebook_html(f"{self.path}: {self._state_counts()}", RunFolder(self.path).figure)

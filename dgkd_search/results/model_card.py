@@ -15,9 +15,10 @@ from dgkd_search.training.losses.base import KL
 from dgkd_search.training.losses.registry import get_loss
 from dgkd_search.training.recipe import Distillation
 from dgkd_search.training.spec import StageSpec
-from dgkd_search.utils.formatting import escape_markdown, pluralize
+from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.intervals import plus_minus
 from dgkd_search.utils.option_values import OptionValue
+from dgkd_search.utils.shown import escape_markdown
 from dgkd_search.utils.tables import Column, Table
 
 CARD_MARK = "trained with dgkd-search"  # in every card: export overwrites no other README.md

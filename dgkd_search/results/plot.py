@@ -30,6 +30,7 @@ from dgkd_search.results.looks import (
     PRUNED_BELOW,
     REPLICATES,
 )
+from dgkd_search.utils.shown import shown
 
 ACCURACY_FIGURE = "accuracy_vs_assistants"
 
@@ -71,7 +72,7 @@ def draw_accuracy(chart: AccuracyChart, title: str) -> Figure:
     if chart.best is not None:
         draw_best(axes, chart.best.x, chart.best.y, chart.best.label, chart.best.side)
         # No-break spaces keep ">" on the line of the model that follows it.
-        chain = textwrap.wrap(" >\u00a0".join(chart.best.models), _CHAIN_WIDTH)
+        chain = textwrap.wrap(" >\u00a0".join(map(shown, chart.best.models)), _CHAIN_WIDTH)
         subtitle = [chart.best.headline, *chain]
     if not chart.completed_points:
         axes.text(0.5, 0.5, NOTHING_COMPLETED, transform=axes.transAxes, ha="center")

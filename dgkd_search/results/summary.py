@@ -20,6 +20,7 @@ from dgkd_search.results.wording import (
 from dgkd_search.results.work import Work
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
+from dgkd_search.utils.shown import shown_lines
 from dgkd_search.utils.tables import labeled
 
 _JSON_NAMES = {"baseline": "alone"}  # keys of the JSON output stay compatible
@@ -223,7 +224,8 @@ def notebook_html(text: str, figure: Path) -> str:
     Args:
         figure: an SVG file; it is left out if it can't be read.
     """
-    shown = f"<pre>{html.escape(text)}</pre>"
+    safe = "\n".join(shown_lines(text))
+    shown = f"<pre>{html.escape(safe)}</pre>"
     try:
         drawn = base64.b64encode(figure.read_bytes()).decode()
     except OSError:

@@ -87,7 +87,7 @@ class TrialRow:
             student_epochs=_student_epochs(study, trial),
             started=_to_second(trial.datetime_start),
             finished=_to_second(trial.datetime_complete),
-            reason=_printable(trial.user_attrs.get(REASON, "")),
+            reason=one_line(trial.user_attrs.get(REASON, "")),
         )
         repeats = replication.get(trial.number) if replication else None
         if repeats is not None and repeats.values:
@@ -208,8 +208,3 @@ def _accuracy(trial: FrozenTrial) -> float | None:
 
 def _to_second(time: datetime | None) -> datetime | None:
     return time.replace(microsecond=0) if time else None
-
-
-def _printable(text: str) -> str:
-    """Remove line breaks, control characters and lone surrogates, which CSV can't represent."""
-    return one_line("".join(c if c.isprintable() else " " for c in text))

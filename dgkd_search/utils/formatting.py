@@ -1,23 +1,6 @@
-"""Formatting of numbers, durations, sizes and untrusted text."""
+"""Formatting of numbers, durations and sizes."""
 
 from __future__ import annotations
-
-import re
-
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
-_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]+")
-# Characters with a meaning in Markdown; an underscore inside a word has none.
-_MARKDOWN = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
-
-
-def strip_control_chars(text: str) -> str:
-    """Remove escape sequences and control characters, except newlines."""
-    return _CONTROLS.sub(" ", _ESCAPES.sub("", text.replace("\r\n", "\n")))
-
-
-def escape_markdown(text: str) -> str:
-    """Escape a text on one line so that Markdown shows it literally."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 def format_value(value: object, separator: str = ", ") -> str:

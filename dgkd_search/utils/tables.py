@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dgkd_search.utils.formatting import escape_markdown
+from dgkd_search.utils.shown import csv_cell, escape_markdown, shown, shown_lines
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Table:
         Lines are neither cut nor wrapped. Not a table of rich, which takes a second for a thousand
         rows of eight columns; stores hold several thousand. Only the width of characters is rich's.
         """
-        rows = [[" ".join(cell.splitlines()) for cell in row] for row in self._cells()]
+        rows = [[shown(cell) for cell in row] for row in self._cells()]
         if header:
-            rows.insert(0, [column.title for column in self.columns])
+            rows.insert(0, [shown(column.title) for column in self.columns])
         widths = [
             max(column.width, *(_width(row[i]) for row in rows)) if rows else 0
             for i, column in enumerate(self.columns)
@@ -79,11 +79,19 @@ class Table:
         return [f"| {' | '.join(row)} |" for row in rows]
 
     def csv(self) -> str:
-        """Format the table as CSV with a header; lines end in ``\\n``."""
+        """Format the table as CSV with a header; lines end in ``\\n``.
+
+        A text that a spreadsheet would read as a formula is preceded by an apostrophe.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([column.title for column in self.columns])
-        writer.writerows(self._cells())
+        writer.writerow([csv_cell(column.title) for column in self.columns])
+        for row, cells in zip(self.rows, self._cells(), strict=True):
+            numbers = [isinstance(value, int | float) for value in row]
+            writer.writerow(
+                cell if number else csv_cell(cell)
+                for number, cell in zip(numbers, cells, strict=True)
+            )
         return text.getvalue()
 
     def _cells(self) -> list[list[str]]:
@@ -114,7 +122,8 @@ def print_blocks(blocks: Iterable[str | Table]) -> None:
     """Print lines and tables to standard output, with bold headers on a terminal."""
     if not sys.stdout.isatty():
         for block in blocks:
-            print(block if isinstance(block, str) else "\n".join(block.lines()))
+            lines = shown_lines(block) if isinstance(block, str) else block.lines()
+            print("\n".join(lines))
         return
     from rich.console import Console
     from rich.text import Text
@@ -122,7 +131,7 @@ def print_blocks(blocks: Iterable[str | Table]) -> None:
     console = Console(soft_wrap=True)
     for block in blocks:
         if isinstance(block, str):
-            console.print(Text(block))
+            console.print(Text("\n".join(shown_lines(block))))
         else:
             head, *rows = block.lines()
             console.print(Text("\n").join([Text(head, "bold"), *map(Text, rows)]))

@@ -31,6 +31,7 @@ from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.formatting import pluralize
+from dgkd_search.utils.shown import shown
 from dgkd_search.utils.signals import sigterm_as_interrupt
 
 _PARTING = 3.0  # seconds for callbacks to handle the loss of a cluster
@@ -119,7 +120,7 @@ class RunSession:
         announcing.start()
         announcing.join(_PARTING)
         with contextlib.suppress(OSError, ValueError):
-            print(f"dgkd-search: {message}", file=sys.stderr, flush=True)
+            print(f"dgkd-search: {shown(message)}", file=sys.stderr, flush=True)
         os._exit(1)
 
     def _encode(self, stages: tuple[StageSpec, ...]) -> str:

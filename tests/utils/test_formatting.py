@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dgkd_search.utils.formatting import escape_markdown, format_value
+from dgkd_search.utils.formatting import format_value
+from dgkd_search.utils.shown import escape_markdown
 from dgkd_search.utils.tables import Column, Table
 
 LETTERS = st.text("ab1 \\`*_[]()<>|&;~!#", min_size=1, max_size=12)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
+
+from dgkd_search.utils.shown import shown
 
 _WIDTH, _HEIGHT, _GAP = 132, 62, 34  # size of a box, and space between two, in pixels
 _LEGIBLE = 0.7  # smallest scale of the drawing; a longer chain is scrolled instead
@@ -42,6 +44,7 @@ def draw_chain(nodes: Sequence[Node], drop_prob: float | None) -> Markup:
     top = 14 + _ARC * max(0, reach - 1)
     width = len(nodes) * _WIDTH + last * _GAP
     parts = []
+    nodes = [replace(node, name=shown(node.name)) for node in nodes]
     for i, node in enumerate(nodes):
         dropped = i == last and bool(drop_prob)
         for teacher in node.teachers:

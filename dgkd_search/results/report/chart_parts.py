@@ -17,6 +17,7 @@ from dgkd_search.results.marks import BEST_LABEL_WIDTH, Side, place_label
 from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS, TrialPoint
 from dgkd_search.results.scales import Scale
 from dgkd_search.utils.intervals import plus_minus
+from dgkd_search.utils.shown import shown_values
 
 Value: TypeAlias = str | float | list[str] | None
 Row: TypeAlias = Mapping[str, Value]
@@ -234,7 +235,7 @@ class ChartBuilder:
             "layer": [_unit(layer) for layer in self.layers],
             "datasets": self.datasets,
         }
-        return ChartSpec(htmlsafe_json_dumps(content, dumps=json.dumps))
+        return ChartSpec(htmlsafe_json_dumps(shown_values(content), dumps=json.dumps))
 
 
 def _unit(layer: alt.Chart) -> dict[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import altair
 import jinja2
 import vl_convert
+from markupsafe import Markup
 
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import DEFINITION
@@ -20,6 +21,7 @@ from dgkd_search.results.report.trial_table import COLUMNS
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.files import write_bytes
+from dgkd_search.utils.shown import shown
 
 _VEGA_LITE = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
 
@@ -86,12 +88,18 @@ def _named(reports: list[RunReport]) -> list[RunReport]:
     return [replace(report, name=path) for report, path in zip(reports, paths, strict=True)]
 
 
+def _shown(value: object) -> object:
+    """Return a value of the template, a text as one that is safe to show; HTML stays as it is."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _template() -> jinja2.Template:
     loader = jinja2.PackageLoader("dgkd_search.results.report", "")
     environment = jinja2.Environment(
         loader=loader,
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
