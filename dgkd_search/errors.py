@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgkd_search.utils.shown import shown, strip_colors
+from dgkd_search.shown import shown, strip_colors
 
 
 def one_line(

@@ -18,7 +18,7 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.distillation.progress import TrialProgress
-from dgkd_search.utils.shown import shown
+from dgkd_search.shown import shown
 
 
 class Callback:

@@ -21,8 +21,8 @@ from dgkd_search.callbacks.events import (
 )
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.shown import escape_markdown, shown
 from dgkd_search.utils.log import Log, silent
-from dgkd_search.utils.shown import escape_markdown, shown
 
 _FOLDER = "tensorboard"  # in the run folder
 # MLflow rejects other characters in the name of a metric, and TensorBoard replaces them. Letters of

@@ -10,6 +10,7 @@ from dgkd_search.cli.commands import COMMANDS, Command
 from dgkd_search.cli.parser import ArgumentParser
 from dgkd_search.cli.search_parser import search_parser
 from dgkd_search.config.options import OPTIONS
+from dgkd_search.errors import one_line
 
 SHELLS = ("bash", "zsh", "tcsh")
 _FILES = {"PATH", "FILE", "RUN", "BEST"}
@@ -46,6 +47,8 @@ def completion(shell: str) -> str:
     words = _words()
     for parser in (search, *commands.choices.values()):
         for action in parser._actions:
+            if action.help:  # a package may add options; its text becomes part of the script
+                action.help = one_line(action.help)
             _complete(action, words, shtab.FILE, shtab.DIRECTORY)
     return str(shtab.complete(search, shell))
 

@@ -12,13 +12,13 @@ from typing import Any
 from dgkd_search.cli.output import say
 from dgkd_search.config.parsers import OptionParser, duration, path_text
 from dgkd_search.errors import InputError
+from dgkd_search.shown import shown
 from dgkd_search.store.inventory import ENTRY_KINDS, Entry, Inventory, list_store
 from dgkd_search.store.location import FORMAT_FILE, NO_STORE, default_root
 from dgkd_search.store.maintenance import FREEABLE, Freed, free_space, verify_store
 from dgkd_search.store.store import Store
 from dgkd_search.utils.formatting import format_bytes
 from dgkd_search.utils.rules import OneOf
-from dgkd_search.utils.shown import shown
 from dgkd_search.utils.tables import Column, Table, print_blocks
 
 _NAMES = {  # singular, plural

@@ -18,8 +18,8 @@ from dgkd_search.results.looks import BEST, INK, PRUNED, REPLICATES, Look
 from dgkd_search.results.marks import Interval, Side
 from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS
 from dgkd_search.results.scales import Scale
+from dgkd_search.shown import shown
 from dgkd_search.utils.files import write_bytes
-from dgkd_search.utils.shown import shown
 
 DPI = 150
 SIZE = (7.6, 5.0)  # inches

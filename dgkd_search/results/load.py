@@ -13,8 +13,8 @@ from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import notebook_html
 from dgkd_search.results.table import trials_table
+from dgkd_search.shown import shown
 from dgkd_search.study.study import ChainStudy
-from dgkd_search.utils.shown import shown
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,6 +10,7 @@ from functools import cache
 import jinja2
 
 from dgkd_search.results.best_config import BestConfig
+from dgkd_search.shown import escape_markdown
 from dgkd_search.study.replication_report import ReplicationReport
 from dgkd_search.training.losses.base import KL
 from dgkd_search.training.losses.registry import get_loss
@@ -18,7 +19,6 @@ from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.formatting import pluralize
 from dgkd_search.utils.intervals import plus_minus
 from dgkd_search.utils.option_values import OptionValue
-from dgkd_search.utils.shown import escape_markdown
 from dgkd_search.utils.tables import Column, Table
 
 CARD_MARK = "trained with dgkd-search"  # in every card: export overwrites no other README.md

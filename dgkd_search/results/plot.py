@@ -30,7 +30,7 @@ from dgkd_search.results.looks import (
     PRUNED_BELOW,
     REPLICATES,
 )
-from dgkd_search.utils.shown import shown
+from dgkd_search.shown import shown
 
 ACCURACY_FIGURE = "accuracy_vs_assistants"
 

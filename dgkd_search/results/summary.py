@@ -18,9 +18,9 @@ from dgkd_search.results.wording import (
     trial_counts,
 )
 from dgkd_search.results.work import Work
+from dgkd_search.shown import shown_lines
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
-from dgkd_search.utils.shown import shown_lines
 from dgkd_search.utils.tables import labeled
 
 _JSON_NAMES = {"baseline": "alone"}  # keys of the JSON output stay compatible

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from dgkd_search.utils.shown import shown_lines
+from dgkd_search.shown import shown_lines
 
 
 def to_yaml_text(value: object) -> str:

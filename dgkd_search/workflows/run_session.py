@@ -22,6 +22,7 @@ from dgkd_search.distillation.trial_stores import TrialStores
 from dgkd_search.errors import DgkdError, Stopped, one_line, resume_hint
 from dgkd_search.models import get_family
 from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.shown import shown
 from dgkd_search.store.leases import Lease
 from dgkd_search.study.config import Resources
 from dgkd_search.study.ray_tune.controller import SearchController
@@ -31,7 +32,6 @@ from dgkd_search.study.study import ChainStudy
 from dgkd_search.study.timing import ElapsedTime
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.utils.formatting import pluralize
-from dgkd_search.utils.shown import shown
 from dgkd_search.utils.signals import sigterm_as_interrupt
 
 _PARTING = 3.0  # seconds for callbacks to handle the loss of a cluster

@@ -33,4 +33,4 @@ def test_line_progress_flushes_each_line_with_the_time_of_day() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     LineProgress(stream).log("λ = 1")
-    assert re.fullmatch(rb"\d\d:\d\d:\d\d \? = 1\n", raw.getvalue())
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d \\u03bb = 1\n", raw.getvalue())

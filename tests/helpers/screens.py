@@ -134,6 +134,7 @@ def play(progress: Callback, clock: Clock) -> None:
 ENDS = [
     "labels alone resnet8  complete  95.20 %",
     "#7 resnet32 > resnet20 > resnet8  drop 0.25  pruned at epoch 2 (95.00 %)",
-    "#8 resnet110 > resnet56 > resnet32 > resnet20 > resnet8  sequential  failed: a [red] bad [/]",
+    "#8 resnet110 > resnet56 > resnet32 > resnet20 > resnet8  sequential  "
+    r"failed: a [red] bad\x07 [/]",
     "#9 resnet32 > resnet20 > resnet8  drop 0  complete  97.56 %",
 ]

@@ -18,6 +18,7 @@ from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.stats import StageResult, TrialStats
 from dgkd_search.results.table import csv_text, to_frame, trials_table, write_trials
 from dgkd_search.results.trial_row import COLUMNS, TrialRow
+from dgkd_search.shown import csv_cell
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.records import StudentRecord
@@ -126,7 +127,7 @@ def test_each_state_in_order(study: ChainStudy) -> None:
     assert table["val_accuracy"].isna().tolist() == [False, False, True, False]
     assert table["val_accuracy"][3] == 55.5
     assert list(table["student_key"]) == ["key1", "", "", ""]
-    assert list(table["reason"]) == ["", "", 'loss is "nan", not a number', ""]
+    assert list(table["reason"]) == ["", "", r'loss is "nan", not\x00 a\udc80 number', ""]
     assert table["finished"].isna().tolist() == [False, False, False, True]
     # Recorded at the end; a trial that failed before it started took no time.
     assert table["seconds"].isna().tolist() == [False, False, True, True]
@@ -238,7 +239,7 @@ def test_round_trip_of_an_empty_study(tmp_path: Path) -> None:
     assert_frame_equal(read(path), trials_table(make_study()))
 
 
-_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]))
+_TEXT = st.text(st.characters(exclude_categories=[]))
 _VALUES = {
     "string": _TEXT,
     "Int64": st.none() | st.integers(0, 2**53),
@@ -266,7 +267,10 @@ def test_any_table_survives_the_csv(
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "trials.csv"
     path.write_text(csv_text(rows), newline="")
-    assert_frame_equal(read(path), to_frame(rows), check_exact=True)
+    expected = to_frame(rows)
+    for name in (name for name, dtype in COLUMNS.items() if dtype == "string"):
+        expected[name] = expected[name].map(csv_cell).astype("string")
+    assert_frame_equal(read(path), expected, check_exact=True)
 
 
 @pytest.mark.parametrize(

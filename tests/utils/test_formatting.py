@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from dgkd_search.shown import escape_markdown
 from dgkd_search.utils.formatting import format_value
-from dgkd_search.utils.shown import escape_markdown
 from dgkd_search.utils.tables import Column, Table
 
 LETTERS = st.text("ab1 \\`*_[]()<>|&;~!#", min_size=1, max_size=12)
@@ -35,7 +35,7 @@ def test_ordinary_names_stay_as_they_are(name: str) -> None:
 
 
 def test_an_escaped_text_is_one_line() -> None:
-    assert escape_markdown("a\n| b") == r"a \| b"
+    assert escape_markdown("a\n| b") == r"a\\n\| b"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from dgkd_search.shown import csv_cell
 from dgkd_search.utils.tables import Column, Table, labeled, print_blocks
 
 TABLE = Table(
@@ -49,13 +50,16 @@ def test_every_form_has_every_row(rows: list[tuple[str, int]]) -> None:
     assert len(table.markdown()) == len(rows) + 2
     widths = {cell_len(line) for line in table.lines()}
     assert len(widths) == 1, "numbers at the right end on one column"
-    assert [*csv.reader(io.StringIO(table.csv()))][1:] == [[name, str(n)] for name, n in rows]
+    assert [*csv.reader(io.StringIO(table.csv()))][1:] == [
+        [csv_cell(name), str(n)] for name, n in rows
+    ]
 
 
 def test_a_cell_of_several_lines_stays_one_row() -> None:
     table = Table((Column("why"), Column("n")), [("a\nb", 1)])
-    assert table.lines() == ["why  n", "a b  1"]
-    assert table.markdown()[-1] == "| a b | 1 |"
+    assert table.lines() == ["why   n", r"a\nb  1"]
+    assert table.markdown()[-1] == r"| a\\nb | 1 |"
+    assert table.csv() == "why,n\na\\nb,1\n"
 
 
 def test_a_table_without_rows_has_a_header() -> None:

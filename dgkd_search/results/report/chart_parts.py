@@ -16,8 +16,8 @@ from dgkd_search.results.looks import BEST, INK, Look, vega_shape
 from dgkd_search.results.marks import BEST_LABEL_WIDTH, Side, place_label
 from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS, TrialPoint
 from dgkd_search.results.scales import Scale
+from dgkd_search.shown import shown_values
 from dgkd_search.utils.intervals import plus_minus
-from dgkd_search.utils.shown import shown_values
 
 Value: TypeAlias = str | float | list[str] | None
 Row: TypeAlias = Mapping[str, Value]

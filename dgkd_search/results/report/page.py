@@ -19,9 +19,9 @@ from dgkd_search.results.report.content import ReportFigure, RunReport
 from dgkd_search.results.report.search_charts import several_spec
 from dgkd_search.results.report.trial_table import COLUMNS
 from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.shown import shown
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.files import write_bytes
-from dgkd_search.utils.shown import shown
 
 _VEGA_LITE = ".".join(altair.SCHEMA_VERSION.split(".")[:2])
 
