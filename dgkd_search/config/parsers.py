@@ -149,8 +149,15 @@ def text(value: object) -> str:
 
 
 def path_text(value: object) -> str:
-    """Parse a path; ``~`` is expanded when the path is opened."""
-    result = text(value)
+    """Parse a path of any characters; ``~`` is expanded when the path is opened.
+
+    Bytes of a path that are no text are lone surrogates, as in ``os.fsdecode``.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise ValueError("must be a single text")
+    result = str(value)
+    if not result.strip() or "\0" in result:
+        raise ValueError("must be the path of a file or a folder")
     try:
         Path(result).expanduser()
     except RuntimeError:

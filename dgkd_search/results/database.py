@@ -74,7 +74,7 @@ def raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     # Writable if possible, so that SQLite rolls back an unfinished write of a killed search.
     mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
-    address = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
         yield connection
 

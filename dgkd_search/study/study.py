@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -13,6 +15,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -86,7 +89,7 @@ class ChainStudy:
         )
         self._study = optuna.create_study(
             study_name=STUDY_NAME,
-            storage=f"sqlite:///{path}" if path else None,
+            storage=_storage(path) if path else None,
             sampler=DistinctSampler(
                 self.space,
                 config.sampler,
@@ -383,3 +386,10 @@ def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> 
         case FloatDistribution():
             low, high, step = distribution.low, distribution.high, distribution.step
             trial.suggest_float(name, low, high, step=step, log=distribution.log)
+
+
+def _storage(path: Path) -> RDBStorage:
+    """Return the storage of a database file, whose path may have any characters."""
+    # The address names the kind of database only: in an address, "?" and "%" have a meaning.
+    connect = partial(sqlite3.connect, path.absolute(), check_same_thread=False)
+    return RDBStorage("sqlite:///study.db", engine_kwargs={"creator": connect})

@@ -164,6 +164,10 @@ def test_a_text_is_one_line_of_printable_characters(value: object) -> None:
 def test_a_place_is_a_path_whose_home_is_known() -> None:
     assert path_text(Path("a") / "b c") == "a/b c"
     assert path_text("~/x") == "~/x"
+    assert path_text("caf\udce9/a\nb") == "caf\udce9/a\nb", "any bytes that a file system allows"
+    for value in ("", "  ", "a\0b", ["a"], None):
+        with pytest.raises(ValueError, match="must be"):
+            path_text(value)
     with pytest.raises(ValueError, match="home"):
         path_text("~no-such-user-at-all/x")
 

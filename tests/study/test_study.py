@@ -13,6 +13,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState
 
 from dgkd_search.distillation.stats import TrialStats
+from dgkd_search.results.database import read_definition
 from dgkd_search.study.records import REFERENCE, Attribute, StudentRecord
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.study.study import STUDY_NAME, ChainStudy
@@ -249,3 +250,13 @@ def test_a_changed_cost_is_damage(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE trial_values SET value = 4.0 WHERE objective = 1")
     assert two_objectives(path, epochs=1).damage() == "trial 0 fails its checksum"
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "a?mode=ro", "a%20b", "a#b", "a\nb", "\x1b[2J"])
+def test_a_database_is_read_from_any_path(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "study.db"
+    path.parent.mkdir()
+    proposal = ask(make_study(path=path))
+    assert path.exists()
+    assert [trial.number for trial in make_study(path=path).trials] == [proposal.number]
+    assert read_definition(path) == {"format": 0}, "a trial, and no definition yet"
