@@ -2,7 +2,7 @@
 
 The specifications are those of TAKD (Mirzadeh et al., arXiv 1902.03393) and DGKD (Son et al., arXiv
 2009.08825) for CIFAR-100 (``plain``) and CIFAR-10 (``plain-c10``). The number of outputs follows
-the data.
+the data. Weights have the names of the public code of both.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class PlainCNN(nn.Module):
 
     def __init__(self, spec: str, channels: int, image_size: int, classes: int) -> None:
         super().__init__()
-        self.features = nn.Sequential()
-        self.hidden = nn.Sequential()
+        self.conv_layers = nn.Sequential()
+        self.fc_layers = nn.Sequential()
         width, size = channels, image_size
         inputs: int | None = None  # of the next linear layer; None until the first one
         for layer in spec.split():
@@ -66,23 +66,24 @@ class PlainCNN(nn.Module):
                 if size >= 2:
                     # Max-pool before the ReLU: a quarter of the work, and values and gradients
                     # are the same to the last bit, as max and ReLU commute.
-                    self.features.insert(len(self.features) - 1, nn.MaxPool2d(2))
+                    self.conv_layers.insert(len(self.conv_layers) - 1, nn.MaxPool2d(2))
                     size //= 2
             elif layer.startswith("F"):
                 outputs = int(layer[1:])
                 inputs = width * size * size if inputs is None else inputs
-                self.hidden.extend((nn.Linear(inputs, outputs), nn.ReLU()))
+                self.fc_layers.extend((nn.Linear(inputs, outputs), nn.ReLU()))
                 inputs = outputs
             else:
                 conv = conv3x3(width, int(layer), bias=True)
                 width = conv.out_channels
-                self.features.extend((conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)))
-        self.classifier = Classifier(width * size * size if inputs is None else inputs, classes)
+                self.conv_layers.extend((conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)))
+        inputs = width * size * size if inputs is None else inputs
+        self.fc_layers.append(Classifier(inputs, classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, channels, image_size, image_size] to logits [N, classes]."""
-        features: Tensor = self.features(images)
-        logits: Tensor = self.classifier(self.hidden(features.flatten(1)))
+        features: Tensor = self.conv_layers(images)
+        logits: Tensor = self.fc_layers(features.flatten(1))
         return logits
 
 

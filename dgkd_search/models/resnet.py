@@ -2,6 +2,8 @@
 
 Unlike in that section, but as in distillation benchmarks, a shortcut that changes stride or width
 is a projection (1×1 convolution and batch normalization).
+
+Weights have the names of RepDistiller, mdistiller, TAKD, DGKD and pytorch-cifar-models.
 """
 
 from __future__ import annotations
@@ -31,21 +33,26 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.conv1 = conv3x3(inputs, outputs, stride)
-        self.norm1 = nn.BatchNorm2d(outputs)
+        self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = conv3x3(outputs, outputs)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut: nn.Module = nn.Identity()
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
+            self.downsample = nn.Sequential(
                 nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False),
                 nn.BatchNorm2d(outputs),
             )
 
     def forward(self, images: Tensor) -> Tensor:
         """Apply the block; see the class for shapes."""
-        residual = functional.relu(self.norm1(self.conv1(images)))
-        residual = self.norm2(self.conv2(residual))
-        return functional.relu(residual + self.shortcut(images))
+        residual = functional.relu(self.bn1(self.conv1(images)))
+        residual = self.bn2(self.conv2(residual))
+        return functional.relu(residual + self.downsample(images))
+
+
+def _layer(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    rest = (BasicBlock(outputs, outputs, stride=1) for _ in range(blocks - 1))
+    return nn.Sequential(BasicBlock(inputs, outputs, stride), *rest)
 
 
 class ResNet(nn.Module):
@@ -63,20 +70,19 @@ class ResNet(nn.Module):
         self, depth: int, stem: int, stages: tuple[int, int, int], channels: int, classes: int
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv3x3(channels, stem), nn.BatchNorm2d(stem), nn.ReLU())
         blocks = (depth - 2) // 6
-        inputs = stem
-        self.stages = nn.Sequential()
-        for width, stride in zip(stages, (1, 2, 2), strict=True):
-            rest = (BasicBlock(width, width, stride=1) for _ in range(blocks - 1))
-            self.stages.append(nn.Sequential(BasicBlock(inputs, width, stride), *rest))
-            inputs = width
-        self.classifier = Classifier(inputs, classes)
+        self.conv1 = conv3x3(channels, stem)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.layer1 = _layer(stem, stages[0], blocks, stride=1)
+        self.layer2 = _layer(stages[0], stages[1], blocks, stride=2)
+        self.layer3 = _layer(stages[1], stages[2], blocks, stride=2)
+        self.fc = Classifier(stages[2], classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, channels, H, W] to logits [N, classes]."""
-        features: Tensor = self.stages(self.stem(images))
-        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        features: Tensor = functional.relu(self.bn1(self.conv1(images)))
+        features = self.layer3(self.layer2(self.layer1(features)))
+        logits: Tensor = self.fc(features.mean(dim=(2, 3)))
         return logits
 
 

@@ -1,9 +1,12 @@
 """Wide residual networks ``wrn_{6n+4}_{k}`` (Zagoruyko and Komodakis, arXiv 1605.07146).
 
-For small images and without dropout, as in distillation benchmarks.
+For small images and without dropout, as in distillation benchmarks. Weights have the names of
+RepDistiller and mdistiller.
 """
 
 from __future__ import annotations
+
+from collections import OrderedDict
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,21 +28,27 @@ class PreActivationBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(inputs)
+        self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = conv3x3(inputs, outputs, stride)
-        self.norm2 = nn.BatchNorm2d(outputs)
+        self.bn2 = nn.BatchNorm2d(outputs)
         self.conv2 = conv3x3(outputs, outputs)
-        self.shortcut: nn.Module | None = None
+        self.convShortcut: nn.Module | None = None  # the published spelling
         if inputs != outputs or stride != 1:
-            self.shortcut = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
+            self.convShortcut = nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Apply the block; see the class for shapes."""
-        active = functional.relu(self.norm1(images))
-        beside: Tensor = images if self.shortcut is None else self.shortcut(active)
-        active = functional.relu(self.norm2(self.conv1(active)))
+        active = functional.relu(self.bn1(images))
+        beside: Tensor = images if self.convShortcut is None else self.convShortcut(active)
+        active = functional.relu(self.bn2(self.conv1(active)))
         residual: Tensor = self.conv2(active)
         return beside + residual
+
+
+def _block(inputs: int, outputs: int, count: int, stride: int) -> nn.Sequential:
+    rest = (PreActivationBlock(outputs, outputs, 1) for _ in range(count - 1))
+    layer = nn.Sequential(PreActivationBlock(inputs, outputs, stride), *rest)
+    return nn.Sequential(OrderedDict(layer=layer))  # only for the names of the weights
 
 
 class WideResNet(nn.Module):
@@ -56,20 +65,20 @@ class WideResNet(nn.Module):
 
     def __init__(self, depth: int, width: int, channels: int, classes: int) -> None:
         super().__init__()
-        self.stem = conv3x3(channels, _STEM)
-        self.stages = nn.Sequential()
-        inputs = _STEM
-        for outputs, stride in zip((w * width for w in _WIDTHS), (1, 2, 2), strict=True):
-            rest = (PreActivationBlock(outputs, outputs, 1) for _ in range((depth - 4) // 6 - 1))
-            self.stages.append(nn.Sequential(PreActivationBlock(inputs, outputs, stride), *rest))
-            inputs = outputs
-        self.norm = nn.BatchNorm2d(inputs)
-        self.classifier = Classifier(inputs, classes)
+        count = (depth - 4) // 6
+        first, second, third = (w * width for w in _WIDTHS)
+        self.conv1 = conv3x3(channels, _STEM)
+        self.block1 = _block(_STEM, first, count, stride=1)
+        self.block2 = _block(first, second, count, stride=2)
+        self.block3 = _block(second, third, count, stride=2)
+        self.bn1 = nn.BatchNorm2d(third)
+        self.fc = Classifier(third, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [N, channels, H, W] to logits [N, classes]."""
-        features: Tensor = functional.relu(self.norm(self.stages(self.stem(images))))
-        logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
+        features: Tensor = self.block3(self.block2(self.block1(self.conv1(images))))
+        features = functional.relu(self.bn1(features))
+        logits: Tensor = self.fc(features.mean(dim=(2, 3)))
         return logits
 
 

@@ -37,7 +37,7 @@ from dgkd_search.training.optimizer import SGD
 from dgkd_search.training.schedule import learning_rate
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.teachers import Teachers
-from dgkd_search.training.weights import from_bytes, to_bytes
+from dgkd_search.training.weights import from_bytes, load_weights, to_bytes
 from dgkd_search.utils.hashing import derive_seed
 
 
@@ -127,9 +127,8 @@ class Trainer:
         """Continue after the last of ``rows`` from the ``checkpoint`` of that epoch."""
         tensors = from_bytes(checkpoint)
         prefix = "model."
-        self.model.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
+        weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        load_weights(self.model, self.spec.architecture, weights)
         self._optimizer.restore(tensors)
         self.rows = list(rows)
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dgkd_search.models import build
+from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.weight_names import from_earlier_names
 from dgkd_search.training.spec import StageSpec
 
 
@@ -31,5 +33,13 @@ def load_model(spec: StageSpec, weights: bytes) -> nn.Module:
     # Early versions recorded no start weights; all that a state dict holds are replaced anyway.
     check = bool(spec.architecture.start)
     model = build(spec.architecture, torch.Generator(), check_start=check)
-    model.load_state_dict(from_bytes(weights))
+    load_weights(model, spec.architecture, from_bytes(weights))
     return model.eval()
+
+
+def load_weights(
+    model: nn.Module, architecture: Architecture, tensors: Mapping[str, Tensor]
+) -> None:
+    """Load weights into a network; they may have the names of earlier versions."""
+    names = model.state_dict().keys()
+    model.load_state_dict(from_earlier_names(architecture.family, tensors, names))

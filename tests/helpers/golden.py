@@ -29,9 +29,11 @@ from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.stages import ChainSettings, chain_stages
 from dgkd_search.models import build, get_family
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.weight_names import to_earlier_names
 from dgkd_search.training.recipe import NUMERICS, Distillation, Numerics, Recipe
 from dgkd_search.training.spec import OutputsSpec, StageSpec
 from dgkd_search.training.train_stage import train_stage
+from dgkd_search.training.weights import to_bytes
 from dgkd_search.utils.hashing import derive_seed
 from dgkd_search.workflows.single_chain import plan
 
@@ -256,9 +258,10 @@ def sums(tensor: Tensor) -> list[float]:
 
 
 def network(family: str, name: str) -> dict[str, Tensor]:
-    """Return a network with newly drawn weights."""
+    """Return newly drawn weights of a network, under the names that they had at first."""
     architecture = get_family(family).architectures(3, 3, 8)(name)
-    return build(architecture, torch.Generator().manual_seed(20090825)).state_dict()
+    model = build(architecture, torch.Generator().manual_seed(20090825))
+    return to_earlier_names(family, model.state_dict())
 
 
 def drawn(family: str, name: str) -> list[list[Any]]:
@@ -323,7 +326,7 @@ def two_steps(family: str, name: str, data: PreparedData) -> dict[str, Values]:
             "loss": rounded(row.train_loss),
             "taught": row.taught,
             "change": [sums(end[key].double() - value.double()) for key, value in start.items()],
-            "sha256": hashlib.sha256(learner.weights()).hexdigest(),
+            "sha256": hashlib.sha256(to_bytes(to_earlier_names(family, end))).hexdigest(),
         }
     return found
 

@@ -112,10 +112,10 @@ def test_layers_run_in_the_published_order(name: str, spec: str) -> None:
 def test_pooling_before_the_relu_changes_no_bit(name: str) -> None:
     ours = network(name)
     published = copy.deepcopy(ours)
-    layers = [nn.ReLU() if isinstance(m, nn.ReLU) else m for m in published.features]
+    layers = [nn.ReLU() if isinstance(m, nn.ReLU) else m for m in published.conv_layers]
     for i in [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]:
         layers[i], layers[i + 1] = layers[i + 1], layers[i]
-    published.features = nn.Sequential(*layers)
+    published.conv_layers = nn.Sequential(*layers)
     assert list(published.state_dict()) == list(ours.state_dict())
     images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for model in (ours, published):

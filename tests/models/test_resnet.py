@@ -61,7 +61,9 @@ def test_depth_counts_the_layers_of_the_longest_path(name: str) -> None:
 )
 def test_projection_only_where_stride_or_width_changes(name: str, projected: list[int]) -> None:
     blocks = [m for m in network(name).modules() if isinstance(m, BasicBlock)]
-    assert [i for i, b in enumerate(blocks) if not isinstance(b.shortcut, nn.Identity)] == projected
+    assert [
+        i for i, b in enumerate(blocks) if not isinstance(b.downsample, nn.Identity)
+    ] == projected
 
 
 @pytest.mark.parametrize(
@@ -74,9 +76,9 @@ def test_stages_halve_and_widen(
     name: str, widths: tuple[int, ...], image_size: int, sizes: tuple[int, ...]
 ) -> None:
     model = network(name, image_size)
-    features = model.stem(torch.zeros(2, 3, image_size, image_size))
+    features = model.bn1(model.conv1(torch.zeros(2, 3, image_size, image_size)))
     shapes = []
-    for stage in model.stages:
+    for stage in (model.layer1, model.layer2, model.layer3):
         features = stage(features)
         shapes.append(tuple(features.shape))
     assert shapes == [(2, w, s, s) for w, s in zip(widths, sizes, strict=True)]
@@ -86,8 +88,8 @@ def test_a_block_adds_its_residual_to_the_shortcut() -> None:
     block = BasicBlock(4, 4, stride=1).eval()
     images = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        block.norm2.weight.zero_()  # then the residual is norm2's bias
-        block.norm2.bias.fill_(0.5)
+        block.bn2.weight.zero_()  # then the residual is bn2's bias
+        block.bn2.bias.fill_(0.5)
         torch.testing.assert_close(block(images), (images + 0.5).clamp(min=0))
 
 
@@ -106,7 +108,8 @@ def test_a_residual_is_two_convolutions_with_relu_between() -> None:
 def test_logits_come_from_the_mean_over_the_image() -> None:
     model = network("resnet8").eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    features = model.stages(model.stem(images))
+    features = torch.relu(model.bn1(model.conv1(images)))
+    features = model.layer3(model.layer2(model.layer1(features)))
     pooled = nn.functional.adaptive_avg_pool2d(features, 1).flatten(1)
-    expected = pooled @ model.classifier.weight.T + model.classifier.bias
+    expected = pooled @ model.fc.weight.T + model.fc.bias
     torch.testing.assert_close(model(images), expected)

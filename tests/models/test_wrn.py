@@ -48,17 +48,17 @@ def test_a_search_chooses_along_the_width_or_depth_that_its_ends_share(
 @pytest.mark.parametrize(("name", "first"), [("wrn_16_1", False), ("wrn_16_2", True)])
 def test_the_shortcut_is_a_bare_convolution_where_the_width_changes(name: str, first: bool) -> None:
     blocks = [m for m in network(name).modules() if isinstance(m, PreActivationBlock)]
-    shortcuts = [block.shortcut for block in blocks]
+    shortcuts = [block.convShortcut for block in blocks]
     assert [s is not None for s in shortcuts] == [first, False, True, False, True, False]
     assert all(isinstance(s, nn.Conv2d) and s.bias is None for s in shortcuts if s is not None)
 
 
 def test_the_shortcut_is_fed_what_was_activated() -> None:
     block = PreActivationBlock(2, 3, 2).eval()
-    assert block.shortcut is not None
+    assert block.convShortcut is not None
     nn.init.zeros_(block.conv2.weight)  # then only the shortcut remains
     images = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(block(images), block.shortcut(torch.relu(block.norm1(images))))
+    assert torch.equal(block(images), block.convShortcut(torch.relu(block.bn1(images))))
 
 
 @pytest.mark.parametrize("image_size", [8, 9, 32])

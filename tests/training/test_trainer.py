@@ -280,7 +280,7 @@ def test_a_loss_that_is_not_finite_fails_in_one_line(
 
 def test_outputs_that_are_not_finite_fail_too(stages_of: StagesOf, data: DeviceData) -> None:
     learner = Trainer(stages_of("resnet8", lr=1e-30)[0], data)
-    normalization = learner.model.get_submodule("stem.1")
+    normalization = learner.model.get_submodule("bn1")
     assert isinstance(normalization, nn.BatchNorm2d) and normalization.running_var is not None
     with torch.no_grad():  # running statistics are only used in evaluation
         normalization.running_var.fill_(math.nan)
