@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from dgkd_search.data import PreparedData
-from dgkd_search.errors import InputError, one_line
+from dgkd_search.distillation.checkpoint_file import open_checkpoint
+from dgkd_search.distillation.weight_fit import fit, some
+from dgkd_search.errors import InputError
 from dgkd_search.models import build
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.weight_names import to_earlier_names
 from dgkd_search.store.store import Store
 from dgkd_search.training.determinism import autocast, deterministic, memory_format
 from dgkd_search.training.evaluation import accuracy
@@ -27,13 +26,8 @@ from dgkd_search.training.metrics import EpochMetrics
 from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.streaming import open_data
-from dgkd_search.training.weights import from_bytes, load_model, to_bytes
+from dgkd_search.training.weights import load_model, to_bytes
 from dgkd_search.utils.hashing import sha256
-
-_SHOWN = 3  # names in an error message
-# Keys of the state dict in checkpoints of training scripts, and prefixes of its names.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
@@ -43,59 +37,81 @@ class PretrainedTeacher:
     Attributes:
         path: the file that they were read from.
         weights: safetensors, with the names of the architecture.
+        checksum: checksum of the weights, which does not depend on the file's format. It is part of
+            keys, and so the weights have the names of earlier versions in it.
+        notes: what the user should know about the choice of the weights.
     """
 
     path: Path
     weights: bytes
+    checksum: str
+    notes: tuple[str, ...] = ()
 
-    @property
-    def checksum(self) -> str:
-        """Checksum of the weights, which does not depend on the file's format."""
-        return sha256(self.weights)[:32]
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        architecture: Architecture,
+        tensors: Mapping[str, Tensor],
+        notes: tuple[str, ...] = (),
+    ) -> PretrainedTeacher:
+        """Describe weights; ``tensors`` has the names and the order of the architecture."""
+        earlier = to_bytes(to_earlier_names(architecture.family, tensors))
+        return cls(path, to_bytes(tensors), sha256(earlier)[:32], notes)
 
 
 def read_teacher(path: Path, architecture: Architecture) -> PretrainedTeacher:
     """Read the weights of an architecture from a file.
 
     Args:
-        path: a safetensors file, or a checkpoint written by ``torch.save``, which is read with
-            ``weights_only=True`` so that it cannot run code. In a checkpoint, the state dict may be
-            the value of ``state_dict``, ``model_state_dict`` or ``model``.
+        path: a safetensors file, or a checkpoint of ``torch.save``; its suffix does not matter. No
+            code of it is run. In a checkpoint, the state dict may be at any key, beside anything
+            else; of several that fit, the first in the order of ``weight_fit.PREFERRED`` is read.
+            Its names may have any prefix. They are those of the architecture, of a known
+            repository or of an earlier version; see ``models.weight_names``.
         architecture: the network that the weights belong to.
 
     Raises:
         InputError: the file cannot be read, or its weights do not fit; names those that do not.
     """
     label = f"--teacher-weights {path}"
-    tensors = _unwrap(_read(path, label), label)
     expected = build(architecture, torch.Generator()).state_dict()
-    for prefix in _PREFIXES:
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    counters = {name for name in expected if name.endswith("num_batches_tracked")}
-    for name in counters - tensors.keys():  # missing in old checkpoints, and without effect
-        tensors[name] = expected[name]
-    problems = []
-    for what, names in (
-        ("missing tensors:", expected.keys() - tensors.keys()),
-        ("unexpected tensors:", tensors.keys() - expected.keys()),
-    ):
-        if names:
-            problems.append(f"{label}: {what} {_some(sorted(names))}")
-    shapes = [
-        f"{name} {list(tensors[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    if shapes:
-        problems.append(f"{label}: wrong shapes: {_some(shapes)}")
-    if problems:
-        problems[-1] += f"; give weights of {architecture.name} for {architecture.classes} classes"
-        raise InputError(problems)
-    fitted = {name: tensors[name].to(tensor.dtype) for name, tensor in expected.items()}
-    bad = [name for name, tensor in fitted.items() if not tensor.isfinite().all()]
+    with open_checkpoint(path, label) as checkpoint:
+        found, notes = fit(checkpoint, architecture, expected, label)
+        tensors = {
+            name: _cast(name, found.tensors[name].load(), tensor, label)
+            if name in found.tensors
+            else tensor  # a counter
+            for name, tensor in expected.items()
+        }
+    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if bad:
-        raise InputError(f"{label}: not finite: {_some(bad)}; give finite weights")
-    return PretrainedTeacher(path, to_bytes(fitted))
+        raise InputError(f"{label}: not finite: {some(bad)}; give finite weights")
+    return PretrainedTeacher.of(path, architecture, tensors, (*notes, *_caveats(architecture)))
+
+
+def _cast(name: str, tensor: Tensor, expected: Tensor, label: str) -> Tensor:
+    """Convert a tensor to the data type of the network.
+
+    Raises:
+        InputError: this would change more than the precision.
+    """
+    real = tensor.is_floating_point() or not expected.is_floating_point()
+    if not real or tensor.is_complex() != expected.is_complex():
+        kinds = [str(each.dtype).removeprefix("torch.") for each in (tensor, expected)]
+        raise InputError(f"{label}: {name} is {kinds[0]}; give weights in {kinds[1]}")
+    if expected.dtype == torch.int64 and not tensor.float().isfinite().all():
+        return expected  # a counter that overflowed in half precision, and has no effect
+    return tensor.to(expected.dtype)
+
+
+def _caveats(architecture: Architecture) -> tuple[str, ...]:
+    if architecture.family == "vgg" and architecture.image_size == 64:
+        return (
+            "RepDistiller's and mdistiller's VGG pools once more on images of 64 x 64; weights "
+            "from there have another function here",
+        )
+    return ()
 
 
 @dataclass(frozen=True)
@@ -155,40 +171,3 @@ def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> EpochMetrics
             batches = ((x.contiguous(memory_format=form), y) for x, y in training_data.validation())
             value = accuracy(model, batches)
     return EpochMetrics(1, 0.0, value, time.perf_counter() - began)
-
-
-def _read(path: Path, label: str) -> Any:
-    try:
-        if path.suffix == ".safetensors":
-            return from_bytes(path.read_bytes())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols; unreadable files raise
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{label}: can't be read ({error.strerror or error})") from None
-    except SafetensorError as error:
-        raise InputError(f"{label}: is not a safetensors file ({error})") from None
-    except UnpicklingError:
-        raise InputError(
-            f"{label}: contains more than tensors and is not read, because it could run code; save "
-            "its state dict alone"
-        ) from None
-    except (RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
-        why = one_line(error, 120)
-        raise InputError(f"{label}: is damaged or not a file of weights ({why})") from None
-
-
-def _unwrap(value: Any, label: str) -> dict[str, Tensor]:
-    while isinstance(value, Mapping):
-        if value and all(isinstance(tensor, Tensor) for tensor in value.values()):
-            return {str(name): tensor for name, tensor in value.items()}
-        inside = [value[name] for name in _WRAPPERS if isinstance(value.get(name), Mapping)]
-        if not inside:
-            break
-        value = inside[0]
-    raise InputError(f"{label}: contains no state dict; save a mapping of names to tensors")
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

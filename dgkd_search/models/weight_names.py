@@ -136,7 +136,7 @@ _SCHEMES: dict[str, tuple[_Scheme, ...]] = {
             _replace((r"\.downsample\.", None), (r"^fc\.", "linear.")),
             _PADDED,
         ),
-        _Scheme("a ResNet of the paper", _replace((r"\.downsample\.", None)), _PADDED),
+        _Scheme("a ResNet of He et al.", _replace((r"\.downsample\.", None)), _PADDED),
         _Scheme(
             "TAKD's preact_resnet",
             _replace((r"\.downsample\.1\.", None), (r"^bn1\.", "bn.")),

@@ -113,11 +113,12 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
         notes += _small_validation_notes(len(split.validation_labels))
         if resolved.config.data.validation is not None and split.validation_in == "val":
             notes.append("--validation has no effect: the dataset has a validation set")
-    resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
     weights = resolved.options.teacher_weights
     teacher = (
         read_teacher(Path(weights), architecture(space.teacher)) if weights is not None else None
     )
+    notes += teacher.notes if teacher is not None else ()
+    resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
     return ValidatedSearch(resolved, run, outputs, images, teacher, start_checksums(models))
 
 

@@ -16,10 +16,12 @@ from torchvision import models
 from dgkd_search.distillation.pretrained import PretrainedTeacher, measure, read_teacher
 from dgkd_search.errors import InputError
 from dgkd_search.models.architecture import Architecture
+from dgkd_search.models.weight_names import to_earlier_names
 from dgkd_search.store.store import Store
 from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.trainer import Trainer
 from dgkd_search.training.weights import from_bytes, to_bytes
+from dgkd_search.utils.hashing import sha256
 from dgkd_search.workflows.single_chain import plan, run_trial
 
 RESNET20 = Architecture("resnet", "resnet20", 10, 1, 8)
@@ -58,7 +60,7 @@ def test_weights_are_the_same_however_they_are_kept(
     tmp_path: Path, tensors: dict[str, Tensor], way: str
 ) -> None:
     found = read_teacher(WAYS[way](tmp_path / "teacher", tensors), RESNET20)
-    expected = PretrainedTeacher(Path(), to_bytes(tensors))
+    expected = PretrainedTeacher.of(Path(), RESNET20, tensors)
     read = from_bytes(found.weights)
     assert all(
         torch.equal(read[name], value) for name, value in tensors.items() if "num_" not in name
@@ -67,20 +69,32 @@ def test_weights_are_the_same_however_they_are_kept(
         assert found.checksum == expected.checksum
 
 
+def test_keys_do_not_change_with_the_names_of_weights(
+    tmp_path: Path, tensors: dict[str, Tensor]
+) -> None:
+    """The checksum is part of keys; it has the value that earlier versions gave to it."""
+    earlier = to_earlier_names("resnet", tensors)
+    assert "stem.0.weight" in earlier
+    for names in (earlier, tensors):
+        found = read_teacher(as_safetensors(tmp_path / "t", names), RESNET20)
+        assert found.checksum == sha256(to_bytes(earlier))[:32]
+        assert found.weights == to_bytes(tensors)
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
     path = as_safetensors(tmp_path / "t", tensors)
     with pytest.raises(InputError) as caught:
         read_teacher(path, Architecture("resnet", "resnet20", 100, 3, 8))
     (message,) = caught.value.messages
     assert message == (
-        f"--teacher-weights {path}: wrong shapes: stem.0.weight [16, 1, 3, 3] instead of "
-        "[16, 3, 3, 3], classifier.weight [10, 64] instead of [100, 64], classifier.bias [10] "
-        "instead of [100]; give weights of resnet20 for 100 classes"
+        f"--teacher-weights {path}: wrong shapes: conv1.weight [16, 1, 3, 3] instead of "
+        "[16, 3, 3, 3], fc.weight [10, 64] instead of [100, 64], fc.bias [10] instead of [100]; "
+        "give weights of resnet20 for 100 classes"
     )
     with pytest.raises(InputError) as caught:
         read_teacher(path, Architecture("resnet", "resnet26", 10, 1, 8))
     (message,) = caught.value.messages
-    assert "missing tensors: stages.0.3.conv1.weight, " in message and " more; give" in message
+    assert "missing tensors: layer1.3.conv1.weight, " in message and " more; give" in message
     with pytest.raises(InputError, match="unexpected tensors: "):
         read_teacher(path, Architecture("resnet", "resnet14", 10, 1, 8))
 
@@ -126,8 +140,8 @@ def test_a_whole_model_is_refused_for_it_may_run_code(tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_are_refused(
     tmp_path: Path, tensors: dict[str, Tensor]
 ) -> None:
-    bad = tensors | {"classifier.bias": torch.full((10,), float("nan"))}
-    with pytest.raises(InputError, match=r"not finite: .*classifier\.bias"):
+    bad = tensors | {"fc.bias": torch.full((10,), float("nan"))}
+    with pytest.raises(InputError, match=r"not finite: fc\.bias"):
         read_teacher(as_safetensors(tmp_path / "t", bad), RESNET20)
 
 
