@@ -64,7 +64,7 @@ def open_checkpoint(path: Path, label: str) -> Iterator[Checkpoint]:
                 with _open_safetensors(path) as checkpoint:
                     yield checkpoint
             elif head.startswith(b"PK\x03\x04"):
-                with zipfile.ZipFile(file) as archive:
+                with _open_archive(file) as archive:
                     yield _read_archive(archive)
             elif head.startswith(b"\x80"):
                 yield _read_legacy(file, size)
@@ -72,7 +72,7 @@ def open_checkpoint(path: Path, label: str) -> Iterator[Checkpoint]:
                 raise _not_weights(path, label, head)
     except OSError as error:
         raise InputError(f"{label}: can't be read ({error.strerror or error})") from None
-    except (Damaged, SafetensorError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (Damaged, SafetensorError) as error:
         why = one_line(error, 160)
         raise InputError(
             f"{label}: is damaged or not a file of weights ({why}); copy or save it again"
@@ -125,6 +125,15 @@ def _open_safetensors(path: Path) -> Iterator[Checkpoint]:
         yield Checkpoint(root)
 
 
+def _open_archive(file: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged directory may raise anything
+        raise Damaged(one_line(error, with_class=True)) from None
+
+
 def _read_archive(archive: zipfile.ZipFile) -> Checkpoint:
     """Read what ``torch.save`` has written since version 1.6."""
     entries = {info.filename: info for info in archive.infolist()}
@@ -146,7 +155,9 @@ def _read_archive(archive: zipfile.ZipFile) -> Checkpoint:
             raise Damaged("it holds too much beside tensors; save its state dict alone")
         try:
             return archive.read(info)
-        except (EOFError, RuntimeError, ValueError) as error:  # cut off, encrypted, no offset
+        except OSError:
+            raise
+        except Exception as error:  # cut off, encrypted, a wrong checksum, ...
             raise Damaged(f"{name}: {error}") from None
 
     def fetch(key: str, start: int, count: int) -> bytes:

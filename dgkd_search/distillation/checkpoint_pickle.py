@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 # Limits per file, without the values of tensors.
-_STEPS = 2_000_000  # a state dict takes about 30 per tensor; two million take a second or two
+_STEPS = 500_000  # a state dict takes about 30 per tensor; all take a second or two
 _BYTES = 2**28
 _LINE = 2**16
 _CLASSES = 1000
