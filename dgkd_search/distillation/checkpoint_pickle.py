@@ -69,7 +69,7 @@ class Inert(Entries):
         origin: module and name of the object's class.
     """
 
-    origin = ""
+    origin: ClassVar[str] = ""
 
     def __new__(cls, *_: object, **__: object) -> Inert:
         return super().__new__(cls)

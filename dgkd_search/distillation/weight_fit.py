@@ -124,7 +124,7 @@ def _state_dicts(root: object) -> list[tuple[tuple[str, ...], Mapping[str, objec
         seen.add(id(value))
         if any(isinstance(entry, StoredTensor) for entry in value.values()):
             found.append((path, value))
-        waiting += [((*path, name), entry) for name, entry in reversed(value.items())]
+        waiting += [((*path, name), entry) for name, entry in reversed(list(value.items()))]
     return sorted(found, key=lambda each: _rank(each[0]))[:_STATE_DICTS]  # stable
 
 
