@@ -23,9 +23,13 @@ from torch import Tensor
 
 from dgkd_search.distillation.checkpoint_pickle import Damaged, Entries, Reader, StoredTensor
 from dgkd_search.errors import InputError, one_line
+from dgkd_search.utils.formatting import format_bytes
 
 _HEAD = 512  # bytes that tell the kind of a file
-_DESCRIPTION = 2**28  # largest pickle in an archive, in bytes
+# Limits that no checkpoint of such a network reaches, as a hostile one must not fill the memory.
+_DESCRIPTION = 2**28  # bytes of the pickle in an archive
+_STORAGE = 10**9  # bytes of a storage in an archive, which is read whole to verify its checksum
+_TENSORS = 100_000
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch.save before version 1.6
 
 
@@ -74,9 +78,8 @@ def open_checkpoint(path: Path, label: str) -> Iterator[Checkpoint]:
         raise InputError(f"{label}: can't be read ({error.strerror or error})") from None
     except (Damaged, SafetensorError) as error:
         why = one_line(error, 160)
-        raise InputError(
-            f"{label}: is damaged or not a file of weights ({why}); copy or save it again"
-        ) from None
+        hint = "" if "; " in why else "; copy or save it again"
+        raise InputError(f"{label}: is damaged or not a file of weights ({why}){hint}") from None
 
 
 def _size(path: Path, label: str) -> int:
@@ -119,7 +122,10 @@ def _open_safetensors(path: Path) -> Iterator[Checkpoint]:
             return tensor.clone()  # a mapped file may change
 
         root = Entries()
-        for name in file.keys():  # noqa: SIM118 - no mapping
+        names = file.keys()
+        if len(names) > _TENSORS:
+            raise Damaged(f"it has {len(names):,} tensors")
+        for name in names:
             shape = tuple(file.get_slice(name).get_shape())
             root[name] = StoredTensor(shape, partial(load, name))
         yield Checkpoint(root)
@@ -151,8 +157,9 @@ def _read_archive(archive: zipfile.ZipFile) -> Checkpoint:
             raise Damaged(f"it lacks {name}")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise Damaged(f"{name} is compressed, which torch.save never does")
-        if name == "data.pkl" and info.file_size > _DESCRIPTION:
-            raise Damaged("it holds too much beside tensors; save its state dict alone")
+        limit = _DESCRIPTION if name == "data.pkl" else _STORAGE
+        if info.file_size > limit:
+            raise Damaged(f"{name} is larger than {format_bytes(limit)}; save its state dict alone")
         try:
             return archive.read(info)
         except OSError:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from dgkd_search.distillation.checkpoint_file import Checkpoint
 from dgkd_search.distillation.checkpoint_pickle import Damaged, Inert, StoredTensor
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.weight_names import NameScheme, name_schemes
 
 _SHOWN = 3  # names in an error message
+_LONG = 150  # characters of a name, which a file may make long
 # Limits that no real checkpoint reaches; a hostile one must not take minutes.
 _PREFIXES = 8
 _DEPTH = 50
@@ -240,4 +241,4 @@ def _error(
 def some(names: Sequence[str]) -> str:
     """Join the first names of a message."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(one_line(name, _LONG) for name in names[:_SHOWN]) + more

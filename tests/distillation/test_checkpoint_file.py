@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import random
@@ -134,6 +135,14 @@ LAUGHS = b"]q\x00" + b"".join(
     b"]" + b"h" + bytes([i]) * 1 + b"a" + b"h" + bytes([i]) + b"a" + b"q" + bytes([i + 1])
     for i in range(200)
 )
+
+
+def safetensors_of_many() -> bytes:
+    empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({str(number): empty for number in range(100_001)}).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "it is empty"),
     "web page": (lambda: b"\n<!DOCTYPE html><html><body>404</body></html>", "it is a web page"),
@@ -187,6 +196,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "lists of lists": (lambda: archive(PROTOCOL + LAUGHS + b"."), "contains no state dict"),
     "extension": (lambda: archive(b"\x80\x02\x82\x01."), "unreadable pickle"),
     "endless line": (lambda: archive(b"c" + b"a" * 200_000), "unreadable pickle"),
+    "many tensors": (safetensors_of_many, "it has 100,001 tensors"),
     "large header": (
         lambda: struct.pack("<Q", 2**62) + b'{"a":1}',
         "is damaged or not a file of weights",
@@ -217,6 +227,29 @@ def test_what_is_no_file_of_weights_is_refused_in_a_line(tmp_path: Path, hostile
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
 
 
+def sparse_archive(path: Path) -> None:
+    """Write an archive with a storage of 3 GiB of zeros, which takes no room on the disk."""
+    path.write_bytes(saved(draw()))
+    with zipfile.ZipFile(path, "a") as made:
+        (first,) = (info for info in made.infolist() if info.filename.endswith("/data/0"))
+        del made.NameToInfo[first.filename]
+        made.filelist.remove(first)
+        info = zipfile.ZipInfo(first.filename)
+        with made.open(info, "w", force_zip64=True) as entry:
+            entry.write(bytes(8))
+            assert made.fp is not None
+            made.fp.seek(3 * 2**30, os.SEEK_CUR)
+            entry._file_size += 3 * 2**30  # type: ignore[attr-defined]
+
+
+def test_a_storage_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pt"
+    sparse_archive(path)
+    assert path.stat().st_size > 3 * 2**30
+    with pytest.raises(InputError, match="data/0 is larger than"):
+        read_teacher(path, CNN)
+
+
 def test_a_file_before_1_6_promises_no_more_than_it_holds(tmp_path: Path) -> None:
     content = bytearray(saved(draw(), **LEGACY))
     count = struct.pack("<q", 18)  # of the first convolution's storage
@@ -244,6 +277,16 @@ def test_a_tensor_outside_of_its_storage_is_refused(tmp_path: Path) -> None:
         path.write_bytes(archive(described.replace(shape, numbers + b"\x86"), **entries))
         with pytest.raises(InputError, match="a tensor is larger than its storage"):
             read_teacher(path, CNN)
+
+
+def test_a_dry_run_names_the_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "checkpoint"
+    words = "--dataset digits --teacher cnn4 --student cnn2 --dry-run"
+    state = build(Architecture("cnn", "cnn4", 10, 1, 8), torch.Generator()).state_dict()
+    torch.save({"model": state, "ema": dict(state)}, path)
+    assert main([*words.split(), "--teacher-weights", str(path)]) == 0
+    out = "".join(capsys.readouterr())
+    assert f"--teacher-weights {path}: read model; ema would fit too" in out
 
 
 def test_only_regular_files_are_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
