@@ -21,7 +21,8 @@ import safetensors
 from safetensors import SafetensorError
 from torch import Tensor
 
-from dgkd_search.distillation.checkpoint_pickle import Damaged, Entries, Reader, StoredTensor
+from dgkd_search.distillation.checkpoint_pickle import Reader
+from dgkd_search.distillation.stored_tensor import Damaged, Entries, StoredTensor
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.formatting import format_bytes
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dgkd_search.distillation.checkpoint_file import Checkpoint
-from dgkd_search.distillation.checkpoint_pickle import Damaged, Inert, StoredTensor
+from dgkd_search.distillation.stored_tensor import Damaged, Inert, StoredTensor
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.weight_names import NameScheme, name_schemes
@@ -174,17 +174,16 @@ def _attempt(
         same = {*extra, *_counters(scheme)} == scheme.ours.keys()
         differs = f"{scheme.title}: {scheme.differs}" if same else ""
         return Fit({}, ("",), place, outside, differs)
-    needed = scheme.ours.keys() - _counters(scheme)
-    odd = [f"{name} ({_kind(inside[name])})" for name in scheme.ours if _kind(inside.get(name))]
+    needed = [name for name in scheme.ours if name not in _counters(scheme)]
+    odd = {name: _kind(inside[name]) for name in scheme.ours if inside.get(name) is not None}
+    odd = {name: kind for name, kind in odd.items() if kind and (name in needed or name in tensors)}
+    missing = [name for name in needed if name not in tensors and name not in odd]
     problems = [
         f"{what} {some(names)}"
         for what, names in (
-            (
-                "missing tensors:",
-                [name for name in scheme.ours if name in needed and inside.get(name) is None],
-            ),
+            ("missing tensors:", missing),
             ("unexpected tensors:", [name for name in extra if name not in scheme.ours]),
-            ("not plain tensors:", odd),
+            ("not plain tensors:", [f"{name} ({kind})" for name, kind in odd.items()]),
             ("wrong shapes:", list(_wrong_shapes(tensors, scheme, expected))),
         )
         if names
@@ -198,10 +197,10 @@ def _counters(scheme: NameScheme) -> set[str]:
 
 
 def _kind(entry: object) -> str:
-    """Return what an entry is instead of a plain tensor; empty for one, and for nothing."""
-    if isinstance(entry, StoredTensor) or entry is None:
-        return entry.kind if entry is not None else ""
-    return entry.origin if isinstance(entry, Inert) else type(entry).__name__
+    """Return what an entry is instead of a plain tensor; empty for one."""
+    if isinstance(entry, StoredTensor):
+        return entry.kind
+    return (entry.origin if isinstance(entry, Inert) else "") or type(entry).__name__
 
 
 def _wrong_shapes(

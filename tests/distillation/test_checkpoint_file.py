@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from dgkd_search.cli.main import main
 from dgkd_search.distillation.checkpoint_file import open_checkpoint
-from dgkd_search.distillation.checkpoint_pickle import StoredTensor
 from dgkd_search.distillation.pretrained import read_teacher
+from dgkd_search.distillation.stored_tensor import StoredTensor
 from dgkd_search.errors import InputError
 from dgkd_search.models import build
 from dgkd_search.models.architecture import Architecture

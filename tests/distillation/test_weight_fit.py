@@ -244,6 +244,8 @@ ODD: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "expanded": (lambda w: w[:1, :1].expand(10**6, 10**6), "wrong shapes: classifier.weight ["),
     "not finite": (lambda w: w / 0, "not finite: classifier.weight; give finite weights"),
     "too large": (lambda w: w.double() * 1e300, "not finite: classifier.weight"),
+    "set": (lambda w: {1}, "not plain tensors: classifier.weight ("),
+    "mapping": (lambda w: {"a": w}, "not plain tensors: classifier.weight (Entries)"),
     "no tensor": (lambda w: None, "missing tensors: classifier.weight"),
 }
 

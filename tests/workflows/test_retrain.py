@@ -10,12 +10,14 @@ from helpers.shipped import CHAIN, make_run
 
 from dgkd_search.data import load_test
 from dgkd_search.data.config import DataConfig
+from dgkd_search.distillation.pretrained import read_teacher
 from dgkd_search.errors import InputError
 from dgkd_search.results.best import load_best, load_student
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.store import Store
+from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.weights import from_bytes, to_bytes
-from dgkd_search.utils.hashing import sha256, with_checksum
+from dgkd_search.utils.hashing import with_checksum
 from dgkd_search.workflows import retrain as module
 from dgkd_search.workflows.export import export_run
 from dgkd_search.workflows.retrain import Retrained, retrain
@@ -200,7 +202,8 @@ def test_a_given_teacher_is_needed_again(
     (tmp_path / "other.safetensors").write_bytes(
         to_bytes({k: v + 1 for k, v in from_bytes(entry.tensors).items()})
     )
-    checksum = sha256(entry.tensors)[:32]
+    architecture = StageSpec.from_dict(stages[0]).architecture
+    checksum = read_teacher(tmp_path / "teacher.safetensors", architecture).checksum
     best = changed(run, tmp_path, stages=[{**stages[0], "given": checksum}, *stages[1:]])
     with pytest.raises(InputError, match="name the file of its weights with --teacher-weights"):
         retrain(best, tmp_path / "out", 1, place)
