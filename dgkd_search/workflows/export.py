@@ -25,8 +25,10 @@ from dgkd_search.results.best import Student, load_best, load_student
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.model_card import ExportedModel, is_model_card, model_card
 from dgkd_search.results.run_folder import RunFolder
+from dgkd_search.store.location import NO_STORE
 from dgkd_search.utils.files import make_folder, write_bytes
 from dgkd_search.utils.log import Log, silent
+from dgkd_search.workflows.export_clean import check_anonymous
 from dgkd_search.workflows.export_forms import FORMS, Form, form_that_can_be_made
 from dgkd_search.workflows.reproduce import (
     check_same_loss,
@@ -92,6 +94,8 @@ def export_run(
     files[_CARD] = model_card(best, measured, uses, len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
     files[out.best.name] = run.best.read_bytes()
+    for file, content in files.items():
+        check_anonymous(file, content, _folders_of(options, folder, target))
     try:
         make_folder(target)
         for file, content in files.items():
@@ -151,6 +155,12 @@ def _export_forms(
             measured = _timed(form.name, len(content), model, images)
             exported.append(_Exported(form, content, measured))
     return exported
+
+
+def _folders_of(options: Options, *folders: Path) -> list[Path]:
+    """Return the given folders, and those of the data and the store."""
+    named = (options.data_dir, options.store if options.store != NO_STORE else None)
+    return [*folders, *(Path(path).expanduser() for path in named if path is not None)]
 
 
 def _check_overwrites(target: Path, folder: Path) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dgkd_search.errors import InputError
 from dgkd_search.utils.option_values import option_names
 from dgkd_search.utils.registry import Registry, calling_module, check_name
+from dgkd_search.workflows.export_clean import example_of, strip_onnx, strip_program
 
 # Called with the student (images float [N, C, H, W] in 0..255 to logits [N, classes]), some images
 # and a path. It writes the file and returns a function that runs the file on images, with the same
@@ -62,20 +63,22 @@ def _installed(module: str) -> bool:
 
 
 def _torch(student: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
-    program = torch.export.export(student, (images[:2],), dynamic_shapes=_batches())
+    program = torch.export.export(student, (example_of(images),), dynamic_shapes=_batches())
+    strip_program(program)
     torch.export.save(program, path)
     loaded: Callable[[Tensor], Tensor] = torch.export.load(path).module()
     return loaded
 
 
 def _onnx(student: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], Tensor]:
+    import onnx
     import onnxruntime
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
             student,
-            (images[:2],),
+            (example_of(images),),
             dynamo=True,
             dynamic_shapes=_batches(),
             input_names=["images"],
@@ -83,7 +86,9 @@ def _onnx(student: nn.Module, images: Tensor, path: Path) -> Callable[[Tensor], 
             verbose=False,
         )
     assert program is not None
-    program.save(path)
+    model = program.model_proto
+    strip_onnx(model)
+    onnx.save(model, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
