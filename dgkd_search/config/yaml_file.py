@@ -10,7 +10,8 @@ import yaml
 from dgkd_search.config.options import OPTIONS, Options, canonical_name, scope_of
 from dgkd_search.config.parsers import DropGrid, ReplicationPlan
 from dgkd_search.errors import InputError
-from dgkd_search.utils.yaml_text import to_yaml_text
+from dgkd_search.utils.limits import CONFIG_BYTES, TooLarge, read_limited
+from dgkd_search.utils.yaml_text import TooComplex, compose_yaml, to_yaml_text
 
 _TAG = "tag:yaml.org,2002:"
 # Unquoted words that are not text in YAML 1.2. PyYAML follows YAML 1.1, by which ``0:0.5``, a range
@@ -39,10 +40,15 @@ def read_config(path: Path, problems: list[str]) -> dict[str, object]:
         InputError: the file is missing, is not YAML, or doesn't consist of ``name: value`` lines.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
+        data = read_limited(path, CONFIG_BYTES, pipes=True)
+        root = compose_yaml(data.decode("utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"--config {path}: can't be read ({error.strerror}); name a YAML file"
+        ) from None
+    except (TooLarge, TooComplex) as error:
+        raise InputError(
+            f"--config {path}: can't be read ({error}); write one `name: value` per line"
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -81,7 +87,7 @@ def _scalar(node: yaml.Node) -> object:
     if not isinstance(node, yaml.ScalarNode) or kind not in ("str", "int", "float", "bool", "null"):
         return NestedValue()
     text: str = node.value
-    return _WORDS.get(text, text) if node.style is None else text
+    return text if node.style else _WORDS.get(text, text)  # quotes and blocks have a style
 
 
 def to_yaml_values(options: Options) -> dict[str, object]:

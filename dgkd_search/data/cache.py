@@ -25,7 +25,8 @@ from dgkd_search.data.splits import choose_split
 from dgkd_search.data.types import Dataset, Images, Part
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.files import MISPLACED, make_folder, quarantine, remove_folder, write_folder
-from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
+from dgkd_search.utils.hashing import digest, sha256, to_checksummed_json
+from dgkd_search.utils.limits import read_checksummed_json
 from dgkd_search.utils.log import Log, silent
 from dgkd_search.utils.npy import map_array, to_npy_bytes
 from dgkd_search.utils.records import from_plain, to_plain
@@ -168,7 +169,7 @@ def open_prepared(path: str | Path) -> PreparedData:
     """
     path = Path(path)
     try:
-        value = from_checksummed_json((path / _INFO).read_bytes(), _INFO)
+        value = read_checksummed_json(path / _INFO)
         del value["files"]  # see ``verify_prepared``
         data = PreparedData(path, replace(DataInfo.from_dict(value), path=str(path)))
         if data.info.streamed:
@@ -196,7 +197,7 @@ def verify_prepared(path: str | Path) -> PreparedData:
     """
     data, path = open_prepared(path), Path(path)
     try:
-        described = from_checksummed_json((path / _INFO).read_bytes(), _INFO)
+        described = read_checksummed_json(path / _INFO)
         checksums = from_plain(dict[str, str], described["files"])
         for name in sorted(file.name for file in path.iterdir() if file.name != _INFO):
             with (path / name).open("rb") as file:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from dgkd_search.data.splits import Split
 from dgkd_search.data.types import Dataset, ImageFiles, Images, Labels
 from dgkd_search.utils.hashing import digest, to_json
+from dgkd_search.utils.limits import read_json
 from dgkd_search.utils.npy import map_array, to_npy_bytes
 
 FileListName = Literal["train", "validation"]
@@ -86,7 +86,7 @@ def open_listing(folder: Path, name: FileListName, count: int) -> FileList:
     Raises:
         OSError, EOFError, ValueError: a file is missing or damaged.
     """
-    root = json.loads((folder / "root.json").read_bytes())
+    root = read_json(folder / "root.json")
     if not isinstance(root, str):
         raise ValueError("root.json names no folder")
     names = map_array(folder / f"{name}_names.npy", np.dtype("S"), (count,))

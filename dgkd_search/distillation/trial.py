@@ -15,6 +15,7 @@ from torch import nn
 from dgkd_search.data import PreparedData, open_prepared
 from dgkd_search.distillation.progress import ProgressEvent, TrialProgress
 from dgkd_search.distillation.stats import StageResult, TrialResult
+from dgkd_search.distillation.stored_stages import restore_trainer, stored_model, stored_record
 from dgkd_search.distillation.teacher_outputs import POLL, ForwardCount, TeacherOutputs
 from dgkd_search.errors import Unavailable
 from dgkd_search.store.store import Store
@@ -25,7 +26,6 @@ from dgkd_search.training.spec import StageSpec
 from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.training.streaming import open_data
 from dgkd_search.training.trainer import Trainer
-from dgkd_search.training.weights import load_model
 
 _ATTEMPTS = 3  # how often a chain is started if finished stages vanish from the store
 _REPORT_INTERVAL = 1.0  # seconds between progress reports while waiting
@@ -119,8 +119,10 @@ class Trial:
 
     def _finished(self, key: str) -> StageRecord | None:
         """Return the record of a finished stage, verified once per trial, as this reads weights."""
-        if key not in self._known and (entry := self.store.get(key)) is not None:
-            self._known[key] = StageRecord.from_json(self._specs[key], entry.meta)
+        if key not in self._known:
+            record = stored_record(self.store, self._specs[key])
+            if record is not None:
+                self._known[key] = record
         return self._known.get(key)
 
     def _stage(self, position: int, spec: StageSpec) -> Iterator[TrialProgress]:
@@ -165,15 +167,13 @@ class Trial:
                 f"{spec.architecture.name}: the pretrained weights vanished from "
                 f"{self.store.root}; --resume reads them again"
             )
-        partial = self.store.get_partial(spec.key)
         forwards = ForwardCount()
         with reraise_oom(spec):
             data = device_data(self._data.path, self._device, spec.numerics.threads)
             outputs = TeacherOutputs(spec, data, self.store, self._load, forwards)
             trainer = Trainer(spec, data, outputs.teachers)
-            if partial is not None:
-                record = StageRecord.from_json(spec, partial.meta)
-                trainer.restore(partial.tensors, record.rows)
+            if not restore_trainer(self.store, spec, trainer):
+                trainer = Trainer(spec, data, outputs.teachers)
         yield from self._past_epochs("resumed", position, spec, trainer.rows)
         before = trainer.epoch
         while not trainer.finished:
@@ -258,10 +258,10 @@ class Trial:
         return TrialProgress(event, name, position, len(self.stages), epochs, row)
 
     def _load(self, key: str) -> nn.Module:
-        entry = self.store.get(key)
-        if entry is None:
+        model = stored_model(self.store, self._specs[key])
+        if model is None:
             raise _Vanished(self._specs[key].architecture.name, self.store.root)
-        return load_model(self._specs[key], entry.tensors)
+        return model
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from dgkd_search.data.config import MIN_IMAGE_SIZE
-from dgkd_search.utils.rules import COUNT, Range
+from dgkd_search.utils.rules import Range
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Architecture:
 
     family: str
     name: str
-    classes: Annotated[int, Range(2, whole=True)]
-    channels: Annotated[int, COUNT]
-    image_size: Annotated[int, Range(MIN_IMAGE_SIZE, whole=True)]
+    classes: Annotated[int, Range(2, 2**20, whole=True)]
+    channels: Annotated[int, Range(1, 2**10, whole=True)]
+    image_size: Annotated[int, Range(MIN_IMAGE_SIZE, 2**14, whole=True)]
     origin: str = ""
     code: str = ""
     start: str = ""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dgkd_search.data import DataInfo
 from dgkd_search.errors import InputError
-from dgkd_search.models import family_names, get_family
+from dgkd_search.models import family_names, get_family, parameter_count
 from dgkd_search.models.construction import NetworkError
 from dgkd_search.models.layers import Normalize
 from dgkd_search.results.best_config import ALONE_FORMAT, BEST_FORMAT, BestConfig, WeightsFile
@@ -19,7 +19,8 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.training.weights import load_model
 from dgkd_search.utils.files import write_bytes
 from dgkd_search.utils.hashing import UNREADABLE, sha256, verify_checksum, with_checksum
-from dgkd_search.utils.yaml_text import to_yaml_text
+from dgkd_search.utils.limits import YAML_BYTES, TooLarge, read_limited, tensors_limit
+from dgkd_search.utils.yaml_text import TooComplex, load_yaml, to_yaml_text
 
 _READABLE = (1, 2, BEST_FORMAT, ALONE_FORMAT)  # 2 has options by their earlier spellings
 _UNSEALED = 1  # a format without a checksum
@@ -47,11 +48,13 @@ def load_best(path: Path | str) -> BestConfig:
     path = Path(path)
     file = path / "best.yaml" if path.is_dir() else path
     try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+        value = load_yaml(read_limited(file, YAML_BYTES).decode())
     except OSError as error:
         raise InputError(
             f"{file}: can't be read ({error.strerror}); a finished search writes it"
         ) from None
+    except (TooLarge, TooComplex) as error:
+        raise _damaged(file, str(error)) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or "format" not in value:
@@ -73,8 +76,9 @@ def load_best(path: Path | str) -> BestConfig:
 _MALFORMED = (InputError, LookupError, RuntimeError, SafetensorError, *UNREADABLE)
 
 
-def _damaged(file: Path) -> InputError:
-    return InputError(f"{file}: is damaged; --resume of its run rewrites it")
+def _damaged(file: Path, why: str = "") -> InputError:
+    reason = f" ({why})" if why else ""
+    return InputError(f"{file}: is damaged{reason}; --resume of its run rewrites it")
 
 
 class Student(nn.Module):
@@ -123,7 +127,11 @@ def load_student(path: Path | str) -> Student:
     described = Path(path) / "best.yaml" if Path(path).is_dir() else Path(path)
     file = described.with_name("student.safetensors")
     try:
-        weights = file.read_bytes()
+        weights = read_limited(file, tensors_limit())
+    except TooLarge as error:
+        raise InputError(
+            f"{file}: can't be read ({error}); --resume of its run rewrites it"
+        ) from None
     except OSError as error:
         raise InputError(f"{file}: can't be read ({error.strerror})") from None
     try:
@@ -144,6 +152,8 @@ def load_student(path: Path | str) -> Student:
             "restore that code"
         )
     try:
+        if matches and parameter_count(spec.architecture) > len(weights):
+            raise ValueError("more parameters than bytes")  # found before they are allocated
         student = Student(load_model(spec, weights), best.data) if matches else None
     except NetworkError as error:
         raise InputError(f"{described}: {error}") from None

@@ -226,6 +226,12 @@ class BestConfig(Mapping[str, Any]):
         confirmed = known.confirmation
         if not known.stages:
             raise ValueError("stages: the list is empty")
+        stages = tuple(StageSpec.from_dict(stage) for stage in known.stages)
+        data = DataInfo.from_dict({**known.data, "path": ""})
+        inputs = len(data.classes), data.channels, data.image_size
+        for network in (stage.architecture for stage in stages):
+            if (network.classes, network.channels, network.image_size) != inputs:
+                raise ValueError(f"stages: {network.name} is a network for other data")
         return from_plain(
             cls,
             {
@@ -233,8 +239,8 @@ class BestConfig(Mapping[str, Any]):
                 "replicate": 0,
                 "loss": None if value["kd_weight"] is None else KL.name,
                 **value,
-                "data": DataInfo.from_dict({**known.data, "path": ""}),
-                "stages": tuple(StageSpec.from_dict(stage) for stage in known.stages),
+                "data": data,
+                "stages": stages,
                 "confirmation": ReplicationReport.from_json(confirmed) if confirmed else None,
                 "options": value.get("options"),
             },

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +15,27 @@ from urllib.parse import quote
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.results.definition import DEFINITION
 from dgkd_search.study.study import STUDY_NAME
+from dgkd_search.utils.formatting import format_bytes, strip_control_chars
 from dgkd_search.utils.hashing import UNREADABLE, verify_checksum
+from dgkd_search.utils.limits import (
+    DATABASE_BYTES,
+    DATABASE_STEPS,
+    DATABASE_VALUE_BYTES,
+    JSON_BYTES,
+    TooLarge,
+    read_limited,
+)
+
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+# Views, triggers and virtual tables have no page of their own; generated columns are hidden.
+_WITHOUT_PAGES = (
+    "SELECT type, name FROM sqlite_master "
+    "WHERE type NOT IN ('table', 'index') OR coalesce(rootpage, 0) = 0"
+)
+_COMPUTED = (
+    "SELECT 'generated column', its.name FROM sqlite_master AS each, pragma_table_xinfo(each.name) "
+    "AS its WHERE each.type = 'table' AND its.hidden <> 0"
+)
 
 
 class DamagedFile(Exception):
@@ -30,8 +52,11 @@ def read_definition(path: Path) -> dict[str, object] | None:
     """
     if not path.exists():
         raise FileNotFoundError(path)
+    if why := _unfit(path):
+        raise DamagedFile(why)
     try:
         with _connected(path) as database:
+            _check_schema(database, path)
             (sound,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
                 raise DamagedFile(one_line(sound))
@@ -51,6 +76,41 @@ def read_definition(path: Path) -> dict[str, object] | None:
         raise DamagedFile(one_line(error)) from None
 
 
+def _unfit(path: Path) -> str | None:
+    """Return why SQLite must not open a file; None if it may."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return "it is not a regular file"
+    if status.st_size > DATABASE_BYTES:
+        return f"it is larger than {format_bytes(DATABASE_BYTES)}, the limit"
+    journal = path.with_name(f"{path.name}-journal")
+    # A journal that names a second database makes SQLite delete a file of any name. We never
+    # write one.
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG((status := journal.stat()).st_mode):
+            return "its journal is not a regular file"
+        with journal.open("rb") as file:
+            file.seek(max(0, status.st_size - len(_JOURNAL_MAGIC)))
+            if file.read() == _JOURNAL_MAGIC:
+                return "its journal names another database"
+    return None
+
+
+def _check_schema(database: sqlite3.Connection, path: Path) -> None:
+    """Check that a database contains only tables and indices: others run when they are read.
+
+    Raises:
+        InputError: it contains a view, a trigger, or a table that a module computes.
+    """
+    odd = database.execute(_WITHOUT_PAGES).fetchone() or database.execute(_COMPUTED).fetchone()
+    if odd is not None:
+        kind, name = (strip_control_chars(str(part))[:40] for part in odd)
+        raise InputError(
+            f"{path}: contains the {kind} {name!r}, which no search writes; remove it with "
+            "another program if you trust the file"
+        )
+
+
 def raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
     """Raise an ``InputError`` if the system, not the file, caused an error.
 
@@ -62,6 +122,7 @@ def raise_if_of_the_system(error: BaseException | None, path: Path) -> None:
     while error is not None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         odd = code == sqlite3.SQLITE_ERROR  # no such table
+        odd |= code == sqlite3.SQLITE_INTERRUPT  # too many steps
         # A damaged header can also claim that the database is read-only.
         odd |= code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
         if isinstance(error, sqlite3.OperationalError) and not odd:
@@ -76,6 +137,11 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
     address = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, DATABASE_VALUE_BYTES)
+        connection.execute("PRAGMA trusted_schema = OFF")  # views and triggers call no function
+        steps = itertools.count()
+        # Returns true once a query takes too many steps; SQLite then interrupts it.
+        connection.set_progress_handler(lambda: next(steps) >= DATABASE_STEPS // 10**6, 10**6)
         yield connection
 
 
@@ -88,11 +154,13 @@ def read_file(path: Path) -> bytes:
         InputError: the operating system refuses to read it.
     """
     try:
-        return path.read_bytes()
+        return read_limited(path, JSON_BYTES)
     except FileNotFoundError:
         raise
     except IsADirectoryError:
         raise DamagedFile("it is a folder") from None
+    except TooLarge as error:
+        raise DamagedFile(str(error)) from None
     except OSError as error:
         raise InputError(
             f"{path}: can't be read ({error.strerror}); fix that, and try again"

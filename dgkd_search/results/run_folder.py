@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
@@ -29,6 +28,7 @@ from dgkd_search.utils.files import (
     write_error,
 )
 from dgkd_search.utils.hashing import UNREADABLE, to_checksummed_json, to_json
+from dgkd_search.utils.limits import read_json
 
 _CONFIG = "config.yaml"
 _LOCK, _HOLDER, _STORES = ".lock", ".driver.json", ".stores"
@@ -212,7 +212,7 @@ class RunFolder:
     def _holder(self) -> str:
         """Return who holds the lock, in words; empty if unknown."""
         with contextlib.suppress(OSError, *UNREADABLE):
-            holder = json.loads((self.path / _HOLDER).read_bytes())
+            holder = read_json(self.path / _HOLDER)
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(holder["since"])))
             return (
                 f" (process {int(holder['process'])} on {str(holder['host'])[:60]}, since {since})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -16,6 +15,7 @@ from dgkd_search.store.links import children
 from dgkd_search.store.outputs import teacher_of
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import TEMPORARY, size_of
+from dgkd_search.utils.limits import read_json
 from dgkd_search.utils.records import from_plain
 
 # Finished stages, checkpoints of unfinished ones, teacher outputs, prepared datasets, damaged
@@ -238,7 +238,7 @@ def _outputs(store: Store, entry: Entry) -> Entry:
 
 
 def _data(store: Store, entry: Entry) -> Entry:
-    known = from_plain(_DataMeta, json.loads((entry.path / "info.json").read_bytes()))
+    known = from_plain(_DataMeta, read_json(entry.path / "info.json"))
     images = known.train_count + known.validation_count
     return replace(entry, name=known.dataset, data=known.fingerprint, images=images)
 

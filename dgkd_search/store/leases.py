@@ -22,7 +22,8 @@ from filelock import FileLock
 
 from dgkd_search.store.links import children
 from dgkd_search.utils.files import TEMPORARY, make_folder, remove_file, write_bytes
-from dgkd_search.utils.hashing import UNREADABLE, from_checksummed_json, to_checksummed_json
+from dgkd_search.utils.hashing import UNREADABLE, to_checksummed_json
+from dgkd_search.utils.limits import read_checksummed_json
 from dgkd_search.utils.records import from_plain
 
 LEASE_KINDS = ("trial", "search")
@@ -151,7 +152,7 @@ def _read(folder: Path) -> Iterator[tuple[Path, StoreUser | None]]:
         with contextlib.suppress(OSError, *UNREADABLE):
             if record.is_symlink():
                 raise ValueError("a link, which is not followed")
-            value = from_checksummed_json(record.read_bytes(), record.name)
+            value = read_checksummed_json(record)
             known = from_plain(StoreUser, {**value, "live": live})
             if known.kind in LEASE_KINDS and math.isfinite(known.since):
                 user = known

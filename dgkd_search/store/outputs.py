@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -24,8 +23,9 @@ from numpy.typing import NDArray
 from dgkd_search.errors import one_line
 from dgkd_search.store.links import children, entry_path, lock_path
 from dgkd_search.utils.files import TEMPORARY, remove_folder, touch, write_folder
-from dgkd_search.utils.hashing import digest, from_checksummed_json, sha256, to_checksummed_json
-from dgkd_search.utils.npy import open_array, to_npy_bytes
+from dgkd_search.utils.hashing import digest, sha256, to_checksummed_json
+from dgkd_search.utils.limits import read_checksummed_json, read_json
+from dgkd_search.utils.npy import map_array, to_npy_bytes
 
 Array = NDArray[np.float16]
 
@@ -195,19 +195,19 @@ class OutputStore:
 def _read(folder: Path) -> Array:
     if any(path.is_symlink() for path in (folder, folder / _DESCRIPTION, folder / _ARRAY)):
         raise ValueError("a link, which is not followed")
-    description = from_checksummed_json((folder / _DESCRIPTION).read_bytes(), _DESCRIPTION)
+    description = read_checksummed_json(folder / _DESCRIPTION)
     if digest(["outputs", description["spec"]]) != folder.name:  # as ``OutputsSpec.key``
         raise ValueError(f"{_DESCRIPTION} describes other outputs")
     path = folder / _ARRAY
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != description["sha256"]:
             raise ValueError(f"{_ARRAY} fails its checksum")
-    return open_array(path)
+    return map_array(path, np.dtype(np.float16), (None, None))
 
 
 def teacher_of(folder: Path) -> str:
     """Return the key of the teacher whose outputs a folder contains; empty if unreadable."""
     try:
-        return str(json.loads((folder / _DESCRIPTION).read_bytes())["spec"]["source"])
+        return str(read_json(folder / _DESCRIPTION)["spec"]["source"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""

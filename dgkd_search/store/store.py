@@ -9,7 +9,6 @@ file contains the checksums of the tensors and of itself. An entry that does not
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -34,10 +33,16 @@ from dgkd_search.utils.files import (
 )
 from dgkd_search.utils.hashing import (
     UNREADABLE,
-    from_checksummed_json,
     sha256,
     to_checksummed_json,
     to_json,
+)
+from dgkd_search.utils.limits import (
+    TooLarge,
+    read_checksummed_json,
+    read_json,
+    read_limited,
+    tensors_limit,
 )
 
 STORE_FORMAT = 1
@@ -159,7 +164,7 @@ class Store:
         folder = self._partial(key)
         try:
             _check_no_link(folder, folder / "checkpoint.json")
-            named = json.loads((folder / "checkpoint.json").read_bytes())
+            named = read_json(folder / "checkpoint.json")
             tensors = folder / f"{_name(named['tensors'])}.safetensors"
             return _read(key, tensors, folder / "checkpoint.json")
         except FileNotFoundError:
@@ -202,6 +207,10 @@ class Store:
             return _describe(key, folder / ("checkpoint.json" if partial else "stage.json"))
         return None
 
+    def reject(self, key: str, why: str, partial: bool = False) -> None:
+        """Move a stage, finished or ``partial``, away, because its contents can't be used."""
+        self._quarantine(self._partial(key) if partial else self._stage(key), why)
+
     def lock(self, key: str) -> FileLock:
         """Return the lock that a process holds while it trains ``key``.
 
@@ -217,7 +226,7 @@ class Store:
     def _check_format(self) -> bool:
         """Return whether a store of this format exists; a damaged format file is moved away."""
         try:
-            stored_format = json.loads(self._format.read_bytes())["format"]
+            stored_format = read_json(self._format)["format"]
         except FileNotFoundError:
             return False
         except UNREADABLE:
@@ -236,7 +245,7 @@ class Store:
     def _formats(self) -> Iterator[object]:
         for path in self.root.glob("stages/*/*/stage.json"):
             with suppress(OSError, *UNREADABLE):
-                yield json.loads(path.read_bytes())["format"]
+                yield read_json(path)["format"]
 
     def _stage(self, key: str) -> Path:
         return entry_path(self.root / "stages", key)
@@ -259,7 +268,7 @@ def _description(key: str, checksum: str, meta: Mapping[str, object]) -> bytes:
 def _describe(key: str, description: Path) -> Mapping[str, object]:
     _check_no_link(description)
     try:
-        meta = from_checksummed_json(description.read_bytes(), description.name)
+        meta = read_checksummed_json(description)
     except ValueError as error:
         raise _Damaged(str(error)) from None
     if meta.get("key") != key or "tensors" not in meta:
@@ -270,7 +279,10 @@ def _describe(key: str, description: Path) -> Mapping[str, object]:
 def _read(key: str, tensors: Path, description: Path) -> StageEntry:
     meta = _describe(key, description)
     _check_no_link(tensors)
-    data = tensors.read_bytes()
+    try:
+        data = read_limited(tensors, tensors_limit())
+    except TooLarge as error:  # another machine may have the memory: the entry is left alone
+        raise InputError(f"{tensors}: {error}; use a machine with more memory") from None
     if sha256(data) != meta["tensors"]:
         raise _Damaged(f"{tensors.name} fails its checksum")
     return StageEntry(key, data, meta)

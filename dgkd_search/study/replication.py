@@ -8,6 +8,7 @@ are cached. The accuracies of the trials themselves are not used in this compari
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ from dgkd_search.utils.intervals import difference, half_width
 
 _KD = "kd"  # name of plain KD in ``ReplicationChoice.stands_for``
 _REPEAT = "repeat "  # prefix of the attributes of replicates
+_REPEATS = re.compile(rf"{_REPEAT}({ALONE}|[0-9]+) [0-9]+")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Replication:
             return None
         if choice.finished != study.finished:
             return None  # outdated: the budget was raised, and newer trials may be better
-        noted = study.read_all(_REPEAT, StudentRecord)
+        noted = study.read_all(_REPEATS, StudentRecord)
         known: dict[str, ReplicateStats] = {}
         seeds = range(1, study.config.confirm_seeds + 1)
         for name in choice.chosen:
@@ -235,7 +237,7 @@ def _unknown(
     They are ordered by seed, so that after an early stop all configurations have about equally
     many.
     """
-    noted, configurations = study.read_all(_REPEAT, StudentRecord), [*chosen]
+    noted, configurations = study.read_all(_REPEATS, StudentRecord), [*chosen]
     return [
         Replicate(trial, replicate, configuration)
         for replicate in range(1, study.config.confirm_seeds + 1)
@@ -253,7 +255,7 @@ def save_replicate(
 
 def replicates(study: ChainStudy) -> list[StudentRecord]:
     """Return every replicate that was trained, including outdated ones."""
-    return [*study.read_all(_REPEAT, StudentRecord).values()]
+    return [*study.read_all(_REPEATS, StudentRecord).values()]
 
 
 def _attribute(trial: int | None, replicate: int) -> Attribute[StudentRecord]:

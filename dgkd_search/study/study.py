@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,12 +159,16 @@ class ChainStudy:
         value = self._study.user_attrs.get(name)
         return None if value is None else attribute.kind.from_json(verify_checksum(value, name))
 
-    def read_all(self, prefix: str, kind: type[R]) -> dict[str, R]:
-        """Read all records whose names have a prefix, by name."""
+    def read_all(self, pattern: re.Pattern[str], kind: type[R]) -> dict[str, R]:
+        """Read all records whose names match a pattern, by name.
+
+        Raises:
+            ValueError: a record is damaged; see ``damage``.
+        """
         return {
             name: kind.from_json(verify_checksum(value, name))
             for name, value in self._study.user_attrs.items()
-            if name.startswith(prefix)
+            if pattern.fullmatch(name)
         }
 
     def write(self, attribute: Attribute[R], record: R) -> None:
@@ -318,15 +323,11 @@ class ChainStudy:
         return {t.number for t in failed if last[self.configuration(t).identity] != t.number}
 
     def damage(self) -> str | None:
-        """Return a description of the first damage; None if all checksums are correct.
+        """Return a description of the first damaged trial; None if all checksums are correct.
 
-        SQLite itself would not notice a changed number.
+        SQLite itself would not notice a changed number. Records of the study are verified when
+        they are read; attributes that users have added are none of them.
         """
-        try:
-            for name, value in self._study.user_attrs.items():
-                verify_checksum(value, name)
-        except ValueError as error:
-            return str(error)
         damaged = next((trial for trial in self.trials if not is_sound(trial)), None)
         return f"trial {damaged.number} fails its checksum" if damaged is not None else None
 

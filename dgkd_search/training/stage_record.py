@@ -42,4 +42,7 @@ class StageRecord:
         Raises:
             ValueError: the rows are not an output of ``to_json``.
         """
-        return cls(spec, from_plain(tuple[EpochMetrics, ...], description.get("rows")))
+        rows = from_plain(tuple[EpochMetrics, ...], description.get("rows"))
+        if not 1 <= len(rows) <= spec.recipe.epochs:
+            raise ValueError(f"rows: has {len(rows)} epochs of {spec.recipe.epochs}")
+        return cls(spec, rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,9 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
         OSError, EOFError, ValueError: the file is missing, damaged, or has another size than its
             header promises.
     """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise ValueError(f"{path.name} is not a regular file")
     with path.open("rb") as file:
         try:
             header = read_header(file)
@@ -110,18 +114,21 @@ def open_array(path: Path) -> np.memmap[Any, np.dtype[Any]]:
     return np.memmap(path, header.dtype, "c", header.offset, header.shape, order)
 
 
-def map_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def map_array(path: Path, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> NDArray[Any]:
     """Map a .npy file into memory like ``open_array``, and check its contents.
 
     Args:
         dtype: required dtype; ``S`` stands for byte strings of any length.
-        shape: required shape.
+        shape: required shape; None stands for any length.
 
     Raises:
         OSError, EOFError, ValueError: the file is missing or has other contents.
     """
     array = open_array(path)
     fits = array.dtype.kind == "S" if dtype.kind == "S" else array.dtype == dtype
-    if not fits or array.shape != shape:
+    same = len(array.shape) == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
+    )
+    if not fits or not same or not array.flags.c_contiguous:
         raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {dtype} {shape}")
     return np.asarray(array)

@@ -1,10 +1,52 @@
-"""YAML whose text is safe to show and whose values are exact."""
+"""YAML: parsing of what others may have written, and writing what is safe to show.
+
+A short text can nest deeply, or multiply by aliases: a thousand references to a list of a thousand
+references are a million values. Texts are therefore measured before values are built from them.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import yaml
 
 from dgkd_search.shown import shown_lines
+
+# libyaml is thirty times as fast; every wheel of PyYAML contains it.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BaseLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+_DEPTH = 32
+_NODES = 200_000  # after every alias is replaced by what it refers to
+_SCALAR = 10_000  # characters
+
+
+class TooComplex(ValueError):
+    """A text of YAML exceeds a limit."""
+
+
+def load_yaml(text: str) -> object:
+    """Return the value of a text, of plain types.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML, or contains tags.
+        TooComplex: it exceeds a limit.
+        ValueError, RecursionError: a value can't be built.
+    """
+    _check_complexity(text)
+    return yaml.load(text, Loader=_SafeLoader)
+
+
+def compose_yaml(text: str) -> yaml.Node | None:
+    """Return the nodes of a text, whose values all are texts; None if it is empty.
+
+    Raises:
+        yaml.YAMLError: the text is not YAML.
+        TooComplex: it exceeds a limit.
+    """
+    _check_complexity(text)
+    root: yaml.Node | None = yaml.compose(text, Loader=_BaseLoader)
+    return root
 
 
 def to_yaml_text(value: object) -> str:
@@ -17,3 +59,33 @@ def to_yaml_text(value: object) -> str:
     if text == "\n".join(shown_lines(text)):
         return text
     return str(yaml.safe_dump(value, sort_keys=False))
+
+
+def _check_complexity(text: str) -> None:
+    sizes: dict[str, int] = {}  # nodes of each finished anchor
+    begun: list[tuple[str | None, int]] = []  # anchor, and nodes before it
+    nodes = 0
+    for event in yaml.parse(text, Loader=_BaseLoader):
+        mark = event.start_mark
+        line = f"line {mark.line + 1}" if mark is not None else "the text"
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise TooComplex(f"{line}: *{event.anchor} refers to itself or to nothing")
+            nodes += sizes[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            nodes += 1
+            if len(event.value) > _SCALAR:
+                raise TooComplex(f"{line}: a value has more than {_SCALAR} characters")
+            if event.anchor is not None:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            begun.append((event.anchor, nodes))
+            nodes += 1
+            if len(begun) > _DEPTH:
+                raise TooComplex(f"{line}: values are nested more than {_DEPTH} times")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = begun.pop()
+            if anchor is not None:
+                sizes[anchor] = nodes - before
+        if nodes > _NODES:
+            raise TooComplex(f"{line}: has more than {_NODES} values, with those of aliases")
