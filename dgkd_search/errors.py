@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dgkd_search.shown import shown, strip_colors
 
+_LONGEST = 2000  # characters of a message
+
 
 def one_line(
     error: BaseException | str, limit: int | None = None, *, with_class: bool = False
@@ -52,11 +54,18 @@ class InputError(DgkdError):
 
     def __init__(self, messages: str | Sequence[str]) -> None:
         several = (messages,) if isinstance(messages, str) else messages
-        self.messages = tuple(shown(" ".join(message.splitlines())) for message in several)
+        self.messages = tuple(_shorten(shown(" ".join(m.splitlines()))) for m in several)
         super().__init__("\n".join(self.messages))
 
     def __reduce__(self) -> tuple[type, tuple[tuple[str, ...]]]:
         return type(self), (self.messages,)  # pickling keeps the messages separate
+
+
+def _shorten(message: str) -> str:
+    """Leave out the middle of a long message, which repeats a value; a way out is at the end."""
+    if len(message) <= _LONGEST:
+        return message
+    return f"{message[: _LONGEST // 2]} … {message[-_LONGEST // 2 :]}"
 
 
 class StageFailed(DgkdError):

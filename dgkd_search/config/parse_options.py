@@ -34,6 +34,7 @@ class ParsedOptions:
         return options.with_values(self.values)
 
 
+_MOST = 1000  # options of a file, and values of an option; no search has nearly as many
 NO_OPTIONS = ParsedOptions({})
 
 
@@ -60,13 +61,17 @@ def parse_values(
     Raises:
         InputError: all unknown names and bad values at once.
     """
+    before, _, after = source.rpartition("{}")  # the last one: a path may contain braces
+    if len(values) > _MOST:
+        raise InputError(
+            f"{before}{after}: has {len(values)} options, more than {_MOST}; give each option once"
+        )
     problems: list[str] = []
     parsed: dict[str, Any] = {}
     try:
         load_module_of(values)
     except InputError as error:
         problems += error.messages
-    before, _, after = source.rpartition("{}")  # the last one: a path may contain braces
     for raw_name, value in values.items():
         label = f"{before}{_show(str(raw_name).replace('_', '-'))}{after}"
         name = canonical_name(str(raw_name))
@@ -74,6 +79,8 @@ def parse_values(
             problems.append(f"{label}: unknown option{closest(name, OPTIONS.names())}")
         elif value is not None and name in parsed:
             problems.append(f"{label}: is given twice, in two spellings; give it once")
+        elif (count := _count(value)) > _MOST:
+            problems.append(f"{label}: has {count} values, more than {_MOST}; give fewer")
         elif value is not None:
             try:
                 rule = OPTIONS.get(name, label).parse
@@ -111,6 +118,13 @@ def closest(name: str, known: Iterable[str]) -> str:
     """Return the end of a message about an unknown name, which suggests the closest known name."""
     matches = difflib.get_close_matches(name[:60], list(known), n=1)
     return f"; did you mean {matches[0].replace('_', '-')}?" if matches else "; see --help"
+
+
+def _count(value: object) -> int:
+    """Return the number of values in a raw value of an option."""
+    if isinstance(value, str):
+        return value.count(",") + 1
+    return len(value) if isinstance(value, list | tuple) else 1
 
 
 def _show(value: object) -> str:

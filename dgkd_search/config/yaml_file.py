@@ -102,8 +102,9 @@ def to_yaml_values(options: Options) -> dict[str, object]:
 
 def to_yaml(values: Mapping[str, object]) -> str:
     """Return the text of a ``--config`` file, in the order of the table of options."""
-    order = OPTIONS.names()
-    names = sorted(values, key=lambda name: order.index(canonical_name(name)))
+    order = {name: place for place, name in enumerate(OPTIONS.names())}
+    # A definition that was changed may have other names; they come last.
+    names = sorted(values, key=lambda name: order.get(canonical_name(name), len(order)))
     return to_yaml_text({name: values[name] for name in names})
 
 

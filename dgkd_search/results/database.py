@@ -26,6 +26,7 @@ from dgkd_search.utils.limits import (
     read_limited,
 )
 
+_STRIDE = 100_000  # instructions of SQLite between two looks at their number
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 # Views, triggers and virtual tables have no page of their own; generated columns are hidden.
 _WITHOUT_PAGES = (
@@ -104,7 +105,7 @@ def _check_schema(database: sqlite3.Connection, path: Path) -> None:
     """
     odd = database.execute(_WITHOUT_PAGES).fetchone() or database.execute(_COMPUTED).fetchone()
     if odd is not None:
-        kind, name = (strip_control_chars(str(part))[:40] for part in odd)
+        kind, name = (one_line(strip_control_chars(str(part)), 40) for part in odd)
         raise InputError(
             f"{path}: contains the {kind} {name!r}, which no search writes; remove it with "
             "another program if you trust the file"
@@ -141,7 +142,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA trusted_schema = OFF")  # views and triggers call no function
         steps = itertools.count()
         # Returns true once a query takes too many steps; SQLite then interrupts it.
-        connection.set_progress_handler(lambda: next(steps) >= DATABASE_STEPS // 10**6, 10**6)
+        connection.set_progress_handler(lambda: next(steps) >= DATABASE_STEPS // _STRIDE, _STRIDE)
         yield connection
 
 

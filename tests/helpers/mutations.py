@@ -150,11 +150,12 @@ def repacked_zip(data: bytes, draw: random.Random) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(packed, "w") as new:
         names = old.namelist()
         chosen = draw.choice(names)
-        for name in names:
+        for number, name in enumerate(names):
             content = old.read(name)
             if name == chosen and content:
                 content = draw.choice(BYTES)(content, draw)
-            new.writestr(draw.choice(_TEXTS[1:]) if draw.random() < 0.02 else name, content)
+            renamed = f"{number}{draw.choice(_TEXTS)}" if draw.random() < 0.02 else name
+            new.writestr(renamed, content)
     return packed.getvalue()
 
 
