@@ -129,6 +129,6 @@ def map_array(path: Path, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -
     same = len(array.shape) == len(shape) and all(
         wanted in (None, length) for wanted, length in zip(shape, array.shape, strict=True)
     )
-    if not fits or not same or not array.flags.c_contiguous:
+    if not fits or not same:
         raise ValueError(f"{path.name} holds {array.dtype} {array.shape}, not {dtype} {shape}")
     return np.asarray(array)

@@ -63,7 +63,7 @@ def test_an_array_is_mapped_and_stays_readable_when_it_is_removed(store: Store) 
     array = logits(0, 3000)
     assert store.outputs.put(outputs_of("resnet20"), array)
     found = store.outputs.get(outputs_of("resnet20"))
-    assert isinstance(found, np.memmap)
+    assert found is not None and isinstance(found.base, np.memmap)
     full = limited(store, 1.5)
     assert full.outputs.put(outputs_of("resnet8"), logits(1))
     assert not folder_of(store, "resnet20").exists()
@@ -158,12 +158,12 @@ def test_what_appears_or_goes_between_two_looks_is_no_damage(
 ) -> None:
     spec, read_bytes = outputs_of("x"), Path.read_bytes
 
-    def appear(self: Path) -> bytes:
-        monkeypatch.undo()  # first read: too early, then its writer finishes
+    def appear(self: Path) -> os.stat_result:
+        monkeypatch.undo()  # first look: too early, then its writer finishes
         put_outputs(store, "x")
         raise FileNotFoundError(self)
 
-    monkeypatch.setattr(Path, "read_bytes", appear)
+    monkeypatch.setattr(Path, "stat", appear)
     assert store.outputs.get(spec) is not None
 
     def go(self: Path) -> bytes:
@@ -179,12 +179,12 @@ def test_what_appears_or_goes_between_two_looks_is_no_damage(
 
 
 def test_damage_at_the_second_look_is_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def appear(self: Path) -> bytes:
+    def appear(self: Path) -> os.stat_result:
         monkeypatch.undo()
         flip(put_outputs(store, "x") / "logits.npy")
         raise FileNotFoundError(self)
 
-    monkeypatch.setattr(Path, "read_bytes", appear)
+    monkeypatch.setattr(Path, "stat", appear)
     assert store.outputs.get(outputs_of("x")) is None
     assert len(store.notes) == 1
 

@@ -17,6 +17,7 @@ from dgkd_search.results.database import read_definition
 from dgkd_search.study.records import REFERENCE, Attribute, StudentRecord
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.study.study import STUDY_NAME, ChainStudy
+from dgkd_search.study.timing import ElapsedTime
 
 
 def test_states_and_intermediate_values_can_be_read_with_optuna_alone(tmp_path: Path) -> None:
@@ -260,3 +261,18 @@ def test_a_database_is_read_from_any_path(tmp_path: Path, name: str) -> None:
     assert path.exists()
     assert [trial.number for trial in make_study(path=path).trials] == [proposal.number]
     assert read_definition(path) == {"format": 0}, "a trial, and no definition yet"
+
+
+def test_attributes_of_users_are_no_damage_and_stay(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    study = two_objectives(path, epochs=1)
+    own = {"owner": "me", "repeat notes": [1], "repeat 1": {"a": 1}, "note": {"checksum": 1}}
+    for name, value in own.items():
+        study._study.set_user_attr(name, value)
+    study.ask()
+    study.complete(0, 60.0, TrialStats(tflop=5.0))
+    again = two_objectives(path, epochs=1)
+    assert again.damage() is None
+    ElapsedTime(7.0).note(again)
+    assert ElapsedTime.from_study(again).seconds == 7.0  # reads every record of the study
+    assert own.items() <= two_objectives(path, epochs=1)._study.user_attrs.items()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +55,66 @@ def test_a_header_of_python_2_is_read_in_silence() -> None:
     header = read_header(io.BytesIO(to_npy_bytes(ARRAY).replace(b"(2, 3, 4)", b"(2L,3L,4)")))
     assert header.shape == (2, 3, 4)
     assert header.nbytes == ARRAY.nbytes
+
+
+KIND = np.dtype(np.uint8)
+
+
+def with_header(text: str, data: bytes = b"") -> bytes:
+    header = text.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
+def header(shape: str, descr: str = "|u1", fortran: bool = False) -> str:
+    return f"{{'descr': {descr!r}, 'fortran_order': {fortran}, 'shape': {shape}}}"
+
+
+def test_an_array_is_mapped_and_writes_stay_private(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    array = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    path.write_bytes(to_npy_bytes(array))
+    for shape in ((2, 3), (None, 3), (None, None)):
+        mapped = map_array(path, KIND, shape)
+        np.testing.assert_array_equal(mapped, array)
+    mapped[0, 0] = 9
+    assert path.read_bytes() == to_npy_bytes(array)
+    names = np.array([b"a", b"bcd"])
+    path.write_bytes(to_npy_bytes(names))
+    np.testing.assert_array_equal(map_array(path, np.dtype("S"), (2,)), names)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_header(header("(1000000000000,)"), b"x"),
+        with_header(header(f"({2**70},)"), b"x"),
+        with_header(header("(-1,)"), b"x"),
+        with_header(header("(3,)"), b"x"),
+        with_header(header("(1,)"), b"xx"),
+        with_header(header("(1, 1)"), b"x"),
+        with_header(header("(1,)", "|O"), b"x"),
+        with_header(header("(1,)", "<f4"), b"xxxx"),
+        with_header(header("x"), b"x"),
+        with_header("{" * 50, b"x"),
+        with_header("[" + "1," * 40, b"x"),
+        with_header(header("('a',)"), b"x"),
+        b"",
+        b"\x93NUMPY\x07\x00",
+        b"\x93NUMPY\x01\x00\xff\xff",
+        b"PK\x03\x04" + bytes(99),
+        b"\x80\x04N.",
+    ],
+)
+def test_what_a_header_promises_is_compared_with_the_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    for shape in ((1,), (None,)):
+        with pytest.raises(ValueError, match=r"^a.npy "):
+            map_array(path, KIND, shape)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_array(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(ValueError, match="is not a regular file"):
+        map_array(tmp_path / "a.npy", KIND, (1,))
