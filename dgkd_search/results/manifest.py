@@ -43,6 +43,14 @@ from dgkd_search.utils.formatting import format_value
 from dgkd_search.utils.hashing import from_checksummed_json
 
 
+class EditedConfig(DamagedFile):
+    """The values in config.yaml are valid and do not define the search, but are not the run's."""
+
+    def __init__(self, edited: Options) -> None:
+        super().__init__("it was changed; pass changes as options on the command line instead")
+        self.edited = edited
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The definition of a run, and the state of its files.
@@ -51,12 +59,14 @@ class Manifest:
         options: all options, resolved.
         definition: the definition of the search.
         damaged: damaged or missing files, each with the reason.
+        edited: the options in config.yaml, if they were edited; else None.
     """
 
     run: RunFolder
     options: Options
     definition: SearchDefinition
     damaged: Mapping[Path, str] = field(default_factory=dict)
+    edited: Options | None = None
 
 
 def read_manifest(run: RunFolder) -> Manifest:
@@ -84,13 +94,15 @@ def read_manifest(run: RunFolder) -> Manifest:
     check_options_known(definition.options, str(run.path))
     # Runs of versions without --confirm continue without it.
     options = parse_options({"confirm": "off", **definition.options})
+    edited = None
     try:
         _check_config(run, options, definitions)
     except FileNotFoundError:
         damaged[run.config] = "it is missing"
     except DamagedFile as error:
         damaged[run.config] = str(error)
-    return Manifest(run, options, definition, damaged)
+        edited = error.edited if isinstance(error, EditedConfig) else None
+    return Manifest(run, options, definition, damaged, edited)
 
 
 def _read_definitions(run: RunFolder, damaged: dict[Path, str]) -> list[SearchDefinition]:
@@ -252,6 +264,7 @@ def _check_config(
 
     Raises:
         InputError: an option that defines the search was changed.
+        EditedConfig: an option that a run may change was edited.
         DamagedFile: the file was changed otherwise.
         OSError: the file can't be read.
     """
@@ -271,7 +284,7 @@ def _check_config(
         why = error.messages[0].removeprefix("--config ").removeprefix(f"{run.config}: ")
         raise DamagedFile(why) from None
     check_same(edited, options, f"{run.config}: {{}}", "restore that, or start a new run")
-    raise DamagedFile("it was changed; pass changes as options on the command line instead")
+    raise EditedConfig(edited)
 
 
 def _without_comments(text: bytes) -> list[bytes]:

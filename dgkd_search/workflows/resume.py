@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 
 from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import SearchResumed, TrialInfo, TrialOutcome
+from dgkd_search.config.options import Options, scope_of
 from dgkd_search.config.parse_options import ParsedOptions
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import DamagedFile
@@ -24,6 +25,7 @@ from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.study import ChainStudy, accuracy_of
 from dgkd_search.study.timing import ElapsedTime
+from dgkd_search.utils.formatting import format_value
 from dgkd_search.workflows.own_parts import check_own_parts, own_checksums
 from dgkd_search.workflows.validate import ValidatedSearch, validate
 
@@ -122,6 +124,25 @@ class Resumption:
         return [*lines, f"{path}: trials so far: {done}", ""]
 
 
+def _edits(manifest: Manifest, options: Options) -> list[str]:
+    """Return a message for each value of an edited config.yaml that this session doesn't have.
+
+    Args:
+        options: the options of this session.
+    """
+    edited, begun, config = manifest.edited, manifest.options, manifest.run.config
+    problems = []
+    for name in {**begun.values(), **edited.values()} if edited is not None else ():
+        value = edited.value(name) if edited is not None else None
+        if scope_of(name).in_config and value not in (begun.value(name), options.value(name)):
+            option, text = name.replace("_", "-"), format_value(value, ",")
+            problems.append(
+                f"{config}: {option} {text}: the run has {format_value(begun.value(name), ',')}, "
+                f"and --resume takes no values from this file; add --{option} {text}, or restore it"
+            )
+    return problems
+
+
 def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
     """Check everything that can be checked before a run is resumed, without writing anything.
 
@@ -130,8 +151,8 @@ def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
             folder) may change, budgets may be raised, and a time budget may be added.
 
     Raises:
-        InputError: the folder is no run, an option would change the definition of the run, the
-            user's own parts have changed, or ``validate`` fails.
+        InputError: the folder is no run, an option would change the definition of the run,
+            config.yaml was edited, the user's own parts have changed, or ``validate`` fails.
     """
     manifest = read_manifest(run)
     options = overrides.applied_to(manifest.options)
@@ -158,6 +179,7 @@ def check_resumption(run: RunFolder, overrides: ParsedOptions) -> Resumption:
                 f"--{name.replace('_', '-')} {now:g}: the run has {begun:g}, which can only be "
                 "raised; give at least that"
             )
+    problems += _edits(manifest, options)
     if problems:
         raise InputError(problems)
     validated = validate(options, run)

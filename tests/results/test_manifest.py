@@ -22,7 +22,12 @@ from optuna.samplers import RandomSampler
 from dgkd_search import Scope, register_option, register_sampler
 from dgkd_search.callbacks.base import Callback, Observer
 from dgkd_search.config.options import OPTIONS
-from dgkd_search.config.parse_options import NO_OPTIONS, parse_options, parse_values
+from dgkd_search.config.parse_options import (
+    NO_OPTIONS,
+    ParsedOptions,
+    parse_options,
+    parse_values,
+)
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.errors import InputError
 from dgkd_search.results.definition import DEFINITION, SearchDefinition
@@ -131,6 +136,23 @@ def test_what_defines_a_run_may_not_be_edited(run: RunFolder) -> None:
     record = read_manifest(run)
     assert (record.options.budget, record.options.concurrency) == (3, 1)
     assert "pass changes as options" in record.damaged[run.config]
+    with pytest.raises(InputError) as caught:
+        check_resumption(run, NO_OPTIONS)
+    assert sorted(m.split(": ", 1)[1] for m in caught.value.messages) == [
+        f"{name}: the run has {value}, and --resume takes no values from this file; add --{name}, "
+        "or restore it"
+        for name, value in (("budget 9", 3), ("concurrency 2", 1))
+    ]
+    given = parse_values({"budget": 9, "concurrency": 2})
+    assert not any("config.yaml" in problem for problem in problems_of(run, given))
+
+
+def problems_of(run: RunFolder, options: ParsedOptions) -> tuple[str, ...]:
+    try:
+        check_resumption(run, options)
+    except InputError as error:
+        return error.messages
+    return ()
 
 
 @pytest.mark.parametrize(
