@@ -50,7 +50,7 @@ def study() -> ChainStudy:
     run_trials(study, 12)
     proposal = study.ask()
     assert proposal is not None
-    study.fail(proposal.number, WICKED)
+    study.fail(proposal.number, WICKED + "\x1b[2J\u202e\udce9")
     return study
 
 
@@ -98,6 +98,9 @@ def test_what_comes_from_outside_is_no_markup(page: Path) -> None:
     text = page.read_text()
     assert WICKED not in text
     assert "&lt;img src=x onerror" in text
+    assert r"\x1b[2J\u202e\udce9" in text
+    plain = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert all(line.isprintable() for line in plain.split("\n"))
 
 
 def test_before_the_end_there_is_a_page_without_a_best_student(
