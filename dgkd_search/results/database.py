@@ -15,7 +15,7 @@ from urllib.parse import quote
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.results.definition import DEFINITION
 from dgkd_search.study.study import STUDY_NAME
-from dgkd_search.utils.formatting import format_bytes, strip_control_chars
+from dgkd_search.utils.formatting import format_bytes
 from dgkd_search.utils.hashing import UNREADABLE, verify_checksum
 from dgkd_search.utils.limits import (
     DATABASE_BYTES,
@@ -105,7 +105,7 @@ def _check_schema(database: sqlite3.Connection, path: Path) -> None:
     """
     odd = database.execute(_WITHOUT_PAGES).fetchone() or database.execute(_COMPUTED).fetchone()
     if odd is not None:
-        kind, name = (one_line(strip_control_chars(str(part)), 40) for part in odd)
+        kind, name = (one_line(str(part), 40) for part in odd)
         raise InputError(
             f"{path}: contains the {kind} {name!r}, which no search writes; remove it with "
             "another program if you trust the file"
