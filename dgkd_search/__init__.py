@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from dgkd_search.cli.commands import register_command
     from dgkd_search.config.extra_options import register_option
     from dgkd_search.config.option import Scope
-    from dgkd_search.data.cache import PreparedData
     from dgkd_search.data.custom import dataset
     from dgkd_search.data.kinds import DatasetKind, register_dataset
+    from dgkd_search.data.prepared import PreparedData
     from dgkd_search.distillation.guidances.base import Guidance
     from dgkd_search.distillation.guidances.registry import register_guidance
     from dgkd_search.distillation.stats import StageResult, TrialResult
@@ -127,7 +127,7 @@ _get, __dir__ = lazy_exports(
         "Method": "dgkd_search.workflows.compare",
         "MethodRun": "dgkd_search.workflows.compare",
         "Observer": "dgkd_search.callbacks.base",
-        "PreparedData": "dgkd_search.data.cache",
+        "PreparedData": "dgkd_search.data.prepared",
         "Retrained": "dgkd_search.workflows.retrain",
         "Scope": "dgkd_search.config.option",
         "StageResult": "dgkd_search.distillation.stats",

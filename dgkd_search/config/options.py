@@ -34,7 +34,15 @@ from dgkd_search.config.parsers import (
     text,
     within,
 )
-from dgkd_search.data.config import AUGMENTS, IMAGE_SIZE, IMAGES, NORMALIZATIONS, SEED, VALIDATION
+from dgkd_search.data.config import (
+    AUGMENTS,
+    COLOR,
+    IMAGE_SIZE,
+    IMAGES,
+    NORMALIZATIONS,
+    SEED,
+    VALIDATION,
+)
 from dgkd_search.data.kinds import dataset_names
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, guidance_names
 from dgkd_search.models.names import FAMILIES
@@ -138,6 +146,15 @@ class Options:
         None,
         "mean and standard deviation to normalize with: of the training set (train), or of a known "
         "dataset; {choices} (default: train)",
+    )
+
+    background: str = _option(
+        "white",
+        "data",
+        COLOR,
+        "COLOR",
+        "color behind transparent pixels of picture files: white, black or #rrggbb (default: "
+        "white)",
     )
 
     family: str | None = _option(

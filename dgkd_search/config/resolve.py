@@ -176,6 +176,7 @@ def _data_config(options: Options) -> DataConfig:
         options.images,
         options.normalize,
         validation=options.validation,
+        background=options.background,
     )
 
 

@@ -23,6 +23,11 @@ _WORDS: dict[str, bool | None] = {
 }
 
 
+# Options that earlier versions did not have. Their default is what those versions did, and is left
+# out so that run folders stay as those versions wrote them.
+_LATER = ("background",)
+
+
 class NestedValue:
     """A value that is neither text nor a list of texts; every rule rejects it."""
 
@@ -94,6 +99,8 @@ def to_yaml_values(options: Options) -> dict[str, object]:
     """Return the options that config.yaml stores, by their names in a ``--config`` file."""
     values: dict[str, object] = {}
     for name, value in options.values().items():
+        if name in _LATER and value == OPTIONS.get(name).default:
+            continue
         if value is None or not scope_of(name).in_config:
             continue
         values[name.replace("_", "-")] = _yaml_value(value)

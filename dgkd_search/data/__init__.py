@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from dgkd_search.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from dgkd_search.data.cache import DataInfo, PreparedData, open_prepared, prepare
+    from dgkd_search.data.cache import prepare
     from dgkd_search.data.kinds import get_dataset
     from dgkd_search.data.open import has_test, load_test
+    from dgkd_search.data.prepared import DataInfo, PreparedData, open_prepared
     from dgkd_search.data.types import Part
 
 __all__ = [
@@ -30,13 +31,13 @@ __all__ = [
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "DataInfo": "dgkd_search.data.cache",
+        "DataInfo": "dgkd_search.data.prepared",
         "Part": "dgkd_search.data.types",
-        "PreparedData": "dgkd_search.data.cache",
+        "PreparedData": "dgkd_search.data.prepared",
         "get_dataset": "dgkd_search.data.kinds",
         "has_test": "dgkd_search.data.open",
         "load_test": "dgkd_search.data.open",
-        "open_prepared": "dgkd_search.data.cache",
+        "open_prepared": "dgkd_search.data.prepared",
         "prepare": "dgkd_search.data.cache",
     },
 )

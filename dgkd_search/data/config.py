@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -21,6 +22,41 @@ MIN_IMAGE_SIZE = 8  # below it, views cannot be shifted by an eighth
 IMAGE_SIZE = Range(MIN_IMAGE_SIZE, 1024, whole=True)
 SEED = Range(0, whole=True)
 VALIDATION = Range(0, 0.5, open_low=True)
+Rgb = tuple[int, int, int]  # each in 0..255
+WHITE: Rgb = (255, 255, 255)
+_NAMED_COLORS = {"white": WHITE, "black": (0, 0, 0)}
+
+
+@dataclass(frozen=True)
+class Color:
+    """A color: ``white``, ``black`` or ``#rrggbb``; when called, it parses an option."""
+
+    def check(self, value: object) -> None:
+        self.rgb(value)
+
+    def __call__(self, value: object) -> str:
+        """Return the color in one spelling: equal colors are equal texts."""
+        rgb = self.rgb(value)
+        names = {known: name for name, known in _NAMED_COLORS.items()}
+        return names.get(rgb, "#{:02x}{:02x}{:02x}".format(*rgb))
+
+    def rgb(self, value: object) -> Rgb:
+        """Return red, green and blue of a color.
+
+        Raises:
+            ValueError: the value is no color.
+        """
+        text = value.lower() if isinstance(value, str) else ""
+        if text in _NAMED_COLORS:
+            return _NAMED_COLORS[text]
+        # In a YAML file, an unquoted # would begin a comment.
+        if (digits := re.fullmatch("#?([0-9a-f]{6})", text)) is None:
+            raise ValueError("must be white, black or #rrggbb (six hexadecimal digits)")
+        red, green, blue = bytes.fromhex(digits[1])
+        return red, green, blue
+
+
+COLOR = Color()
 
 
 @dataclass(frozen=True)
@@ -41,6 +77,7 @@ class DataConfig:
             Validation accuracy then measures the fit.
         validation: share of the training images to validate on, if the dataset has no validation
             part of its own; None for the dataset's default.
+        background: color behind transparent pixels of picture files.
     """
 
     dataset: str
@@ -52,3 +89,4 @@ class DataConfig:
     normalize: Annotated[str, OneOf(NORMALIZATIONS)] = "train"
     merged: bool = False
     validation: Annotated[float | None, VALIDATION] = None
+    background: Annotated[str, COLOR] = "white"

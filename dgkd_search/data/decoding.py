@@ -1,10 +1,9 @@
-"""Decoding and resizing of images with Pillow."""
+"""Decoding and resizing of picture files."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,33 +11,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dgkd_search.data.decoding_rules import Decoding
+from dgkd_search.data.picture_file import open_picture, quiet, raise_all, unreadable
+from dgkd_search.data.pixels import UnmeasuredRange, to_mode
 from dgkd_search.data.types import Images
-from dgkd_search.errors import InputError, one_line
+from dgkd_search.errors import InputError
 
-# Modes that lose only transparency and bit depth when converted to one gray channel.
-_GRAY_MODES = ("1", "L", "LA", "I")
-_MAX_REPORTED = 10
 _CHUNK = 64  # images that a thread decodes per task
 _SMALL_FILE = 16 * 1024
-
-
-def all_gray(paths: Sequence[Path]) -> bool:
-    """Return whether all images are gray according to their headers.
-
-    Raises:
-        InputError: names the files whose headers cannot be read, ten at most.
-    """
-    modes: list[str] = []
-    errors: list[InputError] = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                modes.append(image.mode)
-        except Exception as error:
-            errors.append(_unreadable(path, error))
-    _raise_all(errors)
-    return all(mode in _GRAY_MODES or mode.startswith("I;16") for mode in modes)
-
+_MAX_RESIZED = 2**26  # pixels; the resized image of a long strip could fill the memory
 
 Crop = Callable[[int, int], tuple[tuple[float, float, float, float], bool]]
 
@@ -47,6 +28,7 @@ def decode_images(
     paths: Sequence[Path],
     channels: int,
     size: int,
+    decoding: Decoding,
     threads: int | None = None,
     crops: Sequence[Crop] | None = None,
 ) -> Images:
@@ -59,15 +41,18 @@ def decode_images(
         paths: the files.
         channels: 1 (gray) or 3 (RGB).
         size: height and width in pixels.
+        decoding: rules and settings.
         threads: at least 1; None for 1 with small files and one per processor with large files.
-        crops: replaces resizing and center crop: for each image a function that maps its width and
-            height to a crop (left, top, right, bottom in pixels) and whether to mirror it.
+        crops: replaces resizing and center crop: for each image a function that maps the width and
+            height of the upright image to a crop (left, top, right, bottom in pixels) and whether
+            to mirror it.
 
     Returns:
         uint8 [len(paths), channels, size, size].
 
     Raises:
         InputError: names the files that are damaged or not images, ten at most.
+        UnmeasuredRange: a picture has more than 8 bits, and ``decoding`` no range.
     """
     images = np.empty((len(paths), channels, size, size), np.uint8)
 
@@ -76,17 +61,14 @@ def decode_images(
         for index in range(start, min(start + _CHUNK, len(paths))):
             try:
                 crop = crops[index] if crops is not None else None
-                images[index] = _decode_one(paths[index], channels, size, crop)
+                images[index] = _decode_one(paths[index], channels, size, decoding, crop)
             except InputError as error:
                 errors.append(error)
         return errors
 
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of lost transparency; damaged pixels raise an error.
-        warnings.simplefilter("ignore", UserWarning)
-        with ThreadPoolExecutor(threads or _threads(paths)) as pool:
-            errors_by_chunk = pool.map(work, range(0, len(paths), _CHUNK))
-            _raise_all([error for errors in errors_by_chunk for error in errors])
+    with quiet(), ThreadPoolExecutor(threads or _threads(paths)) as pool:
+        errors_by_chunk = pool.map(work, range(0, len(paths), _CHUNK))
+        raise_all([error for errors in errors_by_chunk for error in errors])
     return images
 
 
@@ -113,10 +95,12 @@ def _threads(paths: Sequence[Path]) -> int:
     return os.cpu_count() or 1
 
 
-def _decode_one(path: Path, channels: int, size: int, crop: Crop | None) -> Images:
+def _decode_one(
+    path: Path, channels: int, size: int, decoding: Decoding, crop: Crop | None
+) -> Images:
     try:
-        with Image.open(path) as file:
-            image = _to_mode(file, "L" if channels == 1 else "RGB")
+        with open_picture(path) as picture:
+            image = to_mode(path, picture, "L" if channels == 1 else "RGB", decoding)
             if crop is not None:
                 box, mirrored = crop(*image.size)
                 image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
@@ -125,44 +109,23 @@ def _decode_one(path: Path, channels: int, size: int, crop: Crop | None) -> Imag
             elif image.size != (size, size):
                 image = _fit(image, size)
             pixels = np.asarray(image, np.uint8)
-    except MemoryError:
+    except (MemoryError, UnmeasuredRange):
         raise
     except Exception as error:
-        # Damaged files raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips 16-bit values at 255 instead of scaling them.
-        deep = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8))
-    return image.convert(mode)
 
 
 def _fit(image: Image.Image, size: int) -> Image.Image:
     """Resize the short side to ``size`` and crop the center."""
     width, height = image.size
     scale = size / min(width, height)
+    if max(width, height) * scale * size > _MAX_RESIZED:
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+        return image.resize((size, size), Image.Resampling.BILINEAR)
     width, height = max(size, round(width * scale)), max(size, round(height * scale))
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2
     return image.crop((left, top, left + size, top + size))
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = one_line(error)
-    return InputError(f"{path}: not a readable image ({reason}); replace or remove the file")
-
-
-def _raise_all(errors: Sequence[InputError]) -> None:
-    """Raise the errors, if any, as one InputError."""
-    messages = [message for error in errors for message in error.messages]
-    if len(messages) > _MAX_REPORTED:
-        rest = len(messages) - _MAX_REPORTED
-        messages = [*messages[:_MAX_REPORTED], f"and {rest} more files that cannot be read"]
-    if messages:
-        raise InputError(messages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -94,16 +94,20 @@ def open_listing(folder: Path, name: FileListName, count: int) -> FileList:
     return FileList(Path(root), names, labels)
 
 
-def fingerprint(dataset: Dataset, split: Split, identity: str) -> str:
+def fingerprint(
+    dataset: Dataset, split: Split, identity: str, decoding: Sequence[object] = ()
+) -> str:
     """Return a hash of everything that determines streamed images except the pixels.
 
     Reading the contents of such a large dataset would take too long. ``identity`` stands for them:
     the folder's path and the name, size and modification time of every file. Replacing a file
     without changing these is not noticed; touching a file or moving the folder changes the
-    fingerprint. The same images held in memory have a different fingerprint.
+    fingerprint. The same images held in memory have a different fingerprint. ``decoding`` stands
+    for the rules by which the files become pixels (``Decoding.key``).
     """
     about: list[Any] = ["stream", list(dataset.classes), dataset.channels, dataset.image_size]
     about += ["merged"] if split.merged else []
+    about += decoding
     hashed = hashlib.sha256(digest([*about, identity]).encode())
     rows = split.rows
     for array in (rows.train, rows.validation, split.train_labels, split.validation_labels):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from dgkd_search.data.decoding import all_gray, decode_images
+from dgkd_search.data.decoding import decode_images
+from dgkd_search.data.decoding_rules import FIRST_RULES, Decoding
+from dgkd_search.data.first_listing import first_identity
 from dgkd_search.data.folder_listing import list_folder
+from dgkd_search.data.headers import all_gray, value_range
+from dgkd_search.data.pixels import UnmeasuredRange
 from dgkd_search.data.types import Images, Labels, Part, PartName
 from dgkd_search.errors import InputError
 from dgkd_search.utils.hashing import digest
@@ -39,6 +44,7 @@ class ImageFolder:
     """
 
     validation_fraction = 0.1
+    decoding = Decoding()  # of a subclass, too, that doesn't call the constructor
 
     def __init__(self, root: Path, image_size: int) -> None:
         self.root = root
@@ -77,7 +83,7 @@ class ImageFolder:
     def read(self, part: PartName, indices: Sequence[int] | Labels) -> Images:
         paths = self._paths(part)
         chosen = [paths[row] for row in np.asarray(indices, np.int64).tolist()]
-        return decode_images(chosen, self.channels, self.image_size)
+        return self._decode(chosen)
 
     def names(self, part: PartName, indices: Sequence[int] | Labels) -> list[bytes]:
         """See ``ImageFiles``."""
@@ -88,9 +94,28 @@ class ImageFolder:
     def test(self) -> Part:
         if not self.has_test:
             raise InputError(f"{self.root}: has no test set; add test/ with one folder per class")
-        paths = self.test_files()
-        labels = _labels(self._listing.images["test"])
-        return Part(decode_images(paths, self.channels, self.image_size), labels)
+        return Part(self._decode(self.test_files()), _labels(self._listing.images["test"]))
+
+    def measure_values(self) -> None:
+        """See ``PictureFiles``."""
+        if self.decoding.values is None:
+            self.decoding = replace(self.decoding, values=value_range(self._paths("train")))
+
+    def identity_under(self, rules: int) -> str | None:
+        """See ``PictureFiles``."""
+        return first_identity(self.root) if rules == FIRST_RULES else self.identity()
+
+    def all_paths(self) -> list[Path]:
+        """See ``PictureFiles``."""
+        return [path for part in self._listing.images for path in self._paths(part)]
+
+    def _decode(self, paths: Sequence[Path]) -> Images:
+        try:
+            return decode_images(paths, self.channels, self.image_size, self.decoding)
+        except UnmeasuredRange:
+            # Only now, because measuring reads all training images: most datasets need no range.
+            self.measure_values()
+            return decode_images(paths, self.channels, self.image_size, self.decoding)
 
     def test_files(self) -> list[Path]:
         """See ``ListsTestFiles``."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dgkd_search.data.config import DataConfig
+from dataclasses import replace
+
+from dgkd_search.data.config import COLOR, DataConfig
+from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.kinds import data_problems, get_dataset
-from dgkd_search.data.types import Dataset, Part
+from dgkd_search.data.types import Dataset, Part, PictureFiles
 from dgkd_search.errors import InputError
 
 
@@ -16,7 +19,11 @@ def open_dataset_files(config: DataConfig) -> Dataset:
     """
     if problems := data_problems(config):
         raise InputError(problems)
-    return get_dataset(config.dataset).open(config)
+    dataset = get_dataset(config.dataset).open(config)
+    if isinstance(dataset, PictureFiles):
+        background = COLOR.rgb(config.background)
+        dataset.decoding = replace(dataset.decoding, background=background)
+    return dataset
 
 
 def has_test(config: DataConfig) -> bool:
@@ -28,10 +35,18 @@ def has_test(config: DataConfig) -> bool:
     return open_dataset_files(config).has_test
 
 
-def load_test(config: DataConfig) -> Part:
-    """Return the test set, decoded like the training images; for the final evaluation only.
+def load_test(config: DataConfig, decoding: Decoding | None = None) -> Part:
+    """Return the test set; for the final evaluation only.
+
+    Args:
+        config: the dataset and its settings.
+        decoding: how the training images were decoded (``DataInfo.decoded_by``); by default as this
+            version would decode them.
 
     Raises:
         InputError: there is no test set, or one of its images cannot be read.
     """
-    return open_dataset_files(config).test()
+    dataset = open_dataset_files(config)
+    if decoding is not None and isinstance(dataset, PictureFiles):
+        dataset.decoding = decoding
+    return dataset.test()

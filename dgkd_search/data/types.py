@@ -10,6 +10,8 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from dgkd_search.data.decoding_rules import Decoding
+
 PartName = Literal["train", "val"]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -109,3 +111,23 @@ class Notes(Protocol):
 
     def notes(self) -> Sequence[str]:
         """Return lines that name what is left out or converted; no image is decoded."""
+
+
+@runtime_checkable
+class PictureFiles(Protocol):
+    """The additional interface of a dataset that decodes picture files.
+
+    Attributes:
+        decoding: how they are decoded. ``values`` is set when a picture of more than 8 bits is met.
+    """
+
+    decoding: Decoding
+
+    def measure_values(self) -> None:
+        """Set the ``values`` of ``decoding`` from the training images, if they are not set."""
+
+    def identity_under(self, rules: int) -> str | None:
+        """Return the ``identity`` in a version with earlier decoding rules; None if it had none."""
+
+    def all_paths(self) -> list[Path]:
+        """Return the files of all parts, also of the test set; none is opened."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dgkd_search.config.options import Options
 from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.data.decoding_rules import FIRST_RULES
 from dgkd_search.study.records import Attribute
 from dgkd_search.study.space import Params
 from dgkd_search.training.spec import TRAINING_VERSION
@@ -31,6 +32,7 @@ class SearchDefinition:
         checksums: of the user's own parts: ``given``, the teacher's weights, and the code of
             models (``code``), ``loss``, ``guidance``, ``sampler`` and ``pruner``; ``start``, the
             weights that constructors of models load.
+        decoding_rules: number of the rules by which picture files were decoded.
     """
 
     options: Mapping[str, object]
@@ -39,6 +41,7 @@ class SearchDefinition:
     checksums: Mapping[str, str] = field(default_factory=dict)
     format: int = DEFINITION_FORMAT
     training: int = TRAINING_VERSION
+    decoding_rules: int = FIRST_RULES
 
     @classmethod
     def of(
@@ -47,10 +50,12 @@ class SearchDefinition:
         fingerprint: str,
         initial_params: Sequence[Params] | None = None,
         checksums: Mapping[str, str] | None = None,
+        decoding_rules: int = FIRST_RULES,
     ) -> SearchDefinition:
         """Create the definition of a search; ``options`` are resolved."""
         first = None if initial_params is None else tuple(dict(each) for each in initial_params)
-        return cls(to_yaml_values(options), fingerprint, first, checksums or {})
+        values, checksums = to_yaml_values(options), checksums or {}
+        return cls(values, fingerprint, first, checksums, decoding_rules=decoding_rules)
 
     def to_json(self) -> dict[str, object]:
         """Return plain JSON types."""
@@ -58,6 +63,12 @@ class SearchDefinition:
         return {
             **{name: value[name] for name in ("format", "training", "options", "data")},
             "first": value["initial_params"],
+            # Left out as before there were rules, so that such definitions stay as they were.
+            **(
+                {}
+                if self.decoding_rules == FIRST_RULES
+                else {"decoding_rules": self.decoding_rules}
+            ),
             **self.checksums,
         }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from dgkd_search.data.cache import verify_prepared
+from dgkd_search.data.prepared import verify_prepared
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.store.inventory import Entry, Inventory, entry_paths, list_store
 from dgkd_search.store.leases import forget_searches

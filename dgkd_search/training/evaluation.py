@@ -30,7 +30,7 @@ def test_accuracy(
     try:
         if not has_test(config):
             return None, None
-        part = load_test(config)
+        part = load_test(config, info.decoded_by)
     except InputError as error:
         return None, "; ".join(error.messages)
     except OSError as error:

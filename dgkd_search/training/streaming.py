@@ -168,7 +168,9 @@ class _Images(TorchDataset[_Batch]):
         resized = views is not None and views.resized
         crops = _crops(views, rows, self._bank) if views is not None and resized else None
         try:
-            images = decode_images(paths, info.channels, info.image_size, threads=1, crops=crops)
+            images = decode_images(
+                paths, info.channels, info.image_size, info.decoded_by, threads=1, crops=crops
+            )
         except InputError as error:
             # Returned, because an exception would show the user the worker's traceback.
             return _Batch(None, error.messages[0])

@@ -15,6 +15,7 @@ from dgkd_search.config.parse_options import merge_values, parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.data import Part, PreparedData, has_test, load_test
 from dgkd_search.data.config import DataConfig
+from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, NO_GUIDANCE
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.store.location import store_path
@@ -213,7 +214,8 @@ def _seconds(store: Store, stage: StageSpec) -> float:
 def _test(
     stage: StageSpec, data: PreparedData, store: Store, merged: Mapping[str, object]
 ) -> float | None:
-    part = _test_part(resolve(parse_options(merged, "{}")).config.data)
+    config = resolve(parse_options(merged, "{}")).config.data
+    part = _test_part(config, data.info.decoded_by)
     entry = store.get(stage.key)
     if part is None or entry is None:
         return None
@@ -221,6 +223,6 @@ def _test(
 
 
 @functools.lru_cache(maxsize=1)
-def _test_part(config: DataConfig) -> Part | None:
+def _test_part(config: DataConfig, decoding: Decoding) -> Part | None:
     """Return the test set, or None; it is decoded once per process."""
-    return load_test(config) if has_test(config) else None
+    return load_test(config, decoding) if has_test(config) else None

@@ -5,6 +5,11 @@ from __future__ import annotations
 import itertools
 
 from dgkd_search.config.yaml_file import to_yaml_values
+from dgkd_search.data import get_dataset
+from dgkd_search.data.config import DataConfig
+from dgkd_search.data.headers import scan_headers
+from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.types import PictureFiles
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.utils.formatting import format_bytes, format_value, pluralize
@@ -17,7 +22,11 @@ _BASELINES = {"kd": "plain KD", "full": "full chain", "middle": "middle assistan
 
 
 def preview_lines(validated: ValidatedSearch) -> list[str]:
-    """Describe a search line by line, without writing anything."""
+    """Describe a search line by line, without writing anything.
+
+    Raises:
+        InputError: names picture files with damaged headers, ten at most.
+    """
     resolved, run = validated.resolved, validated.run
     config, resources = resolved.config, resolved.resources
     space = SearchSpace(config.space, config.distillation, config.student_recipe.lr)
@@ -53,12 +62,28 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
         ("run folder", str(run.path)),
     ]
     return [
-        *(f"note: {warning}" for warning in resolved.warnings),
+        *(f"note: {note}" for note in (*resolved.warnings, *_picture_notes(config.data))),
         *labeled(((name, format_value(value)) for name, value in values.items()), _LABEL),
         "",
         *labeled(plan, _LABEL),
         "nothing was written (--dry-run)",
     ]
+
+
+def _picture_notes(config: DataConfig) -> list[str]:
+    """Open the headers of all picture files, also of the test set; no pixel is decoded.
+
+    Raises:
+        InputError: names the damaged files, ten at most.
+    """
+    if not get_dataset(config.dataset).streamable:  # don't open other datasets a second time
+        return []
+    dataset = open_dataset_files(config)
+    if not isinstance(dataset, PictureFiles):
+        return []
+    headers = scan_headers(dataset.all_paths())
+    headers.raise_damaged()
+    return headers.notes(dataset.channels, dataset.decoding.background, config.background)
 
 
 def _replication_words(config: StudyConfig) -> str:

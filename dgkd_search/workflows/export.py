@@ -207,7 +207,8 @@ def _images(source: Path, best: BestConfig, options: Options) -> Tensor:
         if data.info.streamed:
             listing = data.listing("validation")
             paths = listing.paths(range(min(_IMAGES, len(listing.labels))))
-            decoded = decode_images(paths, data.info.channels, data.info.image_size)
+            info = data.info
+            decoded = decode_images(paths, info.channels, info.image_size, info.decoded_by)
             return torch.from_numpy(decoded).float()
         return torch.from_numpy(data.validation().images[:_IMAGES].copy()).float()
 

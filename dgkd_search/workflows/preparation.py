@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dgkd_search.data import PreparedData, prepare
+from dgkd_search.data.earlier_rules import prepare_like
 from dgkd_search.distillation.pretrained import PretrainedTeacher, as_stage
 from dgkd_search.distillation.trial_stores import TrialStores, open_stores
 from dgkd_search.errors import InputError
@@ -50,13 +51,17 @@ class PreparedSearch:
 
 @contextlib.contextmanager
 def prepare_search(
-    validated: ValidatedSearch, initial_params: Sequence[Params] | None, log: Log
+    validated: ValidatedSearch,
+    initial_params: Sequence[Params] | None,
+    log: Log,
+    begun: SearchDefinition | None = None,
 ) -> Iterator[PreparedSearch]:
     """Prepare the data, and hold the stores open during the search.
 
     Args:
         initial_params: parameters of the first trials, or None for the default ones.
         log: is called with a line at a time.
+        begun: the definition of the run that is resumed; None for a new one.
 
     Raises:
         InputError: the data or the store can't be used, or the disk is too small for the stored
@@ -72,7 +77,10 @@ def prepare_search(
             lease = stack.enter_context(store.lease("search", str(run.path.absolute())))
             lease.add(())  # also keeps other processes from deleting the data
         log(f"preparing {options.dataset}")
-        data = prepare(config.data, stores.data, log)
+        if begun is None:
+            data = prepare(config.data, stores.data, log)
+        else:
+            data = prepare_like(config.data, begun.data, stores.data, log)
         pretrained = teacher.checksum if teacher else ""
         planner = Planner(config, data.info, pretrained)
         if teacher is not None:
@@ -83,6 +91,7 @@ def prepare_search(
             data.info.fingerprint,
             initial_params,
             own_checksums(config, pretrained, validated.start),
+            data.info.decoded_by.rules,
         )
         yield PreparedSearch(
             run, resolved.resources, data, planner, stores, store, lease, definition

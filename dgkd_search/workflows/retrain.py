@@ -14,7 +14,9 @@ from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import to_yaml, to_yaml_values
 from dgkd_search.data import PreparedData, has_test, prepare
+from dgkd_search.data.cache import find_prepared
 from dgkd_search.data.config import DataConfig
+from dgkd_search.data.earlier_rules import why_other_pixels
 from dgkd_search.distillation.chain import Chain
 from dgkd_search.distillation.guidances.registry import NO_GUIDANCE
 from dgkd_search.distillation.pretrained import as_stage, read_teacher
@@ -113,7 +115,7 @@ def retrain(
         configuration = _configuration(contents)
         check_same_loss(best, contents)
         _check_models(best, contents, Planner(config, data.info).stages(configuration), log)
-        merged = prepare(replace(config.data, merged=True), store.data, log)
+        merged = _merged(best, config.data, data, store, log)
         chain = configuration.chain.canonical()
         folders, tests, problem = [], [], None
         for repeat in range(1, repeats + 1):
@@ -137,6 +139,24 @@ def retrain(
             folders.append(folder)
         count = merged.info.train_count
         return Retrained(chain, count, tuple(folders), tuple(tests), problem)
+
+
+def _merged(
+    best: Path, config: DataConfig, data: PreparedData, store: Store, log: Log
+) -> PreparedData:
+    """Prepare training and validation images, decoded as ``data`` are.
+
+    Raises:
+        InputError: the rules of decoding have changed since the search.
+    """
+    config, rules = replace(config, merged=True), data.info.decoded_by.rules
+    merged = prepare(config, store.data, log)
+    if merged.info.decoded_by.rules != rules and (reason := why_other_pixels(config, rules)):
+        earlier = find_prepared(config, store.data, rules)  # of an interrupted call
+        if earlier is None:
+            raise InputError(f"{best}: its pictures are decoded differently now: {reason}")
+        return earlier
+    return merged
 
 
 def _configuration(best: BestConfig) -> Configuration:

@@ -103,7 +103,8 @@ def _search(
         callback.log(f"note: {note}")
     trackers = [make_tracker(n, run.path, callback.log) for n in resolved.options.log_to]
     callback = CallbackList(callback, *trackers)
-    with prepare_search(validated, initial_params, callback.log) as search:
+    begun = None if manifest is None else manifest.definition
+    with prepare_search(validated, initial_params, callback.log, begun) as search:
         config = resolved.config
         if manifest is None:
             study = create_study(run, config, search.definition)

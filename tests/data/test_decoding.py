@@ -6,31 +6,14 @@ from helpers.folders import messages_of, save_image
 from PIL import Image
 
 from dgkd_search.data.decoding import decode_images
+from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.errors import InputError
 
 
-def test_deep_and_two_level_gray_images_keep_their_brightness(tmp_path: Path) -> None:
-    deep = np.tile(np.array([0, 0x8000, 0xFFFF, 0x0100], np.uint16), (4, 1))
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    Image.fromarray(deep).save(tmp_path / "deep.tif")
-    Image.fromarray(np.tile(np.array([0, 255, 255, 0], np.uint8), (4, 1))).convert("1").save(
-        tmp_path / "two.png"
-    )
-    images = decode_images([tmp_path / n for n in ("deep.png", "deep.tif", "two.png")], 1, 4)
-    assert images[:, 0, 0].tolist() == [[0, 128, 255, 1], [0, 128, 255, 1], [0, 255, 255, 0]]
-
-
-def test_transparency_and_palettes_become_rgb(tmp_path: Path) -> None:
-    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
-    clear.save(tmp_path / "clear.png")
-    stripes = np.tile(np.array([[10, 20, 30], [200, 100, 0]], np.uint8), (8, 4, 1))
-    palette = Image.fromarray(stripes).quantize(4)
-    palette.save(tmp_path / "palette.png", transparency=b"\x10\x80")
-    with Image.open(tmp_path / "palette.png") as image:
-        assert image.mode == "P" and isinstance(image.info["transparency"], bytes)
-    images = decode_images([tmp_path / "clear.png", tmp_path / "palette.png"], 3, 8)
-    assert (images[0] == np.array([10, 20, 30])[:, None, None]).all()
-    assert np.array_equal(images[1], stripes.transpose(2, 0, 1))
+def test_two_level_images_keep_their_brightness(tmp_path: Path) -> None:
+    levels = np.tile(np.array([0, 255, 255, 0], np.uint8), (4, 1))
+    Image.fromarray(levels).convert("1").save(tmp_path / "two.png")
+    assert np.array_equal(decode_images([tmp_path / "two.png"], 1, 4, Decoding())[0, 0], levels)
 
 
 def test_the_short_side_is_resized_and_the_centre_cut_out(tmp_path: Path) -> None:
@@ -39,7 +22,9 @@ def test_the_short_side_is_resized_and_the_centre_cut_out(tmp_path: Path) -> Non
     save_image(tmp_path / "wide.png", wide)
     save_image(tmp_path / "tall.png", wide.transpose(1, 0, 2))
     save_image(tmp_path / "odd.png", np.full((9, 31, 3), 60))
-    images = decode_images([tmp_path / n for n in ("wide.png", "tall.png", "odd.png")], 3, 10)
+    images = decode_images(
+        [tmp_path / n for n in ("wide.png", "tall.png", "odd.png")], 3, 10, Decoding()
+    )
     assert (images[0][:, :, 2:-2] == 200).all() and (images[1][:, 2:-2] == 200).all()
     assert (images[2] == 60).all()
 
@@ -52,7 +37,7 @@ def test_large_files_decoded_by_threads_stay_in_order(tmp_path: Path) -> None:
         noise[0, 0] = i
         save_image(path, noise)
     assert paths[0].stat().st_size > 16 * 1024
-    assert decode_images(paths, 3, 128)[:, 0, 0, 0].tolist() == list(range(130))
+    assert decode_images(paths, 3, 128, Decoding())[:, 0, 0, 0].tolist() == list(range(130))
 
 
 def test_damaged_images_are_all_named(root: Path) -> None:
@@ -76,7 +61,7 @@ def test_many_damaged_images_are_counted(tmp_path: Path) -> None:
     for path in paths:
         path.write_bytes(b"no")
     with pytest.raises(InputError) as caught:
-        decode_images(paths, 3, 8)
+        decode_images(paths, 3, 8, Decoding())
     assert len(caught.value.messages) == 11
     assert caught.value.messages[-1] == "and 5 more files that cannot be read"
 

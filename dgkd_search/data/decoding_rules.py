@@ -1,0 +1,58 @@
+"""The rules by which picture files become pixels, with their number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dgkd_search.data.config import WHITE, Rgb
+
+# Increase when the same file gives other pixels, and describe the change in ``_CHANGES``. The
+# number is part of the name of prepared data and, for streamed data, of their fingerprint.
+DECODING_RULES = 2
+FIRST_RULES = 1  # of versions that stored no number
+_CHANGES = {
+    2: (
+        "EXIF orientation is applied, transparent pictures are laid on a background, and pictures "
+        "of more than 8 bits are scaled by the range that the data use"
+    )
+}
+FULL_16_BITS = (0, 2**16 - 1)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How picture files become pixels; see docs/data.md.
+
+    Attributes:
+        rules: number of the rules.
+        background: color behind transparent pixels, each channel in 0..255.
+        values: least and greatest value of pictures of more than 8 bits, which become 0 and 255; a
+            power of two of values, at least 256. None until such a picture is met.
+    """
+
+    rules: int = DECODING_RULES
+    background: Rgb = WHITE
+    values: tuple[int, int] | None = None
+
+    def key(self) -> list[object]:
+        """Return what distinguishes it from the first rules; ``values`` follow from the files."""
+        if self.rules == FIRST_RULES:
+            return []
+        colored = [list(self.background)] if self.background != WHITE else []
+        return [["decoding", self.rules, *colored]]
+
+    def note(self) -> str | None:
+        """Describe the scale of pictures of more than 8 bits, or None if it isn't known."""
+        if self.values is None:
+            return None
+        low, high = self.values
+        sign = "signed " if low < 0 else ""
+        bits = (high - low).bit_length()
+        return (
+            f"pictures of more than 8 bits: {sign}{bits}-bit values, {low}..{high} becomes 0..255"
+        )
+
+
+def changes_since(rules: int) -> str:
+    """Describe what has changed after these rules."""
+    return "; ".join(text for number, text in _CHANGES.items() if number > rules)

@@ -1,0 +1,189 @@
+"""What the headers of picture files say, without decoding their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dgkd_search.data import pixels
+from dgkd_search.data.config import Rgb
+from dgkd_search.data.decoding_rules import FULL_16_BITS
+from dgkd_search.data.picture_file import MAX_REPORTED, open_picture, quiet, raise_all, unreadable
+from dgkd_search.errors import InputError
+from dgkd_search.utils.formatting import pluralize
+
+_CHUNK = 256  # files that a thread opens per task
+_THREADS = 8  # a network drive answers each with a delay; on a local disk one would do
+_MEASURED = 10_000  # training images whose values are read; like those for mean and deviation
+_MIN_BITS = 8
+_GRAY = (299, 587, 114)  # thousandths of red, green and blue in a gray level (ITU-R BT.601)
+
+
+@dataclass
+class Headers:
+    """Counts of the pictures whose decoding may surprise, and the damaged ones.
+
+    Attributes:
+        pictures: files whose header can be read.
+        colored: not gray.
+        transparent: with an alpha channel, or a transparent color.
+        turned: with an EXIF orientation other than upright.
+        deep: more than 8 bits per channel, all of which are read.
+        shortened: 16-bit layouts of which Pillow reads the upper 8 bits.
+        several: files of several frames or pages, of which the first is read.
+        errors: the first damaged files.
+        damaged: number of damaged files.
+    """
+
+    pictures: int = 0
+    colored: int = 0
+    transparent: int = 0
+    turned: int = 0
+    deep: int = 0
+    shortened: int = 0
+    several: int = 0
+    errors: tuple[InputError, ...] = ()
+    damaged: int = 0
+
+    def __add__(self, other: Headers) -> Headers:
+        return Headers(
+            self.pictures + other.pictures,
+            self.colored + other.colored,
+            self.transparent + other.transparent,
+            self.turned + other.turned,
+            self.deep + other.deep,
+            self.shortened + other.shortened,
+            self.several + other.several,
+            (self.errors + other.errors)[:MAX_REPORTED],
+            self.damaged + other.damaged,
+        )
+
+    @property
+    def changed(self) -> list[str]:
+        """Describe the pictures that the first decoding rules decode differently."""
+        counts = {
+            "transparent": self.transparent,
+            "turned by EXIF": self.turned,
+            "of more than 8 bits": self.deep,
+        }
+        return [f"{count:,} {text}" for text, count in counts.items() if count]
+
+    def raise_damaged(self) -> None:
+        """Raise the damaged files, if any, as one InputError: ten, and the number of the others."""
+        raise_all(list(self.errors), self.damaged)
+
+    def notes(self, channels: int, background: Rgb, background_name: str) -> list[str]:
+        """Return a line for each kind of picture that decoding changes."""
+        gray = channels == 1
+        color = f"{background_name} (--background)"
+        if gray and len(set(background)) > 1:
+            level = round(sum(w * c for w, c in zip(_GRAY, background, strict=True)) / 1000)
+            color = f"gray level {level}, which --background {background_name} is in gray"
+        lines = {
+            f"are transparent, and laid on {color}": self.transparent,
+            "are turned upright as EXIF says": self.turned,
+            "have more than 8 bits; one scale for all follows from the training images when the "
+            "search starts": self.deep,
+            "have 16 bits, of which only the upper 8 can be read": self.shortened,
+            "have several frames or pages, of which the first is used": self.several,
+            "are colored but become gray, as the first training images are": (
+                self.colored if gray else 0
+            ),
+        }
+        notes = [
+            f"{count:,} of {pluralize(self.pictures, 'picture')} {text}"
+            for text, count in lines.items()
+            if count
+        ]
+        notes.append(
+            f"the headers of {pluralize(self.pictures, 'picture')} are intact; pixels are decoded "
+            "when the search starts"
+        )
+        return notes
+
+
+def scan_headers(paths: Sequence[Path]) -> Headers:
+    """Open all files and read their headers.
+
+    It takes about 0.1 ms per file on a local disk. A file that is cut off may have a valid header.
+    """
+
+    def scan(start: int) -> Headers:
+        counts = Headers()
+        errors: list[InputError] = []
+        for path in paths[start : start + _CHUNK]:
+            try:
+                with open_picture(path) as picture:
+                    _count(picture, counts)
+            except Exception as error:
+                errors.append(unreadable(path, error))
+        counts.errors, counts.damaged = tuple(errors[:MAX_REPORTED]), len(errors)
+        return counts
+
+    with quiet(), ThreadPoolExecutor(_THREADS) as pool:
+        return sum(pool.map(scan, range(0, len(paths), _CHUNK)), Headers())
+
+
+def all_gray(paths: Sequence[Path]) -> bool:
+    """Return whether all images are gray according to their headers.
+
+    Raises:
+        InputError: names the files whose headers cannot be read, ten at most.
+    """
+    headers = scan_headers(paths)
+    headers.raise_damaged()
+    return not headers.colored
+
+
+def value_range(paths: Sequence[Path]) -> tuple[int, int]:
+    """Return the range of values of pictures with more than 8 bits: (least, greatest).
+
+    It is the smallest range of 8, 10, 12, ... bits that contains the values of all these pictures.
+    It begins at 0, or at minus a power of two if there are negative values. Up to 10,000 evenly
+    spaced files are read. If none has more than 8 bits, the range is that of 16 bits.
+
+    Raises:
+        InputError: names the files that are damaged, ten at most.
+    """
+    low, high, met = 0, 0, False
+    errors: list[InputError] = []
+    rows = np.unique(np.linspace(0, len(paths) - 1, _MEASURED).round().astype(np.int64))
+    with quiet():
+        for path in (paths[row] for row in rows.tolist()):
+            try:
+                with open_picture(path) as picture:
+                    if pixels.is_deep(picture):
+                        least, greatest = pixels.deep_range(path, picture)
+                        low, high, met = min(low, least), max(high, greatest), True
+            except MemoryError:
+                raise
+            except Exception as error:
+                errors.append(unreadable(path, error))
+    raise_all(errors)
+    return _range(low, high) if met else FULL_16_BITS
+
+
+def _range(low: int, high: int) -> tuple[int, int]:
+    """Return the smallest range of an even number of bits, at least 8, that contains both."""
+    least = -(2 ** (-low - 1).bit_length()) if low < 0 else 0
+    bits = _MIN_BITS
+    while high - least >= 2**bits:
+        bits += 2
+    return least, least + 2**bits - 1
+
+
+def _count(picture: Image.Image, counts: Headers) -> None:
+    """Count one picture; its pixels stay undecoded."""
+    gray, deep = pixels.is_gray(picture), pixels.is_deep(picture)
+    counts.pictures += 1
+    counts.colored += not gray
+    counts.transparent += picture.has_transparency_data
+    counts.deep += deep
+    counts.shortened += not deep and pixels.is_shortened(picture)
+    counts.turned += pixels.orientation(picture) != 1
+    counts.several += bool(getattr(picture, "is_animated", False))
