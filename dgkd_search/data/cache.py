@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from dgkd_search.data import file_list as listing
 from dgkd_search.data.config import DataConfig, MeanStd
-from dgkd_search.data.decoding_rules import FULL_16_BITS, Decoding
+from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.kinds import get_dataset
 from dgkd_search.data.normalization import known_statistics, mean_and_std
 from dgkd_search.data.open import open_dataset_files
@@ -132,7 +132,7 @@ def _decoding(dataset: Dataset, streamed: bool) -> Decoding | None:
     if isinstance(dataset, PictureFiles):
         return dataset.decoding
     # Workers decode the files of a user's own streamed dataset.
-    return Decoding(values=FULL_16_BITS) if streamed else None
+    return Decoding() if streamed else None
 
 
 def is_streamed(config: DataConfig, dataset: Dataset) -> bool:
@@ -154,7 +154,7 @@ def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) 
     split = choose_split(dataset, config)
     if streamed:
         if isinstance(dataset, PictureFiles):
-            dataset.measure_values()  # workers can't, and may meet deep pictures
+            dataset.measure_values()  # workers can't
         files = listing.to_files(dataset, split)
         mean, std = mean_and_std(listing.sample(dataset, split.rows.train))
         decoding = _decoding(dataset, streamed)

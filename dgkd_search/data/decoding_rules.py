@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dgkd_search.data.config import WHITE, Rgb
 
@@ -27,7 +27,7 @@ class Decoding:
         rules: number of the rules.
         background: color behind transparent pixels, each channel in 0..255.
         values: least and greatest value of pictures of more than 8 bits, which become 0 and 255; a
-            power of two of values, at least 256. None until such a picture is met.
+            power of two of values, at least 256. None if no such picture was met.
     """
 
     rules: int = DECODING_RULES
@@ -41,16 +41,17 @@ class Decoding:
         colored = [list(self.background)] if self.background != WHITE else []
         return [["decoding", self.rules, *colored]]
 
+    def with_range(self) -> Decoding:
+        """Return a copy that decodes pictures of more than 8 bits even if none was met: as 16."""
+        return self if self.values is not None else replace(self, values=FULL_16_BITS)
+
     def note(self) -> str | None:
         """Describe the scale of pictures of more than 8 bits, or None if it isn't known."""
         if self.values is None:
             return None
         low, high = self.values
-        sign = "signed " if low < 0 else ""
         bits = (high - low).bit_length()
-        return (
-            f"pictures of more than 8 bits: {sign}{bits}-bit values, {low}..{high} becomes 0..255"
-        )
+        return f"pictures of more than 8 bits hold {bits}-bit values: {low}..{high} becomes 0..255"
 
 
 def changes_since(rules: int) -> str:

@@ -13,6 +13,9 @@ from dgkd_search.data.prepared import PreparedData
 from dgkd_search.data.types import PictureFiles
 from dgkd_search.utils.log import Log, silent
 
+# Ends the message of a run whose pictures other rules decode differently.
+PREPARED_GONE = "the data prepared by those rules are no longer in the store, start a new run"
+
 
 def prepare_like(
     config: DataConfig, fingerprint: str, cache: Path, log: Log = silent
@@ -69,7 +72,6 @@ def why_other_pixels(config: DataConfig, rules: int) -> str | None:
     if not changed:
         affected = "the fingerprint of streamed data contains the number of the rules"
     return (
-        f"it was begun under decoding rules {rules}; since then (rules {DECODING_RULES}) "
-        f"{changes_since(rules)}; {affected}, and the data that were prepared before are no longer "
-        "in the store; start a new run"
+        f"its pictures were decoded by rules {rules}; since then (rules {DECODING_RULES}) "
+        f"{changes_since(rules)}; {affected}"
     )

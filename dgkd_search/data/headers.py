@@ -12,7 +12,6 @@ from PIL import Image
 
 from dgkd_search.data import pixels
 from dgkd_search.data.config import Rgb
-from dgkd_search.data.decoding_rules import FULL_16_BITS
 from dgkd_search.data.picture_file import MAX_REPORTED, open_picture, quiet, raise_all, unreadable
 from dgkd_search.errors import InputError
 from dgkd_search.utils.formatting import pluralize
@@ -140,12 +139,12 @@ def all_gray(paths: Sequence[Path]) -> bool:
     return not headers.colored
 
 
-def value_range(paths: Sequence[Path]) -> tuple[int, int]:
+def value_range(paths: Sequence[Path]) -> tuple[int, int] | None:
     """Return the range of values of pictures with more than 8 bits: (least, greatest).
 
     It is the smallest range of 8, 10, 12, ... bits that contains the values of all these pictures.
     It begins at 0, or at minus a power of two if there are negative values. Up to 10,000 evenly
-    spaced files are read. If none has more than 8 bits, the range is that of 16 bits.
+    spaced files are read. None if none of them has more than 8 bits.
 
     Raises:
         InputError: names the files that are damaged, ten at most.
@@ -165,7 +164,7 @@ def value_range(paths: Sequence[Path]) -> tuple[int, int]:
             except Exception as error:
                 errors.append(unreadable(path, error))
     raise_all(errors)
-    return _range(low, high) if met else FULL_16_BITS
+    return _range(low, high) if met else None
 
 
 def _range(low: int, high: int) -> tuple[int, int]:

@@ -115,6 +115,7 @@ class ImageFolder:
         except UnmeasuredRange:
             # Only now, because measuring reads all training images: most datasets need no range.
             self.measure_values()
+            self.decoding = self.decoding.with_range()
             return decode_images(paths, self.channels, self.image_size, self.decoding)
 
     def test_files(self) -> list[Path]:

@@ -59,7 +59,7 @@ class DataInfo:
     @property
     def decoded_by(self) -> Decoding:
         """How picture files of the same dataset must be decoded."""
-        return self.decoding or Decoding(FIRST_RULES)
+        return (self.decoding or Decoding(FIRST_RULES)).with_range()
 
     def to_dict(self) -> dict[str, object]:
         """Return plain JSON types."""

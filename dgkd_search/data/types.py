@@ -124,7 +124,7 @@ class PictureFiles(Protocol):
     decoding: Decoding
 
     def measure_values(self) -> None:
-        """Set the ``values`` of ``decoding`` from the training images, if they are not set."""
+        """Set the ``values`` of ``decoding`` from the training images, if they have more bits."""
 
     def identity_under(self, rules: int) -> str | None:
         """Return the ``identity`` in a version with earlier decoding rules; None if it had none."""

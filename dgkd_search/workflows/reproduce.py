@@ -14,7 +14,7 @@ from dgkd_search.config.parse_options import load_module_of, merge_values, parse
 from dgkd_search.config.yaml_file import read_config
 from dgkd_search.data import PreparedData
 from dgkd_search.data.config import DataConfig
-from dgkd_search.data.earlier_rules import prepare_like, why_other_pixels
+from dgkd_search.data.earlier_rules import PREPARED_GONE, prepare_like, why_other_pixels
 from dgkd_search.errors import InputError
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.run_folder import RunFolder
@@ -113,7 +113,7 @@ def prepare_same_data(
     data = prepare_like(config, contents.data.fingerprint, store.data, log)
     if data.info.fingerprint != contents.data.fingerprint:
         if reason := why_other_pixels(config, contents.data.decoded_by.rules):
-            raise InputError(f"{best}: its pictures are decoded differently now: {reason}")
+            raise InputError(f"{best}: {reason}; {PREPARED_GONE}")
         raise InputError(
             f"{best}: its search used other data (fingerprint {contents.data.fingerprint}, "
             f"present data {data.info.fingerprint}); name the right ones with --data-dir"

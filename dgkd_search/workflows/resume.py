@@ -11,7 +11,7 @@ from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import SearchResumed, TrialInfo, TrialOutcome
 from dgkd_search.config.options import Options, scope_of
 from dgkd_search.config.parse_options import ParsedOptions
-from dgkd_search.data.earlier_rules import why_other_pixels
+from dgkd_search.data.earlier_rules import PREPARED_GONE, why_other_pixels
 from dgkd_search.errors import InputError
 from dgkd_search.results.database import DamagedFile
 from dgkd_search.results.definition import DEFINITION, SearchDefinition
@@ -59,7 +59,7 @@ def load_study(
     run, damaged, begun = manifest.run, dict(manifest.damaged), manifest.definition
     if begun.data != definition.data:
         if reason := why_other_pixels(config.data, begun.decoding_rules):
-            raise InputError(f"{run.path}: its pictures are decoded differently now: {reason}")
+            raise InputError(f"{run.path}: {reason}; {PREPARED_GONE}")
         raise InputError(
             f"{run.path}: the run was started with other data (fingerprint {begun.data}, present "
             f"data {definition.data}); restore them, name their folder with --data-dir, or start "

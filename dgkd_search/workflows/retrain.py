@@ -154,7 +154,10 @@ def _merged(
     if merged.info.decoded_by.rules != rules and (reason := why_other_pixels(config, rules)):
         earlier = find_prepared(config, store.data, rules)  # of an interrupted call
         if earlier is None:
-            raise InputError(f"{best}: its pictures are decoded differently now: {reason}")
+            raise InputError(
+                f"{best}: {reason}; training and validation images together can't be prepared by "
+                "those rules any more, start a new search"
+            )
         return earlier
     return merged
 

@@ -16,10 +16,12 @@ from typing import NoReturn
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import dgkd_search.data.cache as module
 from dgkd_search.data import DataInfo, PreparedData, has_test, load_test, open_prepared, prepare
 from dgkd_search.data.config import DataConfig
+from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.digits import Digits
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.types import Dataset
@@ -265,3 +267,58 @@ def test_a_disk_that_does_not_answer_is_no_damage(
             prepare(config, tmp_path)
     assert not (tmp_path / "damaged").exists()
     assert prepare(config, tmp_path).path == whole.path
+
+
+def test_only_picture_files_have_decoding_rules(root: Path, tmp_path: Path) -> None:
+    digits = prepare(replace(DIGITS, train_limit=40), tmp_path / "cache").info
+    assert digits.decoding is None and "decoding" not in digits.to_dict()
+    # The name of the prepared digits is that of versions without decoding rules.
+    assert prepare(DIGITS, tmp_path / "cache").path.name == "d7726bb56827e989dab86d459f260d53"
+    info = prepare(DataConfig("imagefolder", str(root), 16), tmp_path / "cache").info
+    assert info.decoding == Decoding() and DataInfo.from_dict(info.to_dict()) == info
+
+
+def test_another_background_is_other_data(root: Path, tmp_path: Path) -> None:
+    for images in ("memory", "stream"):
+        config = DataConfig("imagefolder", str(root), 16, images=images)
+        white = prepare(config, tmp_path / "cache")
+        assert prepare(replace(config, background="#FFFFFF"), tmp_path / "cache") == white
+        black = prepare(replace(config, background="black"), tmp_path / "cache")
+        assert black.path != white.path and black.info.decoded_by.background == (0, 0, 0)
+        same = black.info.fingerprint == white.info.fingerprint
+        assert same == (images == "memory")  # these pixels are opaque; streams don't know that
+
+
+@pytest.mark.parametrize("images", ["memory", "stream"])
+def test_the_training_images_determine_the_range_of_deep_pictures(
+    tmp_path: Path, images: str
+) -> None:
+    for part, top in (("train", 4000), ("val", 9000), ("test", 9000)):
+        for name in ("a", "b"):
+            for i in range(10):
+                path = tmp_path / "data" / part / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.full((16, 16), top - i, np.uint16)).save(path)
+    config = DataConfig("imagefolder", str(tmp_path / "data"), 16, images=images)
+    lines: list[str] = []
+    data = prepare(config, tmp_path / "cache", lines.append)
+    assert data.info.channels == 1 and data.info.decoded_by.values == (0, 4095)
+    assert lines == ["pictures of more than 8 bits hold 12-bit values: 0..4095 becomes 0..255"]
+    prepare(config, tmp_path / "cache", lines.append)
+    assert len(set(lines)) == 1 and len(lines) == 2  # a second search is told, too
+    assert data.info.mean[0] == pytest.approx((4000 >> 4) / 255, abs=0.01)
+    if images == "memory":
+        assert (data.train().images >= 249).all() and (data.validation().images == 255).all()
+    for decoding in (data.info.decoded_by, None):
+        assert (load_test(config, decoding).images == 255).all()
+
+
+def test_deep_pictures_outside_the_training_images_have_the_range_of_16_bits(root: Path) -> None:
+    for name in ("a", "b"):
+        path = root / "test" / name / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((16, 16), 2**15, np.uint16)).save(path)
+    config = DataConfig("imagefolder", str(root), 16)
+    info = prepare(config, root / "cache").info
+    assert info.decoding == Decoding()
+    assert (load_test(config, info.decoded_by).images == 128).all()

@@ -17,7 +17,7 @@ import pytest
 import torch
 from helpers.random_states import random_states
 from helpers.stages import WithoutSeconds
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from dgkd_search.data import PreparedData, prepare
@@ -45,16 +45,37 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """90 JPEG and PNG images of three classes and of several sizes."""
+    """90 images of three classes and several sizes: turned JPEG, transparent and 12-bit PNG."""
     root = tmp_path_factory.mktemp("folder") / "data"
     generator = np.random.default_rng(0)
     for name, low in (("a", 0), ("b", 60), ("c", 120)):
         (root / "train" / name).mkdir(parents=True)
         for i in range(30):
             pixels = generator.integers(low, low + 120, (16 + i % 3, 16 + i % 5, 3), np.uint8)
-            suffix = ("jpg", "png")[i % 2]
-            Image.fromarray(pixels).save(root / "train" / name / f"{i}.{suffix}")
+            image, path, exif = (
+                Image.fromarray(pixels),
+                root / "train" / name / str(i),
+                Image.Exif(),
+            )
+            exif[0x0112] = i % 8 + 1
+            if i % 2 == 0:
+                image.save(path.with_suffix(".jpg"), exif=exif)
+                continue
+            if i % 3 == 0:
+                image.putalpha(Image.fromarray(pixels[..., 0]))
+            elif i % 5 == 0:
+                image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 16)
+            image.save(path.with_suffix(".png"), exif=exif)
     return root
+
+
+def as_decoded(path: Path) -> Image.Image:
+    """Return the upright RGB picture, on white, by other means than the package uses."""
+    image: Image.Image = ImageOps.exif_transpose(Image.open(path))
+    if image.mode == "I;16":
+        image = Image.fromarray((np.asarray(image) // 16).astype(np.uint8))
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
 
 
 def prepared_from(folder: Path, images: str, cache: Path) -> PreparedData:
@@ -144,7 +165,7 @@ def test_resized_crops_are_parts_of_the_files_for_any_number_of_workers(
     mirrored = 0
     for row, image in zip(rows.tolist(), shown, strict=True):
         (path,) = streamed.listing("train").paths([row])
-        picture = Image.open(path).convert("RGB")
+        picture = as_decoded(path)
         left, top, wide, tall = crop_box(bank.offsets[row][None], *picture.size)[0].tolist()
         box = (left, top, min(left + wide, picture.width), min(top + tall, picture.height))
         part = np.asarray(picture.resize((16, 16), Image.Resampling.BILINEAR, box=box))
