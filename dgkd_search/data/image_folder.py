@@ -14,7 +14,7 @@ from dgkd_search.data.decoding import decode_images
 from dgkd_search.data.decoding_rules import FIRST_RULES, Decoding
 from dgkd_search.data.first_listing import first_identity
 from dgkd_search.data.folder_listing import list_folder
-from dgkd_search.data.headers import all_gray, value_range
+from dgkd_search.data.headers import all_gray, scan_headers, value_range
 from dgkd_search.data.pixels import UnmeasuredRange
 from dgkd_search.data.types import Images, Labels, Part, PartName
 from dgkd_search.errors import InputError
@@ -57,7 +57,11 @@ class ImageFolder:
     def channels(self) -> int:
         paths = self._paths("train")
         rows = np.unique(np.linspace(0, len(paths) - 1, _HEADERS).round().astype(np.int64))
-        return 1 if all_gray([paths[row] for row in rows.tolist()]) else 3
+        try:
+            return 1 if all_gray([paths[row] for row in rows.tolist()]) else 3
+        except InputError:
+            scan_headers(self.all_paths()).raise_damaged()  # names all, not only those of a sample
+            raise
 
     def identity(self) -> str:
         # File sizes and times stand for the contents: reading them would cost what the cache saves.

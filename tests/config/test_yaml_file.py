@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dgkd_search.config.options import OPTIONS
+from dgkd_search.config.options import OPTIONS, Options
 from dgkd_search.config.parse_options import parse_options
-from dgkd_search.config.yaml_file import read_config, to_yaml
+from dgkd_search.config.yaml_file import read_config, to_yaml, to_yaml_values
 from dgkd_search.errors import InputError
 
 
@@ -194,3 +194,27 @@ def test_values_are_written_in_the_order_of_the_options_and_read_again(tmp_path:
     order = OPTIONS.names()
     assert names == sorted(values, key=lambda name: order.index(name.replace("-", "_")))
     assert parse_options(read(tmp_path / "c.yaml", written)) == parse_options(values)
+
+
+def test_a_background_is_written_only_if_it_is_not_white() -> None:
+    assert "background" not in to_yaml_values(Options())
+    assert to_yaml_values(Options(background="#0a0b0c"))["background"] == "#0a0b0c"
+
+
+@pytest.mark.parametrize(
+    ("text", "color"),
+    [("white", "white"), ("#FFFFFF", "white"), ("000000", "black"), ("#0A0b0C", "#0a0b0c")],
+)
+def test_a_background_has_one_spelling(tmp_path: Path, text: str, color: str) -> None:
+    # Without quotes, YAML takes #rrggbb for a comment.
+    quoted = f'"{text}"' if "#" in text else text
+    (tmp_path / "a.yaml").write_text(f"background: {quoted}\n")
+    values = read_config(tmp_path / "a.yaml", [])
+    assert parse_options(values).background == parse_options({"background": text}).background
+    assert parse_options(values).background == color
+
+
+@pytest.mark.parametrize("text", ["red", "#fff", "#12345g", "255,255,255", "", "#1234567"])
+def test_other_backgrounds_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="background"):
+        parse_options({"background": text})

@@ -1,0 +1,68 @@
+"""The preview of a search reads the headers of all picture files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.folders import save_image
+from PIL import Image
+
+from dgkd_search.cli.main import main
+from dgkd_search.config.parse_options import parse_options
+from dgkd_search.workflows.dry_run import preview_lines
+from dgkd_search.workflows.validate import validate
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes of plain pictures, with a test set."""
+    for part, count in (("train", 10), ("test", 2)):
+        for name in ("a", "b"):
+            for i in range(count):
+                pixels = np.full((16, 16, 3), 9 * i)
+                save_image(tmp_path / "data" / part / name / f"{i}.png", pixels)
+    return tmp_path / "data"
+
+
+def notes(root: Path, tmp_path: Path, **options: object) -> list[str]:
+    values = {"dataset": "imagefolder", "data_dir": str(root), "out": str(tmp_path / "run")}
+    validated = validate(parse_options({**values, **options}))
+    return [line for line in preview_lines(validated) if "picture" in line]
+
+
+def test_what_decoding_changes_is_named(root: Path, tmp_path: Path) -> None:
+    (plain,) = notes(root, tmp_path)
+    assert plain == (
+        "note: the headers of 24 pictures are intact; pixels are decoded when the search starts"
+    )
+    Image.new("RGBA", (16, 16)).save(root / "train/a/0.png")
+    Image.new("RGBA", (16, 16)).save(root / "test/a/0.png")
+    clear, _ = notes(root, tmp_path, background="#0a0b0c")
+    assert clear == ("note: 2 of 24 pictures are transparent, and laid on #0a0b0c (--background)")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_damaged_pictures_of_every_part_end_a_dry_run(
+    root: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / part / "b/1.png").write_bytes(b"damaged")
+    words = ["--dataset", "imagefolder", "--data-dir", str(root), "--dry-run"]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{root}/{part}/b/1.png: not a readable image" in line
+
+
+def test_all_damaged_pictures_are_counted_not_only_those_of_a_sample(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(300):
+        save_image(root / "train/a" / f"more{i}.png", np.zeros((1, 1, 3)))
+    for i in range(0, 300, 10):
+        (root / "train/a" / f"more{i}.png").write_bytes(b"damaged")
+    (root / "test/a/0.png").write_bytes(b"damaged")
+    words = ["--dataset", "imagefolder", "--data-dir", str(root), "--dry-run"]
+    assert main(words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11 and "and 21 more files that cannot be read" in lines[-1]
