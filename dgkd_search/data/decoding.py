@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dgkd_search.data.decoding_rules import Decoding
-from dgkd_search.data.picture_file import open_picture, quiet, raise_all, unreadable
+from dgkd_search.data.picture_file import open_picture, quiet, raise_all, room_for, unreadable
 from dgkd_search.data.pixels import UnmeasuredRange, to_mode
 from dgkd_search.data.types import Images
 from dgkd_search.errors import InputError
@@ -99,7 +99,7 @@ def _decode_one(
     path: Path, channels: int, size: int, decoding: Decoding, crop: Crop | None
 ) -> Images:
     try:
-        with open_picture(path) as picture:
+        with open_picture(path) as picture, room_for(picture):
             image = to_mode(path, picture, "L" if channels == 1 else "RGB", decoding)
             if crop is not None:
                 box, mirrored = crop(*image.size)

@@ -20,14 +20,14 @@ from dgkd_search.errors import InputError, one_line
 MAX_REPORTED = 10  # damaged files that are named; others are counted
 # Pictures of more pixels are decoded one at a time: each can occupy more than a gigabyte.
 _LARGE = 2**25
-_one_large = threading.RLock()  # reentrant: 16-bit colors open their file a second time
+_one_large = threading.Lock()
+_UNLIMITED = contextlib.nullcontext()
 
 # Without a handler, Python prints warnings of Pillow's logger to the terminal.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-@contextlib.contextmanager
-def open_picture(path: Path) -> Iterator[Image.Image]:
+def open_picture(path: Path) -> Image.Image:
     """Open a picture; its header is read, its pixels are decoded when they are used.
 
     Args:
@@ -38,10 +38,12 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a regular file")
-    with Image.open(path, formats=FORMATS) as image:
-        large = image.width * image.height > _LARGE
-        with _one_large if large else contextlib.nullcontext():
-            yield image
+    return Image.open(path, formats=FORMATS)
+
+
+def room_for(picture: Image.Image) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which a picture is decoded: large ones wait for each other."""
+    return _one_large if picture.width * picture.height > _LARGE else _UNLIMITED
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
