@@ -8,19 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.earlier import prepare_by_first_rules
 from helpers.folders import save_image
 from PIL import Image
 
-import dgkd_search.data.cache as cache_module
-from dgkd_search.data import PreparedData, open_prepared, prepare
+from dgkd_search.data import prepare
 from dgkd_search.data.config import DataConfig
-from dgkd_search.data.decoding_rules import FIRST_RULES, Decoding
+from dgkd_search.data.decoding_rules import FIRST_RULES
 from dgkd_search.data.earlier_rules import prepare_like, why_other_pixels
-from dgkd_search.data.first_listing import first_identity
-from dgkd_search.data.image_folder import ImageFolder
-from dgkd_search.data.open import load_test, open_dataset_files
-from dgkd_search.utils.files import write_folder
-from dgkd_search.utils.hashing import from_checksummed_json, to_checksummed_json
+from dgkd_search.data.open import load_test
 
 
 def save(path: Path, pixels: np.ndarray, alpha: int) -> None:
@@ -38,24 +34,6 @@ def config(tmp_path: Path, request: pytest.FixtureRequest) -> DataConfig:
                 pixels = generator.integers(0, 256, (16, 16, 3))
                 save(tmp_path / "data" / part / name / f"{i}.png", pixels, 0)
     return DataConfig("imagefolder", str(tmp_path / "data"), 16, images=request.param)
-
-
-def prepare_by_first_rules(config: DataConfig, cache: Path) -> PreparedData:
-    """Prepare data as a version without decoding rules did, under the name that it gave them."""
-    dataset = open_dataset_files(config)
-    assert isinstance(dataset, ImageFolder)
-    dataset.decoding = first = Decoding(FIRST_RULES)
-    identity = first_identity(dataset.root)
-    assert identity is not None
-    streamed = config.images == "stream"
-    files = cache_module._build(config, dataset, identity, streamed)
-    info = from_checksummed_json(files["info.json"], "it")
-    del info["decoding"]
-    files["info.json"] = to_checksummed_json(info)
-    key = cache_module._key(config, dataset, identity, streamed, first)
-    cache.mkdir(exist_ok=True)
-    write_folder(cache / key, files)
-    return open_prepared(cache / key)
 
 
 def test_a_run_goes_on_with_its_prepared_data(config: DataConfig, tmp_path: Path) -> None:
