@@ -32,10 +32,12 @@ from PIL import Image
 from dgkd_search.config.parse_options import parse_options
 from dgkd_search.config.resolve import resolve
 from dgkd_search.config.yaml_file import read_config, to_yaml, to_yaml_values
-from dgkd_search.data.cache import prepare, verify_prepared
+from dgkd_search.data.cache import prepare
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.decoding import decode_images
+from dgkd_search.data.decoding_rules import FULL_16_BITS, Decoding
 from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.prepared import verify_prepared
 from dgkd_search.distillation.pretrained import read_teacher
 from dgkd_search.distillation.stored_stages import stored_record
 from dgkd_search.models.architecture import Architecture
@@ -141,7 +143,8 @@ def _read_npz(folder: Path) -> object:
 
 
 def _picture(kind: str) -> Callable[[Path], object]:
-    return lambda folder: decode_images([folder / f"picture.{kind}"], 3, 16)
+    decoding = Decoding(values=FULL_16_BITS)
+    return lambda folder: decode_images([folder / f"picture.{kind}"], 3, 16, decoding)
 
 
 _STAGES: list[Any] = []  # the stage that the store contains, set by ``make_sound_files``
