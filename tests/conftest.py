@@ -132,6 +132,7 @@ LONG = (
     "workflows/test_export", "workflows/test_compare", "robustness/test_fuzz",
     "callbacks/test_notebook", "distillation/test_teacher_outputs", "training/test_streaming",
     "models/test_families", "results/test_manifest", "workflows/test_retrain", "e2e/test_pages",
+    "workflows/test_export_clean", "robustness/test_mutations",
     "experiments/test_tables", "study/test_sampler", "models/test_registry", "e2e/test_extensions",
     "training/test_trainer", "compatibility/test_frozen", "robustness/test_damage_sweep",
 )  # fmt: skip

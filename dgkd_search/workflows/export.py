@@ -27,6 +27,7 @@ from dgkd_search.results.model_card import ExportedModel, is_model_card, model_c
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.store.location import NO_STORE
 from dgkd_search.utils.files import make_folder, write_bytes
+from dgkd_search.utils.limits import JSON_BYTES, YAML_BYTES, TooLarge, read_limited
 from dgkd_search.utils.log import Log, silent
 from dgkd_search.workflows.export_clean import check_anonymous
 from dgkd_search.workflows.export_forms import FORMS, Form, form_that_can_be_made
@@ -172,17 +173,27 @@ def _check_overwrites(target: Path, folder: Path) -> None:
     run = RunFolder(folder)
     same = {name: (folder / name).read_bytes() for name in (run.best.name, run.student.name)}
     best = target / run.best.name
-    same_student = best.exists() and best.read_bytes() == same[run.best.name]
+    same_student = best.exists() and _content(best, YAML_BYTES) == same[run.best.name]
     for name in (_CARD, *same, *(form.file for form in FORMS.known())):
         path = target / name
         if not path.exists():
             continue
         if name == _CARD:
-            differs = not is_model_card(path.read_bytes())
+            differs = not is_model_card(_content(path, JSON_BYTES))
+        elif name in same:
+            differs = _content(path, len(same[name])) != same[name]
         else:
-            differs = path.read_bytes() != same[name] if name in same else not same_student
+            differs = not same_student
         if differs:
             raise InputError(f"--to {target}: holds another {name}; choose a new folder")
+
+
+def _content(path: Path, limit: int) -> bytes:
+    """Return the content of a file; nothing if it is larger, or no file that can be read."""
+    try:
+        return read_limited(path, limit)
+    except (OSError, TooLarge):
+        return b""
 
 
 def _installed_formats(log: Log) -> list[Form]:

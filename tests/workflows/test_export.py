@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,14 @@ def test_nothing_else_is_overwritten(run: RunFolder, tmp_path: Path, name: str) 
     with pytest.raises(InputError, match=f"holds another {name}; choose a new folder"):
         export_run(run.path, tmp_path, ())
     assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["best.yaml", "student.safetensors", "README.md"])
+def test_a_pipe_in_the_target_makes_nobody_wait(run: RunFolder, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=f"holds another {name}; choose a new folder"):
+        export_run(run.path, tmp_path, ())
 
 
 def test_an_impossible_place_is_refused_in_one_line(
