@@ -107,7 +107,7 @@ def _check_schema(database: sqlite3.Connection, path: Path) -> None:
     if odd is not None:
         kind, name = (one_line(str(part), 40) for part in odd)
         raise InputError(
-            f"{path}: contains the {kind} {name!r}, which no search writes; remove it with "
+            f"{path}: contains the {kind} '{name}', which no search writes; remove it with "
             "another program if you trust the file"
         )
 

@@ -6,6 +6,7 @@ references are a million values. Texts are therefore measured before values are 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -15,6 +16,9 @@ from dgkd_search.shown import shown_lines
 # libyaml is thirty times as fast; every wheel of PyYAML contains it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BaseLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+# It refuses the escapes that stand for bytes of a file name that are no text.
+_SURROGATE = re.compile(r"\\(u|U0000)[dD][89a-fA-F]")
+_MAX_SLOW = 2**19  # characters of a text with such escapes, which PyYAML's own parser reads
 
 _DEPTH = 32
 _NODES = 200_000  # after every alias is replaced by what it refers to
@@ -34,7 +38,7 @@ def load_yaml(text: str) -> object:
         ValueError, RecursionError: a value can't be built.
     """
     _check_complexity(text)
-    return yaml.load(text, Loader=_SafeLoader)
+    return yaml.load(text, Loader=yaml.SafeLoader if _has_surrogates(text) else _SafeLoader)
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
@@ -45,8 +49,16 @@ def compose_yaml(text: str) -> yaml.Node | None:
         TooComplex: it exceeds a limit.
     """
     _check_complexity(text)
-    root: yaml.Node | None = yaml.compose(text, Loader=_BaseLoader)
+    root: yaml.Node | None = yaml.compose(text, Loader=_base_loader(text))
     return root
+
+
+def _has_surrogates(text: str) -> bool:
+    return len(text) <= _MAX_SLOW and _SURROGATE.search(text) is not None
+
+
+def _base_loader(text: str) -> Any:
+    return yaml.BaseLoader if _has_surrogates(text) else _BaseLoader
 
 
 def to_yaml_text(value: object) -> str:
@@ -65,7 +77,7 @@ def _check_complexity(text: str) -> None:
     sizes: dict[str, int] = {}  # nodes of each finished anchor
     begun: list[tuple[str | None, int]] = []  # anchor, and nodes before it
     nodes = 0
-    for event in yaml.parse(text, Loader=_BaseLoader):
+    for event in yaml.parse(text, Loader=_base_loader(text)):
         mark = event.start_mark
         line = f"line {mark.line + 1}" if mark is not None else "the text"
         if isinstance(event, yaml.AliasEvent):

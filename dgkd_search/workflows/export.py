@@ -95,8 +95,8 @@ def export_run(
     files[_CARD] = model_card(best, measured, uses, len(images)).encode()
     files[out.student.name] = run.student.read_bytes()
     files[out.best.name] = run.best.read_bytes()
-    for file, content in files.items():
-        check_anonymous(file, content, _folders_of(options, folder, target))
+    added = {each.form.file for each in exported if each.form.name in FORMS.added()}
+    check_anonymous(files, _folders_of(options, folder, target), added, log)
     try:
         make_folder(target)
         for file, content in files.items():

@@ -11,7 +11,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from dgkd_search.errors import InputError
+from dgkd_search.utils.log import Log, silent
 
 _NODE_NOTES = ("stack_trace", "source_fn_stack", "from_node", "custom")
 _ONNX_NOTES = ("doc_string", "metadata_props")
@@ -60,25 +61,51 @@ def strip_onnx(message: Any) -> None:
                 strip_onnx(part)
 
 
-def check_anonymous(label: str, content: bytes, folders: Iterable[Path]) -> None:
-    """Check that a file names no folder of the exporter's machine; archives are searched too.
+def named_folder(content: bytes, folders: Iterable[Path]) -> str | None:
+    """Return a folder of the exporter's machine that a file names; archives are searched too.
 
     Args:
-        label: name of the file in messages.
         content: of the file.
         folders: further folders to search for: those of the run, the store and the data.
 
-    Raises:
-        InputError: it names the home folder, the current folder, an installation or one of
-            ``folders``.
+    Returns:
+        The home folder, the current folder, an installation or one of ``folders``; None if the file
+        names none of them.
     """
     private = _pattern([*_usual_folders(), *folders])
     for part in _parts(content):
         if named := private.search(part):
+            return os.fsdecode(named[0])
+    return None
+
+
+def check_anonymous(
+    files: Mapping[str, bytes],
+    folders: Iterable[Path],
+    added: Collection[str] = (),
+    log: Log = silent,
+) -> None:
+    """Check that no file names a folder of the exporter's machine.
+
+    Args:
+        files: contents by name.
+        folders: see ``named_folder``.
+        added: files of formats that are not built in. Only a note tells of a folder in them:
+            TorchScript, for example, keeps the paths of source files.
+        log: is called with the notes.
+
+    Raises:
+        InputError: a file names one.
+    """
+    for file, content in files.items():
+        if (named := named_folder(content, folders)) is None:
+            continue
+        if file not in added:
             raise InputError(
-                f"{label}: would publish {os.fsdecode(named[0])}, a folder of this machine; remove "
-                "it from the network, the option or the format that contains it"
+                f"{file}: would publish {named}, a folder of this machine; remove it from the "
+                "network or the option that contains it"
             )
+        log(f"note: {file} names {named}, a folder of this machine; look before you publish it")
 
 
 def _usual_folders() -> list[Path]:

@@ -229,7 +229,7 @@ BAD = {
     "option": (["--verfy"], "did you mean --verify"),
     "home": (["--store", "~nobody-at-all/x"], "home"),
     "none": (["--store", "none"], "--store none: must be a folder"),
-    "empty": (["--store", ""], "--store '': must be a non-empty text"),
+    "empty": (["--store", ""], "--store '': must be the path of a file or a folder"),
 }
 
 

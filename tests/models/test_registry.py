@@ -150,9 +150,9 @@ def test_all_problems_of_an_architecture_are_told_at_once(
     first, *others = error.value.messages
     assert first.startswith("family 'resnext': unknown; choose from resnet, plain, ")
     assert others == [
-        "classes 1: must be a whole number of at least 2",
-        "channels 0: must be a whole number of at least 1",
-        "image-size 7: must be a whole number of at least 8",
+        "classes 1: must be a whole number of at least 2 and at most 1048576",
+        "channels 0: must be a whole number of at least 1 and at most 1024",
+        "image-size 7: must be a whole number of at least 8 and at most 16384",
     ]
 
 

@@ -82,10 +82,10 @@ def reading(root: Path) -> Iterator[None]:
     """Record readings of the test set."""
     real = dgkd_search.training.evaluation.load_test
 
-    def read(data: Any) -> Any:
+    def read(*given: Any) -> Any:
         with readings(root).open("a") as file:
             file.write(".")
-        return real(data)
+        return real(*given)
 
     with mock.patch("dgkd_search.training.evaluation.load_test", read):
         yield

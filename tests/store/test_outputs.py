@@ -158,7 +158,11 @@ def test_what_appears_or_goes_between_two_looks_is_no_damage(
 ) -> None:
     spec, read_bytes = outputs_of("x"), Path.read_bytes
 
-    def appear(self: Path) -> os.stat_result:
+    stat = Path.stat
+
+    def appear(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if not follow_symlinks:  # whether it is a link
+            return stat(self, follow_symlinks=False)
         monkeypatch.undo()  # first look: too early, then its writer finishes
         put_outputs(store, "x")
         raise FileNotFoundError(self)
@@ -179,7 +183,11 @@ def test_what_appears_or_goes_between_two_looks_is_no_damage(
 
 
 def test_damage_at_the_second_look_is_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def appear(self: Path) -> os.stat_result:
+    stat = Path.stat
+
+    def appear(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if not follow_symlinks:  # whether it is a link
+            return stat(self, follow_symlinks=False)
         monkeypatch.undo()
         flip(put_outputs(store, "x") / "logits.npy")
         raise FileNotFoundError(self)

@@ -32,6 +32,7 @@ OTHER = {
     "name": "resnet14",
     "origin": "mypackage.mymodels",
     "code": "c" * 32,
+    "start": "d" * 32,
     "pretrained": "g" * 32,
     "schedule": "cosine",
     "augment": "flip",

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.registries import isolate
 from helpers.shipped import make_run
 
 import dgkd_search
@@ -103,6 +104,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> list[User]:
     alice.work.mkdir(parents=True)
     (alice.work / "nets_of_a_user.py").write_text(dedent(NETS))
     with pytest.MonkeyPatch.context() as patch:
+        isolate(patch)
         patch.syspath_prepend(str(alice.work))
         for name, value in alice.environment().items():
             patch.setenv(name, value)
@@ -187,7 +189,7 @@ def test_folders_of_the_machine_are_found(
             if packed:
                 content = write_to(tmp_path / "file.zip", content)
             with pytest.raises(InputError, match=r"^student.own: would publish /.*; remove it"):
-                check_anonymous("student.own", content, own)
+                check_anonymous({"student.own": content}, own)
 
 
 def test_similar_texts_are_no_folders_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,10 +201,11 @@ def test_similar_texts_are_no_folders_of_the_machine(monkeypatch: pytest.MonkeyP
         b"square/root",
         b"/home/carol2",
     ):
-        check_anonymous("student.own", text, [Path("/data"), Path("/home/carol"), Path("/")])
+        folders = [Path("/data"), Path("/home/carol"), Path("/")]
+        check_anonymous({"student.own": text}, folders)
 
 
-def test_an_own_format_that_names_a_folder_is_refused(
+def test_a_format_that_names_a_folder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, ("cnn3", "cnn2"), family="cnn")
@@ -217,3 +220,22 @@ def test_an_own_format_that_names_a_folder_is_refused(
     with pytest.raises(InputError, match=r"^student.pt2: would publish .*, a folder of this"):
         export_run(run.path, tmp_path / "run" / "out", ("torch",), places)
     assert not (tmp_path / "run" / "out").exists()
+
+
+def test_a_folder_in_an_added_format_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isolate(monkeypatch)
+    run = make_run(tmp_path, ("cnn3", "cnn2"), family="cnn")
+
+    def make(student: Any, images: torch.Tensor, path: Path) -> Any:
+        path.write_text(f"trained in {run.path}")
+        return student
+
+    dgkd_search.register_export_form("noted", "student.noted", make)
+    notes: list[str] = []
+    places = {"store": str(tmp_path / "store")}
+    export_run(run.path, tmp_path / "out", ("noted",), places, notes.append)
+    (note,) = notes
+    assert note.startswith(f"note: student.noted names {run.path}, a folder of this machine")
+    assert (tmp_path / "out" / "student.noted").is_file()
