@@ -18,7 +18,7 @@ from dgkd_search.callbacks.events import (
     TrialUpdated,
 )
 from dgkd_search.distillation.progress import TrialProgress
-from dgkd_search.shown import shown
+from dgkd_search.errors.shown import shown
 
 
 class Callback:

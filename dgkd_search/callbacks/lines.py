@@ -22,7 +22,7 @@ from dgkd_search.callbacks.state import (
     trial_outcome,
     trial_title,
 )
-from dgkd_search.shown import shown_lines
+from dgkd_search.errors.shown import shown_lines
 
 _STAGE_WORDS = {
     "waiting": "waiting for another trial to train it",

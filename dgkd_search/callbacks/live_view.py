@@ -17,7 +17,7 @@ from dgkd_search.callbacks.base import arrows, trial_label
 from dgkd_search.callbacks.events import TrialInfo
 from dgkd_search.callbacks.state import GAP
 from dgkd_search.distillation.progress import TrialProgress
-from dgkd_search.shown import shown
+from dgkd_search.errors.shown import shown
 
 _WITH_BAR = 60  # a narrower view has no bar,
 _WITH_ACCURACY = 40  # and one narrower than this no accuracy

@@ -29,7 +29,7 @@ from dgkd_search.callbacks.state import (
     trial_title,
 )
 from dgkd_search.distillation.progress import TrialProgress
-from dgkd_search.shown import shown_lines
+from dgkd_search.errors.shown import shown_lines
 
 # Importing rich takes 150 ms; commands without progress shouldn't pay for it.
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from dgkd_search.callbacks.events import (
 )
 from dgkd_search.distillation.progress import TrialProgress
 from dgkd_search.errors import InputError, one_line
-from dgkd_search.shown import escape_markdown, shown
+from dgkd_search.errors.shown import escape_markdown, shown
 from dgkd_search.utils.log import Log, silent
 
 _FOLDER = "tensorboard"  # in the run folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from dgkd_search.shown import shown_lines
+from dgkd_search.errors.shown import shown_lines
 
 
 def say(text: object) -> None:

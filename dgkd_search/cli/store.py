@@ -12,7 +12,7 @@ from typing import Any
 from dgkd_search.cli.output import say
 from dgkd_search.config.parsers import OptionParser, duration, path_text
 from dgkd_search.errors import InputError
-from dgkd_search.shown import shown
+from dgkd_search.errors.shown import shown
 from dgkd_search.store.inventory import ENTRY_KINDS, Entry, Inventory, list_store
 from dgkd_search.store.location import FORMAT_FILE, NO_STORE, default_root
 from dgkd_search.store.maintenance import FREEABLE, Freed, free_space, verify_store

@@ -14,11 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dgkd_search.errors.shown import shown
 from dgkd_search.results.looks import BEST, INK, PRUNED, REPLICATES, Look
 from dgkd_search.results.marks import Interval, Side
 from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS
 from dgkd_search.results.scales import Scale
-from dgkd_search.shown import shown
 from dgkd_search.utils.files import write_bytes
 
 DPI = 150

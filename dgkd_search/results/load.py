@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from dgkd_search.errors.shown import shown
 from dgkd_search.results.best import load_best
 from dgkd_search.results.best_config import BestConfig
 from dgkd_search.results.manifest import open_readonly
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.summary import notebook_html
 from dgkd_search.results.table import trials_table
-from dgkd_search.shown import shown
 from dgkd_search.study.study import ChainStudy
 
 

@@ -9,8 +9,8 @@ from functools import cache
 
 import jinja2
 
+from dgkd_search.errors.shown import escape_markdown
 from dgkd_search.results.best_config import BestConfig
-from dgkd_search.shown import escape_markdown
 from dgkd_search.study.replication_report import ReplicationReport
 from dgkd_search.training.losses.base import KL
 from dgkd_search.training.losses.registry import get_loss

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dgkd_search.errors.shown import shown
 from dgkd_search.results.accuracy_data import COUNT_TITLE, NOTHING_COMPLETED, AccuracyChart
 from dgkd_search.results.figure_parts import (
     GRID,
@@ -30,7 +31,6 @@ from dgkd_search.results.looks import (
     PRUNED_BELOW,
     REPLICATES,
 )
-from dgkd_search.shown import shown
 
 ACCURACY_FIGURE = "accuracy_vs_assistants"
 

@@ -7,6 +7,7 @@ import html
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dgkd_search.errors.shown import shown_lines
 from dgkd_search.results.best_config import Accuracies
 from dgkd_search.results.run_folder import RunFolder
 from dgkd_search.results.verdict import verdict
@@ -18,7 +19,6 @@ from dgkd_search.results.wording import (
     trial_counts,
 )
 from dgkd_search.results.work import Work
-from dgkd_search.shown import shown_lines
 from dgkd_search.study.replication import Replication
 from dgkd_search.study.space import Configuration
 from dgkd_search.utils.tables import labeled

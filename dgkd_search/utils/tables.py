@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dgkd_search.shown import csv_cell, escape_markdown, shown, shown_lines
+from dgkd_search.errors.shown import csv_cell, escape_markdown, shown, shown_lines
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from dgkd_search.shown import shown_lines
+from dgkd_search.errors.shown import shown_lines
 
 # libyaml is thirty times as fast; every wheel of PyYAML contains it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

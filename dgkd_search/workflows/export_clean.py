@@ -109,10 +109,8 @@ def check_anonymous(
 
 
 def _usual_folders() -> list[Path]:
-    import dgkd_search
-
-    packages = [Path(str(module.__file__)).parent.parent for module in (dgkd_search, torch)]
-    return [Path.home(), Path.cwd(), *packages]
+    package = Path(__file__).parents[1]
+    return [Path.home(), Path.cwd(), package.parent, Path(torch.__file__).parent.parent]
 
 
 def _pattern(folders: Iterable[Path]) -> re.Pattern[bytes]:

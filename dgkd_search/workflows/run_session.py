@@ -20,9 +20,9 @@ from dgkd_search.callbacks.base import Callback
 from dgkd_search.callbacks.events import Event, SearchFinished, SearchStarted, TrialEnded
 from dgkd_search.distillation.trial_stores import TrialStores
 from dgkd_search.errors import DgkdError, Stopped, one_line, resume_hint
+from dgkd_search.errors.shown import shown
 from dgkd_search.models import get_family
 from dgkd_search.results.run_folder import RunFolder
-from dgkd_search.shown import shown
 from dgkd_search.store.leases import Lease
 from dgkd_search.study.config import Resources
 from dgkd_search.study.ray_tune.controller import SearchController

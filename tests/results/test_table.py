@@ -16,9 +16,9 @@ from pandas.testing import assert_frame_equal
 
 from dgkd_search.data.config import DataConfig
 from dgkd_search.distillation.stats import StageResult, TrialStats
+from dgkd_search.errors.shown import csv_cell
 from dgkd_search.results.table import csv_text, to_frame, trials_table, write_trials
 from dgkd_search.results.trial_row import COLUMNS, TrialRow
-from dgkd_search.shown import csv_cell
 from dgkd_search.study.config import ChainSpace, StudyConfig
 from dgkd_search.study.planner import Planner
 from dgkd_search.study.records import StudentRecord

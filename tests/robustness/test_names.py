@@ -38,12 +38,12 @@ from dgkd_search.cli.main import main
 from dgkd_search.config.yaml_file import read_config, to_yaml
 from dgkd_search.data.npz import NpzDataset
 from dgkd_search.errors import InputError
+from dgkd_search.errors.shown import shown
 from dgkd_search.results.figure_parts import draw_label, draw_titles, new_figure, write_figure
 from dgkd_search.results.report.chain_diagram import Node, draw_chain
 from dgkd_search.results.summary import notebook_html
 from dgkd_search.results.table import csv_text
 from dgkd_search.results.trial_row import TrialRow
-from dgkd_search.shown import shown
 
 ODD = [
     *("caf\udce9", "a\nb", "\x1b[2J\x1b]0;t\x07", "\u202egpj.exe", "\u200b", "=cmd()", "猫", "😀"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dgkd_search.shown import escape_markdown
+from dgkd_search.errors.shown import escape_markdown
 from dgkd_search.utils.formatting import format_value
 from dgkd_search.utils.tables import Column, Table
 

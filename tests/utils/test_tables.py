@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from dgkd_search.shown import csv_cell
+from dgkd_search.errors.shown import csv_cell
 from dgkd_search.utils.tables import Column, Table, labeled, print_blocks
 
 TABLE = Table(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
-from dgkd_search.shown import shown
+from dgkd_search.errors.shown import shown
 
 _WIDTH, _HEIGHT, _GAP = 132, 62, 34  # size of a box, and space between two, in pixels
 _LEGIBLE = 0.7  # smallest scale of the drawing; a longer chain is scrolled instead

@@ -11,12 +11,12 @@ import altair as alt
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from dgkd_search.errors.shown import shown_values
 from dgkd_search.results.accuracy_data import AccuracyChart
 from dgkd_search.results.looks import BEST, INK, Look, vega_shape
 from dgkd_search.results.marks import BEST_LABEL_WIDTH, Side, place_label
 from dgkd_search.results.points import ACCURACY_TITLE, MANY_POINTS, TrialPoint
 from dgkd_search.results.scales import Scale
-from dgkd_search.shown import shown_values
 from dgkd_search.utils.intervals import plus_minus
 
 Value: TypeAlias = str | float | list[str] | None

@@ -13,13 +13,13 @@ import vl_convert
 from markupsafe import Markup
 
 from dgkd_search.errors import InputError
+from dgkd_search.errors.shown import shown
 from dgkd_search.results.definition import DEFINITION
 from dgkd_search.results.figures import study_title
 from dgkd_search.results.report.content import ReportFigure, RunReport
 from dgkd_search.results.report.search_charts import several_spec
 from dgkd_search.results.report.trial_table import COLUMNS
 from dgkd_search.results.run_folder import RunFolder
-from dgkd_search.shown import shown
 from dgkd_search.study.study import ChainStudy
 from dgkd_search.utils.files import write_bytes
 

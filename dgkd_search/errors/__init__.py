@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgkd_search.shown import shown, strip_colors
+from dgkd_search.errors.shown import shown, strip_colors
 
 _LONGEST = 2000  # characters of a message
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dgkd_search.shown import (
+from dgkd_search.errors.shown import (
     csv_cell,
     escape_markdown,
     shown,
