@@ -49,9 +49,9 @@ def _duplicate_notes(dataset: ImageFiles, split: Split) -> list[str]:
     if isinstance(dataset, ListsTestFiles) and (
         test := [str(path) for path in dataset.test_files()]
     ):
-        if split.validation_in == "train":  # these images are trained on by ``dgkd-search train``
-            training = [*training, *validation]
-        notes += _overlap(root, "test", files.duplicates(training, test), len(test))
+        # Validation images choose the winner, and ``dgkd-search train`` trains on them too.
+        seen = files.duplicates([*training, *validation], test)
+        notes += _overlap(root, "test", seen, len(test))
     return notes
 
 
@@ -60,8 +60,9 @@ def _overlap(root: Path, part: str, found: Duplicates, images: int) -> list[str]
         return []
     first, other = (os.path.relpath(path, root) for path in found.pairs[0])
     count = len(found.pairs)
+    seen = "training or validation" if part == "test" else "training"
     return [
         f"{'' if found.complete else 'at least '}{count:,} of the {images:,} {part} images "
-        f"{'is' if count == 1 else 'are'} in the training set too (same bytes, for example {first} "
+        f"{'is' if count == 1 else 'are'} in the {seen} set too (same bytes, for example {first} "
         f"and {other}): the {part} accuracy will be too high; keep one copy"
     ]
