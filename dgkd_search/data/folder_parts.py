@@ -143,9 +143,12 @@ def _check_flat(root: Path, found: dict[str, str], folders: list[str], images: i
     if hint := _elsewhere(root):
         raise InputError(f"data-dir {root}: has no train/; {hint}")
     if found or len(folders) < 2:
-        has = f"{_listed(list(found.values()))} but " if found else ""
+        has = f"{_listed(folders)} but " if folders else ""
         has += f"{images:,} images in no class and " if images else ""
-        raise InputError(f"data-dir {root}: has {has}no train/; add it, with one folder per class")
+        rename = ", or give the folder of the training set this name" if folders else ""
+        raise InputError(
+            f"data-dir {root}: has {has}no train/; add it, with one folder per class{rename}"
+        )
     odd = [name for name in folders if set(re.findall(r"[a-z]+", name.casefold())) & _WORDS]
     if odd:
         raise InputError(

@@ -99,9 +99,10 @@ def test_a_folder_of_classes_is_a_training_set(tmp_path: Path) -> None:
         (("seg_train", "seg_test"), "seg_test/, seg_train/"),
         (("train2017", "val2017"), "train2017/, val2017/"),
         (("training_set", "cat"), "training_set/"),
-        (("test", "cat"), "has test/ but no train/"),
-        (("Valid", "Dev-1"), "has Valid/ but no train/"),
-        (("cat",), "has no train/; add it"),
+        (("test", "cat"), "has cat/, test/ but no train/"),
+        (("Valid", "Dev-1"), "has Dev-1/, Valid/ but no train/"),
+        (("train_set", "test"), "but no train/; add it, with one folder per class, or give the f"),
+        (("cat",), "has cat/ but no train/; add it"),
     ],
 )
 def test_other_folders_never_become_classes(
