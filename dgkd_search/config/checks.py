@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 from dgkd_search.config.options import Options
-from dgkd_search.data import get_dataset
 from dgkd_search.errors import InputError
 from dgkd_search.models import get_family, parameter_count
 from dgkd_search.study.config import Resources, StudyConfig
@@ -29,8 +28,6 @@ def ineffective_options(options: Options) -> list[str]:
     notes = []
     if options.views is not None and options.augment == "none":
         notes.append("--views has no effect: without --augment there is one view of each image")
-    if options.background != Options.background and not get_dataset(options.dataset).streamable:
-        notes.append(f"--background has no effect: {options.dataset} has no picture files")
     if len(options.objective) > 1:
         notes.append("no trial is pruned: Optuna can't prune with two objectives")
     if options.outputs == "online" and options.store_limit is not None:

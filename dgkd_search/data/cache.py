@@ -14,7 +14,7 @@ import numpy as np
 from filelock import FileLock
 
 from dgkd_search.data import file_list as listing
-from dgkd_search.data.config import DataConfig, MeanStd
+from dgkd_search.data.config import COLOR, DataConfig, MeanStd
 from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.kinds import get_dataset
 from dgkd_search.data.normalization import known_statistics, mean_and_std
@@ -64,7 +64,7 @@ def _open_or_build(config: DataConfig, cache: Path, log: Log) -> PreparedData:
     dataset = open_dataset_files(config)
     identity = dataset.identity()
     streamed = is_streamed(config, dataset)
-    key = _key(config, dataset, identity, streamed, _decoding(dataset, streamed))
+    key = _key(config, dataset, identity, streamed, decoding_of(config, dataset, streamed))
     cache = cache.absolute()  # processes with other working directories open the result
     path = cache / key
     if path.exists():
@@ -92,7 +92,7 @@ def find_prepared(config: DataConfig, cache: Path, rules: int) -> PreparedData |
     """
     dataset = open_dataset_files(config)
     streamed = is_streamed(config, dataset)
-    if _decoding(dataset, streamed) is None:
+    if decoding_of(config, dataset, streamed) is None:
         return None
     identity: str | None = dataset.identity()
     if isinstance(dataset, PictureFiles):
@@ -127,12 +127,12 @@ def _key(
     )
 
 
-def _decoding(dataset: Dataset, streamed: bool) -> Decoding | None:
-    """Return how a dataset decodes picture files; None if its images are no files."""
+def decoding_of(config: DataConfig, dataset: Dataset, streamed: bool) -> Decoding | None:
+    """Return how image files of a dataset are decoded; None if none are decoded here."""
     if isinstance(dataset, PictureFiles):
         return dataset.decoding
     # Workers decode the files of a user's own streamed dataset.
-    return Decoding() if streamed else None
+    return Decoding(background=COLOR.rgb(config.background)) if streamed else None
 
 
 def is_streamed(config: DataConfig, dataset: Dataset) -> bool:
@@ -157,7 +157,7 @@ def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) 
             dataset.measure_values()  # workers can't
         files = listing.to_files(dataset, split)
         mean, std = mean_and_std(listing.sample(dataset, split.rows.train))
-        decoding = _decoding(dataset, streamed)
+        decoding = decoding_of(config, dataset, streamed)
         rules = decoding.key() if decoding is not None else []
         fingerprint = listing.fingerprint(dataset, split, identity, rules)
     else:
@@ -187,7 +187,7 @@ def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) 
         fingerprint=fingerprint,
         path="",  # set when it is opened, as the cache may move
         streamed=streamed,
-        decoding=_decoding(dataset, streamed),
+        decoding=decoding_of(config, dataset, streamed),
     )
     checksums = {name: sha256(content) for name, content in files.items()}
     return {**files, INFO: to_checksummed_json({**info.to_dict(), "files": checksums})}

@@ -5,11 +5,9 @@ from __future__ import annotations
 import itertools
 
 from dgkd_search.config.yaml_file import to_yaml_values
-from dgkd_search.data import get_dataset
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.headers import scan_headers
-from dgkd_search.data.open import open_dataset_files
-from dgkd_search.data.types import PictureFiles
+from dgkd_search.data.types import Dataset, PictureFiles
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.utils.formatting import format_bytes, format_value, pluralize
@@ -46,6 +44,7 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
         chain = str(space.configuration(params).chain.canonical())
         names.setdefault(chain, []).append(_BASELINES.get(name, name))
     first = list(names)[: config.budget]
+    header_notes = _picture_notes(validated.dataset, config.data)
     plan = [
         ("data", validated.images or "counted when the search starts"),
         (
@@ -62,7 +61,7 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
         ("run folder", str(run.path)),
     ]
     return [
-        *(f"note: {note}" for note in (*resolved.warnings, *_picture_notes(config.data))),
+        *(f"note: {note}" for note in (*resolved.warnings, *header_notes)),
         *labeled(((name, format_value(value)) for name, value in values.items()), _LABEL),
         "",
         *labeled(plan, _LABEL),
@@ -70,15 +69,12 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
     ]
 
 
-def _picture_notes(config: DataConfig) -> list[str]:
+def _picture_notes(dataset: Dataset, config: DataConfig) -> list[str]:
     """Open the headers of all picture files, also of the test set; no pixel is decoded.
 
     Raises:
         InputError: names the damaged files, ten at most.
     """
-    if not get_dataset(config.dataset).streamable:  # don't open other datasets a second time
-        return []
-    dataset = open_dataset_files(config)
     if not isinstance(dataset, PictureFiles):
         return []
     headers = scan_headers(dataset.all_paths())

@@ -13,6 +13,8 @@ from dgkd_search.config.checks import size_notes
 from dgkd_search.config.options import Options
 from dgkd_search.config.resolve import Resolved, resolve
 from dgkd_search.data import get_dataset
+from dgkd_search.data.cache import decoding_of, is_streamed
+from dgkd_search.data.config import DataConfig
 from dgkd_search.data.normalization import known_statistics
 from dgkd_search.data.notes import data_notes
 from dgkd_search.data.open import open_dataset_files
@@ -41,6 +43,7 @@ class ValidatedSearch:
 
     Attributes:
         run: the run folder.
+        dataset: the opened dataset.
         outputs: size of the stored outputs; None if the data must be downloaded first.
         images: description of the data; None if unknown.
         teacher: the pretrained teacher, or None.
@@ -49,6 +52,7 @@ class ValidatedSearch:
 
     resolved: Resolved
     run: RunFolder
+    dataset: Dataset
     outputs: OutputsEstimate | None
     images: str | None = None
     teacher: PretrainedTeacher | None = None
@@ -103,23 +107,17 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
     validate_custom_loss(get_loss(loss.name), classes, loss.options)
     notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
     notes += _unused_options(resolved)
-    images = None
-    if isinstance(dataset, Downloadable):
-        images = dataset.missing() or f"in {dataset.root}; counted when the search starts"
-    if split is not None:
-        images = _images(dataset, split)
-        notes += data_notes(dataset, split)
-        notes += _imbalance_notes(dataset.classes, split.train_labels)
-        notes += _small_validation_notes(len(split.validation_labels))
-        if resolved.config.data.validation is not None and split.validation_in == "val":
-            notes.append("--validation has no effect: the dataset has a validation set")
+    notes += _data_notes(resolved.config.data, dataset, split)
+    images = _images(dataset, split)
     weights = resolved.options.teacher_weights
     teacher = (
         read_teacher(Path(weights), architecture(space.teacher)) if weights is not None else None
     )
     notes += teacher.notes if teacher is not None else ()
     resolved = replace(resolved, warnings=(*resolved.warnings, *notes))
-    return ValidatedSearch(resolved, run, outputs, images, teacher, start_checksums(models))
+    return ValidatedSearch(
+        resolved, run, dataset, outputs, images, teacher, start_checksums(models)
+    )
 
 
 def _unused_options(resolved: Resolved) -> list[str]:
@@ -137,6 +135,22 @@ def _unused_options(resolved: Resolved) -> list[str]:
     ]
 
 
+def _data_notes(config: DataConfig, dataset: Dataset, split: Split | None) -> list[str]:
+    """Return notes on the data, and on options without an effect on them."""
+    notes = []
+    if config.background != DataConfig.background and (
+        decoding_of(config, dataset, is_streamed(config, dataset)) is None
+    ):
+        notes.append(f"--background has no effect: {config.dataset} has no image files")
+    if split is not None:
+        notes += data_notes(dataset, split)
+        notes += _imbalance_notes(dataset.classes, split.train_labels)
+        notes += _small_validation_notes(len(split.validation_labels))
+        if config.validation is not None and split.validation_in == "val":
+            notes.append("--validation has no effect: the dataset has a validation set")
+    return notes
+
+
 def _split(resolved: Resolved, dataset: Dataset) -> Split | None:
     """Return the split of the data; None if they may have to be downloaded first."""
     if isinstance(dataset, Downloadable):
@@ -145,7 +159,12 @@ def _split(resolved: Resolved, dataset: Dataset) -> Split | None:
     return choose_split(dataset, data)
 
 
-def _images(dataset: Dataset, split: Split) -> str:
+def _images(dataset: Dataset, split: Split | None) -> str | None:
+    """Describe the images; None if nothing is known of them."""
+    if isinstance(dataset, Downloadable):
+        return dataset.missing() or f"in {dataset.root}; counted when the search starts"
+    if split is None:
+        return None
     names = dataset.classes
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     color = "gray" if dataset.channels == 1 else "color"

@@ -41,8 +41,6 @@ def test_options_that_change_nothing_are_told() -> None:
     assert resolved(views=8, augment="crop").warnings == resolved(outputs="online").warnings == ()
     (warning,) = resolved(outputs="online", store_limit=10**9).warnings
     assert warning.startswith("--store-limit has no effect")
-    (warning,) = resolved(background="black").warnings
-    assert warning == "--background has no effect: digits has no picture files"
 
 
 def test_a_loss_without_temperature_has_none_to_set_or_to_search(

@@ -130,3 +130,31 @@ def test_an_unknown_augmentation_is_refused_with_those_there_are() -> None:
 def test_one_class_is_nothing_to_learn() -> None:
     with pytest.raises(ValueError, match="'mine': class_count 1 is below 2"):
         DatasetKind("mine", remote(Path()), class_count=1)
+
+
+class OwnFiles:
+    """Image files by their names alone: only the workers decode them by the rules."""
+
+    validation_fraction, has_test = 0.1, False
+
+    def __init__(self, root: Path) -> None:
+        folder = ImageFolder(root, 8)
+        self.root, self.classes = root, folder.classes
+        self.channels, self.image_size = folder.channels, folder.image_size
+        self.identity, self.labels, self.names = folder.identity, folder.labels, folder.names
+        self.read, self.test = folder.read, folder.test
+
+
+def test_the_background_reaches_a_streamed_dataset_of_ones_own(root: Path, tmp_path: Path) -> None:
+    register_dataset(DatasetKind("own", lambda config: OwnFiles(root), streamable=True))
+    (white, black, memory) = (
+        prepare(DataConfig("own", images=images, background=background), tmp_path / "cache").info
+        for images, background in (("stream", "white"), ("stream", "black"), ("memory", "black"))
+    )
+    assert white.decoded_by.background == (255, 255, 255)
+    assert black.decoded_by.background == (0, 0, 0) and memory.decoding is None
+    assert white.fingerprint != black.fingerprint
+    for images, expected in (("stream", 0), ("memory", 1)):
+        found = validated(tmp_path, "own", images=images, background="black")
+        warnings = found.resolved.warnings
+        assert sum("--background has no effect" in line for line in warnings) == expected

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.folders import save_image
+from helpers.registries import isolate
 from PIL import Image
 
 from dgkd_search.cli.main import main
 from dgkd_search.config.parse_options import parse_options
+from dgkd_search.data.image_folder import ImageFolder
+from dgkd_search.data.kinds import DatasetKind, register_dataset
 from dgkd_search.workflows.dry_run import preview_lines
 from dgkd_search.workflows.validate import validate
 
@@ -26,10 +29,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def notes(root: Path, tmp_path: Path, **options: object) -> list[str]:
+def preview(root: Path, tmp_path: Path, **options: object) -> list[str]:
     values = {"dataset": "imagefolder", "data_dir": str(root), "out": str(tmp_path / "run")}
-    validated = validate(parse_options({**values, **options}))
-    return [line for line in preview_lines(validated) if "picture" in line]
+    return preview_lines(validate(parse_options({**values, **options})))
+
+
+def notes(root: Path, tmp_path: Path, **options: object) -> list[str]:
+    """Return the lines about headers."""
+    return [line for line in preview(root, tmp_path, **options) if "picture" in line]
 
 
 def test_what_decoding_changes_is_named(root: Path, tmp_path: Path) -> None:
@@ -41,6 +48,28 @@ def test_what_decoding_changes_is_named(root: Path, tmp_path: Path) -> None:
     Image.new("RGBA", (16, 16)).save(root / "test/a/0.png")
     clear, _ = notes(root, tmp_path, background="#0a0b0c")
     assert clear == ("note: 2 of 24 pictures are transparent, and laid on #0a0b0c (--background)")
+
+
+def test_headers_of_every_dataset_of_image_files_are_read(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of one that is registered without streaming."""
+    isolate(monkeypatch)
+    register_dataset(DatasetKind("pets", lambda config: ImageFolder(root, 8)), __name__)
+    Image.new("RGBA", (16, 16)).save(root / "train/a/0.png")
+    options = {"dataset": "pets", "data_dir": None, "background": "black"}
+    clear, _ = notes(root, tmp_path, **options)
+    assert clear == "note: 1 of 24 pictures are transparent, and laid on black (--background)"
+    assert not any("has no effect" in line for line in preview(root, tmp_path, **options))
+
+
+def test_a_background_behind_nothing_is_named(root: Path, tmp_path: Path) -> None:
+    (note,) = (
+        line
+        for line in preview(root, tmp_path, dataset="digits", data_dir=None, background="black")
+        if "--background" in line
+    )
+    assert note == "note: --background has no effect: digits has no image files"
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
