@@ -12,7 +12,14 @@ from PIL import Image
 
 from dgkd_search.data import pixels
 from dgkd_search.data.config import Rgb
-from dgkd_search.data.picture_file import MAX_REPORTED, open_picture, quiet, raise_all, unreadable
+from dgkd_search.data.picture_file import (
+    MAX_REPORTED,
+    open_picture,
+    quiet,
+    raise_all,
+    room_for,
+    unreadable,
+)
 from dgkd_search.errors import InputError
 from dgkd_search.utils.formatting import pluralize
 
@@ -155,7 +162,7 @@ def value_range(paths: Sequence[Path]) -> tuple[int, int] | None:
     with quiet():
         for path in (paths[row] for row in rows.tolist()):
             try:
-                with open_picture(path) as picture:
+                with open_picture(path) as picture, room_for(picture):
                     if pixels.is_deep(picture):
                         least, greatest = pixels.deep_range(path, picture)
                         low, high, met = min(low, least), max(high, greatest), True
@@ -177,7 +184,12 @@ def _range(low: int, high: int) -> tuple[int, int]:
 
 
 def _count(picture: Image.Image, counts: Headers) -> None:
-    """Count one picture; its pixels stay undecoded."""
+    """Count one picture; its pixels stay undecoded.
+
+    Raises:
+        ValueError: no picture of its mode is decoded.
+    """
+    pixels.check_mode(picture)
     gray, deep = pixels.is_gray(picture), pixels.is_deep(picture)
     counts.pictures += 1
     counts.colored += not gray

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, _imaging
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from dgkd_search.data.formats import FORMATS
 from dgkd_search.errors import InputError, one_line
@@ -38,12 +38,30 @@ def open_picture(path: Path) -> Image.Image:
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a regular file")
-    return Image.open(path, formats=FORMATS)
+    picture = Image.open(path, formats=FORMATS)
+    if picture.format == "TIFF":
+        # Pillow maps uncompressed TIFFs of a known name into memory, and scrambles turned ones.
+        picture.filename = ""
+    return picture
 
 
 def room_for(picture: Image.Image) -> contextlib.AbstractContextManager[object]:
-    """Return a context in which a picture is decoded: large ones wait for each other."""
-    return _one_large if picture.width * picture.height > _LARGE else _UNLIMITED
+    """Return a context in which a picture is decoded.
+
+    Large ones wait for each other, and raise ValueError instead of MemoryError.
+    """
+    large = picture.width * picture.height > _LARGE
+    return _one_at_a_time(picture) if large else _UNLIMITED
+
+
+@contextlib.contextmanager
+def _one_at_a_time(picture: Image.Image) -> Iterator[None]:
+    try:
+        with _one_large:
+            yield
+    except MemoryError as error:
+        size = f"{picture.width:,} x {picture.height:,}"
+        raise ValueError(f"its {size} pixels need too much memory") from error
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
@@ -52,6 +70,8 @@ def unreadable(path: Path, error: Exception) -> InputError:
     Damaged files raise OSError, SyntaxError, ValueError, struct.error, zlib.error and more.
     """
     reason = one_line(error)
+    if isinstance(error, UnidentifiedImageError):  # its message would repeat the path
+        reason = f"its content is in none of the formats {', '.join(FORMATS)}"
     return InputError(f"{path}: not a readable image ({reason}); replace or remove the file")
 
 

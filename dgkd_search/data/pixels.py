@@ -41,6 +41,16 @@ class UnmeasuredRange(Exception):
     """A picture of more than 8 bits was met, and the range of such pictures is not known yet."""
 
 
+def check_mode(picture: Image.Image) -> None:
+    """Check that pictures of this mode are decoded.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no known range, save 8 or 16 bits")
+
+
 def is_gray(picture: Image.Image) -> bool:
     return picture.mode in _GRAY_MODES or _is_deep_gray(picture)
 
@@ -83,8 +93,7 @@ def to_mode(path: Path, picture: Image.Image, mode: str, decoding: Decoding) -> 
     """
     if decoding.rules == FIRST_RULES:
         return _by_first_rules(picture, mode)
-    if picture.mode == "F":
-        raise ValueError("floating-point pixels have no known range, save 8 or 16 bits")
+    check_mode(picture)
     if is_deep(picture):
         if decoding.values is None:
             raise UnmeasuredRange
@@ -205,8 +214,7 @@ def _opaque(image: Image.Image, mode: str, decoding: Decoding) -> Image.Image:
 
 def _by_first_rules(image: Image.Image, mode: str) -> Image.Image:
     """Convert as versions before rules 2 did, for runs that they began."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
+    check_mode(image)
     if _is_deep_gray(image):
         deep = np.asarray(image).astype(np.int64)
         image = Image.fromarray(np.clip(deep >> 8, 0, 255).astype(np.uint8))

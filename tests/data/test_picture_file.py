@@ -15,6 +15,7 @@ import pytest
 from helpers.pictures import write_png
 from PIL import Image
 
+from dgkd_search.data import decoding
 from dgkd_search.data.decoding import decode_images
 from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.headers import scan_headers
@@ -58,7 +59,13 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
 def test_files_of_other_content_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    assert "not a readable image" in message_of(path)
+    message = message_of(path)
+    assert "not a readable image" in message and message.count(str(path)) == 1
+
+
+def test_floating_point_pixels_are_named_by_their_header(tmp_path: Path) -> None:
+    Image.new("F", (8, 8)).save(tmp_path / "a.tif")
+    assert "no known range, save 8 or 16 bits" in message_of(tmp_path / "a.tif")
 
 
 def test_content_counts_and_not_the_suffix(tmp_path: Path) -> None:
@@ -83,6 +90,24 @@ def test_bombs_are_refused_by_their_header(tmp_path: Path, size: tuple[int, int]
     content[20:24] = height.to_bytes(4, "big")
     path.write_bytes(content)
     message_of(path)
+
+
+def test_a_row_that_no_decoder_can_hold_is_named(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "a.png", 8, 2, [b""], 178_000_000)
+    with pytest.raises(InputError, match=r"its 178,000,000 x 1 pixels need too much memory"):
+        decode_images([path], 3, 8, Decoding())
+
+
+def test_other_shortages_of_memory_are_no_fault_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(decoding, "to_mode", fail)
+    with pytest.raises(MemoryError):
+        decode_images([tmp_path / "a.png"], 3, 8, Decoding())
 
 
 def test_long_strips_take_little_memory(tmp_path: Path) -> None:

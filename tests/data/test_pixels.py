@@ -277,6 +277,37 @@ def test_pictures_are_turned_upright(tmp_path: Path, value: int, suffix: str) ->
     assert (upright[:8, 8:] < 60).all()
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "I;16", "I"])
+@pytest.mark.parametrize("value", [5, 6, 7, 8])
+def test_uncompressed_tiffs_of_every_mode_are_turned_whole(
+    tmp_path: Path, value: int, mode: str
+) -> None:
+    """Pillow reads some modes from memory that it maps, with width and height exchanged."""
+    row, column = CORNERS[value]
+    stored = np.zeros((16, 24), np.uint8)
+    stored[8 * row : 8 * row + 8, 16 * column : 16 * column + 8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = value
+    image = Image.fromarray(stored)
+    if mode == "I;16":
+        image = Image.fromarray(stored.astype(np.uint16) * 257)
+    else:
+        image = image.convert("RGB").convert(mode) if mode != "I" else image.convert("I")
+    image.save(tmp_path / "a.tif", exif=exif)
+    decoding = Decoding(values=(0, 255) if mode == "I" else FULL_16_BITS)
+    sizes: list[tuple[int, int]] = []
+
+    def complete(width: int, height: int) -> tuple[tuple[float, float, float, float], bool]:
+        sizes.append((width, height))
+        return (0, 0, width, width), False
+
+    (upright,) = decode_images([tmp_path / "a.tif"], 1, 16, decoding, crops=[complete])[0]
+    assert sizes == [(16, 24)]
+    expected = np.zeros((16, 16))
+    expected[:8, :8] = 255
+    assert np.abs(upright - expected).max() <= 1
+
+
 @pytest.mark.parametrize("value", [0, 9, 65535])
 def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, value: int) -> None:
     exif = Image.Exif()
