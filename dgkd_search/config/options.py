@@ -153,8 +153,7 @@ class Options:
         "data",
         COLOR,
         "COLOR",
-        "color behind transparent pixels of picture files: white, black or #rrggbb (default: "
-        "white)",
+        "color behind transparent pixels of image files: white, black or #rrggbb (default: white)",
     )
 
     family: str | None = _option(

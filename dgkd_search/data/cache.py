@@ -21,7 +21,7 @@ from dgkd_search.data.normalization import known_statistics, mean_and_std
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.prepared import INFO, DataInfo, PreparedData, open_prepared, verify_prepared
 from dgkd_search.data.splits import choose_split
-from dgkd_search.data.types import Dataset, Images, Part, PictureFiles
+from dgkd_search.data.types import Dataset, DecodedFiles, Images, Part
 from dgkd_search.errors import InputError
 from dgkd_search.utils.files import make_folder, quarantine, remove_folder, write_folder
 from dgkd_search.utils.hashing import digest, sha256, to_checksummed_json
@@ -47,7 +47,7 @@ def prepare(config: DataConfig, cache: Path, log: Log = silent) -> PreparedData:
     Args:
         config: the dataset and its settings.
         cache: folder of prepared data, created if missing.
-        log: receives a line for each damaged folder, and one on the scale of pictures of more than
+        log: receives a line for each damaged folder, and one on the scale of images of more than
             8 bits.
 
     Raises:
@@ -95,7 +95,7 @@ def find_prepared(config: DataConfig, cache: Path, rules: int) -> PreparedData |
     if decoding_of(config, dataset, streamed) is None:
         return None
     identity: str | None = dataset.identity()
-    if isinstance(dataset, PictureFiles):
+    if isinstance(dataset, DecodedFiles):
         identity = dataset.identity_under(rules)
     if identity is None:
         return None
@@ -129,7 +129,7 @@ def _key(
 
 def decoding_of(config: DataConfig, dataset: Dataset, streamed: bool) -> Decoding | None:
     """Return how image files of a dataset are decoded; None if none are decoded here."""
-    if isinstance(dataset, PictureFiles):
+    if isinstance(dataset, DecodedFiles):
         return dataset.decoding
     # Workers decode the files of a user's own streamed dataset.
     return Decoding(background=COLOR.rgb(config.background)) if streamed else None
@@ -153,7 +153,7 @@ def _build(config: DataConfig, dataset: Dataset, identity: str, streamed: bool) 
     )
     split = choose_split(dataset, config)
     if streamed:
-        if isinstance(dataset, PictureFiles):
+        if isinstance(dataset, DecodedFiles):
             dataset.measure_values()  # workers can't
         files = listing.to_files(dataset, split)
         mean, std = mean_and_std(listing.sample(dataset, split.rows.train))

@@ -77,7 +77,7 @@ class DataConfig:
             Validation accuracy then measures the fit.
         validation: share of the training images to validate on, if the dataset has no validation
             part of its own; None for the dataset's default.
-        background: color behind transparent pixels of picture files.
+        background: color behind transparent pixels of image files.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""Decoding and resizing of picture files."""
+"""Decoding and resizing of image files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dgkd_search.data.decoding_rules import Decoding
-from dgkd_search.data.picture_file import open_picture, quiet, raise_all, room_for, unreadable
+from dgkd_search.data.image_file import open_image, quiet, raise_all, room_for, unreadable
 from dgkd_search.data.pixels import UnmeasuredRange, to_mode
 from dgkd_search.data.types import Images
 from dgkd_search.errors import InputError
@@ -52,7 +52,7 @@ def decode_images(
 
     Raises:
         InputError: names the files that are damaged or not images, ten at most.
-        UnmeasuredRange: a picture has more than 8 bits, and ``decoding`` no range.
+        UnmeasuredRange: an image has more than 8 bits, and ``decoding`` no range.
     """
     images = np.empty((len(paths), channels, size, size), np.uint8)
 
@@ -99,8 +99,8 @@ def _decode_one(
     path: Path, channels: int, size: int, decoding: Decoding, crop: Crop | None
 ) -> Images:
     try:
-        with open_picture(path) as picture, room_for(picture):
-            image = to_mode(path, picture, "L" if channels == 1 else "RGB", decoding)
+        with open_image(path) as opened, room_for(opened):
+            image = to_mode(path, opened, "L" if channels == 1 else "RGB", decoding)
             if crop is not None:
                 box, mirrored = crop(*image.size)
                 image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)

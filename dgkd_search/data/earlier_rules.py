@@ -10,10 +10,10 @@ from dgkd_search.data.decoding_rules import DECODING_RULES, changes_since
 from dgkd_search.data.headers import scan_headers
 from dgkd_search.data.open import open_dataset_files
 from dgkd_search.data.prepared import PreparedData
-from dgkd_search.data.types import PictureFiles
+from dgkd_search.data.types import DecodedFiles
 from dgkd_search.utils.log import Log, silent
 
-# Ends the message of a run whose pictures other rules decode differently.
+# Ends the message of a run whose images other rules decode differently.
 PREPARED_GONE = "the data prepared by those rules are no longer in the store, start a new run"
 
 
@@ -63,15 +63,15 @@ def why_other_pixels(config: DataConfig, rules: int) -> str | None:
         InputError: the dataset cannot be used.
     """
     dataset = open_dataset_files(config)
-    if rules == DECODING_RULES or not isinstance(dataset, PictureFiles):
+    if rules == DECODING_RULES or not isinstance(dataset, DecodedFiles):
         return None
     changed = scan_headers(dataset.all_paths()).changed
     if not changed and not is_streamed(config, dataset):
         return None
-    affected = f"this affects {', '.join(changed)} pictures"
+    affected = f"this affects {', '.join(changed)} images"
     if not changed:
         affected = "the fingerprint of streamed data contains the number of the rules"
     return (
-        f"its pictures were decoded by rules {rules}; since then (rules {DECODING_RULES}) "
+        f"its images were decoded by rules {rules}; since then (rules {DECODING_RULES}) "
         f"{changes_since(rules)}; {affected}"
     )

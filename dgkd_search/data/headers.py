@@ -1,4 +1,4 @@
-"""What the headers of picture files say, without decoding their pixels."""
+"""What the headers of image files say, without decoding their pixels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from PIL import Image
 
 from dgkd_search.data import pixels
 from dgkd_search.data.config import Rgb
-from dgkd_search.data.picture_file import (
+from dgkd_search.data.image_file import (
     MAX_REPORTED,
-    open_picture,
+    open_image,
     quiet,
     raise_all,
     room_for,
@@ -32,10 +32,10 @@ _GRAY = (299, 587, 114)  # thousandths of red, green and blue in a gray level (I
 
 @dataclass
 class Headers:
-    """Counts of the pictures whose decoding may surprise, and the damaged ones.
+    """Counts of the images whose decoding may surprise, and the damaged ones.
 
     Attributes:
-        pictures: files whose header can be read.
+        images: files whose header can be read.
         colored: not gray.
         transparent: with an alpha channel, or a transparent color.
         turned: with an EXIF orientation other than upright.
@@ -46,7 +46,7 @@ class Headers:
         damaged: number of damaged files.
     """
 
-    pictures: int = 0
+    images: int = 0
     colored: int = 0
     transparent: int = 0
     turned: int = 0
@@ -58,7 +58,7 @@ class Headers:
 
     def __add__(self, other: Headers) -> Headers:
         return Headers(
-            self.pictures + other.pictures,
+            self.images + other.images,
             self.colored + other.colored,
             self.transparent + other.transparent,
             self.turned + other.turned,
@@ -71,7 +71,7 @@ class Headers:
 
     @property
     def changed(self) -> list[str]:
-        """Describe the pictures that the first decoding rules decode differently."""
+        """Describe the images that the first decoding rules decode differently."""
         counts = {
             "transparent": self.transparent,
             "turned by EXIF": self.turned,
@@ -84,7 +84,7 @@ class Headers:
         raise_all(list(self.errors), self.damaged)
 
     def notes(self, channels: int, background: Rgb, background_name: str) -> list[str]:
-        """Return a line for each kind of picture that decoding changes."""
+        """Return a line for each kind of image that decoding changes."""
         gray = channels == 1
         color = f"{background_name} (--background)"
         if gray and len(set(background)) > 1:
@@ -102,12 +102,12 @@ class Headers:
             ),
         }
         notes = [
-            f"{count:,} of {pluralize(self.pictures, 'picture')} {text}"
+            f"{count:,} of {pluralize(self.images, 'image')} {text}"
             for text, count in lines.items()
             if count
         ]
         notes.append(
-            f"the headers of {pluralize(self.pictures, 'picture')} are intact; pixels are decoded "
+            f"the headers of {pluralize(self.images, 'image')} are intact; pixels are decoded "
             "when the search starts"
         )
         return notes
@@ -124,8 +124,8 @@ def scan_headers(paths: Sequence[Path]) -> Headers:
         errors: list[InputError] = []
         for path in paths[start : start + _CHUNK]:
             try:
-                with open_picture(path) as picture:
-                    _count(picture, counts)
+                with open_image(path) as image:
+                    _count(image, counts)
             except Exception as error:
                 errors.append(unreadable(path, error))
         counts.errors, counts.damaged = tuple(errors[:MAX_REPORTED]), len(errors)
@@ -147,9 +147,9 @@ def all_gray(paths: Sequence[Path]) -> bool:
 
 
 def value_range(paths: Sequence[Path]) -> tuple[int, int] | None:
-    """Return the range of values of pictures with more than 8 bits: (least, greatest).
+    """Return the range of values of images with more than 8 bits: (least, greatest).
 
-    It is the smallest range of 8, 10, 12, ... bits that contains the values of all these pictures.
+    It is the smallest range of 8, 10, 12, ... bits that contains the values of all these images.
     It begins at 0, or at minus a power of two if there are negative values. Up to 10,000 evenly
     spaced files are read. None if none of them has more than 8 bits.
 
@@ -162,9 +162,9 @@ def value_range(paths: Sequence[Path]) -> tuple[int, int] | None:
     with quiet():
         for path in (paths[row] for row in rows.tolist()):
             try:
-                with open_picture(path) as picture, room_for(picture):
-                    if pixels.is_deep(picture):
-                        least, greatest = pixels.deep_range(path, picture)
+                with open_image(path) as image, room_for(image):
+                    if pixels.is_deep(image):
+                        least, greatest = pixels.deep_range(path, image)
                         low, high, met = min(low, least), max(high, greatest), True
             except MemoryError:
                 raise
@@ -183,18 +183,18 @@ def _range(low: int, high: int) -> tuple[int, int]:
     return least, least + 2**bits - 1
 
 
-def _count(picture: Image.Image, counts: Headers) -> None:
-    """Count one picture; its pixels stay undecoded.
+def _count(image: Image.Image, counts: Headers) -> None:
+    """Count one image; its pixels stay undecoded.
 
     Raises:
-        ValueError: no picture of its mode is decoded.
+        ValueError: no image of its mode is decoded.
     """
-    pixels.check_mode(picture)
-    gray, deep = pixels.is_gray(picture), pixels.is_deep(picture)
-    counts.pictures += 1
+    pixels.check_mode(image)
+    gray, deep = pixels.is_gray(image), pixels.is_deep(image)
+    counts.images += 1
     counts.colored += not gray
-    counts.transparent += picture.has_transparency_data
+    counts.transparent += image.has_transparency_data
     counts.deep += deep
-    counts.shortened += not deep and pixels.is_shortened(picture)
-    counts.turned += pixels.orientation(picture) != 1
-    counts.several += bool(getattr(picture, "is_animated", False))
+    counts.shortened += not deep and pixels.is_shortened(image)
+    counts.turned += pixels.orientation(image) != 1
+    counts.several += bool(getattr(image, "is_animated", False))

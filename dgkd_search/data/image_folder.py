@@ -101,16 +101,16 @@ class ImageFolder:
         return Part(self._decode(self.test_files()), _labels(self._listing.images["test"]))
 
     def measure_values(self) -> None:
-        """See ``PictureFiles``."""
+        """See ``DecodedFiles``."""
         if self.decoding.values is None:
             self.decoding = replace(self.decoding, values=value_range(self._paths("train")))
 
     def identity_under(self, rules: int) -> str | None:
-        """See ``PictureFiles``."""
+        """See ``DecodedFiles``."""
         return first_identity(self.root) if rules == FIRST_RULES else self.identity()
 
     def all_paths(self) -> list[Path]:
-        """See ``PictureFiles``."""
+        """See ``DecodedFiles``."""
         return [path for part in self._listing.images for path in self._paths(part)]
 
     def _decode(self, paths: Sequence[Path]) -> Images:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from dgkd_search.data.config import COLOR, DataConfig
 from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.kinds import data_problems, get_dataset
-from dgkd_search.data.types import Dataset, Part, PictureFiles
+from dgkd_search.data.types import Dataset, DecodedFiles, Part
 from dgkd_search.errors import InputError
 
 
@@ -20,7 +20,7 @@ def open_dataset_files(config: DataConfig) -> Dataset:
     if problems := data_problems(config):
         raise InputError(problems)
     dataset = get_dataset(config.dataset).open(config)
-    if isinstance(dataset, PictureFiles):
+    if isinstance(dataset, DecodedFiles):
         background = COLOR.rgb(config.background)
         dataset.decoding = replace(dataset.decoding, background=background)
     return dataset
@@ -47,6 +47,6 @@ def load_test(config: DataConfig, decoding: Decoding | None = None) -> Part:
         InputError: there is no test set, or one of its images cannot be read.
     """
     dataset = open_dataset_files(config)
-    if decoding is not None and isinstance(dataset, PictureFiles):
+    if decoding is not None and isinstance(dataset, DecodedFiles):
         dataset.decoding = decoding
     return dataset.test()

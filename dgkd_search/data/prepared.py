@@ -39,7 +39,7 @@ class DataInfo:
             streamed data see ``file_list.fingerprint``.
         path: the prepared folder.
         streamed: whether images are decoded when they are used.
-        decoding: how picture files were decoded; None for other datasets, and for those that
+        decoding: how image files were decoded; None for other datasets, and for those that
             versions without decoding rules prepared.
     """
 
@@ -58,7 +58,7 @@ class DataInfo:
 
     @property
     def decoded_by(self) -> Decoding:
-        """How picture files of the same dataset must be decoded."""
+        """How image files of the same dataset must be decoded."""
         return (self.decoding or Decoding(FIRST_RULES)).with_range()
 
     def to_dict(self) -> dict[str, object]:

@@ -114,11 +114,11 @@ class Notes(Protocol):
 
 
 @runtime_checkable
-class PictureFiles(Protocol):
-    """The additional interface of a dataset that decodes picture files.
+class DecodedFiles(Protocol):
+    """The additional interface of a dataset that decodes image files.
 
     Attributes:
-        decoding: how they are decoded. ``values`` is set when a picture of more than 8 bits is met.
+        decoding: how they are decoded. ``values`` is set when an image of more than 8 bits is met.
     """
 
     decoding: Decoding

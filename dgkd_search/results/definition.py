@@ -32,7 +32,7 @@ class SearchDefinition:
         checksums: of the user's own parts: ``given``, the teacher's weights, and the code of
             models (``code``), ``loss``, ``guidance``, ``sampler`` and ``pruner``; ``start``, the
             weights that constructors of models load.
-        decoding_rules: number of the rules by which picture files were decoded.
+        decoding_rules: number of the rules by which image files were decoded.
     """
 
     options: Mapping[str, object]

@@ -7,7 +7,7 @@ import itertools
 from dgkd_search.config.yaml_file import to_yaml_values
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.headers import scan_headers
-from dgkd_search.data.types import Dataset, PictureFiles
+from dgkd_search.data.types import Dataset, DecodedFiles
 from dgkd_search.study.config import StudyConfig
 from dgkd_search.study.space import SearchSpace
 from dgkd_search.utils.formatting import format_bytes, format_value, pluralize
@@ -23,7 +23,7 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
     """Describe a search line by line, without writing anything.
 
     Raises:
-        InputError: names picture files with damaged headers, ten at most.
+        InputError: names image files with damaged headers, ten at most.
     """
     resolved, run = validated.resolved, validated.run
     config, resources = resolved.config, resolved.resources
@@ -44,7 +44,7 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
         chain = str(space.configuration(params).chain.canonical())
         names.setdefault(chain, []).append(_BASELINES.get(name, name))
     first = list(names)[: config.budget]
-    header_notes = _picture_notes(validated.dataset, config.data)
+    header_notes = _image_notes(validated.dataset, config.data)
     plan = [
         ("data", validated.images or "counted when the search starts"),
         (
@@ -69,13 +69,13 @@ def preview_lines(validated: ValidatedSearch) -> list[str]:
     ]
 
 
-def _picture_notes(dataset: Dataset, config: DataConfig) -> list[str]:
-    """Open the headers of all picture files, also of the test set; no pixel is decoded.
+def _image_notes(dataset: Dataset, config: DataConfig) -> list[str]:
+    """Open the headers of all image files, also of the test set; no pixel is decoded.
 
     Raises:
         InputError: names the damaged files, ten at most.
     """
-    if not isinstance(dataset, PictureFiles):
+    if not isinstance(dataset, DecodedFiles):
         return []
     headers = scan_headers(dataset.all_paths())
     headers.raise_damaged()

@@ -269,7 +269,7 @@ def test_a_disk_that_does_not_answer_is_no_damage(
     assert prepare(config, tmp_path).path == whole.path
 
 
-def test_only_picture_files_have_decoding_rules(root: Path, tmp_path: Path) -> None:
+def test_only_image_files_have_decoding_rules(root: Path, tmp_path: Path) -> None:
     digits = prepare(replace(DIGITS, train_limit=40), tmp_path / "cache").info
     assert digits.decoding is None and "decoding" not in digits.to_dict()
     # The name of the prepared digits is that of versions without decoding rules.
@@ -290,7 +290,7 @@ def test_another_background_is_other_data(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("images", ["memory", "stream"])
-def test_the_training_images_determine_the_range_of_deep_pictures(
+def test_the_training_images_determine_the_range_of_deep_images(
     tmp_path: Path, images: str
 ) -> None:
     for part, top in (("train", 4000), ("val", 9000), ("test", 9000)):
@@ -303,7 +303,7 @@ def test_the_training_images_determine_the_range_of_deep_pictures(
     lines: list[str] = []
     data = prepare(config, tmp_path / "cache", lines.append)
     assert data.info.channels == 1 and data.info.decoded_by.values == (0, 4095)
-    assert lines == ["pictures of more than 8 bits hold 12-bit values: 0..4095 becomes 0..255"]
+    assert lines == ["images of more than 8 bits hold 12-bit values: 0..4095 becomes 0..255"]
     prepare(config, tmp_path / "cache", lines.append)
     assert len(set(lines)) == 1 and len(lines) == 2  # a second search is told, too
     assert data.info.mean[0] == pytest.approx((4000 >> 4) / 255, abs=0.01)
@@ -313,7 +313,7 @@ def test_the_training_images_determine_the_range_of_deep_pictures(
         assert (load_test(config, decoding).images == 255).all()
 
 
-def test_deep_pictures_outside_the_training_images_have_the_range_of_16_bits(root: Path) -> None:
+def test_deep_images_outside_the_training_images_have_the_range_of_16_bits(root: Path) -> None:
     for name in ("a", "b"):
         path = root / "test" / name / "0.png"
         path.parent.mkdir(parents=True)

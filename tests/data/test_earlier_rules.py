@@ -20,13 +20,13 @@ from dgkd_search.data.open import load_test
 
 
 def save(path: Path, pixels: np.ndarray, alpha: int) -> None:
-    """Save an RGB picture with the same alpha everywhere."""
+    """Save an RGB image with the same alpha everywhere."""
     save_image(path, np.dstack([pixels, np.full(pixels.shape[:2], alpha)]))
 
 
 @pytest.fixture(params=["memory", "stream"])
 def config(tmp_path: Path, request: pytest.FixtureRequest) -> DataConfig:
-    """Transparent pictures of two classes."""
+    """Transparent images of two classes."""
     generator = np.random.default_rng(0)
     for part, count in (("train", 10), ("test", 2)):
         for name in ("a", "b"):
@@ -42,7 +42,7 @@ def test_a_run_goes_on_with_its_prepared_data(config: DataConfig, tmp_path: Path
     data = prepare_like(config, before.info.fingerprint, tmp_path / "cache", lines.append)
     assert data == before and data.info.decoded_by.rules == FIRST_RULES
     assert len(lines) == 1 and "decoding rules 1 apply" in lines[0]
-    assert "transparent pictures are laid on a background" in lines[0]
+    assert "transparent images are laid on a background" in lines[0]
     # The present rules give other pixels, under another name and fingerprint.
     now = prepare(config, tmp_path / "cache")
     assert now.path != before.path and now.info.fingerprint != before.info.fingerprint
@@ -67,14 +67,14 @@ def test_without_its_prepared_data_the_reason_is_given(config: DataConfig, tmp_p
     assert now.info.fingerprint != before.info.fingerprint
     reason = why_other_pixels(config, FIRST_RULES)
     assert reason is not None and "\n" not in reason
-    assert "transparent pictures are laid on a background" in reason
-    assert "affects 24 transparent pictures" in reason
+    assert "transparent images are laid on a background" in reason
+    assert "affects 24 transparent images" in reason
     # A run of the present rules has other data for another reason.
     assert why_other_pixels(config, now.info.decoded_by.rules) is None
     assert why_other_pixels(DataConfig("digits"), FIRST_RULES) is None
 
 
-def test_pictures_that_no_rule_touches_keep_their_fingerprint(
+def test_images_that_no_rule_touches_keep_their_fingerprint(
     config: DataConfig, tmp_path: Path
 ) -> None:
     for path in Path(str(config.data_dir)).rglob("*.png"):

@@ -1,4 +1,4 @@
-"""Headers of all pictures: counts, damaged files, the range of deep pictures."""
+"""Headers of all images: counts, damaged files, the range of deep images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.pictures import write_png16
+from helpers.image_files import write_png16
 from PIL import Image
 
 from dgkd_search.data.headers import all_gray, scan_headers, value_range
@@ -16,8 +16,8 @@ WHITE, GREEN = (255, 255, 255), (0, 200, 0)
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
-    """Two plain pictures, and one of each kind that decoding changes."""
+def images(tmp_path: Path) -> list[Path]:
+    """Two plain images, and one of each kind that decoding changes."""
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("a.jpg", "b.bmp"):
@@ -33,25 +33,25 @@ def pictures(tmp_path: Path) -> list[Path]:
     return sorted(tmp_path.iterdir())
 
 
-def test_every_kind_is_counted(pictures: list[Path]) -> None:
-    headers = scan_headers(pictures * 60)  # several tasks
-    assert headers.pictures == 60 * 9 and not headers.damaged
+def test_every_kind_is_counted(images: list[Path]) -> None:
+    headers = scan_headers(images * 60)  # several tasks
+    assert headers.images == 60 * 9 and not headers.damaged
     assert headers.transparent == 60 * 2  # 16-bit gray with alpha is read as RGBA
     assert (headers.turned, headers.deep) == (60 * 2, 60 * 2)
     assert (headers.shortened, headers.several) == (60, 60)
     assert headers.changed == ["120 transparent", "120 turned by EXIF", "120 of more than 8 bits"]
 
 
-def test_each_kind_has_a_note_and_plain_pictures_have_one(pictures: list[Path]) -> None:
-    notes = scan_headers(pictures).notes(3, WHITE, "white")
+def test_each_kind_has_a_note_and_plain_images_have_one(images: list[Path]) -> None:
+    notes = scan_headers(images).notes(3, WHITE, "white")
     assert len(notes) == 6
-    assert "2 of 9 pictures are transparent, and laid on white (--background)" in notes
-    (last,) = scan_headers(pictures[:2]).notes(3, WHITE, "white")
-    assert last.startswith("the headers of 2 pictures are intact; pixels are decoded when")
+    assert "2 of 9 images are transparent, and laid on white (--background)" in notes
+    (last,) = scan_headers(images[:2]).notes(3, WHITE, "white")
+    assert last.startswith("the headers of 2 images are intact; pixels are decoded when")
 
 
-def test_gray_datasets_name_the_colors_and_the_background(pictures: list[Path]) -> None:
-    notes = "\n".join(scan_headers(pictures).notes(1, GREEN, "#00c800"))
+def test_gray_datasets_name_the_colors_and_the_background(images: list[Path]) -> None:
+    notes = "\n".join(scan_headers(images).notes(1, GREEN, "#00c800"))
     assert "laid on gray level 117, which --background #00c800 is in gray" in notes
     assert "are colored but become gray" in notes
 
@@ -67,12 +67,12 @@ def test_damaged_headers_are_named_and_counted(tmp_path: Path) -> None:
     assert caught.value.messages[-1] == "and 590 more files that cannot be read"
 
 
-def test_gray_is_read_from_headers(pictures: list[Path]) -> None:
-    gray = [path for path in pictures if path.name in ("turned.jpg", "deep.png")]
-    assert all_gray(gray) and not all_gray(pictures)
+def test_gray_is_read_from_headers(images: list[Path]) -> None:
+    gray = [path for path in images if path.name in ("turned.jpg", "deep.png")]
+    assert all_gray(gray) and not all_gray(images)
 
 
-def test_the_range_holds_all_deep_pictures(tmp_path: Path) -> None:
+def test_the_range_holds_all_deep_images(tmp_path: Path) -> None:
     paths = []
     for name, value in (("a", 900), ("b", 70), ("c", 3000)):
         paths.append(tmp_path / f"{name}.png")

@@ -1,4 +1,4 @@
-"""What users' pictures hold is kept: transparency, bit depth, orientation, colors."""
+"""What users' images hold is kept: transparency, bit depth, orientation, colors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.pictures import write_png, write_png16, write_tiff16
+from helpers.image_files import write_png, write_png16, write_tiff16
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,7 +23,7 @@ GREEN = (0, 200, 0)
 
 
 def decode(path: Path, channels: int = 3, decoding: Decoding | None = None) -> Images:
-    """Decode a picture without resizing: [H, W, 3], or [H, W] for gray."""
+    """Decode an image without resizing: [H, W, 3], or [H, W] for gray."""
     with Image.open(path) as image:
         size = image.width
     decoding = decoding or Decoding(values=value_range([path]))
@@ -40,7 +40,7 @@ def half_clear() -> Image.Image:
 
 
 def transparent_files(folder: Path) -> dict[str, Path]:
-    """Write the same picture, left half transparent, with every kind of transparency."""
+    """Write the same image, left half transparent, with every kind of transparency."""
     rgba, files = half_clear(), {}
 
     def save(name: str, image: Image.Image, **options: object) -> None:
@@ -91,7 +91,7 @@ def test_partly_transparent_pixels_are_mixed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("premultiplied", ["RGBa", "La"])
-def test_premultiplied_pictures_are_opaque(tmp_path: Path, premultiplied: str) -> None:
+def test_premultiplied_images_are_opaque(tmp_path: Path, premultiplied: str) -> None:
     straight = "RGBA" if premultiplied == "RGBa" else "LA"
     image = half_clear().convert(straight).convert(premultiplied)
     pixels = np.asarray(to_mode(tmp_path, image, "RGB", Decoding()))
@@ -124,7 +124,7 @@ def test_transparent_values_of_16_bits_are_found(tmp_path: Path) -> None:
     assert decode(color)[0].tolist() == [[255, 255, 255], [62, 125, 187]]
 
 
-def test_a_colored_background_is_gray_behind_gray_pictures(tmp_path: Path) -> None:
+def test_a_colored_background_is_gray_behind_gray_images(tmp_path: Path) -> None:
     Image.new("LA", (2, 2), (7, 0)).save(tmp_path / "a.png")
     level = Image.new("RGB", (1, 1), GREEN).convert("L").getpixel((0, 0))
     assert (decode(tmp_path / "a.png", 1, Decoding(background=GREEN)) == level).all()
@@ -251,13 +251,13 @@ def test_lab_is_converted_by_its_definition(tmp_path: Path) -> None:
     assert abs(decode(tmp_path / "a.tif")[0, 0].astype(int) - (255, 0, 0)).max() <= 6
 
 
-# By orientation, the corner of the stored picture that is the upper left one to the eye.
+# By orientation, the corner of the stored image that is the upper left one to the eye.
 CORNERS = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
 @pytest.mark.parametrize("value", CORNERS)
-def test_pictures_are_turned_upright(tmp_path: Path, value: int, suffix: str) -> None:
+def test_images_are_turned_upright(tmp_path: Path, value: int, suffix: str) -> None:
     stored = np.zeros((16, 24, 3), np.uint8)
     row, column = CORNERS[value]
     stored[8 * row : 8 * row + 8, 16 * column : 16 * column + 8] = 250
@@ -317,12 +317,12 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, value:
         assert to_mode(tmp_path / "a.png", image, "RGB", Decoding()).size == (8, 4)
 
 
-def test_damaged_exif_does_not_damage_the_picture(tmp_path: Path) -> None:
+def test_damaged_exif_does_not_damage_the_image(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), RED).save(tmp_path / "a.jpg", exif=b"Exif\0\0 nonsense", quality=100)
     assert abs(decode(tmp_path / "a.jpg").astype(int) - RED).max() <= 3
 
 
-def test_deep_and_transparent_pictures_are_turned_too(tmp_path: Path) -> None:
+def test_deep_and_transparent_images_are_turned_too(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     deep = np.zeros((8, 8), np.uint16)

@@ -64,8 +64,8 @@ def test_arrays_of_ones_own(
     assert run_trial(stages, data).stages[-1].finished
 
 
-def test_pictures_are_loaded_as_a_search_decodes_them(tmp_path: Path) -> None:
-    """The block for other programs: every kind of picture, at its own size and at two others."""
+def test_images_are_loaded_as_a_search_decodes_them(tmp_path: Path) -> None:
+    """The block for other programs: every kind of image, at its own size and at two others."""
     namespace: dict[str, Any] = {}
     exec(block("data.md", "# load.py"), namespace)
     generator, exif = np.random.default_rng(0), Image.Exif()

@@ -1,7 +1,8 @@
-"""The preview of a search reads the headers of all picture files."""
+"""The preview of a search reads the headers of all image files."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from dgkd_search.workflows.validate import validate
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two classes of plain pictures, with a test set."""
+    """Two classes of plain images, with a test set."""
     for part, count in (("train", 10), ("test", 2)):
         for name in ("a", "b"):
             for i in range(count):
@@ -35,19 +36,20 @@ def preview(root: Path, tmp_path: Path, **options: object) -> list[str]:
 
 
 def notes(root: Path, tmp_path: Path, **options: object) -> list[str]:
-    """Return the lines about headers."""
-    return [line for line in preview(root, tmp_path, **options) if "picture" in line]
+    """Return the notes about headers."""
+    lines = preview(root, tmp_path, **options)
+    return [line for line in lines if re.match(r"note: (\d+ of \d+ images|the headers)", line)]
 
 
 def test_what_decoding_changes_is_named(root: Path, tmp_path: Path) -> None:
     (plain,) = notes(root, tmp_path)
     assert plain == (
-        "note: the headers of 24 pictures are intact; pixels are decoded when the search starts"
+        "note: the headers of 24 images are intact; pixels are decoded when the search starts"
     )
     Image.new("RGBA", (16, 16)).save(root / "train/a/0.png")
     Image.new("RGBA", (16, 16)).save(root / "test/a/0.png")
     clear, _ = notes(root, tmp_path, background="#0a0b0c")
-    assert clear == ("note: 2 of 24 pictures are transparent, and laid on #0a0b0c (--background)")
+    assert clear == ("note: 2 of 24 images are transparent, and laid on #0a0b0c (--background)")
 
 
 def test_headers_of_every_dataset_of_image_files_are_read(
@@ -59,7 +61,7 @@ def test_headers_of_every_dataset_of_image_files_are_read(
     Image.new("RGBA", (16, 16)).save(root / "train/a/0.png")
     options = {"dataset": "pets", "data_dir": None, "background": "black"}
     clear, _ = notes(root, tmp_path, **options)
-    assert clear == "note: 1 of 24 pictures are transparent, and laid on black (--background)"
+    assert clear == "note: 1 of 24 images are transparent, and laid on black (--background)"
     assert not any("has no effect" in line for line in preview(root, tmp_path, **options))
 
 
@@ -73,7 +75,7 @@ def test_a_background_behind_nothing_is_named(root: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_damaged_pictures_of_every_part_end_a_dry_run(
+def test_damaged_images_of_every_part_end_a_dry_run(
     root: Path, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (root / part / "b/1.png").write_bytes(b"damaged")
@@ -83,7 +85,7 @@ def test_damaged_pictures_of_every_part_end_a_dry_run(
     assert f"{root}/{part}/b/1.png: not a readable image" in line
 
 
-def test_all_damaged_pictures_are_counted_not_only_those_of_a_sample(
+def test_all_damaged_images_are_counted_not_only_those_of_a_sample(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for i in range(300):

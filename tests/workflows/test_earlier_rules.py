@@ -44,7 +44,7 @@ def test_a_run_goes_on_or_is_refused_by_the_rule_that_changed(tmp_path: Path) ->
         _merged(run.path, config.data, before, store, silent)
 
     shutil.rmtree(before.path)
-    refused = "decoded by rules 1; .*transparent pictures are laid .*start a new run"
+    refused = "decoded by rules 1; .*transparent images are laid .*start a new run"
     with pytest.raises(InputError, match=refused):
         prepare_same_data(run.path, best, config.data, store)
     options = parse_options(folder)

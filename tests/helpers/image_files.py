@@ -1,4 +1,4 @@
-"""Picture files that Pillow cannot write: 16-bit colors, and transparent colors of few bits."""
+"""Image files that Pillow cannot write: 16-bit colors, and transparent colors of few bits."""
 
 from __future__ import annotations
 

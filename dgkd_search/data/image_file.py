@@ -1,4 +1,4 @@
-"""Opening of picture files with Pillow: safely, and without its warnings."""
+"""Opening of image files with Pillow: safely, and without its warnings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dgkd_search.data.formats import FORMATS
 from dgkd_search.errors import InputError, one_line
 
 MAX_REPORTED = 10  # damaged files that are named; others are counted
-# Pictures of more pixels are decoded one at a time: each can occupy more than a gigabyte.
+# Images of more pixels are decoded one at a time: each can occupy more than a gigabyte.
 _LARGE = 2**25
 _one_large = threading.Lock()
 _UNLIMITED = contextlib.nullcontext()
@@ -27,8 +27,8 @@ _UNLIMITED = contextlib.nullcontext()
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Open a picture; its header is read, its pixels are decoded when they are used.
+def open_image(path: Path) -> Image.Image:
+    """Open an image; its header is read, its pixels are decoded when they are used.
 
     Args:
         path: a regular file. Others are refused: opening a pipe would wait for a writer.
@@ -38,29 +38,29 @@ def open_picture(path: Path) -> Image.Image:
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("not a regular file")
-    picture = Image.open(path, formats=FORMATS)
-    if picture.format == "TIFF":
+    image = Image.open(path, formats=FORMATS)
+    if image.format == "TIFF":
         # Pillow maps uncompressed TIFFs of a known name into memory, and scrambles turned ones.
-        picture.filename = ""
-    return picture
+        image.filename = ""
+    return image
 
 
-def room_for(picture: Image.Image) -> contextlib.AbstractContextManager[object]:
-    """Return a context in which a picture is decoded.
+def room_for(image: Image.Image) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which an image is decoded.
 
     Large ones wait for each other, and raise ValueError instead of MemoryError.
     """
-    large = picture.width * picture.height > _LARGE
-    return _one_at_a_time(picture) if large else _UNLIMITED
+    large = image.width * image.height > _LARGE
+    return _one_at_a_time(image) if large else _UNLIMITED
 
 
 @contextlib.contextmanager
-def _one_at_a_time(picture: Image.Image) -> Iterator[None]:
+def _one_at_a_time(image: Image.Image) -> Iterator[None]:
     try:
         with _one_large:
             yield
     except MemoryError as error:
-        size = f"{picture.width:,} x {picture.height:,}"
+        size = f"{image.width:,} x {image.height:,}"
         raise ValueError(f"its {size} pixels need too much memory") from error
 
 
@@ -91,7 +91,7 @@ def raise_all(errors: list[InputError], total: int | None = None) -> None:
 
 
 class _Quiet:
-    """Hides Pillow's warnings as long as any thread reads pictures.
+    """Hides Pillow's warnings as long as any thread reads images.
 
     The filters of ``warnings`` belong to the process. If every thread saved and restored them, the
     last one could restore what another one had set.

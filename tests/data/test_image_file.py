@@ -1,4 +1,4 @@
-"""Only picture files are opened, and Pillow prints nothing."""
+"""Only image files are opened, and Pillow prints nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.pictures import write_png
+from helpers.image_files import write_png
 from PIL import Image
 
 from dgkd_search.data import decoding
 from dgkd_search.data.decoding import decode_images
 from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.headers import scan_headers
-from dgkd_search.data.picture_file import quiet
+from dgkd_search.data.image_file import quiet
 from dgkd_search.errors import InputError
 
 
@@ -48,7 +48,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     "content",
     [
         b"",
-        b"not a picture",
+        b"not an image",
         b"\x89PNG\r\n\x1a\n",
         b"\xff\xd8\xff",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",  # would start Ghostscript
@@ -118,7 +118,7 @@ def test_long_strips_take_little_memory(tmp_path: Path) -> None:
     assert (decode_images([tmp_path / "a.png"], 1, 100, Decoding()) == 200).all()
 
 
-# A large picture (a warning that is no UserWarning), odd EXIF, an odd TIFF (a warning of a logger)
+# A large image (a warning that is no UserWarning), odd EXIF, an odd TIFF (a warning of a logger)
 # and a damaged one (an error of libtiff), in threads.
 NOISE = """
 import sys, warnings
