@@ -97,7 +97,7 @@ class Headers:
             "search starts": self.deep,
             "have 16 bits, of which only the upper 8 can be read": self.shortened,
             "have several frames or pages, of which the first is used": self.several,
-            "are colored but become gray, as the first training images are": (
+            "are colored but become gray, as a sample of the training images is gray": (
                 self.colored if gray else 0
             ),
         }
