@@ -30,7 +30,7 @@ _HEAD = 512  # bytes that tell the kind of a file
 # Limits that no checkpoint of such a network reaches, as a hostile one must not fill the memory.
 _DESCRIPTION = 2**28  # bytes of the pickle in an archive
 _STORAGE = 10**9  # bytes of a storage in an archive, which is read whole to verify its checksum
-_TENSORS = 100_000
+_TENSORS = 20_000
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch.save before version 1.6
 
 
@@ -146,7 +146,7 @@ def _read_archive(archive: zipfile.ZipFile) -> Checkpoint:
     entries = {info.filename: info for info in archive.infolist()}
     folders = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
     if len(folders) != 1:
-        raise Damaged("it is an archive, but not one of torch.save")
+        raise Damaged("it is an archive, but not one of torch.save; save its state dict with it")
     (folder,) = folders
     if f"{folder}constants.pkl" in entries:
         raise Damaged("it is a TorchScript program; save the state_dict() of torch.jit.load(FILE)")
@@ -200,9 +200,9 @@ def _read_legacy(file: IO[bytes], size: int) -> Checkpoint:
     reader.next()  # byte order and sizes of the machine's types
     root_object = reader.next()
     keys = reader.next()
-    if not isinstance(keys, list):
+    if not isinstance(keys, list) or not all(type(key) is str for key in keys):
         raise Damaged("it lacks the list of its storages")
-    for key in map(str, keys):
+    for key in keys:
         count = int.from_bytes(file.read(8), "little")
         held = count * reader.itemsizes.get(key, 1)
         if file.tell() + held > size:

@@ -23,6 +23,7 @@ from dgkd_search.distillation.stored_tensor import (
     Inert,
     Storage,
     StorageType,
+    is_count,
     odd,
 )
 
@@ -133,12 +134,13 @@ class Reader(pickle._Unpickler):
         start = 0
         if view and view[0] is not None:  # a part of a storage, in files of early versions
             _, start, count = view[0]
-        if kind != "storage" or any(type(n) is not int or n < 0 for n in (start, count)):
+        # The text of another key, such as a nested tuple, could take all memory.
+        if kind != "storage" or type(key) is not str or not (is_count(start) and is_count(count)):
             raise Damaged("a storage has an impossible description")
         dtype = storage_type.dtype
-        self.itemsizes.setdefault(str(key), dtype.itemsize)
+        self.itemsizes.setdefault(key, dtype.itemsize)
         size = dtype.itemsize
-        return Storage(str(key), dtype, start * size, count * size, self._fetch)
+        return Storage(key, dtype, start * size, count * size, self._fetch)
 
     # Steps of the unpickler that differ from those of the standard library.
 

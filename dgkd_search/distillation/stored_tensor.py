@@ -123,6 +123,11 @@ KINDS = {
 }
 
 
+def is_count(value: object) -> bool:
+    """Return whether a value is an integer in 0..2^63-1; a pickle may hold one of 100 MB."""
+    return type(value) is int and 0 <= value < 2**63
+
+
 def _tensor(storage: object, offset: int, size: Any, stride: Any, *rest: object) -> StoredTensor:
     """Describe a tensor; the arguments are those of ``torch._utils._rebuild_tensor_v2``."""
     metadata = rest[2] if len(rest) > 2 else None
@@ -145,7 +150,7 @@ def _view(
     if not isinstance(storage, Storage):
         raise Damaged("it is a pickle of other code; save its state dict with torch.save")
     numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
+    if len(size) != len(stride) or not all(is_count(n) for n in numbers):
         raise Damaged("a tensor has an impossible shape")
     dtype = dtype or storage.dtype
     last = sum((n - 1) * step for n, step in zip(size, stride, strict=True))

@@ -15,12 +15,12 @@ from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.weight_names import NameScheme, name_schemes
 
 _SHOWN = 3  # names in an error message
-_LONG = 150  # characters of a name, which a file may make long
+_LONG = 100  # characters of a name, which a file may make long
 # Limits that no real checkpoint reaches; a hostile one must not take minutes.
 _PREFIXES = 8
 _DEPTH = 50
 _STATE_DICTS = 200
-_NAME = 1000
+_NAME = 300
 
 # Where training scripts keep a network: keys of a checkpoint and prefixes of names. The first one
 # that fits is taken.
@@ -72,20 +72,20 @@ def fit(
 
     Raises:
         InputError: no weights fit; names those of the nearest that don't.
-        Damaged: a mapping in the checkpoint contains itself.
+        Damaged: a mapping or list in the checkpoint contains itself.
     """
     fits = list(_fits(checkpoint, architecture, expected))
     good = [each for each in fits if not each.problems and not each.differs]
     if not good:
         raise _error(checkpoint, fits, architecture, label)
     chosen = good[0]
-    notes = []
+    place, notes = some([chosen.place]), []
     others = [each.place for each in good[1:] if each.place != chosen.place]
     if others:
-        notes.append(f"{label}: read {chosen.place}; {some(others)} would fit too")
+        notes.append(f"{label}: read {place}; {some(others)} would fit too")
     elif chosen.outside:
         rest = "other tensor" if chosen.outside == 1 else "other tensors"
-        notes.append(f"{label}: read {chosen.place}; {chosen.outside} {rest} beside it left out")
+        notes.append(f"{label}: read {place}; {chosen.outside} {rest} beside it left out")
     return chosen, tuple(notes)
 
 
@@ -108,22 +108,24 @@ def _state_dicts(root: object) -> list[tuple[tuple[str, ...], Mapping[str, objec
     """Return all mappings that contain tensors, with their keys, in order of preference."""
     found: list[tuple[tuple[str, ...], Mapping[str, object]]] = []
     seen: set[int] = set()
-    above: list[int] = []  # the mappings that contain the present one
+    above: list[int] = []  # the mappings and lists that contain the present one
     waiting: list[tuple[tuple[str, ...], object]] = [((), root)]
     while waiting:
         path, value = waiting.pop()
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping | list | tuple):
             continue
         if len(path) > _DEPTH:
-            raise Damaged("its mappings are nested too deeply; save its state dict alone")
+            raise Damaged("it is nested too deeply; save its state dict alone")
         del above[len(path) :]
         if id(value) in above:
-            raise Damaged("a mapping in it contains itself; save its state dict alone")
+            raise Damaged("a part of it contains itself; save its state dict alone")
         above.append(id(value))
         if id(value) in seen:
             continue
         seen.add(id(value))
-        if any(isinstance(entry, StoredTensor) for entry in value.values()):
+        if not isinstance(value, Mapping):  # as of ``torch.save((state_dict, epoch), file)``
+            value = {str(index): entry for index, entry in enumerate(value)}
+        elif any(isinstance(entry, StoredTensor) for entry in value.values()):
             found.append((path, value))
         waiting += [((*path, name), entry) for name, entry in reversed(list(value.items()))]
     return sorted(found, key=lambda each: _rank(each[0]))[:_STATE_DICTS]  # stable
@@ -142,10 +144,11 @@ def _unwrapped(mapping: Mapping[str, object], expected: Mapping[str, Tensor]) ->
 
 def _prefixes(entries: Mapping[str, object], scheme: NameScheme) -> list[str]:
     """Return the prefixes with which most names of a scheme are found, preferred ones first."""
+    longest = max(name.count(".") for name in scheme.ours) + 1
     counts: Counter[str] = Counter()
     for name in entries:
         parts = name.split(".")
-        for i in range(len(parts)):
+        for i in range(max(len(parts) - longest, 0), len(parts)):
             if ".".join(parts[i:]) in scheme.ours:
                 counts[".".join(parts[:i])] += 1
     most = max(counts.values(), default=0)
@@ -227,14 +230,25 @@ def _error(
         problems = [f"{label}: {problem}" for problem in nearest.problems]
         problems[-1] += f"; {wanted}"
         return InputError(problems)
-    if checkpoint.unknown and not fits:
+    if names := _weight_names(checkpoint):
+        return InputError(
+            f"{label}: has no tensor of {architecture.name}, but {some(names)}; {wanted}"
+        )
+    if checkpoint.unknown:
         return InputError(
             f"{label}: contains more than tensors and is not read, because it could run code "
-            f"({some(checkpoint.unknown)}); save its state dict alone"
+            f"({some(checkpoint.unknown)}); save a state dict of tensors alone"
         )
-    if fits:
-        return InputError(f"{label}: has no tensor of {architecture.name}; {wanted}")
     return InputError(f"{label}: contains no state dict; save a mapping of names to tensors")
+
+
+def _weight_names(checkpoint: Checkpoint) -> list[str]:
+    """Return the names of the largest state dict; those of weights have a dot, a loss has none."""
+    names = (
+        [name for name, entry in mapping.items() if isinstance(entry, StoredTensor) and "." in name]
+        for _, mapping in _state_dicts(checkpoint.root)
+    )
+    return max(names, key=len, default=[])
 
 
 def some(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -11,7 +12,7 @@ import resource
 import struct
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +138,31 @@ LAUGHS = b"]q\x00" + b"".join(
 )
 
 
-def safetensors_of_many() -> bytes:
+# The same tuple twice, forty times over; its text would have 2^40 parts.
+TUPLES = b"K\x01q\x00" + b"0h\x00h\x00\x86q\x00" * 40
+
+
+def tensor_of(key: bytes, size: bytes) -> bytes:
+    """Return a state dict of one tensor of a dimension, with these pickles of numbers in it."""
+    storage = b"(X\x07\0\0\0storagectorch\nFloatStorage\n" + key + b"X\3\0\0\0cpuK\x08tQ"
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n("
+    return b"\x80\x02}U\1w" + rebuild + storage + b"K\0" + size + b"\x85h\1\x85\x89NtRs."
+
+
+def number_of(size: int) -> bytes:
+    """Return the pickle of a number that has this many bytes, and remember it as 1."""
+    return b"\x8b" + struct.pack("<I", size) + b"\x7f" * size + b"q\1"
+
+
+def before_1_6(keys: bytes) -> bytes:
+    described: tuple[object, ...] = (0x1950A86A20F9469CFC6C, 1001, {}, {})
+    heads = [pickle.dumps(value, 2) for value in described]
+    return b"".join(heads) + PROTOCOL + keys + b"."
+
+
+def safetensors_of(names: Iterable[str]) -> bytes:
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    header = json.dumps({str(number): empty for number in range(100_001)}).encode()
+    header = json.dumps(dict.fromkeys(names, empty)).encode()
     return struct.pack("<Q", len(header)) + header
 
 
@@ -159,6 +182,14 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "whole network before 1.6": (
         lambda: saved({"net": nn.Linear(1, 1)}, **LEGACY),
         "because it could run code (",
+    ),
+    "whole network and a loss": (
+        lambda: saved({"net": nn.Linear(1, 1), "loss": torch.ones(1)}),
+        "because it could run code (",
+    ),
+    "other names": (
+        lambda: saved({"a.b": torch.ones(1), "args": argparse.Namespace()}),
+        "has no tensor of cnn2, but a.b; give weights of cnn2 for 10 classes",
     ),
     "number": (lambda: saved(7), "contains no state dict"),
     "list": (lambda: saved([torch.ones(1)]), "contains no state dict"),
@@ -193,10 +224,26 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: archive(PROTOCOL + b"".join(b"ca\n%d\n0" % i for i in range(2000)) + b"}."),
         "it holds too much beside tensors",
     ),
-    "lists of lists": (lambda: archive(PROTOCOL + LAUGHS + b"."), "contains no state dict"),
+    "lists of lists": (lambda: archive(PROTOCOL + LAUGHS + b"."), "it is nested too deeply"),
     "extension": (lambda: archive(b"\x80\x02\x82\x01."), "unreadable pickle"),
     "endless line": (lambda: archive(b"c" + b"a" * 200_000), "unreadable pickle"),
-    "many tensors": (safetensors_of_many, "it has 100,001 tensors"),
+    "many tensors": (lambda: safetensors_of(map(str, range(20_001))), "it has 20,001 tensors"),
+    "names of many parts": (
+        lambda: safetensors_of(f"{i}.{'a.' * 140}x" for i in range(20_000)),
+        "has no tensor of cnn2, but 0.a",
+    ),
+    "large number": (
+        lambda: archive(tensor_of(b"U\1k", number_of(10**7))),
+        "a tensor has an impossible shape",
+    ),
+    "tuples as the key of a storage": (
+        lambda: archive(tensor_of(TUPLES, b"K\1q\1")),
+        "a storage has an impossible description",
+    ),
+    "tuples as a key before 1.6": (
+        lambda: before_1_6(b"](" + TUPLES + b"e"),
+        "it lacks the list of its storages",
+    ),
     "large header": (
         lambda: struct.pack("<Q", 2**62) + b'{"a":1}',
         "is damaged or not a file of weights",

@@ -131,7 +131,7 @@ def test_what_is_no_file_of_weights_is_refused(
 
 def test_a_whole_model_is_refused_for_it_may_run_code(tmp_path: Path) -> None:
     path = as_checkpoint(tmp_path / "model", torch.nn.Linear(1, 1))
-    with pytest.raises(InputError, match="save its state dict alone"):
+    with pytest.raises(InputError, match="save a state dict of tensors alone"):
         read_teacher(path, RESNET20)
     with pytest.raises(InputError, match="contains no state dict"):
         read_teacher(as_checkpoint(tmp_path / "list", [torch.ones(1)]), RESNET20)

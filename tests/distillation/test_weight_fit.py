@@ -154,6 +154,8 @@ CONTAINERS: dict[str, Callable[[StateDict], Any]] = {
     "averaged": lambda s: {"n_averaged": torch.tensor(3), **prefixed("module.", s)},
     "thop": lambda s: {**s, "total_ops": torch.zeros(1), "features.0.total_params": torch.ones(1)},
     "without counters": lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
+    "tuple": lambda s: ("resnet20", s, 7),
+    "nested lists": lambda s: {"history": [[1, 2], "text"], "models": [[s]]},
     "beside a number": lambda s: {**s, "epoch": 7, "best": 0.5},
     "beside a loss": lambda s: {**prefixed("model.", s), "loss.weight": torch.ones(3)},
 }
@@ -191,6 +193,8 @@ def test_any_precision_is_read(tmp_path: Path, state: StateDict, dtype: torch.dt
         ),
         (lambda a, b: {"model": b, "state_dict": a}, 1, "read state_dict; model would fit too"),
         (lambda a, b: {"last": b, "best": a}, 2, "read last; best would fit too"),
+        (lambda a, b: [b, a], 2, "read 0; 1 would fit too"),
+        (lambda a, b: {"a\n\x1b[1m": a, "b": b}, 1, "read a; b would fit too"),
         (
             lambda a, b: {**prefixed("net.", a), "head.weight": torch.ones(1)},
             1,
