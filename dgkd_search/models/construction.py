@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +43,7 @@ def construct(build: Build, architecture: Architecture, seed: int) -> nn.Module:
     with _seeded(seed), _one_thread():
         try:
             model = build(architecture)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             why = one_line(error, with_class=True)
             raise NetworkError(
                 f"{label(architecture)}: can't be built for {architecture.classes} classes and "
@@ -190,7 +191,7 @@ def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
     while pending:
         path, value = pending.pop()
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-            value = torch.from_numpy(np.array(value, order="C"))
+            value = _from_array(value)
         if isinstance(value, Tensor):
             if not is_lazy(value) and not value.is_meta:  # see ``require_tensors``
                 found.append((path, value))
@@ -200,6 +201,14 @@ def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
             seen.add(id(value))  # modules and containers may hold themselves
             pending += [(f"{path}.{name}" if path else name, part) for name, part in inside]
     return found
+
+
+def _from_array(array: npt.NDArray[Any]) -> Tensor:
+    """Return a copy of an array; torch has no other byte orders, and no longer floats."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.kind in "fc":
+        dtype = min(dtype, np.dtype("f8" if dtype.kind == "f" else "c16"))
+    return torch.from_numpy(np.array(array, dtype, order="C"))
 
 
 def _inside(value: object) -> list[tuple[str, object]]:

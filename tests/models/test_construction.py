@@ -150,6 +150,16 @@ def test_tensors_of_every_layout_are_read(form: Callable[[Tensor], Tensor]) -> N
     assert one and other and one != other
 
 
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", ">c8", ">i2", "u2", "f2", "g", "G"])
+def test_arrays_of_every_type_are_read(dtype: str) -> None:
+    def make(last: int) -> Any:
+        network: Any = nn.Linear(2, 2)
+        network.held = np.array([1, 2, last], dtype)[::2]
+        return network
+
+    assert start(lambda: make(3)) == start(lambda: make(3)) != start(lambda: make(4))
+
+
 def test_the_order_of_tensors_does_not_matter() -> None:
     def make(names: str) -> nn.Module:
         network = nn.Module()
@@ -227,7 +237,7 @@ def test_global_generators_are_restored_and_weights_follow_from_the_seed() -> No
 
     def fail(_: Architecture) -> nn.Module:
         torch.rand(3), random.random(), np.random.rand(3)  # noqa: NPY002
-        raise RuntimeError("no")
+        raise SystemExit("no")  # as of a parser of arguments
 
     threads = torch.get_num_threads()
     before = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
