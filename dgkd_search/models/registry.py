@@ -100,11 +100,16 @@ def build(
     return model
 
 
-def validate_custom_model(architecture: Architecture) -> None:
+def validate_custom_model(architecture: Architecture, *, trained: bool = True) -> None:
     """Run a custom network on two images; do nothing for built-in families.
 
+    Args:
+        architecture: the network.
+        trained: whether it will be trained, unlike a pretrained teacher.
+
     Raises:
-        InputError: the network cannot be built, fails on the images, or returns no logits.
+        InputError: the network cannot be built, fails on the images, returns no logits, or has
+            nothing to train.
     """
     family = _check(architecture)
     if not family.origin:
@@ -133,6 +138,11 @@ def validate_custom_model(architecture: Architecture) -> None:
         raise InputError(
             f"{name}: returns {actual} for two images, not float {wanted}; return one logit per "
             "class"
+        )
+    if trained and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(
+            f"{name}: has no parameter that requires a gradient, so it can't be trained (it is "
+            "frozen or quantized); set requires_grad"
         )
 
 

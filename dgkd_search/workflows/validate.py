@@ -101,15 +101,15 @@ def validate(options: Options, run: RunFolder | None = None) -> ValidatedSearch:
         classes, dataset.channels, dataset.image_size
     )
     models = [architecture(name) for name in (space.teacher, *space.pool, space.student)]
+    weights = resolved.options.teacher_weights
     for model in models:
-        validate_custom_model(model)
+        validate_custom_model(model, trained=weights is None or model is not models[0])
     loss = resolved.config.distillation.loss
     validate_custom_loss(get_loss(loss.name), classes, loss.options)
     notes = size_notes(resolved.config, classes, dataset.channels, dataset.image_size)
     notes += _unused_options(resolved)
     notes += _data_notes(resolved.config.data, dataset, split)
     images = _images(dataset, split)
-    weights = resolved.options.teacher_weights
     teacher = (
         read_teacher(Path(weights), architecture(space.teacher)) if weights is not None else None
     )

@@ -210,6 +210,7 @@ def test_a_network_that_cannot_be_made_is_named(write: Write, body: str, reason:
     [
         ("nn.Flatten()", "returns float32 [2, 64] for two images, not float [2, 10]"),
         ("nn.Sequential(nn.Flatten(), nn.Linear(3, 10))", "fails on images of 1 x 8 x 8 (Run"),
+        ("nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False)", "is frozen or qu"),
         ("nn.Sequential(nn.Flatten(), nn.Linear(64, 10))", None),
     ],
 )
@@ -222,6 +223,8 @@ def test_networks_are_tried_out(write: Write, network: str, reason: str | None) 
     with pytest.raises(InputError, match="model 'a' of mymodels") as caught:
         validate_custom_model(one)
     assert reason in str(caught.value)
+    if "requires_grad" in network:
+        validate_custom_model(one, trained=False)  # a pretrained teacher
 
 
 def test_installed_families_are_found_by_name(
