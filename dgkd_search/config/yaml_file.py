@@ -35,40 +35,41 @@ class NestedValue:
         return "(a nested or tagged value)"
 
 
-def read_config(path: Path, problems: list[str]) -> dict[str, object]:
+def read_config(path: Path, problems: list[str], *, of_run: bool = False) -> dict[str, object]:
     """Read the values of a ``--config`` file by name with underscores: texts, lists, bools, None.
 
     Args:
         problems: receives a message for each duplicate or invalid name.
+        of_run: whether it is the config.yaml of a folder. It is not read if it is a pipe then, and
+            messages name no option.
 
     Raises:
         InputError: the file is missing, is not YAML, or doesn't consist of ``name: value`` lines.
     """
+    label = str(path) if of_run else f"--config {path}"
     try:
-        data = read_limited(path, CONFIG_BYTES, pipes=True)
+        data = read_limited(path, CONFIG_BYTES, pipes=not of_run)
         root = compose_yaml(data.decode("utf-8-sig"))
     except OSError as error:
-        raise InputError(
-            f"--config {path}: can't be read ({error.strerror}); name a YAML file"
-        ) from None
+        raise InputError(f"{label}: can't be read ({error.strerror}); name a YAML file") from None
     except (TooLarge, TooComplex) as error:
         raise InputError(
-            f"--config {path}: can't be read ({error}); write one `name: value` per line"
+            f"{label}: can't be read ({error}); write one `name: value` per line"
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise InputError(
-            f"--config {path}: is not valid YAML{where}; write one `name: value` per line"
+            f"{label}: is not valid YAML{where}; write one `name: value` per line"
         ) from None
     if root is None or (isinstance(root, yaml.ScalarNode) and _scalar(root) is None):
         return {}
     if not isinstance(root, yaml.MappingNode):
-        raise InputError(f"--config {path}: holds no options; write one `name: value` per line")
+        raise InputError(f"{label}: holds no options; write one `name: value` per line")
     values: dict[str, object] = {}
     spellings: dict[str, str] = {}
     for name_node, node in root.value:
-        where = f"--config {path}: line {name_node.start_mark.line + 1}"
+        where = f"{label}: line {name_node.start_mark.line + 1}"
         if not isinstance(name_node, yaml.ScalarNode):
             problems.append(f"{where}: must be `name: value`; write one option per line")
             continue

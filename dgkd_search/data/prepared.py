@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,8 @@ from dgkd_search.data.file_list import FileList, FileListName
 from dgkd_search.data.types import Part
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.files import MISPLACED
-from dgkd_search.utils.limits import read_checksummed_json
+from dgkd_search.utils.hashing import UNREADABLE
+from dgkd_search.utils.limits import hash_file, read_checksummed_json
 from dgkd_search.utils.npy import map_array
 from dgkd_search.utils.records import from_plain, to_plain
 
@@ -109,6 +109,9 @@ def open_prepared(path: str | Path) -> PreparedData:
     """
     path = Path(path)
     try:
+        # Everyone who may write to a shared store could lead us to another user's files.
+        if any(part.is_symlink() for part in (path, *path.iterdir())):
+            raise ValueError("a link, which is not followed")
         value = read_checksummed_json(path / INFO)
         del value["files"]  # see ``verify_prepared``
         data = PreparedData(path, replace(DataInfo.from_dict(value), path=str(path)))
@@ -139,20 +142,13 @@ def verify_prepared(path: str | Path) -> PreparedData:
     try:
         described = read_checksummed_json(path / INFO)
         checksums = from_plain(dict[str, str], described["files"])
-        for name in sorted(file.name for file in path.iterdir() if file.name != INFO):
-            with (path / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != checksums.pop(name):
-                    raise ValueError(f"{name} fails its checksum")
-        if checksums:
-            raise ValueError(f"{', '.join(checksums)} is missing")
-    except (
-        FileNotFoundError,
-        *MISPLACED,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-    ) as error:
+        present = {file.name for file in path.iterdir()} - {INFO}
+        if odd := present ^ checksums.keys():
+            raise ValueError(f"{min(odd)} is missing, or does not belong there")
+        for name, checksum in checksums.items():
+            if hash_file(path / name) != checksum:
+                raise ValueError(f"{name} fails its checksum")
+    except (FileNotFoundError, *MISPLACED, *UNREADABLE) as error:
         reason = one_line(error)
         raise InputError(f"{path}: prepared data missing or damaged ({reason})") from None
     return data

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dgkd_search.data import PreparedData
 from dgkd_search.distillation.checkpoint_file import open_checkpoint
+from dgkd_search.distillation.stored_stages import stored_record
 from dgkd_search.distillation.weight_fit import fit, some
 from dgkd_search.errors import InputError
 from dgkd_search.models import build
@@ -142,12 +143,10 @@ def as_stage(
         data: the prepared data.
         store: the store that may contain the stage, or None.
     """
-    known = store.get(spec.key) if store is not None else None
-    if known is not None:
-        return PretrainedStage(StageRecord.from_json(spec, known.meta), teacher.weights)
-    return PretrainedStage(
-        StageRecord(spec, (measure(spec, data, teacher.weights),)), teacher.weights
-    )
+    record = stored_record(store, spec) if store is not None else None
+    if record is None:
+        record = StageRecord(spec, (measure(spec, data, teacher.weights),))
+    return PretrainedStage(record, teacher.weights)
 
 
 def measure(spec: StageSpec, data: PreparedData, weights: bytes) -> EpochMetrics:

@@ -24,7 +24,9 @@ def one_line(
     """
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
-        text = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+        # A failed rename has a second file: its target, where the first is a temporary name.
+        file = error.filename2 or error.filename
+        text = f"{error.strerror} ({file})" if file else error.strerror
     if not isinstance(error, str):
         name = type(error).__name__
         text = f"{name}: {text}" if with_class else text.strip() or name

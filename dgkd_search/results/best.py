@@ -62,7 +62,7 @@ def load_best(path: Path | str) -> BestConfig:
     if value["format"] not in _READABLE:
         raise InputError(
             f"{file}: its format is {value['format']!r}, this version reads "
-            f"{', '.join(map(str, _READABLE))}"
+            f"{', '.join(map(str, _READABLE))}; use the version of dgkd-search that wrote it"
         )
     try:
         if value["format"] != _UNSEALED:
@@ -128,12 +128,11 @@ def load_student(path: Path | str) -> Student:
     file = described.with_name("student.safetensors")
     try:
         weights = read_limited(file, tensors_limit())
-    except TooLarge as error:
+    except (TooLarge, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise InputError(
-            f"{file}: can't be read ({error}); --resume of its run rewrites it"
+            f"{file}: can't be read ({why}); --resume of its run rewrites it"
         ) from None
-    except OSError as error:
-        raise InputError(f"{file}: can't be read ({error.strerror})") from None
     try:
         matches = best.weights is not None and sha256(weights) == best.weights.sha256
         spec = best.stages[-1]

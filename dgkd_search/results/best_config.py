@@ -232,6 +232,11 @@ class BestConfig(Mapping[str, Any]):
         for network in (stage.architecture for stage in stages):
             if (network.classes, network.channels, network.image_size) != inputs:
                 raise ValueError(f"stages: {network.name} is a network for other data")
+        trained: set[str] = set()
+        for stage in stages:
+            if not trained.issuperset(stage.teachers):
+                raise ValueError(f"stages: {stage.architecture.name} has a teacher without a stage")
+            trained.add(stage.key)
         return from_plain(
             cls,
             {

@@ -20,6 +20,7 @@ from dgkd_search.utils.hashing import UNREADABLE, verify_checksum
 from dgkd_search.utils.limits import (
     DATABASE_BYTES,
     DATABASE_STEPS,
+    DATABASE_TRIALS,
     DATABASE_VALUE_BYTES,
     JSON_BYTES,
     TooLarge,
@@ -71,10 +72,18 @@ def read_definition(path: Path) -> dict[str, object] | None:
                 # Early versions wrote none, or the search was stopped before it was written.
                 (trials,) = database.execute("SELECT count(*) FROM trials").fetchone()
                 return {"format": 0} if trials else None
+            (trials,) = database.execute("SELECT count(*) FROM trials").fetchone()
+            if trials > DATABASE_TRIALS:
+                raise DamagedFile(f"it has more than {DATABASE_TRIALS:,} trials, the limit")
             return verify_checksum(json.loads(row[0]), "its definition")
     except (sqlite3.DatabaseError, *UNREADABLE) as error:
         raise_if_of_the_system(error, path)
         raise DamagedFile(one_line(error)) from None
+
+
+def beside_database(path: Path) -> list[Path]:
+    """Return the paths of the files that SQLite reads and writes beside a database."""
+    return [path.with_name(f"{path.name}-{kind}") for kind in ("journal", "wal", "shm")]
 
 
 def _unfit(path: Path) -> str | None:
@@ -84,12 +93,14 @@ def _unfit(path: Path) -> str | None:
         return "it is not a regular file"
     if status.st_size > DATABASE_BYTES:
         return f"it is larger than {format_bytes(DATABASE_BYTES)}, the limit"
-    journal = path.with_name(f"{path.name}-journal")
+    for beside in beside_database(path):
+        if beside.is_symlink() or (beside.exists() and not beside.is_file()):
+            return f"{beside.name} is not a regular file"
     # A journal that names a second database makes SQLite delete a file of any name. We never
     # write one.
+    journal = path.with_name(f"{path.name}-journal")
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG((status := journal.stat()).st_mode):
-            return "its journal is not a regular file"
+        status = journal.stat()
         with journal.open("rb") as file:
             file.seek(max(0, status.st_size - len(_JOURNAL_MAGIC)))
             if file.read() == _JOURNAL_MAGIC:

@@ -105,7 +105,7 @@ def shipped_best(run: RunFolder, study: ChainStudy) -> BestConfig | None:
     """
     from dgkd_search.results.best import load_best  # imports torch, which is slow
 
-    best = load_best(run.best) if run.best.exists() else None
+    best = load_best(run.path) if run.best.exists() else None
     numbers = {None, *(trial.number for trial in study.trials)}
     return best if best is not None and best.trial in numbers else None
 

@@ -58,7 +58,7 @@ def load_run(path: Path | str) -> LoadedRun:
     """
     run = RunFolder(Path(path).expanduser())
     study = open_readonly(run)
-    best = load_best(run.best) if run.best.exists() else None
+    best = load_best(run.path) if run.best.exists() else None
     return LoadedRun(run.path, trials_table(study), curves_of(study), best)
 
 

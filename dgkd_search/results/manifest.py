@@ -276,12 +276,12 @@ def _check_config(
         return
     problems: list[str] = []
     try:
-        raw = read_config(run.config, problems)
+        raw = read_config(run.config, problems, of_run=True)
         edited = complete(parse_options(raw, f"{run.config}: {{}}"))
         if problems or raw.keys() != set(map(canonical_name, definition.options)):
             raise InputError("options are missing or duplicated")
     except InputError as error:
-        why = error.messages[0].removeprefix("--config ").removeprefix(f"{run.config}: ")
+        why = error.messages[0].removeprefix(f"{run.config}: ")
         raise DamagedFile(why) from None
     check_same(edited, options, f"{run.config}: {{}}", "restore that, or start a new run")
     raise EditedConfig(edited)

@@ -8,7 +8,6 @@ torch.
 from __future__ import annotations
 
 import errno
-import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -22,9 +21,9 @@ from numpy.typing import NDArray
 
 from dgkd_search.errors import one_line
 from dgkd_search.store.links import children, entry_path, lock_path
-from dgkd_search.utils.files import TEMPORARY, remove_folder, touch, write_folder
-from dgkd_search.utils.hashing import digest, sha256, to_checksummed_json
-from dgkd_search.utils.limits import read_checksummed_json, read_json
+from dgkd_search.utils.files import MISPLACED, TEMPORARY, remove_folder, touch, write_folder
+from dgkd_search.utils.hashing import UNREADABLE, digest, sha256, to_checksummed_json
+from dgkd_search.utils.limits import hash_file, read_checksummed_json, read_json
 from dgkd_search.utils.npy import map_array, to_npy_bytes
 
 Array = NDArray[np.float16]
@@ -182,10 +181,8 @@ class OutputStore:
                 return _read(folder)  # its writer may just have renamed it into place
         except FileNotFoundError:
             self._damaged(folder, "a file is missing")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError) as error:
+        except (*UNREADABLE, EOFError, *MISPLACED) as error:
             self._damaged(folder, one_line(error))
-        except (NotADirectoryError, IsADirectoryError) as error:
-            self._damaged(folder, str(error))
         return None
 
     def _folder(self, spec: Spec) -> Path:
@@ -198,11 +195,11 @@ def _read(folder: Path) -> Array:
     description = read_checksummed_json(folder / _DESCRIPTION)
     if digest(["outputs", description["spec"]]) != folder.name:  # as ``OutputsSpec.key``
         raise ValueError(f"{_DESCRIPTION} describes other outputs")
-    path = folder / _ARRAY
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != description["sha256"]:
-            raise ValueError(f"{_ARRAY} fails its checksum")
-    return map_array(path, np.dtype(np.float16), (None, None))
+    # Mapped first: a file longer than its header promises isn't read.
+    array = map_array(folder / _ARRAY, np.dtype(np.float16), (None, None))
+    if hash_file(folder / _ARRAY) != description["sha256"]:
+        raise ValueError(f"{_ARRAY} fails its checksum")
+    return array
 
 
 def teacher_of(folder: Path) -> str:

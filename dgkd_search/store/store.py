@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from dgkd_search.errors import InputError
+from dgkd_search.errors import InputError, one_line
 from dgkd_search.store.leases import Lease, StoreUser, store_users, unreadable_records
 from dgkd_search.store.links import entry_path, lock_path, refuse_links
 from dgkd_search.store.location import FORMAT_FILE
@@ -145,7 +145,7 @@ class Store:
         except FileNotFoundError:
             self._quarantine(folder, "a file is missing")
         except (_Damaged, *MISPLACED) as error:
-            self._quarantine(folder, str(error))
+            self._quarantine(folder, one_line(error))
         return None
 
     def __contains__(self, key: str) -> bool:
@@ -172,7 +172,7 @@ class Store:
             if (folder / "checkpoint.json").exists():
                 self._quarantine(folder, "a file is missing")
         except (_Damaged, *MISPLACED) as error:
-            self._quarantine(folder, str(error))
+            self._quarantine(folder, one_line(error))
         except UNREADABLE:
             self._quarantine(folder, "checkpoint.json is not readable")
         return None

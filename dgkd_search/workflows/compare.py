@@ -17,12 +17,12 @@ from dgkd_search.data import Part, PreparedData, has_test, load_test
 from dgkd_search.data.config import DataConfig
 from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.distillation.guidances.registry import DEFAULT_GUIDANCE, NO_GUIDANCE
+from dgkd_search.distillation.stored_stages import stored_record
 from dgkd_search.distillation.trial import Trial
 from dgkd_search.store.location import store_path
 from dgkd_search.store.store import Store
 from dgkd_search.training.evaluation import accuracy_on_part
 from dgkd_search.training.spec import StageSpec
-from dgkd_search.training.stage_record import StageRecord
 from dgkd_search.utils.intervals import half_width, plus_minus
 from dgkd_search.utils.log import Log, silent
 from dgkd_search.utils.tables import Column, Table
@@ -207,8 +207,8 @@ def ladders(runs_by_method: Mapping[str, Sequence[MethodRun]]) -> list[str]:
 
 
 def _seconds(store: Store, stage: StageSpec) -> float:
-    entry = store.get(stage.key)
-    return StageRecord.from_json(stage, entry.meta).seconds if entry is not None else 0.0
+    record = stored_record(store, stage)
+    return record.seconds if record is not None else 0.0
 
 
 def _test(

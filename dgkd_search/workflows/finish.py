@@ -219,7 +219,7 @@ def _previous_results(run: RunFolder, study: ChainStudy, log: Log) -> PreviousRe
     if run.best.exists():
         try:
             load_student(run.path)  # verifies checksums
-            best = load_best(run.best)
+            best = load_best(run.path)
             shipped = best.stages[-1].key
             tests = replace(tests, reads=max(tests.reads, best.test_reads))
         except (InputError, *UNREADABLE):

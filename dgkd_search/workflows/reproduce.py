@@ -47,7 +47,7 @@ def options_from_best(best: Path, contents: BestConfig, overrides: Mapping[str, 
             f"{best}: its search used a module of your own; name it with --models"
         )
     near = RunFolder(best if best.is_dir() else best.parent).config
-    values = read_config(near, []) if near.exists() else {}
+    values = read_config(near, [], of_run=True) if near.exists() else {}
     overriding = {name: value for name, value in overrides.items() if value is not None}
     load_module_of({**options, **overriding})
     check_options_known(options, str(best))

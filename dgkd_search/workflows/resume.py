@@ -13,7 +13,7 @@ from dgkd_search.config.options import Options, scope_of
 from dgkd_search.config.parse_options import ParsedOptions
 from dgkd_search.data.earlier_rules import PREPARED_GONE, why_other_pixels
 from dgkd_search.errors import InputError
-from dgkd_search.results.database import DamagedFile
+from dgkd_search.results.database import DamagedFile, beside_database
 from dgkd_search.results.definition import DEFINITION, SearchDefinition
 from dgkd_search.results.manifest import (
     Manifest,
@@ -74,8 +74,9 @@ def load_study(
             damaged[run.database] = str(error)
     for path, why in damaged.items():
         moved = run.quarantine(path)
-        if path == run.database:  # SQLite's journal belongs to it
-            run.quarantine(path.with_name(f"{path.name}-journal"))
+        if path == run.database:
+            for beside in beside_database(path):
+                run.quarantine(beside)
         aside = f", moved to {moved}" if moved else ""
         how = ", its trials restart from the store" if path == run.database else ""
         callback.log(f"{path}: damaged ({why}){aside}; written again{how}")

@@ -59,7 +59,7 @@ def change(path: Path, *statements: str) -> None:
         ),
         (["CREATE VIRTUAL TABLE v USING fts5(x)"], "table 'v'"),
         (["ALTER TABLE studies ADD c AS (zeroblob(999999999))"], "generated column 'c'"),
-        (['CREATE VIEW "a\x1b[2J\nb" AS SELECT 1'], "view 'a\\x1b[2J b'"),
+        (['CREATE VIEW "a\x1b[2J\nb" AS SELECT 1'], r"view 'a\x1b[2J b'"),
     ],
 )
 def test_what_would_run_when_it_is_read_is_named(

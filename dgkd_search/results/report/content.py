@@ -177,7 +177,7 @@ class RunReport:
         )
         rows = [
             ("best chain", chain),
-            ("validation", f"{best.validation_accuracy:.2f} % (the shipped student)"),
+            ("validation", _validation_words(best)),
             ("test", read_result(test, best.test_reads) if test is not None else "not measured"),
         ]
         verdict_rows = verdict(self.replication) if self.replication is not None else []
@@ -236,6 +236,12 @@ class RunReport:
 
     def made_with(self) -> list[tuple[str, str]]:
         return [*(self.best.versions if self.best is not None else versions()).items()]
+
+
+def _validation_words(best: BestConfig) -> str:
+    if best.validation_accuracy is None:  # someone put a retrained student in its place
+        return "not measured"
+    return f"{best.validation_accuracy:.2f} % (the shipped student)"
 
 
 def _parameters(architecture: Architecture) -> int | None:
