@@ -25,6 +25,7 @@ from dgkd_search.data.types import Dataset, DecodedFiles, Images, Part
 from dgkd_search.errors import InputError
 from dgkd_search.utils.files import make_folder, quarantine, remove_folder, write_folder
 from dgkd_search.utils.hashing import digest, sha256, to_checksummed_json
+from dgkd_search.utils.links import lock_path
 from dgkd_search.utils.log import Log, silent
 from dgkd_search.utils.npy import to_npy_bytes
 
@@ -71,7 +72,7 @@ def _open_or_build(config: DataConfig, cache: Path, log: Log) -> PreparedData:
         with contextlib.suppress(InputError):
             return verify_prepared(path)
     make_folder(cache)
-    with FileLock(cache / f"{key}.lock"):  # a second process waits instead of decoding too
+    with FileLock(lock_path(cache, key)):  # a second process waits instead of decoding too
         if path.exists():
             try:
                 return verify_prepared(path)

@@ -16,6 +16,7 @@ from dgkd_search.errors import InputError, one_line
 from dgkd_search.utils.files import MISPLACED
 from dgkd_search.utils.hashing import UNREADABLE
 from dgkd_search.utils.limits import hash_file, read_checksummed_json
+from dgkd_search.utils.links import check_no_link
 from dgkd_search.utils.npy import map_array
 from dgkd_search.utils.records import from_plain, to_plain
 
@@ -109,9 +110,7 @@ def open_prepared(path: str | Path) -> PreparedData:
     """
     path = Path(path)
     try:
-        # Everyone who may write to a shared store could lead us to another user's files.
-        if any(part.is_symlink() for part in (path, *path.iterdir())):
-            raise ValueError("a link, which is not followed")
+        check_no_link(path, *path.iterdir())
         value = read_checksummed_json(path / INFO)
         del value["files"]  # see ``verify_prepared``
         data = PreparedData(path, replace(DataInfo.from_dict(value), path=str(path)))

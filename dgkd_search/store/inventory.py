@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dgkd_search.store.leases import StoreUser
-from dgkd_search.store.links import children
 from dgkd_search.store.outputs import teacher_of
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import TEMPORARY, size_of
 from dgkd_search.utils.limits import read_json
+from dgkd_search.utils.links import children
 from dgkd_search.utils.records import from_plain
 
 # Finished stages, checkpoints of unfinished ones, teacher outputs, prepared datasets, damaged

@@ -20,10 +20,10 @@ from types import TracebackType
 
 from filelock import FileLock
 
-from dgkd_search.store.links import children
 from dgkd_search.utils.files import TEMPORARY, make_folder, remove_file, write_bytes
 from dgkd_search.utils.hashing import UNREADABLE, to_checksummed_json
 from dgkd_search.utils.limits import read_checksummed_json
+from dgkd_search.utils.links import check_no_link, children
 from dgkd_search.utils.records import from_plain
 
 LEASE_KINDS = ("trial", "search")
@@ -150,8 +150,7 @@ def _read(folder: Path) -> Iterator[tuple[Path, StoreUser | None]]:
         live = _is_live(record.with_suffix(".lock"))
         user = None
         with contextlib.suppress(OSError, *UNREADABLE):
-            if record.is_symlink():
-                raise ValueError("a link, which is not followed")
+            check_no_link(record)
             value = read_checksummed_json(record)
             known = from_plain(StoreUser, {**value, "live": live})
             if known.kind in LEASE_KINDS and math.isfinite(known.since):

@@ -15,9 +15,9 @@ from dgkd_search.data.prepared import verify_prepared
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.store.inventory import Entry, Inventory, entry_paths, list_store
 from dgkd_search.store.leases import forget_searches
-from dgkd_search.store.links import children
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import quarantine, remove_unless
+from dgkd_search.utils.links import children, lock_path
 
 # Choices of ``--free`` and the kinds of entries that they may remove; see ``free_space``.
 FREEABLE = {
@@ -196,7 +196,7 @@ def _claimed(store: Store, entry: Entry) -> AbstractContextManager[bool]:
 
 def _data_lock(path: Path) -> FileLock:
     """Return the lock that a process holds while it prepares the dataset at ``path``."""
-    return FileLock(path.with_name(f"{path.name}.lock"), timeout=0, thread_local=False)
+    return FileLock(lock_path(path.parent, path.name), timeout=0, thread_local=False)
 
 
 @contextlib.contextmanager

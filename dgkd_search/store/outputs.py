@@ -20,10 +20,10 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from dgkd_search.errors import one_line
-from dgkd_search.store.links import children, entry_path, lock_path
 from dgkd_search.utils.files import MISPLACED, TEMPORARY, remove_folder, touch, write_folder
 from dgkd_search.utils.hashing import UNREADABLE, digest, sha256, to_checksummed_json
 from dgkd_search.utils.limits import hash_file, read_checksummed_json, read_json
+from dgkd_search.utils.links import check_no_link, children, entry_path, lock_path
 from dgkd_search.utils.npy import map_array, to_npy_bytes
 
 Array = NDArray[np.float16]
@@ -190,8 +190,7 @@ class OutputStore:
 
 
 def _read(folder: Path) -> Array:
-    if any(path.is_symlink() for path in (folder, folder / _DESCRIPTION, folder / _ARRAY)):
-        raise ValueError("a link, which is not followed")
+    check_no_link(folder, folder / _DESCRIPTION, folder / _ARRAY)
     description = read_checksummed_json(folder / _DESCRIPTION)
     if digest(["outputs", description["spec"]]) != folder.name:  # as ``OutputsSpec.key``
         raise ValueError(f"{_DESCRIPTION} describes other outputs")

@@ -4,7 +4,8 @@
 ``partial/<key>/`` contains a stage in training: a checkpoint and its ``checkpoint.json``. Each JSON
 file contains the checksums of the tensors and of itself. An entry that does not match is moved to
 ``damaged/`` and trained again when needed. For ``outputs/`` see ``outputs``, for ``users/`` see
-``leases``, for symbolic links ``links``. There are no pickles, and this module imports no torch.
+``leases``, for symbolic links ``utils.links``. There are no pickles, and this module imports no
+torch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from filelock import FileLock
 
 from dgkd_search.errors import InputError, one_line
 from dgkd_search.store.leases import Lease, StoreUser, store_users, unreadable_records
-from dgkd_search.store.links import entry_path, lock_path, refuse_links
 from dgkd_search.store.location import FORMAT_FILE
 from dgkd_search.store.outputs import OutputStore
 from dgkd_search.utils.files import (
@@ -44,6 +44,7 @@ from dgkd_search.utils.limits import (
     read_limited,
     tensors_limit,
 )
+from dgkd_search.utils.links import entry_path, lock_path, refuse_links
 
 STORE_FORMAT = 1
 _FOLDERS = ("stages", "partial", "outputs", "users", "locks", "data")

@@ -172,6 +172,15 @@ def test_a_pipe_is_read_and_an_endless_device_is_not(tmp_path: Path) -> None:
         read_config(Path("/dev/zero"), [])
 
 
+@pytest.mark.timeout(20)
+def test_the_config_of_a_run_is_read_from_no_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    os.mkfifo(path)
+    with pytest.raises(InputError) as caught:
+        read_config(path, [], of_run=True)
+    assert str(caught.value).startswith(f"{path}: can't be read (config.yaml is not a regular file")
+
+
 @pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "9" * 5000, "0x10", "1:30", "true"])
 def test_what_is_no_number_is_refused(path: Path, value: str) -> None:
     for name in ("budget", "lr", "gpus-per-trial"):

@@ -24,6 +24,7 @@ from dgkd_search.data.config import DataConfig
 from dgkd_search.data.decoding_rules import Decoding
 from dgkd_search.data.digits import Digits
 from dgkd_search.data.open import open_dataset_files
+from dgkd_search.data.prepared import verify_prepared
 from dgkd_search.data.types import Dataset
 from dgkd_search.errors import InputError
 
@@ -116,6 +117,15 @@ def _truncate(path: Path, by: int = 1) -> None:
     path.write_bytes(path.read_bytes()[:-by])
 
 
+def _link(path: Path) -> None:
+    """Put a link in the place of a sound file or folder."""
+    elsewhere = path.with_name(f"{path.name}-elsewhere")
+    if path.is_file():
+        elsewhere = path.parent.with_name(elsewhere.name)
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "short images": lambda f: _truncate(f / "train_images.npy"),
     "long images": lambda f: (f / "train_images.npy").open("ab").write(b"x"),
@@ -129,6 +139,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         f / "train_labels.npy", np.load(f / "train_labels.npy").astype(np.int32)
     ),
     "no info": lambda f: (f / "info.json").unlink(),
+    "linked": _link,
+    "linked array": lambda f: _link(f / "train_images.npy"),
+    "linked info": lambda f: _link(f / "info.json"),
     "half an info": lambda f: _truncate(f / "info.json", by=2),
     "other info": lambda f: (f / "info.json").write_text("[]"),
     "fields missing": lambda f: (f / "info.json").write_text(
@@ -153,6 +166,25 @@ def test_damaged_data_are_set_aside_and_made_again(
     assert again == first and len(builds) == 2
     assert np.array_equal(again.train().labels, prepare(config, tmp_path / "new").train().labels)
     assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, Path.touch])
+def test_what_does_not_belong_to_prepared_data_is_not_read(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    data = prepare(replace(DIGITS, train_limit=40), tmp_path)
+    make(data.path / "more.npy")
+    with pytest.raises(InputError, match=r"more\.npy is missing, or does not belong there"):
+        verify_prepared(data.path)
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    name = prepare(replace(DIGITS, train_limit=40), tmp_path / "other").path.name
+    (tmp_path / f"{name}.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(InputError, match=r"\.lock: is a link, and links in a store are not"):
+        prepare(replace(DIGITS, train_limit=40), tmp_path)
+    assert not (tmp_path / "victim").exists()
 
 
 def test_opening_what_is_not_there(tmp_path: Path) -> None:

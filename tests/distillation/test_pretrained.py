@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from dgkd_search.distillation.pretrained import PretrainedTeacher, measure, read_teacher
+from dgkd_search.distillation.pretrained import PretrainedTeacher, as_stage, measure, read_teacher
 from dgkd_search.errors import InputError
 from dgkd_search.models.architecture import Architecture
 from dgkd_search.models.weight_names import to_earlier_names
@@ -172,6 +172,12 @@ def test_a_chain_learns_from_it_and_it_is_never_trained(
     assert result.stages[0].val_accuracy == trained[0].rows[-1].val_accuracy
     (row,) = StageRecord.from_json(stages[0], entry.meta).rows
     assert measure(stages[0], data, entry.tensors).val_accuracy == row.val_accuracy
+    own = Store(store)
+    own.reject(stages[0].key, "a test")
+    own.put(stages[0].key, entry.tensors, {**entry.meta, "rows": []})
+    teacher = read_teacher(path, stages[0].architecture)
+    assert as_stage(teacher, stages[0], data, own).val_accuracy == row.val_accuracy
+    assert stages[0].key not in own, "the record of something else is moved away"
 
 
 def test_one_that_vanished_is_not_trained_in_its_place(

@@ -159,6 +159,9 @@ def test_a_damaged_best_yaml_is_refused_in_one_line(
         lambda best: best["data"].update(std="x"),
         lambda best: best.update(weights=[]),
         lambda best: best.update(stages={}),
+        lambda best: best["stages"].pop(0),  # the teacher of the other
+        lambda best: best["stages"][-1].update(sources=["0" * 32]),
+        lambda best: best["stages"].reverse(),
     ],
 )
 def test_a_best_yaml_that_does_not_fit_is_refused_in_one_line(run: RunFolder, change: Any) -> None:

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from dgkd_search.errors import InputError
-from dgkd_search.results.database import DamagedFile, read_definition
+from dgkd_search.results.database import DamagedFile, beside_database, read_definition
 from dgkd_search.study.study import STUDY_NAME
 from dgkd_search.utils.hashing import to_checksummed_json
 
@@ -84,8 +84,8 @@ def test_values_and_files_without_limit_are_damage(path: Path) -> None:
 
 
 def test_a_query_takes_a_limited_number_of_steps(path: Path) -> None:
-    rows = f"{ENDLESS} INSERT INTO trials SELECT x FROM n LIMIT 200000"
-    change(path, rows)
+    rows = f"{ENDLESS} INSERT INTO many SELECT x FROM n LIMIT 200000"
+    change(path, "CREATE TABLE many (x)", rows)
     assert read_definition(path) == {"options": {}}
     with (
         mock.patch("dgkd_search.results.database.DATABASE_STEPS", 10**5),
@@ -94,13 +94,22 @@ def test_a_query_takes_a_limited_number_of_steps(path: Path) -> None:
         read_definition(path)
 
 
+def test_the_number_of_trials_is_limited(path: Path) -> None:
+    change(path, f"{ENDLESS} INSERT INTO trials SELECT x FROM n LIMIT 50000")
+    assert read_definition(path) == {"options": {}}
+    change(path, "INSERT INTO trials SELECT 50001")
+    with pytest.raises(DamagedFile, match="more than 50,000 trials, the limit"):
+        read_definition(path)
+
+
 @pytest.mark.timeout(20)
 def test_pipes_are_not_opened(path: Path) -> None:
-    journal = path.with_name("study.db-journal")
-    os.mkfifo(journal)
-    with pytest.raises(DamagedFile, match="its journal is not a regular file"):
-        read_definition(path)
-    journal.unlink()
+    for beside in beside_database(path):
+        for make in (os.mkfifo, os.mkdir, lambda link: link.symlink_to("/dev/zero")):
+            make(beside)
+            with pytest.raises(DamagedFile, match=f"{beside.name} is not a regular file"):
+                read_definition(path)
+            beside.rename(path.parent / f"{beside.name}-{make.__name__}")
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(DamagedFile, match="it is not a regular file"):

@@ -22,10 +22,10 @@ from helpers.stores import (
 from dgkd_search.data import PreparedData
 from dgkd_search.errors import InputError
 from dgkd_search.store.inventory import list_store
-from dgkd_search.store.links import children
 from dgkd_search.store.maintenance import FREEABLE, free_space, verify_store
 from dgkd_search.store.store import Store
 from dgkd_search.utils.files import quarantine
+from dgkd_search.utils.links import children
 
 
 @pytest.fixture
@@ -104,6 +104,14 @@ def test_a_linked_part_of_a_folder_is_refused_where_it_is_used(
         free_space(store, choice)
     verify_store(store)
     assert snapshot(home) == before
+
+
+def test_the_lock_of_a_dataset_is_no_link(store: Store, home: Path) -> None:
+    (store.data / key("d")).mkdir()
+    link(store.data / f"{key('d')}.lock", home / "lock")
+    with pytest.raises(InputError, match="is a link"):
+        verify_store(store)
+    assert not (home / "lock").exists()
 
 
 def test_room_for_outputs_is_not_made_behind_a_link(tmp_path: Path, home: Path) -> None:

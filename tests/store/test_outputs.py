@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -158,16 +159,12 @@ def test_what_appears_or_goes_between_two_looks_is_no_damage(
 ) -> None:
     spec, read_bytes = outputs_of("x"), Path.read_bytes
 
-    stat = Path.stat
-
-    def appear(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
-        if not follow_symlinks:  # whether it is a link
-            return stat(self, follow_symlinks=False)
+    def appear(path: Path) -> NoReturn:
         monkeypatch.undo()  # first look: too early, then its writer finishes
         put_outputs(store, "x")
-        raise FileNotFoundError(self)
+        raise FileNotFoundError(path)
 
-    monkeypatch.setattr(Path, "stat", appear)
+    monkeypatch.setattr("dgkd_search.store.outputs.read_checksummed_json", appear)
     assert store.outputs.get(spec) is not None
 
     def go(self: Path) -> bytes:
@@ -183,16 +180,12 @@ def test_what_appears_or_goes_between_two_looks_is_no_damage(
 
 
 def test_damage_at_the_second_look_is_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    stat = Path.stat
-
-    def appear(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
-        if not follow_symlinks:  # whether it is a link
-            return stat(self, follow_symlinks=False)
+    def appear(path: Path) -> NoReturn:
         monkeypatch.undo()
         flip(put_outputs(store, "x") / "logits.npy")
-        raise FileNotFoundError(self)
+        raise FileNotFoundError(path)
 
-    monkeypatch.setattr(Path, "stat", appear)
+    monkeypatch.setattr("dgkd_search.store.outputs.read_checksummed_json", appear)
     assert store.outputs.get(outputs_of("x")) is None
     assert len(store.notes) == 1
 

@@ -10,9 +10,11 @@ from dgkd_search.store.store import Store
 from dgkd_search.workflows.compare import (
     Method,
     MethodRun,
+    _seconds,
     compare,
     comparison_table,
     methods,
+    plan_method,
     train_student,
     with_interval,
 )
@@ -71,6 +73,21 @@ def test_options_of_a_method_are_its_own(small: dict[str, Any]) -> None:
     stages, _ = plan(CHAIN, loss_scale="sum", **small)
     assert stages[-1].key in Store(small["store"])
     assert one.replicate == 0
+
+
+def test_a_stage_whose_record_is_of_something_else_is_trained_again(
+    small: dict[str, Any],
+) -> None:
+    (alone, *_) = methods(CHAIN)
+    before = train_student(alone, 0, small)
+    store = Store(small["store"])
+    ((student, *_), _) = plan_method(alone, 0, small)
+    entry = store.get(student.key)
+    assert entry is not None
+    store.reject(student.key, "a test")
+    store.put(student.key, entry.tensors, {**entry.meta, "rows": [{"epoch": "../x"}]})
+    assert train_student(alone, 0, small).validation == before.validation
+    assert _seconds(Store(small["store"]), student) > 0
 
 
 def test_the_table() -> None:

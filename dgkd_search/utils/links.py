@@ -29,6 +29,16 @@ def refuse_links(paths: Iterable[Path]) -> None:
         raise InputError(problems)
 
 
+def check_no_link(*paths: Path) -> None:
+    """Check that an entry, and the files in it, are no links; they may be missing.
+
+    Raises:
+        ValueError: one is a link: the entry is damaged.
+    """
+    if any(path.is_symlink() for path in paths):
+        raise ValueError("a link, which is not followed")
+
+
 def lock_path(folder: Path, name: str) -> Path:
     """Return ``folder/<name>.lock``, the path of a lock.
 
