@@ -8,12 +8,14 @@ packages: two people who export the same student get the same bytes.
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 from torch import Tensor
@@ -115,7 +117,12 @@ def _usual_folders() -> list[Path]:
 
 def _pattern(folders: Iterable[Path]) -> re.Pattern[bytes]:
     """Return a pattern that finds the folders and everything in them."""
-    spellings = {os.fsencode(way) for path in folders for way in (path.absolute(), path.resolve())}
+    spellings = {
+        spelling
+        for path in folders
+        for way in (path.absolute(), path.resolve())
+        for spelling in _spellings(str(way))
+    }
     found = [b"(?!)"]  # matches nothing
     for name in sorted(spellings):
         if len(name) >= _SHORTEST:
@@ -123,6 +130,12 @@ def _pattern(folders: Iterable[Path]) -> re.Pattern[bytes]:
             before = b"(?<![\\w.-])" if name.count(b"/") == 1 else b""
             found.append(before + re.escape(name) + b"(?![\\w.-])")
     return re.compile(b"|".join(found))
+
+
+def _spellings(path: str) -> set[bytes]:
+    """Return a path as programs write it: as it is, in JSON, and in an address."""
+    plain = os.fsencode(path)
+    return {plain, json.dumps(path)[1:-1].encode(), quote(plain).encode()}
 
 
 def _parts(content: bytes) -> Iterable[bytes]:

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from helpers.bounded import OutOfBounds, bounded
 from helpers.hostile_files import READERS, make_sound_files
 
 from dgkd_search.errors import InputError
-
-_SECONDS = 10
-_BYTES = 2**30
-
-
-class _Waited(BaseException):
-    """A reader took too long; no ``except Exception`` catches this."""
 
 
 def _folder(path: Path) -> None:
@@ -48,26 +41,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make_sound_files(tmp_path_factory.mktemp("sound"))
 
 
-@contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """Fail after ten seconds, even while the system waits for a pipe, and above one GiB more."""
-
-    def stop(number: int, frame: object) -> None:
-        raise _Waited(f"still reading after {_SECONDS} s")
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(_SECONDS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + _BYTES, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_refuses_it_at_once(
@@ -85,3 +58,20 @@ def test_a_reader_refuses_it_at_once(
         with bounded(), contextlib.suppress(InputError):
             reader.read(work)
         shutil.rmtree(work)
+
+
+def test_a_reader_that_waits_or_takes_all_memory_is_noticed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (
+        pytest.raises(OutOfBounds, match="still reading"),
+        mock.patch("helpers.bounded._SECONDS", 1),
+        bounded(),
+        contextlib.suppress(Exception),
+    ):
+        (tmp_path / "pipe").read_bytes()
+    with (
+        pytest.raises(OutOfBounds, match="kB more"),
+        mock.patch("helpers.bounded._KILOBYTES", 2**12),
+        bounded(),
+    ):
+        bytes(range(256)) * 2**20

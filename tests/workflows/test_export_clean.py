@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -190,6 +191,13 @@ def test_folders_of_the_machine_are_found(
                 content = write_to(tmp_path / "file.zip", content)
             with pytest.raises(InputError, match=r"^student.own: would publish /.*; remove it"):
                 check_anonymous({"student.own": content}, own)
+
+
+@pytest.mark.parametrize("folder", ["/home/josé 1", "/home/猫", '/home/a"b', "/home/caf\udce9"])
+def test_folders_are_found_in_the_spellings_of_programs(folder: str) -> None:
+    for text in (folder, json.dumps({"file": f"{folder}/nets.py"}), Path(folder).as_uri()):
+        with pytest.raises(InputError, match=r"^x: would publish "):
+            check_anonymous("x", os.fsencode(text), [Path(folder)])
 
 
 def test_similar_texts_are_no_folders_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
