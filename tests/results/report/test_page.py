@@ -215,6 +215,16 @@ def test_in_a_browser(page: Path, study: ChainStudy, tmp_path: Path, width: int)
     assert found["sort"] == "ascending"
 
 
+def test_a_retrained_student_in_the_place_of_the_best_has_a_page(
+    run: RunFolder, study: ChainStudy
+) -> None:
+    found = load_best(run.best)
+    best = found.retrained_as(1, found.stages, found.data)
+    rows = dict(RunReport("first", run, study, best).headline())
+    assert rows["validation"] == "not measured"
+    assert rows["best chain"]
+
+
 def test_commands_can_be_typed_as_they_stand(run: RunFolder, study: ChainStudy) -> None:
     found = load_best(run.best)
     best = replace(found, options={**(found.options or {}), "models": "mymodels"})
