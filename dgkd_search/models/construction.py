@@ -122,10 +122,11 @@ def start_checksum(one: nn.Module, other: nn.Module, name: str) -> str:
 
 
 def require_tensors(model: nn.Module, name: str) -> None:
-    """Check that all parameters and buffers of a custom network have values.
+    """Check that all parameters and buffers of a custom network have values and can be saved.
 
     Raises:
-        NetworkError: some are created by the first forward pass (lazy modules), or have no memory.
+        NetworkError: some are created by the first forward pass (lazy modules), have no memory,
+            or can't be saved as safetensors or loaded again.
     """
     for path, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
@@ -137,6 +138,30 @@ def require_tensors(model: nn.Module, name: str) -> None:
             raise NetworkError(
                 f"{name}: {path} has no values (device meta); draw or load them in the constructor"
             )
+    try:
+        state: dict[str, object] = model.state_dict()
+    except Exception as error:
+        why = one_line(error, 120, with_class=True)
+        raise NetworkError(f"{name}: its state_dict() fails ({why}); mend it") from error
+    for path, value in state.items():
+        if kind := _unsavable(value):
+            raise NetworkError(
+                f"{name}: {path} of its state dict can't be saved ({kind}); make it a dense "
+                "tensor, or a buffer with persistent=False"
+            )
+
+
+def _unsavable(value: object) -> str:
+    """Return why a value can't be saved as safetensors and loaded again; empty if it can."""
+    if not isinstance(value, Tensor):
+        return f"it is a {type(value).__name__}"
+    if value.is_quantized:
+        return "it is quantized"
+    if value.is_nested or value.layout != torch.strided:
+        return "it is nested" if value.is_nested else "it is sparse"
+    # Values can't be written into a tensor whose elements share memory.
+    expanded = any(n > 1 and not step for n, step in zip(value.shape, value.stride(), strict=True))
+    return "it is expanded" if expanded else ""
 
 
 def label(architecture: Architecture) -> str:

@@ -15,7 +15,15 @@ from dgkd_search.training.spec import StageSpec
 
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+    """Return tensors as safetensors; those that share memory (tied weights) are written twice."""
+    written: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        dense = tensor.detach().cpu().contiguous()
+        storage = dense.untyped_storage().data_ptr()
+        written[name] = dense.clone() if storage in storages else dense
+        storages.add(storage)
+    return safetensors.torch.save(written)
 
 
 def from_bytes(data: bytes) -> dict[str, Tensor]:

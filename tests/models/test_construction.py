@@ -311,6 +311,42 @@ def test_tensors_without_values_are_refused_by_name() -> None:
     require_tensors(Drawn(), "it")
 
 
+class Stateful(nn.Module):
+    """Saves more than tensors."""
+
+    def get_extra_state(self) -> Any:
+        return {"version": 1}
+
+
+class Unsavable(nn.Module):
+    def state_dict(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("no")
+
+
+@pytest.mark.filterwarnings("ignore:.*nested tensors", "ignore:.*quant")
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (
+            Stateful,
+            r"_extra_state of its .* can't be saved \(it is a dict\); make it a dense tensor",
+        ),
+        (lambda: holding("buffer", torch.eye(3).to_sparse()), "held of its .*it is sparse"),
+        (lambda: holding("buffer", torch.ones(1, 4).expand(3, 4)), "held of its .*it is expanded"),
+        (lambda: holding("buffer", quantized(torch.ones(2))), "held of its .*it is quantized"),
+        (
+            lambda: holding("buffer", torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])),
+            "held of its .*it is nested",
+        ),
+        (Unsavable, r"its state_dict\(\) fails \(RuntimeError: no\)"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_by_name(make: Callable[[], nn.Module], why: str) -> None:
+    with pytest.raises(NetworkError, match=f"^it: .*{why}"):
+        require_tensors(make(), "it")
+    require_tensors(holding("unsaved buffer", torch.eye(3).to_sparse()), "it")
+
+
 @pytest.mark.filterwarnings("ignore:.*nested tensors")
 def test_a_tensor_that_cannot_be_read_is_named() -> None:
     def nested() -> nn.Module:

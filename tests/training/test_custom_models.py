@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from dgkd_search.distillation.trial import Trial
 from dgkd_search.store.store import Store
 from dgkd_search.training.batches import DeviceData
 from dgkd_search.training.trainer import Trainer
+from dgkd_search.training.weights import load_model
 from dgkd_search.workflows.single_chain import plan
 
 CODE = """
@@ -27,7 +29,16 @@ def mlp(width, classes, channels, image_size):
         nn.Linear(width, classes),
     )
 
-dgkd_search.family("dropping", small=partial(mlp, 8), large=partial(mlp, 16))
+def tied(width, **shape):
+    network = mlp(width, **shape)
+    network.append(nn.Linear(10, 10)).append(nn.Linear(10, 10))
+    network[6].weight = network[5].weight
+    network.register_buffer("view", network[5].weight.detach()[:2])
+    return network
+
+dgkd_search.family(
+    "dropping", small=partial(mlp, 8), tied=partial(tied, 12), large=partial(mlp, 16)
+)
 """
 
 
@@ -43,7 +54,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_network_that_drops_units_is_carried_on_to_the_same_weights(module: str) -> None:
     stages, data = plan(
-        ["large", "small"],
+        ["large", "tied", "small"],
         models=module,
         train_limit=60,
         epochs=3,
@@ -55,7 +66,7 @@ def test_a_network_that_drops_units_is_carried_on_to_the_same_weights(module: st
     before = torch.get_rng_state()
     whole, stopped = Store("whole"), Store("stopped")
     Trial(stages, data, whole).run()
-    for _ in range(5):  # each attempt ends after an epoch, and other code draws in between
+    for _ in range(7):  # each attempt ends after an epoch, and other code draws in between
         with closing(iter(Trial(stages, data, stopped))) as rows:
             next(row for row in rows if row.event == "epoch")
     assert torch.equal(torch.get_rng_state(), before)
@@ -63,6 +74,11 @@ def test_a_network_that_drops_units_is_carried_on_to_the_same_weights(module: st
     for spec in stages:
         one, other = whole.get(spec.key), stopped.get(spec.key)
         assert one is not None and other is not None and one.tensors == other.tensors
+    entry = whole.get(stages[1].key)
+    assert entry is not None
+    network: Any = load_model(stages[1], entry.tensors)
+    assert network[6].weight is network[5].weight
+    assert torch.equal(network.view, network[5].weight[:2]), "saved after it was trained"
 
 
 def test_units_are_dropped_anew_in_every_epoch(module: str) -> None:
