@@ -197,7 +197,7 @@ def test_folders_of_the_machine_are_found(
 def test_folders_are_found_in_the_spellings_of_programs(folder: str) -> None:
     for text in (folder, json.dumps({"file": f"{folder}/nets.py"}), Path(folder).as_uri()):
         with pytest.raises(InputError, match=r"^x: would publish "):
-            check_anonymous("x", os.fsencode(text), [Path(folder)])
+            check_anonymous({"x": os.fsencode(text)}, [Path(folder)])
 
 
 def test_similar_texts_are_no_folders_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
