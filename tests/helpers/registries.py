@@ -12,3 +12,4 @@ def isolate(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in registry._registries:
         monkeypatch.setattr(each, "_known", dict(each._known))
         monkeypatch.setattr(each, "_origins", dict(each._origins))
+        monkeypatch.setattr(each, "_built_in", each._built_in)

@@ -204,7 +204,14 @@ def test_a_given_teacher_is_needed_again(
     )
     architecture = StageSpec.from_dict(stages[0]).architecture
     checksum = read_teacher(tmp_path / "teacher.safetensors", architecture).checksum
-    best = changed(run, tmp_path, stages=[{**stages[0], "given": checksum}, *stages[1:]])
+    given = {**stages[0], "given": checksum}
+    keys = {stages[0]["key"]: StageSpec.from_dict(given).key}
+    learners: list[dict[str, Any]] = []
+    for stage in stages[1:]:
+        learner = {**stage, "sources": [keys.get(key, key) for key in stage["sources"]]}
+        keys[stage["key"]] = StageSpec.from_dict(learner).key
+        learners.append(learner)
+    best = changed(run, tmp_path, stages=[given, *learners])
     with pytest.raises(InputError, match="name the file of its weights with --teacher-weights"):
         retrain(best, tmp_path / "out", 1, place)
     other = {**place, "teacher_weights": str(tmp_path / "other.safetensors")}
