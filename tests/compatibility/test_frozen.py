@@ -85,8 +85,12 @@ def test_a_run_from_before_resuming_is_refused_and_its_student_loads(
 LATER = pytest.mark.later
 # Archives with a finished and a stopped run, their store and students, oldest first: ``make.py``.
 WORLDS = ("version-0.1.0", "definition-2", "best-3", "names-4")
-# Slow tests use the oldest archive; with ``--thorough`` the others too.
-EACH = pytest.mark.parametrize("world", WORLDS, indirect=True)
+# Tests use the oldest archive, quick ones also the newest; with ``--thorough`` the others too.
+EACH = pytest.mark.parametrize(
+    "world",
+    [WORLDS[0], *(pytest.param(name, marks=LATER) for name in WORLDS[1:-1]), WORLDS[-1]],
+    indirect=True,
+)
 OLDEST = pytest.mark.parametrize(
     "world",
     [WORLDS[0], *(pytest.param(name, marks=LATER) for name in WORLDS[1:])],
