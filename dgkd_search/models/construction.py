@@ -62,14 +62,13 @@ def construct_planned(build: Build, architecture: Architecture, seed: int) -> nn
     Raises:
         NetworkError: it can't be built, or its start weights are others.
     """
-    reference = construct(build, architecture, seed ^ 1)  # another seed, so that only these agree
-    model = construct(build, architecture, seed)
-    if start_checksum(model, reference, label(architecture)) != architecture.start:
+    # By the seeds of the plan: under others, a small drawn tensor may agree by chance.
+    if start_weights(build, architecture) != architecture.start:
         raise NetworkError(
             f"{label(architecture)}: its constructor loads other start weights than those that the "
             "stage was planned with; use the same files on all machines, or start a new search"
         )
-    return model
+    return construct(build, architecture, seed)
 
 
 def start_weights(build: Build, architecture: Architecture) -> str:

@@ -292,6 +292,16 @@ def test_another_file_than_planned_is_refused_with_the_models_name(tmp_path: Pat
         construct_planned(make, loaded, 0)
 
 
+def test_small_drawn_tensors_that_agree_by_chance_are_no_other_weights() -> None:
+    def make(_: Architecture) -> nn.Module:
+        return holding("buffer", torch.randperm(2))
+
+    planned = Architecture(**{**vars(ONE), "start": start_weights(make, ONE)})
+    networks = [construct_planned(make, planned, seed) for seed in range(9)]
+    drawn = {tuple(buffer.tolist()) for each in networks for buffer in each.buffers()}
+    assert len(drawn) == 2
+
+
 def test_weights_that_are_drawn_at_import_differ_between_processes() -> None:
     """Each process would begin with its own, so the plan of another one does not hold."""
     shared = nn.Linear(64, 3)
