@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import shutil
 from collections.abc import Callable
@@ -73,5 +74,7 @@ def test_a_reader_that_waits_or_takes_all_memory_is_noticed(tmp_path: Path) -> N
         pytest.raises(OutOfBounds, match="kB more"),
         mock.patch("helpers.bounded._KILOBYTES", 2**12),
         bounded(),
+        # Not an object of Python, which may reuse memory that the process already occupies.
+        mmap.mmap(-1, 2**26) as memory,
     ):
-        bytes(range(256)) * 2**20
+        memory.write(bytes(2**26))
